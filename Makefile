@@ -1,0 +1,77 @@
+# make solve   sets everything up and solves a real graph       (GRAPH=, OUT=, ARGS= change what)
+# make test    sets everything up and runs all checks
+#
+# Both need nothing but Python 3.11 or newer and make; everything lands in .venv.
+
+GRAPH ?= models/pair_resnet50_squeezenet.yaml
+OUT   ?= build/schedule.json
+ARGS  ?=
+VENV  ?= .venv
+JOBS  ?= 2
+
+# The first Python on the path that is new enough; PYTHON= names another.
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& { echo $$python; break; }; done)
+
+BIN     := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+# An environment whose Python has gone is made anew; one that moved with its checkout is
+# installed again, as paths are written into it.
+ifneq ($(shell $(BIN)/python -c 'print("ok")' 2>/dev/null) $(shell cat $(VENV)/.python 2>/dev/null),ok $(CURDIR))
+$(shell rm -f $(VENV)/.python $(VENV)/.installed $(VENV)/.installed-dev)
+endif
+
+.PHONY: help solve test lint types imports tests format clean
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n 's/^# \{0,1\}//p;/^$$/q' Makefile
+
+solve: $(VENV)/.installed
+	@mkdir -p $(dir $(OUT))
+	$(BIN)/python -m talos_opt solve $(GRAPH) -o $(OUT) $(ARGS)
+
+test: lint types imports tests
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/python -m mypy
+
+imports: $(VENV)/.installed-dev
+	$(BIN)/python $(BIN)/lint-imports
+
+tests: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n $(JOBS)
+
+format: $(VENV)/.installed-dev
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
+
+clean:
+	rm -rf $(VENV) build dist
+
+# Stamps: installed again only when what is to be installed has changed.
+$(VENV)/.installed: pyproject.toml | $(VENV)/.python
+	@echo "installing talos_opt into $(VENV): about 750 MB, a minute or two on the first run"
+	$(INSTALL) -e .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(VENV)/.python
+	@echo "installing talos_opt and its test tools into $(VENV): some minutes on the first run"
+	$(INSTALL) -e '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.python:
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "talos_opt needs Python 3.11 or newer, and none is on the path: install one," \
+			"or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; fi
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || { \
+		rm -rf $(VENV); \
+		echo "$(PYTHON) cannot make a virtual environment: install its venv module" \
+			"(on Debian and Ubuntu: apt install python3-venv)" >&2; exit 1; }
+	@echo "$(CURDIR)" > $@

@@ -1,0 +1,1 @@
+"""What the problem is, and the truth about an answer: domain, checker, simulator, metrics."""

@@ -1,0 +1,298 @@
+"""Where ops run: devices, the links between them, and the routes that follow from the links."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from talos_opt.core import units
+from talos_opt.core.errors import GraphError
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device that runs ops.
+
+    Parameters
+    ----------
+    id : str
+    kind : str
+        cpu, gpu, ...; op times are usually given per kind.
+    memory : int, optional
+        Capacity in bytes; None: unlimited.
+    memory_fraction : float
+        Usable share of the memory (Talos' epsilon), in (0, 1].
+    slots : int
+        Units that run ops side by side (Talos Fig. 6: resource units).
+    copy_engine : bool
+        True: transfers overlap with compute. False: a transfer in or out holds one slot.
+    """
+
+    id: str
+    kind: str
+    memory: int | None = None
+    memory_fraction: float = 1.0
+    slots: int = 1
+    copy_engine: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.id:
+            raise GraphError("device id is empty, expected a name", path="id")
+        if not self.kind:
+            raise GraphError(f"device {self.id!r} has no kind", path="kind")
+        fraction = units.number(self.memory_fraction, "memory_fraction", path="memory_fraction")
+        if not 0 < fraction <= 1:
+            raise GraphError(
+                f"memory_fraction is {self.memory_fraction!r}, expected above 0 and at most 1",
+                path="memory_fraction",
+            )
+        units.positive_int(self.slots, "slots", path="slots")
+        if self.memory is not None:
+            units.size(self.memory, "memory", path="memory")
+
+    @property
+    def usable_memory(self) -> int | None:
+        """Bytes that ops may fill, or None where the memory is unlimited."""
+        return None if self.memory is None else math.floor(self.memory * self.memory_fraction)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A rule for moving tensors between two devices or kinds.
+
+    Parameters
+    ----------
+    a, b : str
+        Device ids or kinds. A tensor moves from `a` to `b`, and back unless `one_way`.
+    latency : float
+        In the graph's time unit.
+    bandwidth : float
+        Bytes per second; infinite: only the latency counts.
+    via : str, optional
+        Id of a device through which tensors are routed, in two hops; the hops have their own
+        links, so latency and bandwidth are not used.
+    one_way : bool
+    duplex : {'full', 'half'}
+        Under contention ``serial``, whether the two directions share the link.
+    """
+
+    a: str
+    b: str
+    latency: float = 0.0
+    bandwidth: float = math.inf
+    via: str | None = None
+    one_way: bool = False
+    duplex: str = "full"
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """A direct way from one device to another.
+
+    Parameters
+    ----------
+    latency : float
+    bandwidth : float
+        Bytes per second.
+    channel : tuple of str
+        What a tensor occupies under contention ``serial``: the ordered pair of devices; where
+        the link is half duplex, the sorted pair and the word ``half``, so that it is shared
+        with the other direction only if that is half duplex too.
+    """
+
+    latency: float
+    bandwidth: float
+    channel: tuple[str, ...]
+
+
+#: The route between two devices: a direct hop, the id of a staging device, or None (no route).
+Route = Hop | str | None
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Devices and links.
+
+    Parameters
+    ----------
+    devices : tuple of Device
+    links : tuple of Link, optional
+        None: tensors move in no time between all devices. An empty tuple: no routes at all.
+    reference : str, optional
+        Device kind that speedups refer to; default: cpu if there is one, else the first
+        device's kind.
+    contention : {'none', 'serial'}
+        ``serial``: a link carries one tensor at a time.
+
+    Raises
+    ------
+    GraphError
+        On duplicate or unknown ids, or a `via` whose hops have no link of their own.
+    """
+
+    devices: tuple[Device, ...]
+    links: tuple[Link, ...] | None = None
+    reference: str = ""
+    contention: str = "none"
+
+    def __post_init__(self) -> None:
+        if not self.devices:
+            raise GraphError("the cluster has no devices, expected at least one", path="devices")
+        self._check_names()
+        if not self.reference:
+            kinds = [device.kind for device in self.devices]
+            object.__setattr__(self, "reference", "cpu" if "cpu" in kinds else kinds[0])
+        elif self.reference not in self.kinds:
+            raise GraphError(
+                f"reference is {self.reference!r}, expected a device kind "
+                f"({', '.join(self.kinds)})",
+                path="reference",
+            )
+        if self.contention not in ("none", "serial"):
+            raise GraphError(
+                f"contention is {self.contention!r}, expected none or serial", path="contention"
+            )
+        for k, link in enumerate(self.links or ()):
+            self._check_link(k, link)
+        self._check_hops()
+
+    @cached_property
+    def index(self) -> Mapping[str, int]:
+        """Position of each device id in `devices`."""
+        return {device.id: i for i, device in enumerate(self.devices)}
+
+    @cached_property
+    def kinds(self) -> tuple[str, ...]:
+        """Device kinds in order of first appearance."""
+        return tuple(dict.fromkeys(device.kind for device in self.devices))
+
+    def members(self, name: str) -> tuple[Device, ...]:
+        """Return the devices that an id or a kind stands for (empty: an unknown name)."""
+        if name in self.index:
+            return (self.devices[self.index[name]],)
+        return tuple(device for device in self.devices if device.kind == name)
+
+    @cached_property
+    def routes(self) -> Mapping[tuple[str, str], Route]:
+        """Route for every ordered pair of distinct devices.
+
+        An explicit link wins over a `via`; then ids win over kinds, one direction over both,
+        and the later rule over the earlier.
+        """
+        ids = [device.id for device in self.devices]
+        if self.links is None:
+            return {(a, b): Hop(0.0, math.inf, (a, b)) for a in ids for b in ids if a != b}
+        best: dict[tuple[str, str], tuple[tuple[int, int, int, int], Route]] = {}
+        for order, link in enumerate(self.links):
+            self._spread(link, order, best)
+        return {
+            (a, b): best[a, b][1] if (a, b) in best else None for a in ids for b in ids if a != b
+        }
+
+    def _spread(
+        self,
+        link: Link,
+        order: int,
+        best: dict[tuple[str, str], tuple[tuple[int, int, int, int], Route]],
+    ) -> None:
+        named = (link.a in self.index) + (link.b in self.index)
+        rank = (link.via is None, named, link.one_way, order)
+        directions = [(link.a, link.b)] if link.one_way else [(link.a, link.b), (link.b, link.a)]
+        for source, target in directions:
+            for a in self.members(source):
+                for b in self.members(target):
+                    if a.id == b.id or link.via in (a.id, b.id):
+                        continue
+                    if (a.id, b.id) not in best or rank >= best[a.id, b.id][0]:
+                        best[a.id, b.id] = (rank, self._route(link, a.id, b.id))
+
+    def _route(self, link: Link, a: str, b: str) -> Route:
+        if link.via is not None:
+            return link.via
+        half = link.duplex == "half"
+        channel = (min(a, b), max(a, b), "half") if half else (a, b)
+        return Hop(link.latency, link.bandwidth, channel)
+
+    def _check_names(self) -> None:
+        seen: set[str] = set()
+        kinds = {device.kind for device in self.devices}
+        for i, device in enumerate(self.devices):
+            if device.id in seen:
+                raise GraphError(
+                    f"device id {device.id!r} is used twice, expected unique ids",
+                    path=f"devices[{i}].id",
+                )
+            seen.add(device.id)
+            if device.id in kinds and device.id != device.kind:
+                raise GraphError(
+                    f"{device.id!r} is both a device id and another device's kind, "
+                    "expected different names",
+                    path=f"devices[{i}].id",
+                )
+            same_kind = sum(other.kind == device.kind for other in self.devices)
+            if device.id == device.kind and same_kind > 1:
+                raise GraphError(
+                    f"device id {device.id!r} is also the kind of {same_kind} devices, "
+                    "expected different names",
+                    path=f"devices[{i}].id",
+                )
+
+    def _check_link(self, k: int, link: Link) -> None:
+        path = f"links[{k}]"
+        for name in (link.a, link.b):
+            if not self.members(name):
+                raise GraphError(
+                    f"{name!r} is no device, expected an id or kind of {self._names()}", path=path
+                )
+        if link.via is not None and link.via not in self.index:
+            raise GraphError(
+                f"via is {link.via!r}, expected a device id of {self._names()}",
+                path=f"{path}.via",
+            )
+        units.number(link.latency, "latency", path=f"{path}.latency")
+        if not link.bandwidth > 0:
+            raise GraphError(
+                f"bandwidth is {link.bandwidth!r}, expected a number above 0",
+                path=f"{path}.bandwidth",
+            )
+        if link.duplex not in ("full", "half"):
+            raise GraphError(
+                f"duplex is {link.duplex!r}, expected full or half", path=f"{path}.duplex"
+            )
+        for other in (self.links or ())[:k]:
+            if (other.a, other.b, other.one_way) == (link.a, link.b, link.one_way) and (
+                (other.via is None) == (link.via is None)
+            ):
+                raise GraphError(f"the link {link.a} - {link.b} is given twice", path=path)
+
+    def _check_hops(self) -> None:
+        for (a, b), route in self.routes.items():
+            if not isinstance(route, str):
+                continue
+            for pair in ((a, route), (route, b)):
+                if not isinstance(self.routes[pair], Hop):
+                    raise GraphError(
+                        f"{a} -> {b} goes via {route}, but there is no direct link "
+                        f"{pair[0]} -> {pair[1]}",
+                        path=f"links[{self._via_rule(a, b)}].via",
+                    )
+
+    def _via_rule(self, a: str, b: str) -> int:
+        """Position of the rule that routes a -> b, for the message."""
+        rules: Sequence[Link] = self.links or ()
+        for k in reversed(range(len(rules))):
+            ends = [(rules[k].a, rules[k].b)]
+            if not rules[k].one_way:
+                ends.append((rules[k].b, rules[k].a))
+            for x, y in ends:
+                if rules[k].via is not None and self._holds(x, a) and self._holds(y, b):
+                    return k
+        raise AssertionError(f"no via rule for {a} -> {b}")
+
+    def _holds(self, name: str, device: str) -> bool:
+        return any(member.id == device for member in self.members(name))
+
+    def _names(self) -> str:
+        return ", ".join([device.id for device in self.devices] + list(self.kinds))

@@ -1,0 +1,403 @@
+"""Whether a schedule is a feasible answer to a problem: the specification.
+
+Every rule of docs/model.md stands here once, as one function that names op, device, time and
+amount in each complaint. No solver code is used; solvers are judged by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from talos_opt.core import occupancy, units
+from talos_opt.core.problem import NO_ROUTE, UNLIMITED, Floats, Ints, MemoryRule, Problem
+from talos_opt.core.schedule import Schedule
+
+#: Violations listed per rule; a broken schedule of a million ops must not print a million lines.
+LIMIT = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One broken rule.
+
+    Parameters
+    ----------
+    rule : str
+        placement, duration, release, colocation, transfer, precedence, slots, link, memory.
+    message : str
+        Names op, device, time and amount.
+    """
+
+    rule: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.message}"
+
+
+def default_tolerance(schedule: Schedule) -> float:
+    """Times closer than this are taken as equal: float sums of many op times drift."""
+    return 1e-9 * max(1.0, float(np.max(schedule.end, initial=0.0)))
+
+
+def check(
+    problem: Problem, schedule: Schedule, *, tolerance: float | None = None
+) -> tuple[Violation, ...]:
+    """Return every rule of the model that a schedule breaks; empty if it is feasible.
+
+    Parameters
+    ----------
+    problem : Problem
+    schedule : Schedule
+    tolerance : float, optional
+        In the graph's time unit; default 1e-9 of the latest end, and at least 1e-9.
+
+    Returns
+    -------
+    tuple of Violation
+        At most `LIMIT` per rule.
+    """
+    return _Checker(problem, schedule, tolerance).run()
+
+
+@dataclass(frozen=True)
+class _Hops:
+    """Hops that a placement needs: key = (op, source, target), the bytes, and their origin."""
+
+    key: Ints
+    bytes: Ints
+
+
+class _Checker:
+    def __init__(self, problem: Problem, schedule: Schedule, tolerance: float | None) -> None:
+        self.problem = problem
+        self.schedule = schedule
+        self.arrays = problem.arrays
+        self.tolerance = default_tolerance(schedule) if tolerance is None else tolerance
+        self.found: list[Violation] = []
+
+    def run(self) -> tuple[Violation, ...]:
+        if not self._shape():
+            return tuple(self.found)
+        self._placement()
+        if self.found:  # the rules below presuppose ops on devices that can run them
+            return tuple(self.found)
+        self._duration()
+        self._release()
+        self._colocation()
+        arrival = self._transfers()
+        if arrival is not None:
+            self._precedence(arrival)
+        self._slots()
+        self._links()
+        self._memory()
+        return tuple(self.found)
+
+    # ---- helpers ---------------------------------------------------------------------------
+
+    def _complain(self, rule: str, broken: np.ndarray, message: Callable[[int], str]) -> None:
+        for i in np.flatnonzero(broken)[:LIMIT]:
+            self.found.append(Violation(rule, message(int(i))))
+
+    def _op(self, i: int) -> str:
+        return self.problem.names[i]
+
+    def _device(self, d: int) -> str:
+        return self.problem.device_ids[d]
+
+    def _hop(self, op: int, source: int, target: int) -> str:
+        return f"{self._op(op)} from {self._device(source)} to {self._device(target)}"
+
+    # ---- one function per rule -------------------------------------------------------------
+
+    def _shape(self) -> bool:
+        n, schedule = self.arrays.op_count, self.schedule
+        columns = (schedule.device, schedule.start, schedule.end)
+        if any(column.shape != (n,) for column in columns):
+            self.found.append(
+                Violation(
+                    "placement",
+                    f"the schedule has {len(schedule.device)} ops, the problem has {n}",
+                )
+            )
+            return False
+        finite = np.isfinite(schedule.start) & np.isfinite(schedule.end)
+        self._complain(
+            "duration",
+            ~finite,
+            lambda i: f"{self._op(i)} runs from {schedule.start[i]} to {schedule.end[i]}",
+        )
+        moves = schedule.transfers
+        wrong = ~(np.isfinite(moves.start) & np.isfinite(moves.end))
+        for column, size in ((moves.op, n), (moves.source, None), (moves.target, None)):
+            limit = self.arrays.device_count if size is None else size
+            wrong |= (column < 0) | (column >= limit)
+        self._complain("transfer", wrong, lambda i: f"transfer {i} names no op or device, or time")
+        return not self.found
+
+    def _placement(self) -> None:
+        """Every op runs on one device that can run it."""
+        device = self.schedule.device
+        known = (device >= 0) & (device < self.arrays.device_count)
+        self._complain("placement", ~known, lambda i: f"{self._op(i)} is on no device")
+        safe = np.where(known, device, 0)
+        possible = np.isfinite(self.arrays.time[np.arange(len(safe)), safe])
+        self._complain(
+            "placement",
+            known & ~possible,
+            lambda i: (
+                f"{self._op(i)} cannot run on {self._device(int(device[i]))} "
+                "(no time there, pinned elsewhere, too many slots, or larger than its memory)"
+            ),
+        )
+
+    def _duration(self) -> None:
+        """An op runs without pre-emption for its time on the device."""
+        schedule = self.schedule
+        time = self.arrays.time[np.arange(self.arrays.op_count), schedule.device]
+        off = np.abs(schedule.end - schedule.start - time) > self.tolerance
+        self._complain(
+            "duration",
+            off,
+            lambda i: (
+                f"{self._op(i)} runs {schedule.end[i] - schedule.start[i]:.9g} on "
+                f"{self._device(int(schedule.device[i]))}, where it takes {time[i]:.9g}"
+            ),
+        )
+
+    def _release(self) -> None:
+        """No op starts before its model's release, nor before time 0."""
+        release = self.arrays.release[self.arrays.model]
+        start = self.schedule.start
+        self._complain(
+            "release",
+            start < release - self.tolerance,
+            lambda i: f"{self._op(i)} starts at {start[i]:.9g}, released at {release[i]:.9g}",
+        )
+
+    def _colocation(self) -> None:
+        """Ops of one group share one device."""
+        device, group = self.schedule.device, self.arrays.group
+        first = np.full(self.arrays.group_count, -1, dtype=np.int64)
+        order = np.arange(len(group))[::-1]
+        first[group[order]] = order
+        leader = first[group]
+        self._complain(
+            "colocation",
+            device != device[leader],
+            lambda i: (
+                f"{self._op(i)} is on {self._device(int(device[i]))}, but "
+                f"{self._op(int(leader[i]))} of its group is on "
+                f"{self._device(int(device[leader[i]]))}"
+            ),
+        )
+
+    def _needed(self) -> _Hops:
+        """Hops that the placement needs, each with the largest bytes that a reader names."""
+        arrays, count = self.arrays, self.arrays.device_count
+        source = self.schedule.device[arrays.edge_src]
+        target = self.schedule.device[arrays.edge_dst]
+        remote = source != target
+        op, size = arrays.edge_src[remote], arrays.edge_bytes[remote]
+        source, target = source[remote], target[remote]
+        via = arrays.via[source, target]
+        no_route = via == NO_ROUTE
+        self._complain(
+            "transfer",
+            no_route,
+            lambda i: (
+                f"{self._hop(int(op[i]), int(source[i]), int(target[i]))}: "
+                "there is no route between the devices"
+            ),
+        )
+        staged = via >= 0
+        direct = ~staged & ~no_route
+        keys = np.concatenate(
+            [
+                (op[direct] * count + source[direct]) * count + target[direct],
+                (op[staged] * count + source[staged]) * count + via[staged],
+                (op[staged] * count + via[staged]) * count + target[staged],
+            ]
+        )
+        sizes = np.concatenate([size[direct], size[staged], size[staged]])
+        key, spot = np.unique(keys, return_inverse=True)
+        largest = np.zeros(len(key), dtype=np.int64)
+        np.maximum.at(largest, spot, sizes)
+        return _Hops(key, largest)
+
+    def _transfers(self) -> Floats | None:
+        """A tensor is sent once to each device that needs it, when it is there to be sent.
+
+        Returns
+        -------
+        (e,) float or None
+            When the tensor of each edge is on its reader's device; None if a transfer is missing
+            or stands for nothing, which leaves arrivals undefined.
+        """
+        arrays, moves, count = self.arrays, self.schedule.transfers, self.arrays.device_count
+        before = len(self.found)
+        needed = self._needed()
+        key = (moves.op * count + moves.source) * count + moves.target
+        listed, first, copies = np.unique(key, return_index=True, return_counts=True)
+        self._complain(
+            "transfer",
+            copies > 1,
+            lambda i: f"{self._hop(*self._split(int(listed[i])))} is sent more than once",
+        )
+        surplus = ~np.isin(listed, needed.key)
+        self._complain(
+            "transfer",
+            surplus,
+            lambda i: f"{self._hop(*self._split(int(listed[i])))} is not needed by any reader",
+        )
+        op, source, target = self._split_all(needed.key)
+        time = arrays.latency[source, target] + needed.bytes * arrays.per_byte[source, target]
+        absent = ~np.isin(needed.key, listed)
+        # A transfer of no bytes that takes no time need not be listed.
+        missing = absent & ((time > 0) | (needed.bytes > 0))
+        self._complain(
+            "transfer",
+            missing,
+            lambda i: (
+                f"{self._hop(int(op[i]), int(source[i]), int(target[i]))} is missing "
+                f"({needed.bytes[i]} bytes, {time[i]:.9g} long)"
+            ),
+        )
+        if missing.any() or surplus.any() or len(self.found) > before:
+            return None
+        start, end = np.full(len(op), np.nan), np.full(len(op), np.nan)
+        spot: Ints = np.asarray(np.searchsorted(needed.key, listed), dtype=np.int64)
+        start[spot], end[spot] = moves.start[first], moves.end[first]
+        self._transfer_lengths(needed, first, spot, time)
+        return self._arrivals(op, source, target, start, end)
+
+    def _transfer_lengths(self, needed: _Hops, first: Ints, spot: Ints, time: Floats) -> None:
+        moves = self.schedule.transfers
+        size, start, end = moves.bytes[first], moves.start[first], moves.end[first]
+        self._complain(
+            "transfer",
+            size != needed.bytes[spot],
+            lambda i: (
+                f"{self._hop(*self._split(int(needed.key[spot[i]])))} carries {size[i]} bytes, "
+                f"its readers need {needed.bytes[spot[i]]}"
+            ),
+        )
+        self._complain(
+            "transfer",
+            np.abs(end - start - time[spot]) > self.tolerance,
+            lambda i: (
+                f"{self._hop(*self._split(int(needed.key[spot[i]])))} takes "
+                f"{end[i] - start[i]:.9g}, the link needs {time[spot[i]]:.9g}"
+            ),
+        )
+
+    def _arrivals(self, op: Ints, source: Ints, target: Ints, start: Floats, end: Floats) -> Floats:
+        """Check that hops start after their tensor is at their source; return edge arrivals."""
+        arrays, schedule, count = self.arrays, self.schedule, self.arrays.device_count
+        home = schedule.device[op]
+        place = op * count + target
+        order = np.argsort(place)
+        ready = np.where(source == home, schedule.end[op], np.nan)
+        arrive = np.where(np.isnan(end), ready, end)  # an unlisted hop takes no time
+        second = np.flatnonzero(source != home)
+        staged = order[np.searchsorted(place[order], op[second] * count + source[second])]
+        ready[second] = arrive[staged]
+        arrive[second] = np.where(np.isnan(end[second]), ready[second], end[second])
+        early = start < ready - self.tolerance  # False for unlisted hops (nan)
+        self._complain(
+            "transfer",
+            early,
+            lambda i: (
+                f"{self._hop(int(op[i]), int(source[i]), int(target[i]))} starts at "
+                f"{start[i]:.9g}, the tensor is there at {ready[i]:.9g}"
+            ),
+        )
+        arrival = schedule.end[arrays.edge_src].copy()
+        reader = schedule.device[arrays.edge_dst]
+        remote = np.flatnonzero(schedule.device[arrays.edge_src] != reader)
+        wanted = arrays.edge_src[remote] * count + reader[remote]
+        arrival[remote] = arrive[order[np.searchsorted(place[order], wanted)]]
+        return arrival
+
+    def _precedence(self, arrival: Floats) -> None:
+        """An op starts after all its input tensors are on its device."""
+        arrays, start = self.arrays, self.schedule.start
+        late = start[arrays.edge_dst] < arrival - self.tolerance
+        self._complain(
+            "precedence",
+            late,
+            lambda k: (
+                f"{self._op(int(arrays.edge_dst[k]))} starts at "
+                f"{start[arrays.edge_dst[k]]:.9g}, its input {self._op(int(arrays.edge_src[k]))} "
+                f"is on its device at {arrival[k]:.9g}"
+            ),
+        )
+
+    def _slots(self) -> None:
+        """Slots of a device are never exceeded, by ops or by transfers that it must carry."""
+        held = occupancy.compute_intervals(self.problem, self.schedule)
+        for d, limit in enumerate(self.arrays.slots.tolist()):
+            peak, when = held.peak(d, self.tolerance)
+            if peak > limit:
+                self.found.append(
+                    Violation(
+                        "slots",
+                        f"{self._device(d)} has {limit} slot(s), {peak} are in use at {when:.9g}",
+                    )
+                )
+
+    def _links(self) -> None:
+        """Under contention serial a link carries one tensor at a time."""
+        held = occupancy.channel_intervals(self.problem, self.schedule)
+        for channel in np.unique(held.resource[held.resource >= 0]).tolist():
+            peak, when = held.peak(channel, self.tolerance)
+            if peak > 1:
+                a, b = np.argwhere(self.arrays.channel == channel)[0]
+                self.found.append(
+                    Violation(
+                        "link",
+                        f"{self._device(int(a))} - {self._device(int(b))} carries {peak} tensors "
+                        f"at {when:.9g}, one is allowed",
+                    )
+                )
+
+    def _memory(self) -> None:
+        """Memory is never exceeded, by the rule that the problem names."""
+        schedule, rule = self.schedule, self.problem.memory_rule
+        if rule is MemoryRule.STATIC:
+            need = occupancy.static_memory(self.problem, schedule.device)
+            moments = ["placed there" for _ in need]
+        else:
+            alive = occupancy.memory_intervals(self.problem, schedule)
+            weights = occupancy.resident_weights(self.problem, schedule.device)
+            peaks = [alive.peak(d, self.tolerance) for d in range(len(weights))]
+            need = weights + np.array([peak for peak, _ in peaks], dtype=np.int64)
+            moments = [f"alive at {when:.9g}" for _, when in peaks]
+        for d, limit in enumerate(self.arrays.capacity.tolist()):
+            if limit < UNLIMITED and need[d] > limit:
+                over = int(need[d]) - limit
+                self.found.append(
+                    Violation(
+                        "memory",
+                        f"{self._device(d)} has {limit} bytes, {need[d]} are {moments[d]}: "
+                        f"{over} too many ({units.format_bytes(over)})",
+                    )
+                )
+
+    # ---- keys ------------------------------------------------------------------------------
+
+    def _split(self, key: int) -> tuple[int, int, int]:
+        count = self.arrays.device_count
+        return key // (count * count), key // count % count, key % count
+
+    def _split_all(self, key: Ints) -> tuple[Ints, Ints, Ints]:
+        count = self.arrays.device_count
+        return key // (count * count), key // count % count, key % count
+
+
+def iter_messages(violations: tuple[Violation, ...]) -> Iterator[str]:
+    """Yield one line per violation."""
+    return (str(violation) for violation in violations)

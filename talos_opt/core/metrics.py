@@ -1,0 +1,225 @@
+"""What a schedule is worth: every objective, and the quantities reported beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from talos_opt.core import occupancy
+from talos_opt.core.problem import Floats, Objective, Problem
+from talos_opt.core.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Metrics of one schedule; times in the graph's unit, sizes in bytes.
+
+    Parameters
+    ----------
+    toct : float
+        Weighted sum of completion times (Talos, Eq. 1).
+    makespan : float
+        Latest completion time.
+    bottleneck : float
+        Largest load of a device (or serial link) in steady state: the time per sample.
+    weighted_speedup : float or None
+        sum_j w_j R_j / sum_j w_j C_j; None where a model has no time on the reference device,
+        or nothing takes time.
+    model_speedup : dict of str to float or None
+        R_j / C_j, with C_j counted from the model's release.
+    completion : dict of str to float
+        C_j of every model.
+    idle_time : dict of str to float
+        For each device, the slot time left idle before its last activity ends, per slot.
+    load : dict of str to float
+        For each device, its load in steady state (see `bottleneck`).
+    peak_memory : dict of str to int
+        Largest number of bytes alive at once, by liveness, whichever rule the problem has.
+    static_memory : dict of str to int
+        Bytes under the static rule.
+    transferred_bytes : int
+        Sum over all hops.
+    """
+
+    toct: float
+    makespan: float
+    bottleneck: float
+    weighted_speedup: float | None
+    model_speedup: dict[str, float | None]
+    completion: dict[str, float]
+    idle_time: dict[str, float]
+    load: dict[str, float]
+    peak_memory: dict[str, int]
+    static_memory: dict[str, int]
+    transferred_bytes: int
+
+    def value(self, objective: Objective) -> float:
+        """Return the objective's value."""
+        return float(getattr(self, objective.value))
+
+    @property
+    def total_idle(self) -> float:
+        """Idle time over all devices: the first tie-breaker between equal values."""
+        return sum(self.idle_time.values())
+
+
+def measure(problem: Problem, schedule: Schedule) -> Metrics:
+    """Compute all metrics of a feasible schedule."""
+    arrays, ids = problem.arrays, problem.device_ids
+    names = [model.id for model in problem.graph.models]
+    finished = completion_times(problem, schedule)
+    alone = problem.reference_times
+    alive = occupancy.memory_intervals(problem, schedule)
+    weights = occupancy.resident_weights(problem, schedule.device)
+    peak = [int(weights[d]) + alive.peak(d)[0] for d in range(len(ids))]
+    static = occupancy.static_memory(problem, schedule.device)
+    loads = device_loads(problem, schedule)
+    toct = float(arrays.model_weight @ finished)
+    spent = finished - arrays.release
+    return Metrics(
+        toct=toct,
+        makespan=float(finished.max()),
+        bottleneck=max(float(loads.max()), _channel_load(problem, schedule)),
+        weighted_speedup=_ratio(float(_dot(arrays.model_weight, alone)), toct),
+        model_speedup={
+            name: _ratio(float(alone[j]), float(spent[j])) for j, name in enumerate(names)
+        },
+        completion=dict(zip(names, finished.tolist(), strict=True)),
+        idle_time=dict(zip(ids, idle_times(problem, schedule).tolist(), strict=True)),
+        load=dict(zip(ids, loads.tolist(), strict=True)),
+        peak_memory=dict(zip(ids, peak, strict=True)),
+        static_memory=dict(zip(ids, static.tolist(), strict=True)),
+        transferred_bytes=int(schedule.transfers.bytes.sum()),
+    )
+
+
+def objective_value(problem: Problem, schedule: Schedule) -> float:
+    """Return the value of the problem's own objective alone."""
+    if problem.objective is Objective.BOTTLENECK:
+        loads = device_loads(problem, schedule)
+        return max(float(loads.max()), _channel_load(problem, schedule))
+    finished = completion_times(problem, schedule)
+    if problem.objective is Objective.MAKESPAN:
+        return float(finished.max())
+    return float(problem.arrays.model_weight @ finished)
+
+
+def completion_times(problem: Problem, schedule: Schedule) -> Floats:
+    """C_j: latest end of an op of each model (k,)."""
+    finished = np.zeros(len(problem.arrays.release))
+    np.maximum.at(finished, problem.arrays.model, schedule.end)
+    return finished
+
+
+def device_loads(problem: Problem, schedule: Schedule) -> Floats:
+    """Load of each device in steady state (m,).
+
+    Op times times the slots they hold, divided over the device's slots; plus the transfers in
+    and out where the device has no copy engine.
+    """
+    arrays, moves = problem.arrays, schedule.transfers
+    work = (schedule.end - schedule.start) * arrays.demand
+    busy = np.bincount(schedule.device, weights=work, minlength=arrays.device_count)
+    load = busy / arrays.slots
+    length = moves.end - moves.start
+    for side in (moves.source, moves.target):
+        carried = np.bincount(side, weights=length, minlength=arrays.device_count)
+        load = load + np.where(arrays.copy_engine, 0.0, carried)
+    return np.asarray(load, dtype=np.float64)
+
+
+def idle_times(problem: Problem, schedule: Schedule) -> Floats:
+    """Time that each device idles before its last activity ends, per slot (m,).
+
+    What follows the last activity is no idle time: the device is free for other work. (Talos'
+    Fig. 8 counts so: its milliseconds are the gaps, not the hundreds of milliseconds by which
+    one device finishes before the other.)
+    """
+    arrays = problem.arrays
+    held = occupancy.compute_intervals(problem, schedule)
+    last = np.zeros(arrays.device_count)
+    np.maximum.at(last, held.resource, held.end)
+    work = (held.end - held.start) * held.amount
+    busy = np.bincount(held.resource, weights=work, minlength=arrays.device_count)
+    return np.maximum(0.0, last - busy / arrays.slots)
+
+
+def op_speedups(problem: Problem, schedule: Schedule) -> Floats:
+    """Weighted speedup of every op (n,), as in Talos' Fig. 1.
+
+    (wait + comm + exec on the reference) / (wait + comm + exec where it ran), counted from the
+    moment the op's inputs have been produced. On a reference device that the op did not run on,
+    it would wait for what had started there before that moment. 1 for an op that ran on a device
+    of the reference kind; nan where it has no time there or took none.
+    """
+    arrays = problem.arrays
+    kinds = [device.kind for device in problem.cluster.devices]
+    reference = [d for d, kind in enumerate(kinds) if kind == problem.cluster.reference]
+    ready = arrays.release[arrays.model].copy()
+    np.maximum.at(ready, arrays.edge_dst, schedule.end[arrays.edge_src])
+    queues = {d: _Queue(problem, schedule, d) for d in reference}
+    result = np.full(arrays.op_count, np.nan)
+    for i, here in enumerate(schedule.device.tolist()):
+        if here in reference:
+            result[i] = 1.0
+            continue
+        there = min(_turnaround(problem, schedule, i, queues[d], ready[i]) for d in reference)
+        spent = float(schedule.end[i] - ready[i])
+        if np.isfinite(there) and spent > 0:
+            result[i] = there / spent
+    return result
+
+
+class _Queue:
+    """When a device would be free for an op that becomes ready at some time."""
+
+    def __init__(self, problem: Problem, schedule: Schedule, device: int) -> None:
+        ops = np.flatnonzero(schedule.device == device)
+        self.device = device
+        self.slots = int(problem.arrays.slots[device])
+        self.start, self.end = schedule.start[ops], schedule.end[ops]
+
+    def free(self, time: float) -> float:
+        running = np.sort(self.end[(self.start < time) & (self.end > time)])
+        return time if len(running) < self.slots else float(running[-self.slots])
+
+
+def _turnaround(
+    problem: Problem, schedule: Schedule, op: int, queue: _Queue, ready: float
+) -> float:
+    """Wait + comm + exec that an op would have had on another device."""
+    arrays = problem.arrays
+    arrival = ready
+    for edge in arrays.in_edge[arrays.in_ptr[op] : arrays.in_ptr[op + 1]].tolist():
+        producer, size = int(arrays.edge_src[edge]), int(arrays.edge_bytes[edge])
+        hops = arrays.path(int(schedule.device[producer]), queue.device)
+        if hops is None:
+            return float("inf")
+        moved = sum(arrays.transfer_time(a, b, size) for a, b in hops)
+        arrival = max(arrival, float(schedule.end[producer]) + moved)
+    return max(queue.free(ready), arrival) - ready + float(arrays.time[op, queue.device])
+
+
+def reassigned_ops(schedule: Schedule, baseline: Schedule) -> int:
+    """Return how many ops sit on another device than in a baseline (Talos, NRO)."""
+    return int((schedule.device != baseline.device).sum())
+
+
+def _channel_load(problem: Problem, schedule: Schedule) -> float:
+    moves = schedule.transfers
+    channel = problem.arrays.channel[moves.source, moves.target]
+    carried = channel >= 0
+    if not carried.any():
+        return 0.0
+    length = (moves.end - moves.start)[carried]
+    return float(np.bincount(channel[carried], weights=length).max())
+
+
+def _dot(weights: Floats, times: Floats) -> float:
+    """Weighted sum in which a weight of 0 silences an infinite time."""
+    return float(np.where(weights > 0, weights * np.where(weights > 0, times, 0), 0).sum())
+
+
+def _ratio(above: float, below: float) -> float | None:
+    return above / below if np.isfinite(above) and below > 0 else None

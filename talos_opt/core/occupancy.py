@@ -1,0 +1,127 @@
+"""What a schedule holds over time: slots, link channels and memory, as intervals and their peaks.
+
+Used by the checker and the metrics. Intervals are half open: what ends at t makes room for what
+starts at t, and what takes no time holds nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from talos_opt.core.problem import Floats, Ints, Problem
+from talos_opt.core.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Columns of q intervals, each holding an amount of one resource.
+
+    Parameters
+    ----------
+    resource : (q,) int
+        Device (or channel) that is held.
+    start, end : (q,) float
+    amount : (q,) int
+        Slots or bytes.
+    """
+
+    resource: Ints
+    start: Floats
+    end: Floats
+    amount: Ints
+
+    @classmethod
+    def join(cls, *parts: Intervals) -> Intervals:
+        """Concatenate several sets of intervals."""
+        return cls(
+            np.concatenate([part.resource for part in parts]),
+            np.concatenate([part.start for part in parts]),
+            np.concatenate([part.end for part in parts]),
+            np.concatenate([part.amount for part in parts]),
+        )
+
+    def peak(self, resource: int, tolerance: float = 0.0) -> tuple[int, float]:
+        """Return the largest amount held at once of a resource, and when it is first reached.
+
+        Parameters
+        ----------
+        resource : int
+        tolerance : float
+            Intervals are shortened by it, so that rounding makes no overlap.
+        """
+        chosen = (self.resource == resource) & (self.end - tolerance > self.start)
+        if not chosen.any():
+            return 0, 0.0
+        start, end, amount = self.start[chosen], self.end[chosen] - tolerance, self.amount[chosen]
+        times = np.concatenate([end, start])  # ends first: a stable sort frees before it takes
+        change = np.concatenate([-amount, amount])
+        by_time = np.argsort(times, kind="stable")
+        held = np.cumsum(change[by_time])
+        top = int(np.argmax(held))
+        return max(int(held[top]), 0), float(times[by_time[top]])
+
+
+def compute_intervals(problem: Problem, schedule: Schedule) -> Intervals:
+    """Slots held by ops, and by transfers where a device has no copy engine."""
+    arrays = problem.arrays
+    parts = [Intervals(schedule.device, schedule.start, schedule.end, arrays.demand)]
+    moves = schedule.transfers
+    for side in (moves.source, moves.target):
+        held = ~arrays.copy_engine[side]
+        ones = np.ones(int(held.sum()), dtype=np.int64)
+        parts.append(Intervals(side[held], moves.start[held], moves.end[held], ones))
+    return Intervals.join(*parts)
+
+
+def channel_intervals(problem: Problem, schedule: Schedule) -> Intervals:
+    """Transfers on the channels of contention ``serial`` (channel -1: none)."""
+    moves = schedule.transfers
+    channel = problem.arrays.channel[moves.source, moves.target]
+    return Intervals(channel, moves.start, moves.end, np.ones(len(moves), dtype=np.int64))
+
+
+def memory_intervals(problem: Problem, schedule: Schedule) -> Intervals:
+    """Bytes alive beside the weights: outputs, received copies and workspaces.
+
+    Liveness as model.md states it: an output lives from its op's start until its last local
+    reader and its last outgoing transfer end; a copy on another device (a staged one too) from
+    its transfer's start until its last reader there and its last onward transfer end.
+    """
+    arrays, moves = problem.arrays, schedule.transfers
+    count = arrays.device_count
+    ops = np.arange(arrays.op_count)
+    home = ops * count + schedule.device
+    copies = moves.op * count + moves.target
+    # Every place (op, device) where a tensor lives, and the last moment it is needed there.
+    places, first = np.unique(np.concatenate([home, copies]), return_index=True)
+    last = np.concatenate([schedule.end, moves.end])[first]
+    reads = arrays.edge_src * count + schedule.device[arrays.edge_dst]
+    sends = moves.op * count + moves.source
+    for keys, ends in ((reads, schedule.end[arrays.edge_dst]), (sends, moves.end)):
+        spot = np.searchsorted(places, keys)
+        known = (spot < len(places)) & (places[np.minimum(spot, len(places) - 1)] == keys)
+        np.maximum.at(last, spot[known], ends[known])
+    start = np.concatenate([schedule.start, moves.start])[first]
+    amount = np.concatenate([arrays.output, moves.bytes])[first]
+    tensors = Intervals(places % count, start, last, amount)
+    work = Intervals(schedule.device, schedule.start, schedule.end, arrays.workspace)
+    return Intervals.join(tensors, work)
+
+
+def static_memory(problem: Problem, device: Ints) -> Ints:
+    """Bytes per device under the static rule: weights + outputs + largest workspace (m,)."""
+    arrays = problem.arrays
+    held = resident_weights(problem, device)
+    np.add.at(held, device, arrays.output)
+    largest = np.zeros(arrays.device_count, dtype=np.int64)
+    np.maximum.at(largest, device, arrays.workspace)
+    return held + largest
+
+
+def resident_weights(problem: Problem, device: Ints) -> Ints:
+    """Bytes of weights per device (m,)."""
+    held = np.zeros(problem.arrays.device_count, dtype=np.int64)
+    np.add.at(held, device, problem.arrays.weights)
+    return held

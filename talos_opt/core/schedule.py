@@ -1,0 +1,149 @@
+"""The answer: a device, a start and an end for every op, and the transfers in between.
+
+A schedule is columnar, aligned with the ops of its problem; `named_ops` and `named_transfers`
+give the view that files and people use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from talos_opt.core.graph import SEPARATOR
+from talos_opt.core.problem import Floats, Ints, Problem
+
+
+class ScheduledOp(NamedTuple):
+    """One op of a schedule, by name."""
+
+    model: str
+    op: str
+    device: str
+    start: float
+    end: float
+
+
+class Transfer(NamedTuple):
+    """One hop of one tensor, by name."""
+
+    model: str
+    op: str
+    source: str
+    target: str
+    start: float
+    end: float
+    bytes: int
+
+
+class TransferRow(NamedTuple):
+    """One hop of one tensor, by array position."""
+
+    op: int
+    source: int
+    target: int
+    start: float
+    end: float
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Transfers:
+    """Columns of t transfers; each is one hop of one tensor.
+
+    Parameters
+    ----------
+    op : (t,) int
+        Op whose output moves.
+    source, target : (t,) int
+        Devices.
+    start, end : (t,) float
+        In the graph's time unit.
+    bytes : (t,) int
+    """
+
+    op: Ints
+    source: Ints
+    target: Ints
+    start: Floats
+    end: Floats
+    bytes: Ints
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[TransferRow]) -> Transfers:
+        """Build the columns from rows, ordered by start time."""
+        rows = sorted(rows, key=lambda row: (row.start, row.end, row.op, row.target))
+        columns = list(zip(*rows, strict=True)) or [()] * 6
+        whole, real = np.int64, np.float64
+        return cls(
+            op=np.array(columns[0], dtype=whole),
+            source=np.array(columns[1], dtype=whole),
+            target=np.array(columns[2], dtype=whole),
+            start=np.array(columns[3], dtype=real),
+            end=np.array(columns[4], dtype=real),
+            bytes=np.array(columns[5], dtype=whole),
+        )
+
+    def rows(self) -> Iterator[TransferRow]:
+        """Yield the transfers as rows."""
+        columns = (self.op, self.source, self.target, self.start, self.end, self.bytes)
+        for row in zip(*(column.tolist() for column in columns), strict=True):
+            yield TransferRow(*row)
+
+    def __len__(self) -> int:
+        return len(self.op)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A placement with times.
+
+    Parameters
+    ----------
+    device : (n,) int
+        Device of every op of the problem.
+    start, end : (n,) float
+        In the graph's time unit.
+    transfers : Transfers
+    """
+
+    device: Ints
+    start: Floats
+    end: Floats
+    transfers: Transfers
+
+    def __post_init__(self) -> None:
+        for column in (self.device, self.start, self.end, *vars(self.transfers).values()):
+            column.setflags(write=False)
+
+    @property
+    def makespan(self) -> float:
+        """Latest end of an op."""
+        return float(self.end.max())
+
+    def named_ops(self, problem: Problem) -> Iterator[ScheduledOp]:
+        """Yield the ops by name, in file order."""
+        ids = problem.device_ids
+        columns = (self.device.tolist(), self.start.tolist(), self.end.tolist())
+        for name, device, start, end in zip(problem.names, *columns, strict=True):
+            model, op = name.split(SEPARATOR, 1)
+            yield ScheduledOp(model, op, ids[device], start, end)
+
+    def named_transfers(self, problem: Problem) -> Iterator[Transfer]:
+        """Yield the transfers by name, by start time."""
+        ids = problem.device_ids
+        for row in self.transfers.rows():
+            model, op = problem.names[row.op].split(SEPARATOR, 1)
+            yield Transfer(
+                model, op, ids[row.source], ids[row.target], row.start, row.end, row.bytes
+            )
+
+    def placement(self, problem: Problem) -> dict[str, str]:
+        """Return the device id of every ``MODEL/OP``."""
+        ids = problem.device_ids
+        return {
+            name: ids[device]
+            for name, device in zip(problem.names, self.device.tolist(), strict=True)
+        }

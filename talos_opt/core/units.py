@@ -1,0 +1,124 @@
+"""Numbers with units as people write them: sizes, bandwidths, times.
+
+Every function takes a value as a file reader hands it over and either returns a number or
+raises `GraphError` saying what was found and what was expected.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+from talos_opt.core.errors import GraphError
+
+#: How many of each time unit make a second.
+PER_SECOND = {"us": 1e6, "ms": 1e3, "s": 1.0}
+
+_BYTES = {"": 1, "B": 1}
+for _power, _prefix in enumerate("KMGTP", start=1):
+    _BYTES[f"{_prefix}B"] = 1000**_power
+    _BYTES[f"{_prefix}iB"] = 1024**_power
+_BYTES["kB"] = _BYTES["KB"]
+_BYTES["kiB"] = _BYTES["KiB"]
+
+_QUANTITY = re.compile(r"^\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-z]*)\s*$")
+
+#: Largest amount accepted anywhere: sums of millions of them must stay exact in 64 bits.
+MAX_BYTES = 2**53
+
+
+def number(value: object, what: str, *, path: str | None = None, positive: bool = False) -> float:
+    """Return `value` as a finite float, at least 0 (or above 0 when `positive`).
+
+    Strings such as ``1e9`` are accepted since YAML 1.1 writers quote them; booleans are not.
+
+    Raises
+    ------
+    GraphError
+        If the value is not a number, is not finite, or has the wrong sign.
+    """
+    result = _as_float(value, what, path)
+    if not math.isfinite(result):
+        raise GraphError(f"{what} is {value!r}, expected a finite number", path=path)
+    if positive and result <= 0:
+        raise GraphError(f"{what} is {value!r}, expected a number above 0", path=path)
+    if result < 0:
+        raise GraphError(f"{what} is {value!r}, expected a number of at least 0", path=path)
+    return result
+
+
+def _as_float(value: object, what: str, path: str | None) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise GraphError(f"{what} is {describe(value)}, expected a number", path=path)
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        raise GraphError(f"{what} is {describe(value)}, expected a number", path=path) from None
+
+
+def positive_int(value: object, what: str, *, path: str | None = None) -> int:
+    """Return `value` as an int of at least 1; floats with a fraction and booleans are refused."""
+    result = number(value, what, path=path, positive=True)
+    if result != int(result) or result > 2**31:
+        raise GraphError(f"{what} is {value!r}, expected a whole number of at least 1", path=path)
+    return int(result)
+
+
+def size(value: object, what: str, *, path: str | None = None) -> int:
+    """Return a size in bytes: a bare number, or text with kB/MB/GB or KiB/MiB/GiB.
+
+    Fractions of a byte are rounded up, so that a need is never understated.
+
+    Raises
+    ------
+    GraphError
+        If the number or the unit cannot be read, is negative, not finite or above 8 PiB.
+    """
+    result = number(_scaled(value, what, path, per_second=False), what, path=path)
+    if result > MAX_BYTES:
+        raise GraphError(f"{what} is {value!r}, expected at most {MAX_BYTES} bytes", path=path)
+    return math.ceil(result)
+
+
+def bandwidth(value: object, what: str, *, path: str | None = None) -> float:
+    """Return a bandwidth in bytes per second: a bare number, or text such as ``12GB/s``."""
+    scaled = _scaled(value, what, path, per_second=True)
+    return number(scaled, what, path=path, positive=True)
+
+
+def _scaled(value: object, what: str, path: str | None, *, per_second: bool) -> object:
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if per_second and text.endswith("/s"):
+        text = text[:-2]
+    match = _QUANTITY.match(text)
+    if match is None or match[2] not in _BYTES:
+        example = "12GB/s" if per_second else "4KiB, 1.5GB"
+        raise GraphError(
+            f"{what} is {value!r}, expected a number of bytes or one with a unit "
+            f"(kB MB GB TB, KiB MiB GiB TiB), such as {example}",
+            path=path,
+        )
+    return float(match[1]) * _BYTES[match[2]]
+
+
+def describe(value: object) -> str:
+    """Name a value in a message without flooding it."""
+    if value is None:
+        return "empty"
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, (list, tuple)):
+        return "a list"
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def format_bytes(amount: float) -> str:
+    """Write an amount of bytes for a person, in powers of 1024."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if abs(amount) < 1024 or unit == "TiB":
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.2f} {unit}"
+        amount /= 1024
+    raise AssertionError("unreachable")

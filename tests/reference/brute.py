@@ -1,0 +1,455 @@
+"""The true optimum of a small problem, by exhaustive search over placements and event times.
+
+Why event times suffice. Take any feasible schedule and all its moments (starts and ends), some of
+which coincide. Move every moment as early as it can go while moments that coincide still do and
+none overtakes another: what did not overlap still does not, so slots, links and memory (a tensor
+lives from one such moment to another) are kept, and no op ends later. Then every moment at which
+something starts is the release of something that starts there, or the end of something that
+started earlier. So the search walks from event to event and chooses, at each, what starts there;
+whatever starts later must also be tried, since under the ``peak`` rule waiting may save memory.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import product
+
+import numpy as np
+
+from talos_opt.core.problem import Problem
+from talos_opt.core.schedule import Schedule, TransferRow, Transfers
+from tests.reference.flat import Flat, channel, route
+
+EPS = 1e-12
+
+
+def brute_force(problem: Problem, *, non_idling: bool = False) -> tuple[float, list[int]] | None:
+    """Return the optimum under the problem's objective and a placement that has it.
+
+    Parameters
+    ----------
+    problem : Problem
+        Up to five ops or so.
+    non_idling : bool
+        No device may idle while an op that could run on it is ready (for free tensors only).
+
+    Returns
+    -------
+    (float, list of int) or None
+        None if no schedule is feasible.
+    """
+    best = _best(problem, non_idling)
+    return None if best is None else (best.value, best.device)
+
+
+def best_schedule(problem: Problem) -> Schedule | None:
+    """Return a schedule of the optimal value, None if there is none."""
+    best = _best(problem, False)
+    if best is None:
+        return None
+    plan = best.plan
+    count = len(best.device)
+    moves = []
+    for hop, start in zip(plan.hops, best.starts[count:], strict=True):
+        op, source, target, size, time = hop
+        moves.append(TransferRow(op, source, target, start, start + time, size))
+    start = np.array(best.starts[:count])
+    return Schedule(
+        device=np.array(best.device, dtype=np.int64),
+        start=start,
+        end=start + np.array([item.time for item in plan.acts[:count]]),
+        transfers=Transfers.from_rows(moves),
+    )
+
+
+def placements(problem: Problem) -> Iterator[list[int]]:
+    """All placements that keep pins, colocation and, under its rule, static memory."""
+    flat = Flat(problem)
+    devices = problem.cluster.devices
+    groups: dict[object, list[int]] = {}
+    for i, op in enumerate(flat.ops):
+        groups.setdefault((i,) if op.colocate is None else op.colocate, []).append(i)
+    choices = [
+        [d for d in range(len(devices)) if all(flat.time(i, d) is not None for i in members)]
+        for members in groups.values()
+    ]
+    for choice in product(*choices):
+        device = [0] * len(flat.ops)
+        for members, d in zip(groups.values(), choice, strict=True):
+            for i in members:
+                device[i] = d
+        if problem.memory_rule != "static" or all(
+            item.usable_memory is None or flat.static_need(device, d) <= item.usable_memory
+            for d, item in enumerate(devices)
+        ):
+            yield device
+
+
+# ---- one placement -------------------------------------------------------------------------
+
+
+@dataclass
+class Act:
+    """An op or a hop: its time, what must have ended before, what it holds while it lasts."""
+
+    time: float
+    release: float = 0.0
+    before: list[int] = field(default_factory=list)
+    holds: list[tuple[object, int]] = field(default_factory=list)
+
+
+@dataclass
+class Tensor:
+    """Bytes on a device from the start of one act until the last of its uses has ended."""
+
+    device: int
+    size: int
+    birth: int
+    uses: list[int] = field(default_factory=list)
+
+
+@dataclass
+class Plan:
+    """What a placement asks for: ops first, then hops."""
+
+    acts: list[Act]
+    hops: list[tuple[int, int, int, int, float]]  # op, from, to, bytes, time
+    tensors: list[Tensor]
+    limits: dict[object, int]
+    room: dict[int, int]  # bytes beside the weights, of devices that have a limit
+    order: list[int]  # acts, each after what must have ended before it
+
+
+def make_plan(problem: Problem, device: list[int]) -> Plan | None:
+    """Return what a placement asks for; None if a tensor has no way or weights are too many."""
+    flat, cluster = Flat(problem), problem.cluster
+    needed = flat.hops(device)
+    if needed is None:
+        return None
+    acts = [Act(flat.time(i, d) or 0.0, flat.release[i]) for i, d in enumerate(device)]
+    limits: dict[object, int] = {d: item.slots for d, item in enumerate(cluster.devices)}
+    for i, act in enumerate(acts):
+        act.holds.append((device[i], flat.ops[i].slots))
+    hops, into = [], {}
+    for (op, a, b), size in sorted(needed.items()):
+        time = flat.hop_time(a, b, size)
+        if size == 0 and time == 0:
+            continue
+        into[op, b] = len(acts)
+        hops.append((op, a, b, size, time))
+        act = Act(time, holds=[(d, 1) for d in (a, b) if not cluster.devices[d].copy_engine])
+        line = channel(cluster, a, b)
+        if line is not None:
+            limits[line] = 1
+            act.holds.append((line, 1))
+        acts.append(act)
+
+    def bringer(op: int, d: int) -> int:
+        """The act after which a tensor is on a device."""
+        while d != device[op] and (op, d) not in into:
+            way = route(cluster, device[op], d)
+            assert way is not None
+            d = way[-1][0]
+        return into[op, d] if d != device[op] else op
+
+    for k, (op, a, _, _, _) in enumerate(hops):
+        acts[len(device) + k].before.append(bringer(op, a))
+    for source, reader, _ in flat.edges:
+        acts[reader].before.append(bringer(source, device[reader]))
+    room = {}
+    for d, item in enumerate(cluster.devices):
+        if problem.memory_rule == "peak" and item.usable_memory is not None:
+            weights = [op.memory.weights for i, op in enumerate(flat.ops) if device[i] == d]
+            room[d] = item.usable_memory - sum(weights)
+    if any(left < 0 for left in room.values()):
+        return None
+    tensors = _tensors(flat, device, hops, room)
+    _drop_loose(acts, limits)
+    return Plan(acts, hops, tensors, limits, room, _order(acts))
+
+
+def _tensors(
+    flat: Flat,
+    device: list[int],
+    hops: list[tuple[int, int, int, int, float]],
+    room: dict[int, int],
+) -> list[Tensor]:
+    found = []
+    for i, op in enumerate(flat.ops):
+        found.append(Tensor(device[i], op.memory.workspace, i))
+        places = [(device[i], op.memory.output, i)]
+        places += [(b, s, len(device) + k) for k, (o, _, b, s, _) in enumerate(hops) if o == i]
+        for d, size, birth in places:
+            uses = [
+                reader for source, reader, _ in flat.edges if source == i and device[reader] == d
+            ]
+            uses += [len(device) + k for k, (o, a, *_) in enumerate(hops) if (o, a) == (i, d)]
+            found.append(Tensor(d, size, birth, uses))
+    return [item for item in found if item.device in room and item.size > 0]
+
+
+def _drop_loose(acts: list[Act], limits: dict[object, int]) -> None:
+    """Forget what cannot run short, and whatever is held for no time."""
+    asked: dict[object, int] = {}
+    for act in acts:
+        for what, amount in act.holds if act.time > 0 else ():
+            asked[what] = asked.get(what, 0) + amount
+    for act in acts:
+        act.holds = [
+            (what, amount)
+            for what, amount in act.holds
+            if act.time > 0 and asked[what] > limits[what]
+        ]
+
+
+def _order(acts: list[Act]) -> list[int]:
+    order: list[int] = []
+    while len(order) < len(acts):
+        order += [
+            k
+            for k, act in enumerate(acts)
+            if k not in order and all(before in order for before in act.before)
+        ]
+    return order
+
+
+# ---- the search ----------------------------------------------------------------------------
+
+
+@dataclass
+class Best:
+    """The best schedule found."""
+
+    value: float
+    device: list[int]
+    plan: Plan
+    starts: list[float]
+
+
+def _best(problem: Problem, non_idling: bool) -> Best | None:
+    plans = []
+    for device in placements(problem):
+        plan = make_plan(problem, device)
+        if plan is not None:
+            search = _Search(problem, device, plan, math.inf)
+            plans.append((search.bound([None] * len(plan.acts), 0.0), len(plans), device, plan))
+    best: Best | None = None
+    for least, _, device, plan in sorted(plans, key=lambda item: item[:2]):
+        limit = math.inf if best is None else best.value
+        if least >= limit - EPS:
+            break
+        found = _solve(problem, device, plan, limit, non_idling)
+        if found is not None:
+            best = found
+    return best
+
+
+def _solve(
+    problem: Problem, device: list[int], plan: Plan, limit: float, non_idling: bool
+) -> Best | None:
+    """Return the best schedule of a placement if it is below the limit."""
+    least = -math.inf
+    if problem.objective == "bottleneck":  # known from the placement: any schedule will do
+        least = _Search(problem, device, plan, limit).bound([None] * len(plan.acts), 0.0)
+    elif plan.tensors:
+        # Without memory limits the search is fast, and its value bounds the other's.
+        easy = _Search(problem, device, plan, limit, memory=False)
+        easy.walk(0, 0.0, [None] * len(plan.acts))
+        if easy.found is None:
+            return None
+        least = easy.limit
+    search = _Search(problem, device, plan, limit, least=least, non_idling=non_idling)
+    search.walk(0, 0.0, [None] * len(plan.acts))
+    return None if search.found is None else Best(search.limit, device, plan, search.found)
+
+
+class _Search:
+    """Depth first over event times; at each, every set of acts that can start there."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        device: list[int],
+        plan: Plan,
+        limit: float,
+        *,
+        memory: bool = True,
+        least: float = -math.inf,
+        non_idling: bool = False,
+    ) -> None:
+        self.problem, self.device, self.plan = problem, device, plan
+        self.limit, self.least, self.non_idling = limit, least, non_idling
+        self.flat = Flat(problem)
+        self.tensors = plan.tensors if memory else []
+        births = {tensor.birth for tensor in self.tensors}
+        # Nothing is lost by starting at once what holds nothing that could run short.
+        self.forced = [not act.holds and k not in births for k, act in enumerate(plan.acts)]
+        self.found: list[float] | None = None
+        self.seen: dict[tuple[object, ...], float] = {}
+
+    def walk(self, k: int, now: float, starts: list[float | None]) -> None:
+        """Choose what starts now, from position `k` of the order on; then go to the next event."""
+        order = self.plan.order
+        while k < len(order):
+            act = order[k]
+            if starts[act] is None and self._may_start(act, now, starts):
+                starts[act] = now
+                self.walk(k + 1, now, starts)
+                starts[act] = None
+                if self.forced[act]:
+                    return
+            if self._done():
+                return
+            k += 1
+        self._next_event(now, starts)
+
+    def _done(self) -> bool:
+        return self.found is not None and self.limit <= self.least + EPS
+
+    def _may_start(self, k: int, now: float, starts: list[float | None]) -> bool:
+        acts = self.plan.acts
+        act = acts[k]
+        if act.release > now:
+            return False
+        for before in act.before:
+            begin = starts[before]
+            if begin is None or begin + acts[before].time > now:
+                return False
+        return all(
+            amount + self._held(what, now, starts) <= self.plan.limits[what]
+            for what, amount in act.holds
+        )
+
+    def _held(self, what: object, now: float, starts: list[float | None]) -> int:
+        return sum(
+            amount
+            for act, begin in zip(self.plan.acts, starts, strict=True)
+            if begin is not None and begin <= now < begin + act.time
+            for name, amount in act.holds
+            if name == what
+        )
+
+    def _next_event(self, now: float, starts: list[float | None]) -> None:
+        acts = self.plan.acts
+        if not self._memory_kept(now, starts) or (self.non_idling and self._idles(now, starts)):
+            return
+        if None not in starts:
+            value = self.bound(starts, now)
+            if value < self.limit - EPS:
+                self.limit, self.found = value, [s for s in starts if s is not None]
+            return
+        events = [
+            act.release if begin is None else begin + act.time
+            for act, begin in zip(acts, starts, strict=True)
+        ]
+        now = min((event for event in events if event > now), default=math.inf)
+        if now == math.inf or self.bound(starts, now) >= self.limit - EPS:
+            return
+        # Of two ways to one state, only the cheaper can lead to anything better.
+        state = tuple(
+            None if begin is None else max(now, begin + act.time)
+            for act, begin in zip(acts, starts, strict=True)
+        )
+        spent = self._spent(starts)
+        if self.seen.get((now, state), math.inf) <= spent:
+            return
+        self.seen[now, state] = spent
+        self.walk(0, now, starts)
+
+    def _memory_kept(self, now: float, starts: list[float | None]) -> bool:
+        """Whether memory suffices from now until the next event."""
+        if not self.tensors:
+            return True
+        acts = self.plan.acts
+        left = dict(self.plan.room)
+        for tensor in self.tensors:
+            if starts[tensor.birth] is None:
+                continue
+            for k in (tensor.birth, *tensor.uses):
+                begin = starts[k]
+                if begin is None or begin + acts[k].time > now:
+                    left[tensor.device] -= tensor.size
+                    break
+        return all(size >= 0 for size in left.values())
+
+    def _idles(self, now: float, starts: list[float | None]) -> bool:
+        flat = self.flat
+        ended = [
+            begin is not None and begin + act.time <= now
+            for act, begin in zip(self.plan.acts, starts, strict=True)
+        ]
+        for i, op in enumerate(flat.ops):
+            inputs = [source for source, reader, _ in flat.edges if reader == i]
+            if starts[i] is not None or flat.release[i] > now:
+                continue
+            if not all(ended[source] for source in inputs):
+                continue
+            for d, device in enumerate(self.problem.cluster.devices):
+                used = sum(
+                    flat.ops[j].slots
+                    for j, where in enumerate(self.device)
+                    if where == d and starts[j] is not None and not ended[j]
+                )
+                if flat.time(i, d) is not None and used + op.slots <= device.slots:
+                    return True
+        return False
+
+    # ---- values ----------------------------------------------------------------------------
+
+    def bound(self, starts: list[float | None], now: float) -> float:
+        """Least value if whatever has not started yet starts from now on; exact if all has."""
+        if self.problem.objective == "bottleneck":
+            return self._bottleneck()
+        ends = [0.0] * len(starts)
+        for k in self.plan.order:
+            act, begin = self.plan.acts[k], starts[k]
+            if begin is None:
+                begin = max(now, act.release, *(ends[before] for before in act.before))
+            ends[k] = begin + act.time
+        return self._value(ends[: len(self.device)])
+
+    def _spent(self, starts: list[float | None]) -> float:
+        """Value that models with all ops started already have."""
+        ends = [
+            None if begin is None else begin + act.time
+            for act, begin in zip(self.plan.acts, starts, strict=True)
+        ][: len(self.device)]
+        open_models = {j for j, end in zip(self.flat.model, ends, strict=True) if end is None}
+        return self._value(
+            [
+                0.0 if end is None or j in open_models else end
+                for j, end in zip(self.flat.model, ends, strict=True)
+            ]
+        )
+
+    def _value(self, ends: list[float]) -> float:
+        if self.problem.objective == "bottleneck":
+            return self._bottleneck()
+        if self.problem.objective == "makespan":
+            return max(ends)
+        models = self.problem.graph.models
+        return sum(
+            model.weight * max(end for end, j in zip(ends, self.flat.model, strict=True) if j == k)
+            for k, model in enumerate(models)
+        )
+
+    def _bottleneck(self) -> float:
+        cluster, flat = self.problem.cluster, self.flat
+        loads: dict[object, float] = {}
+
+        def add(what: object, time: float) -> None:
+            loads[what] = loads.get(what, 0.0) + time
+
+        for i, d in enumerate(self.device):
+            work = (flat.time(i, d) or 0.0) * flat.ops[i].slots
+            add(d, work / cluster.devices[d].slots)
+        for _, a, b, _, time in self.plan.hops:
+            for d in (a, b):
+                if not cluster.devices[d].copy_engine:
+                    add(d, time)
+            line = channel(cluster, a, b)
+            if line is not None:
+                add(line, time)
+        return max(loads.values())

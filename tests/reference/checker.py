@@ -1,0 +1,218 @@
+"""Feasibility and metrics of a schedule, straight from docs/model.md, in quadratic time."""
+
+from __future__ import annotations
+
+import math
+
+from talos_opt.core.problem import Problem
+from talos_opt.core.schedule import Schedule, TransferRow
+from tests.reference.flat import Flat, channel, route
+
+
+def naive_check(problem: Problem, schedule: Schedule, tolerance: float | None = None) -> list[str]:
+    """Every rule of the model that a schedule breaks, as ``rule: sentence``."""
+    if tolerance is None:
+        tolerance = 1e-9 * max(1.0, *schedule.end.tolist())
+    return _NaiveChecker(Flat(problem), schedule, tolerance).run()
+
+
+class _NaiveChecker:
+    def __init__(self, flat: Flat, schedule: Schedule, tolerance: float) -> None:
+        self.flat, self.problem, self.eps = flat, flat.problem, tolerance
+        self.cluster = flat.problem.cluster
+        self.device: list[int] = schedule.device.tolist()
+        self.start: list[float] = schedule.start.tolist()
+        self.end: list[float] = schedule.end.tolist()
+        self.moves = list(schedule.transfers.rows())
+        self.bad: list[str] = []
+
+    def run(self) -> list[str]:
+        for i, name in enumerate(self.flat.names):
+            if not 0 <= self.device[i] < len(self.cluster.devices):
+                return [f"placement: {name} is on no device"]
+            time = self.flat.time(i, self.device[i])
+            if time is None:
+                return [f"placement: {name} cannot run there"]
+            if not abs(self.end[i] - self.start[i] - time) <= self.eps:
+                self.bad.append(f"duration: {name}")
+            if not self.start[i] >= self.flat.release[i] - self.eps:
+                self.bad.append(f"release: {name}")
+        self.colocation()
+        if self.transfers():
+            self.arrivals()
+        self.devices()
+        self.links()
+        return self.bad
+
+    def colocation(self) -> None:
+        for i, a in enumerate(self.flat.ops):
+            for j, b in enumerate(self.flat.ops[:i]):
+                together = a.colocate is not None and a.colocate == b.colocate
+                if together and self.device[i] != self.device[j]:
+                    self.bad.append(f"colocation: {self.flat.names[i]}, {self.flat.names[j]}")
+
+    def transfers(self) -> bool:
+        """Whether the hops listed are those needed, each once."""
+        before = len(self.bad)
+        needed = self.flat.hops(self.device)
+        if needed is None:
+            self.bad.append("transfer: no route")
+            return False
+        seen = set()
+        for move in self.moves:
+            key = (move.op, move.source, move.target)
+            if key in seen or key not in needed:
+                self.bad.append(f"transfer: {key} is not wanted (again)")
+            seen.add(key)
+        for (op, a, b), size in needed.items():
+            costs = size > 0 or self.flat.hop_time(a, b, size) > 0
+            if (op, a, b) not in seen and costs:
+                self.bad.append(f"transfer: {(op, a, b)} is missing")
+        if len(self.bad) > before:
+            return False
+        for move in self.moves:
+            size = needed[move.op, move.source, move.target]
+            time = self.flat.hop_time(move.source, move.target, size)
+            if move.bytes != size or not abs(move.end - move.start - time) <= self.eps:
+                self.bad.append(f"transfer: {move} should take {time} for {size} bytes")
+        return True
+
+    def there(self, op: int, d: int) -> float:
+        """When a tensor is on a device."""
+        if d == self.device[op]:
+            return self.end[op]
+        for move in self.moves:
+            if (move.op, move.target) == (op, d):
+                return move.end
+        way = route(self.cluster, self.device[op], d)
+        assert way is not None
+        return self.there(op, way[-1][0])  # a hop of nothing in no time need not be listed
+
+    def arrivals(self) -> None:
+        for move in self.moves:
+            if not move.start >= self.there(move.op, move.source) - self.eps:
+                self.bad.append(f"transfer: {move} starts before the tensor is there")
+        for source, reader, _ in self.flat.edges:
+            if not self.start[reader] >= self.there(source, self.device[reader]) - self.eps:
+                self.bad.append(f"precedence: {self.flat.names[reader]}")
+
+    def devices(self) -> None:
+        for d, device in enumerate(self.cluster.devices):
+            held = [
+                (self.start[i], self.end[i], op.slots)
+                for i, op in enumerate(self.flat.ops)
+                if self.device[i] == d
+            ]
+            if not device.copy_engine:
+                held += [(m.start, m.end, 1) for m in self.moves if d in (m.source, m.target)]
+            if most(held, self.eps) > device.slots:
+                self.bad.append(f"slots: {device.id}")
+            if device.memory is None:
+                continue
+            if self.problem.memory_rule == "static":
+                need = self.flat.static_need(self.device, d)
+            else:
+                need = peak_need(
+                    self.flat, self.device, self.start, self.end, self.moves, d, self.eps
+                )
+            if need > math.floor(device.memory * device.memory_fraction):
+                self.bad.append(f"memory: {device.id} needs {need}")
+
+    def links(self) -> None:
+        for move in self.moves:
+            busy = channel(self.cluster, move.source, move.target)
+            if busy is None:
+                continue
+            held = [
+                (other.start, other.end, 1)
+                for other in self.moves
+                if channel(self.cluster, other.source, other.target) == busy
+            ]
+            if most(held, self.eps) > 1:
+                self.bad.append(f"link: {move}")
+
+
+def most(held: list[tuple[float, float, int]], eps: float = 0.0) -> int:
+    """Largest amount held at once; what ends at t makes room for what starts at t."""
+    real = [(start, end - eps, amount) for start, end, amount in held if end - eps > start]
+    return max(
+        (sum(amount for s, e, amount in real if s <= start < e) for start, _, _ in real), default=0
+    )
+
+
+def peak_need(
+    flat: Flat,
+    device: list[int],
+    start: list[float],
+    end: list[float],
+    moves: list[TransferRow],
+    d: int,
+    eps: float = 0.0,
+) -> int:
+    """Most bytes alive at once on a device, weights included."""
+    weights = 0
+    held = []
+    for i, op in enumerate(flat.ops):
+        uses = [
+            end[reader] for source, reader, _ in flat.edges if source == i and device[reader] == d
+        ]
+        uses += [move.end for move in moves if move.op == i and move.source == d]
+        if device[i] == d:
+            weights += op.memory.weights
+            held.append((start[i], end[i], op.memory.workspace))
+            held.append((start[i], max([end[i], *uses]), op.memory.output))
+        for move in moves:
+            if move.op == i and move.target == d:
+                held.append((move.start, max([move.end, *uses]), move.bytes))
+    return weights + most(held, eps)
+
+
+def naive_metrics(problem: Problem, schedule: Schedule) -> dict[str, object]:
+    """Metrics of a feasible schedule, under the names of `talos_opt.core.metrics.Metrics`."""
+    flat, cluster, models = Flat(problem), problem.cluster, problem.graph.models
+    device, start, end = (x.tolist() for x in (schedule.device, schedule.start, schedule.end))
+    moves = list(schedule.transfers.rows())
+    kinds = [item.kind for item in cluster.devices]
+    reference = cluster.devices[kinds.index(cluster.reference)]
+    done, alone = [], []
+    for j, model in enumerate(models):
+        done.append(max(end[i] for i in range(len(end)) if flat.model[i] == j))
+        times = [op.time.get(reference.id, op.time.get(reference.kind)) for op in model.ops]
+        alone.append(None if None in times else sum(times))
+    toct = sum(model.weight * c for model, c in zip(models, done, strict=True))
+    counted = [(m.weight, r) for m, r in zip(models, alone, strict=True) if m.weight > 0]
+    speedup = None
+    if toct > 0 and all(r is not None for _, r in counted):
+        speedup = sum(w * r for w, r in counted) / toct
+    load, idle, peak, static = {}, {}, {}, {}
+    for d, item in enumerate(cluster.devices):
+        mine = [i for i in range(len(end)) if device[i] == d]
+        carried = [m for m in moves if d in (m.source, m.target) and not item.copy_engine]
+        work = sum((end[i] - start[i]) * flat.ops[i].slots for i in mine)
+        busy = sum(m.end - m.start for m in carried)
+        last = max([0.0, *(end[i] for i in mine), *(m.end for m in carried)])
+        load[item.id] = work / item.slots + busy
+        idle[item.id] = last - (work + busy) / item.slots
+        peak[item.id] = peak_need(flat, device, start, end, moves, d)
+        static[item.id] = flat.static_need(device, d)
+    links: dict[object, float] = {}
+    for move in moves:
+        key = channel(cluster, move.source, move.target)
+        if key is not None:
+            links[key] = links.get(key, 0.0) + move.end - move.start
+    return {
+        "toct": toct,
+        "makespan": max(end),
+        "bottleneck": max([*load.values(), *links.values()]),
+        "weighted_speedup": speedup,
+        "model_speedup": {
+            m.id: None if r is None or c - m.release <= 0 else r / (c - m.release)
+            for m, r, c in zip(models, alone, done, strict=True)
+        },
+        "completion": {m.id: c for m, c in zip(models, done, strict=True)},
+        "idle_time": idle,
+        "load": load,
+        "peak_memory": peak,
+        "static_memory": static,
+        "transferred_bytes": sum(m.bytes for m in moves),
+    }
