@@ -1,0 +1,204 @@
+"""Files in and out.
+
+Each format is one module with ``recognises(source)``, ``read_problem(source, cluster=...,
+objective=...)`` and, where it writes, ``write_problem(problem, target)``. It is imported when it
+is used, and listed in `FORMATS`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from talos_opt.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from talos_opt.core.cluster import Cluster
+    from talos_opt.core.problem import Objective, Problem
+    from talos_opt.core.result import Result
+    from talos_opt.core.schedule import Schedule
+    from talos_opt.formats.source import Source
+
+__all__ = [
+    "FORMATS",
+    "Format",
+    "read_cluster",
+    "read_problem",
+    "read_schedule",
+    "read_schedule_document",
+    "write_problem",
+    "write_schedule",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A file format for problems.
+
+    Parameters
+    ----------
+    name : str
+        What ``--from`` and ``--to`` call it.
+    summary : str
+        One line for a person.
+    suffixes : tuple of str
+        File name suffixes in lower case; each may be followed by ``.gz``.
+    module : str
+        Where it is read and written, in `talos_opt.formats`.
+    writes : bool
+        Whether it can be written as well as read.
+    """
+
+    name: str
+    summary: str
+    suffixes: tuple[str, ...]
+    module: str
+    writes: bool = True
+
+    def load(self) -> Any:
+        """Import the format's module."""
+        return import_module(f"{__name__}.{self.module}")
+
+
+#: All formats, by name. The first that recognises a file reads it, those of its suffix before
+#: the others.
+FORMATS: dict[str, Format] = {
+    item.name: item
+    for item in (
+        Format("talos", "talos-graph/1, YAML or JSON", (".yaml", ".yml", ".json"), "talos"),
+        Format(
+            "msr",
+            "workloads of the NeurIPS 2020 device placement paper, JSON",
+            (".json",),
+            "msr",
+            writes=False,
+        ),
+    )
+}
+
+DEFAULT = "talos"
+
+
+def read_problem(
+    source: str | os.PathLike[str],
+    *,
+    format: str | None = None,
+    cluster: Cluster | str | os.PathLike[str] | None = None,
+    objective: Objective | str | None = None,
+) -> Problem:
+    """Read a problem from a file.
+
+    Parameters
+    ----------
+    source : str or path
+        ``-``: standard input. Gzip is unpacked whatever the name.
+    format : str, optional
+        A key of `FORMATS`; default: by the file's suffix and content.
+    cluster : Cluster or path, optional
+        Takes the place of the file's own.
+    objective : Objective or str, optional
+        Default: the format's (talos: toct, msr: makespan). A msr workload is another cluster
+        under bottleneck, so name the objective here rather than change it afterwards.
+
+    Raises
+    ------
+    InputError
+        Names the file, the line or path in it, what was found and what was expected.
+    """
+    from talos_opt.formats.source import open_source
+
+    chosen = None if format is None else _named(format)
+    given = read_cluster(cluster) if isinstance(cluster, (str, os.PathLike)) else cluster
+    file = open_source(source)
+    reader = (_detect(file) if chosen is None else chosen).load()
+    problem: Problem = reader.read_problem(file, cluster=given, objective=objective)
+    return problem
+
+
+def write_problem(
+    problem: Problem, target: str | os.PathLike[str], *, format: str | None = None
+) -> None:
+    """Write a problem to a file, whole or not at all.
+
+    Parameters
+    ----------
+    problem : Problem
+        Its objective is not written: it is the user's question, not the graph's.
+    target : str or path
+        ``-``: standard output. Packed with gzip where the name ends in ``.gz``.
+    format : str, optional
+        A key of `FORMATS`; default: by the suffix.
+
+    Raises
+    ------
+    FormatError
+        If the target cannot be written.
+    ConfigError
+        If no format has that name or suffix, or it can only be read.
+    """
+    chosen = _by_suffix(target) if format is None else _named(format)
+    if not chosen.writes:
+        able = ", ".join(item.name for item in FORMATS.values() if item.writes)
+        raise ConfigError(f"format {chosen.name!r} can only be read, expected one of: {able}")
+    chosen.load().write_problem(problem, target)
+
+
+def read_cluster(source: str | os.PathLike[str]) -> Cluster:
+    """Read a cluster from a YAML or JSON file; see `talos_opt.formats.cluster_reader`."""
+    from talos_opt.formats.cluster_reader import read_cluster
+
+    return read_cluster(source)
+
+
+def read_schedule(source: str | os.PathLike[str], problem: Problem) -> Schedule:
+    """Read a schedule of a problem; see `talos_opt.formats.schedule`."""
+    from talos_opt.formats.schedule import read_schedule
+
+    return read_schedule(source, problem)
+
+
+def read_schedule_document(source: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a schedule file as plain values; see `talos_opt.formats.schedule`."""
+    from talos_opt.formats.schedule import read_schedule_document
+
+    return read_schedule_document(source)
+
+
+def write_schedule(result: Result | dict[str, Any], target: str | os.PathLike[str]) -> None:
+    """Write a result as talos-schedule/1; see `talos_opt.formats.schedule`."""
+    from talos_opt.formats.schedule import write_schedule
+
+    write_schedule(result, target)
+
+
+def _named(name: str) -> Format:
+    if name not in FORMATS:
+        raise ConfigError(f"no format is called {name!r}, expected one of: {', '.join(FORMATS)}")
+    return FORMATS[name]
+
+
+def _by_suffix(target: str | os.PathLike[str]) -> Format:
+    from talos_opt.formats.source import STREAM, split_suffix
+
+    name = os.fspath(target)
+    if name == STREAM:
+        return FORMATS[DEFAULT]
+    suffix = split_suffix(name)[1]
+    for item in FORMATS.values():
+        if item.writes and suffix in item.suffixes:
+            return item
+    known = sorted({suffix for item in FORMATS.values() if item.writes for suffix in item.suffixes})
+    raise ConfigError(
+        f"{name} has suffix {suffix!r}, expected one of: {', '.join(known)}, or with .gz"
+    )
+
+
+def _detect(source: Source) -> Format:
+    """Return the format that reads a file; where none knows it, the default explains why."""
+    by_suffix = sorted(FORMATS.values(), key=lambda item: source.suffix not in item.suffixes)
+    for item in by_suffix:
+        if item.load().recognises(source):
+            return item
+    return FORMATS[DEFAULT]

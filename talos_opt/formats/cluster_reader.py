@@ -1,0 +1,168 @@
+"""Plain data to a cluster: the ``cluster`` of talos-graph/1, inline or in a file of its own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from talos_opt.core import units
+from talos_opt.core.cluster import Cluster, Device, Link
+from talos_opt.core.errors import FormatError, GraphError
+from talos_opt.core.records import (
+    Keys,
+    as_flag,
+    as_list,
+    as_mapping,
+    as_name,
+    as_text,
+    join,
+    within,
+)
+from talos_opt.formats.source import Source, open_source
+
+SCHEMA = "talos-cluster/1"
+
+CLUSTER_KEYS = Keys("devices", "schema name description reference contention links")
+DEVICE_KEYS = Keys("id kind", "memory memory_fraction slots copy_engine")
+LINK_KEYS = Keys("", "between from to latency bandwidth via duplex")
+
+
+def read_cluster(source: str | os.PathLike[str]) -> Cluster:
+    """Read a file that holds a cluster.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or is no cluster; names file, line and path.
+    """
+    return _cluster_of(open_source(source))
+
+
+def cluster_beside(value: object, source: Source) -> Cluster:
+    """Return the cluster of a graph file: an inline mapping, or a path relative to the file.
+
+    Raises
+    ------
+    InputError
+        With paths from the graph's root, or those of the cluster's own file.
+    """
+    if not isinstance(value, str):
+        return cluster_from(value, "cluster")
+    try:
+        file = open_source(os.fspath(source.folder / Path(value)))
+    except FormatError as error:
+        raise FormatError(
+            f"cluster names {value!r}, but {error.source} {error.message}", path="cluster"
+        ) from None
+    return _cluster_of(file)
+
+
+def _cluster_of(file: Source) -> Cluster:
+    with file.blamed():
+        return cluster_from(file.document, "")
+
+
+def cluster_from(value: object, path: str) -> Cluster:
+    """Return the cluster that a mapping describes.
+
+    Parameters
+    ----------
+    value : object
+        Plain data.
+    path : str
+        JSON path of the value, empty for a file's root.
+
+    Raises
+    ------
+    GraphError
+    """
+    schema = as_mapping(value, "the cluster", path).get("schema", SCHEMA)
+    if schema != SCHEMA:
+        raise GraphError(
+            f"schema is {units.describe(schema)}, expected {SCHEMA!r}", path=join(path, "schema")
+        )
+    record = CLUSTER_KEYS.check(value, "the cluster", path)
+    for key in ("name", "description"):
+        if key in record:
+            as_text(record[key], key, join(path, key))
+    optional: dict[str, Any] = {
+        key: as_name(record[key], key, join(path, key))
+        for key in ("reference", "contention")
+        if key in record
+    }
+    if "links" in record:
+        where = join(path, "links")
+        links = as_list(record["links"], "links", where)
+        optional["links"] = tuple(_link(link, f"{where}[{k}]") for k, link in enumerate(links))
+    where = join(path, "devices")
+    rows = as_list(record["devices"], "devices", where)
+    devices = tuple(_device(row, f"{where}[{k}]") for k, row in enumerate(rows))
+    with within(path):
+        return Cluster(devices, **optional)
+
+
+def _device(value: object, path: str) -> Device:
+    record = DEVICE_KEYS.check(value, "a device", path)
+    optional: dict[str, Any] = {}
+    if "memory" in record:
+        optional["memory"] = units.size(record["memory"], "memory", path=f"{path}.memory")
+    if "memory_fraction" in record:
+        optional["memory_fraction"] = units.number(
+            record["memory_fraction"], "memory_fraction", path=f"{path}.memory_fraction"
+        )
+    if "slots" in record:
+        optional["slots"] = units.positive_int(record["slots"], "slots", path=f"{path}.slots")
+    if "copy_engine" in record:
+        optional["copy_engine"] = as_flag(
+            record["copy_engine"], "copy_engine", f"{path}.copy_engine"
+        )
+    name = as_name(record["id"], "id", f"{path}.id")
+    kind = as_name(record["kind"], "kind", f"{path}.kind")
+    with within(path):
+        return Device(name, kind, **optional)
+
+
+def _link(value: object, path: str) -> Link:
+    record = LINK_KEYS.check(value, "a link", path)
+    a, b, one_way = _ends(record, path)
+    if "via" in record:
+        for key in ("latency", "bandwidth", "duplex"):
+            if key in record:
+                raise GraphError(
+                    f"a link via a device has no {key} of its own: the links of its two hops do",
+                    path=f"{path}.{key}",
+                )
+        return Link(a, b, via=as_name(record["via"], "via", f"{path}.via"), one_way=one_way)
+    optional: dict[str, Any] = {}
+    if "latency" in record:
+        optional["latency"] = units.number(record["latency"], "latency", path=f"{path}.latency")
+    if "bandwidth" in record:
+        where = f"{path}.bandwidth"
+        optional["bandwidth"] = units.bandwidth(record["bandwidth"], "bandwidth", path=where)
+    if "duplex" in record:
+        optional["duplex"] = as_name(record["duplex"], "duplex", f"{path}.duplex")
+    return Link(a, b, one_way=one_way, **optional)
+
+
+def _ends(record: Any, path: str) -> tuple[str, str, bool]:
+    """Return the two ends of a link and whether it leads one way only."""
+    named = [key for key in ("between", "from", "to") if key in record]
+    if named == ["from", "to"]:
+        return (
+            as_name(record["from"], "from", f"{path}.from"),
+            as_name(record["to"], "to", f"{path}.to"),
+            True,
+        )
+    if named != ["between"]:
+        raise GraphError(
+            f"a link has {' and '.join(named) or 'no ends'}, "
+            "expected between: [a, b], or from: a and to: b",
+            path=path,
+        )
+    where = f"{path}.between"
+    ends = as_list(record["between"], "between", where)
+    if len(ends) != 2:
+        raise GraphError(f"between names {len(ends)} ends, expected two", path=where)
+    a, b = (as_name(end, "an end", f"{where}[{k}]") for k, end in enumerate(ends))
+    return a, b, False

@@ -1,0 +1,122 @@
+"""A problem to plain data: talos-graph/1. What has its default value is left out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from talos_opt.core.cluster import Cluster, Device, Link
+from talos_opt.core.graph import Input, Memory, Model, Op
+from talos_opt.core.problem import Problem
+from talos_opt.formats.graph_reader import SCHEMA
+
+
+def document_of(problem: Problem) -> dict[str, Any]:
+    """Return a problem as a talos-graph/1 document of plain Python values.
+
+    The objective is no part of it. Reading the document gives the same graph, cluster and memory
+    rule back, to the last bit of every number.
+    """
+    graph = problem.graph
+    document: dict[str, Any] = {"schema": SCHEMA, "name": graph.name}
+    if graph.description:
+        document["description"] = graph.description
+    document |= {
+        "time_unit": graph.time_unit,
+        "memory_rule": problem.memory_rule.value,
+        "cluster": _cluster(problem.cluster),
+        "models": [_model(model) for model in graph.models],
+    }
+    if graph.known:
+        document["known"] = _plain(graph.known)
+    return document
+
+
+def _cluster(cluster: Cluster) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "reference": cluster.reference,
+        "contention": cluster.contention,
+        "devices": [_device(device) for device in cluster.devices],
+    }
+    if cluster.links is not None:
+        record["links"] = [_link(link) for link in cluster.links]
+    return record
+
+
+def _device(device: Device) -> dict[str, Any]:
+    record: dict[str, Any] = {"id": device.id, "kind": device.kind}
+    if device.memory is not None:
+        record["memory"] = device.memory
+    if device.memory_fraction != 1:
+        record["memory_fraction"] = device.memory_fraction
+    if device.slots != 1:
+        record["slots"] = device.slots
+    if not device.copy_engine:
+        record["copy_engine"] = False
+    return record
+
+
+def _link(link: Link) -> dict[str, Any]:
+    record: dict[str, Any] = (
+        {"from": link.a, "to": link.b} if link.one_way else {"between": [link.a, link.b]}
+    )
+    if link.via is not None:
+        return record | {"via": link.via}
+    if link.latency:
+        record["latency"] = link.latency
+    if link.bandwidth != math.inf:
+        record["bandwidth"] = link.bandwidth
+    if link.duplex != "full":
+        record["duplex"] = link.duplex
+    return record
+
+
+def _model(model: Model) -> dict[str, Any]:
+    return {
+        "id": model.id,
+        "weight": model.weight,
+        "release": model.release,
+        "ops": [_op(op) for op in model.ops],
+    }
+
+
+def _op(op: Op) -> dict[str, Any]:
+    record: dict[str, Any] = {"id": op.id}
+    if op.type:
+        record["type"] = op.type
+    record["time"] = dict(op.time)
+    if op.memory != Memory():
+        record["memory"] = _memory(op.memory)
+    if op.inputs:
+        record["inputs"] = [_input(edge) for edge in op.inputs]
+    if op.colocate is not None:
+        record["colocate"] = op.colocate
+    if op.devices is not None:
+        record["devices"] = list(op.devices)
+    if op.slots != 1:
+        record["slots"] = op.slots
+    if op.attrs:
+        record["attrs"] = _plain(op.attrs)
+    return record
+
+
+def _memory(memory: Memory) -> dict[str, int]:
+    parts = {
+        "weights": memory.weights,
+        "output": memory.output,
+        "workspace": memory.workspace,
+    }
+    return {key: size for key, size in parts.items() if size}
+
+
+def _input(edge: Input) -> str | dict[str, Any]:
+    return edge.op if edge.bytes is None else {"op": edge.op, "bytes": edge.bytes}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,231 @@
+"""talos-schedule/1: schedules as files, ours or another tool's."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from talos_opt.core import units
+from talos_opt.core.errors import FormatError, InputError, ScheduleError
+from talos_opt.core.graph import SEPARATOR
+from talos_opt.core.problem import Floats, Ints, Problem
+from talos_opt.core.records import Keys, as_list, as_name
+from talos_opt.core.result import SCHEMA, Result
+from talos_opt.core.schedule import Schedule, TransferRow, Transfers
+from talos_opt.formats import emit
+from talos_opt.formats.source import STREAM, Source, open_source, split_suffix
+from talos_opt.formats.target import write_lines
+
+OP_KEYS = Keys("model op device start end", extra=True)
+TRANSFER_KEYS = Keys("model op from to start end bytes", extra=True)
+
+
+def read_schedule_document(source: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a schedule file as plain values.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or is no talos-schedule/1.
+    """
+    file = open_source(source)
+    with file.blamed():
+        return dict(_check_schema(file))
+
+
+def read_schedule(source: str | os.PathLike[str], problem: Problem) -> Schedule:
+    """Read a schedule and line it up with the ops of its problem.
+
+    Whether it is feasible is for `talos_opt.core.feasibility.check` to say. Of the file, only
+    ``schema``, ``time_unit``, ``ops`` and ``transfers`` matter; metrics are computed anew.
+
+    Raises
+    ------
+    FormatError
+        If the file cannot be read, or is no talos-schedule/1.
+    ScheduleError
+        If it holds no schedule, or not one of this problem's ops on its devices; names file,
+        line, path, what was found and what was expected.
+    """
+    file = open_source(source)
+    with file.blamed():
+        return schedule_from(_check_schema(file), problem)
+
+
+def schedule_from(document: Mapping[str, Any], problem: Problem) -> Schedule:
+    """Return the schedule in a talos-schedule/1 document; see `read_schedule`."""
+    try:
+        return _Reader(document, problem).read()
+    except ScheduleError:
+        raise
+    except InputError as error:  # a value of the wrong type or sign
+        raise ScheduleError(error.message, path=error.path) from None
+
+
+def write_schedule(result: Result | Mapping[str, Any], target: str | os.PathLike[str]) -> None:
+    """Write a result, or a talos-schedule/1 document, to a file: whole or not at all.
+
+    Parameters
+    ----------
+    result : Result or mapping
+    target : str or path
+        ``.json``, ``.yaml`` or ``.yml``, each also with ``.gz``. ``-``: standard output, as JSON.
+
+    Raises
+    ------
+    FormatError
+        If the target cannot be written.
+    """
+    document = result.to_dict() if isinstance(result, Result) else dict(result)
+    for key, value in document.items():
+        if key not in ("ops", "transfers"):  # their times are finite, and they are long
+            document[key] = _finite(value)
+    name = os.fspath(target)
+    suffix = ".json" if name == STREAM else split_suffix(name)[1]
+    try:
+        lines = emit.lines_of(document, emit.SCHEDULE, suffix)
+    except FormatError as error:
+        raise error.located(source=name) from None
+    write_lines(lines, target)
+
+
+def _finite(value: Any) -> Any:
+    """Replace numbers that JSON cannot hold by None."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
+
+
+def _check_schema(file: Source) -> Mapping[str, Any]:
+    document = file.document
+    if not isinstance(document, dict):
+        raise FormatError(f"holds {units.describe(document)}, expected a mapping: {SCHEMA}")
+    if document.get("schema") != SCHEMA:
+        raise FormatError(
+            f"schema is {units.describe(document.get('schema'))}, expected {SCHEMA!r}",
+            path="schema" if "schema" in document else None,
+        )
+    return document
+
+
+class _Reader:
+    """Names to array positions."""
+
+    def __init__(self, document: Mapping[str, Any], problem: Problem) -> None:
+        self.document = document
+        self.problem = problem
+        self.ops = problem.index
+        self.devices = {name: d for d, name in enumerate(problem.device_ids)}
+
+    def read(self) -> Schedule:
+        unit = self.document.get("time_unit", self.problem.graph.time_unit)
+        if unit != self.problem.graph.time_unit:
+            raise ScheduleError(
+                f"time_unit is {units.describe(unit)}, expected that of the graph, "
+                f"{self.problem.graph.time_unit!r}",
+                path="time_unit",
+            )
+        rows = as_list(self._part("ops"), "ops", "ops")
+        if not rows:
+            status = units.describe(self.document.get("status"))
+            raise ScheduleError(
+                f"the file holds no schedule: ops is empty, status is {status}", path="ops"
+            )
+        device, start, end = self._ops(rows)
+        transfers = as_list(self.document.get("transfers", ()), "transfers", "transfers")
+        moves = [self._transfer(row, f"transfers[{k}]") for k, row in enumerate(transfers)]
+        return Schedule(device, start, end, Transfers.from_rows(moves))
+
+    def _part(self, key: str) -> object:
+        if key not in self.document:
+            raise ScheduleError(f"the schedule has no {key!r}, expected one")
+        return self.document[key]
+
+    def _ops(self, rows: list[Any] | tuple[Any, ...]) -> tuple[Ints, Floats, Floats]:
+        count = len(self.ops)
+        device = np.full(count, -1, dtype=np.int64)
+        start, end = np.zeros(count), np.zeros(count)
+        placed: dict[int, int] = {}
+        for k, row in enumerate(rows):
+            path = f"ops[{k}]"
+            record = OP_KEYS.check(row, "an op", path)
+            i = self._op(record, path)
+            if i in placed:
+                raise ScheduleError(
+                    f"op {self.problem.names[i]} is placed twice (first as ops[{placed[i]}]), "
+                    "expected every op once",
+                    path=path,
+                )
+            placed[i] = k
+            device[i] = self._device(record, "device", path)
+            start[i] = units.number(record["start"], "start", path=f"{path}.start")
+            end[i] = units.number(record["end"], "end", path=f"{path}.end")
+        left_out = [self.problem.names[i] for i in range(count) if i not in placed]
+        if left_out:
+            some = ", ".join(left_out[:3]) + (", ..." if len(left_out) > 3 else "")
+            raise ScheduleError(
+                f"the schedule leaves out {len(left_out)} of {count} ops ({some}), "
+                f"expected every op once{self._other_graph()}",
+                path="ops",
+            )
+        return device, start, end
+
+    def _transfer(self, row: object, path: str) -> TransferRow:
+        record = TRANSFER_KEYS.check(row, "a transfer", path)
+        return TransferRow(
+            self._op(record, path),
+            self._device(record, "from", path),
+            self._device(record, "to", path),
+            units.number(record["start"], "start", path=f"{path}.start"),
+            units.number(record["end"], "end", path=f"{path}.end"),
+            units.size(record["bytes"], "bytes", path=f"{path}.bytes"),
+        )
+
+    def _op(self, record: Mapping[str, Any], path: str) -> int:
+        model = as_name(record["model"], "model", f"{path}.model")
+        op = as_name(record["op"], "op", f"{path}.op")
+        i = self.ops.get(f"{model}{SEPARATOR}{op}")
+        if i is not None:
+            return i
+        models = [item.id for item in self.problem.graph.models]
+        if model not in models:
+            raise ScheduleError(
+                f"the graph has no model {model!r}, expected one of "
+                f"{_some(models)}{self._other_graph()}",
+                path=f"{path}.model",
+            )
+        raise ScheduleError(
+            f"model {model!r} has no op {op!r}{self._other_graph()}", path=f"{path}.op"
+        )
+
+    def _device(self, record: Mapping[str, Any], key: str, path: str) -> int:
+        name = as_name(record[key], key, f"{path}.{key}")
+        if name not in self.devices:
+            raise ScheduleError(
+                f"the cluster has no device {name!r}, expected one of {_some(self.devices)}",
+                path=f"{path}.{key}",
+            )
+        return self.devices[name]
+
+    def _other_graph(self) -> str:
+        """Return a hint for a schedule that says it belongs to another graph."""
+        named = self.document.get("graph", self.problem.graph.name)
+        if named == self.problem.graph.name:
+            return ""
+        return (
+            f" (the schedule is of graph {units.describe(named)}, "
+            f"this is {self.problem.graph.name!r})"
+        )
+
+
+def _some(names: Any) -> str:
+    listed = list(names)
+    return ", ".join(listed[:8]) + (", ..." if len(listed) > 8 else "")

@@ -1,0 +1,176 @@
+"""Where bytes come from: a file, a gzip file or standard input; and the text in them."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import sys
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from talos_opt.core.errors import FormatError, InputError
+
+#: What stands for standard input or output on the command line.
+STREAM = "-"
+
+GZIP_MAGIC = b"\x1f\x8b"
+
+#: A gzip file may not unfold to more than this: a few kilobytes can hold a terabyte of zeros.
+MAX_UNZIPPED = 2**32
+
+
+@dataclass(frozen=True)
+class Source:
+    """The content of one file, read once.
+
+    Parameters
+    ----------
+    name : str
+        How messages call it.
+    path : Path or None
+        None: standard input.
+    data : bytes
+        Content, unzipped.
+    """
+
+    name: str
+    path: Path | None
+    data: bytes
+
+    @property
+    def suffix(self) -> str:
+        """Suffix of the file's name in lower case, ``.gz`` aside; empty for standard input."""
+        return "" if self.path is None else split_suffix(self.path.name)[1]
+
+    @property
+    def stem(self) -> str:
+        """Name of the file without its suffixes; ``stdin`` for standard input."""
+        return "stdin" if self.path is None else split_suffix(self.path.name)[0]
+
+    @property
+    def folder(self) -> Path:
+        """Folder that paths inside the file are relative to."""
+        return Path() if self.path is None else self.path.parent
+
+    @cached_property
+    def text(self) -> str:
+        """The content as text.
+
+        Raises
+        ------
+        FormatError
+            If it is empty or not UTF-8.
+        """
+        hole = self.data.find(b"\0")
+        if hole >= 0:
+            raise FormatError(
+                f"is binary (byte {hole} is NUL), expected YAML or JSON text", source=self.name
+            )
+        try:
+            text = self.data.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise FormatError(
+                f"byte {error.start} (0x{self.data[error.start]:02x}) is no UTF-8 text, "
+                "expected YAML or JSON",
+                source=self.name,
+                line=self.data.count(b"\n", 0, error.start) + 1,
+            ) from None
+        if not text.strip():
+            raise FormatError("is empty, expected YAML or JSON text", source=self.name)
+        return text
+
+    @cached_property
+    def document(self) -> object:
+        """The plain data in the text: mappings, lists, text, numbers, booleans, None.
+
+        Raises
+        ------
+        FormatError
+            If the text is no valid JSON (``.json``) or YAML (everything else).
+        """
+        from talos_opt.formats.text import parse
+
+        with self.blamed():
+            return parse(self.text, json_only=self.suffix == ".json")
+
+    @contextmanager
+    def blamed(self) -> Iterator[None]:
+        """Add this file, and the line of the error's path in it, to errors raised inside."""
+        try:
+            yield
+        except InputError as error:
+            if error.source is not None:
+                raise
+            line = error.line
+            if line is None and error.path is not None:
+                from talos_opt.formats.locate import find_line
+
+                line = find_line(self.text, error.path)
+            raise error.located(source=self.name, line=line) from None
+
+
+def split_suffix(name: str) -> tuple[str, str]:
+    """Split a file name into its stem and its suffix in lower case, ``.gz`` aside."""
+    if name.lower().endswith(".gz"):
+        name = name[:-3]
+    stem, suffix = os.path.splitext(name)
+    return stem, suffix.lower()
+
+
+def open_source(source: str | os.PathLike[str]) -> Source:
+    """Read a file, or standard input for ``-``, and unzip it where it is gzip.
+
+    Raises
+    ------
+    FormatError
+        If it cannot be read, or is broken gzip; names the file.
+    """
+    if isinstance(source, str) and source == STREAM:
+        return Source("<stdin>", None, _unzip(_read_stdin(), "<stdin>", zipped=False))
+    name = os.fspath(source)
+    path = Path(name)
+    try:
+        data = path.read_bytes()
+    except IsADirectoryError:
+        raise FormatError("is a directory, expected a file", source=name) from None
+    except FileNotFoundError:
+        raise FormatError("does not exist, expected a file", source=name) from None
+    except OSError as error:
+        raise FormatError(f"cannot be read: {error.strerror or error}", source=name) from None
+    except ValueError as error:  # a NUL in the path
+        raise FormatError(f"cannot be read: {error}", source=repr(name)) from None
+    return Source(name, path, _unzip(data, name, zipped=path.suffix.lower() == ".gz"))
+
+
+def _read_stdin() -> bytes:
+    if sys.stdin is None:
+        raise FormatError("cannot be read: it is closed", source="<stdin>")
+    try:
+        raw = getattr(sys.stdin, "buffer", None)
+        # A stand-in for standard input (a test, a notebook) may hold text only.
+        data: bytes = sys.stdin.read().encode() if raw is None else raw.read()
+        return data
+    except (OSError, ValueError) as error:
+        raise FormatError(f"cannot be read: {error}", source="<stdin>") from None
+
+
+def _unzip(data: bytes, name: str, *, zipped: bool) -> bytes:
+    if not data.startswith(GZIP_MAGIC):
+        if zipped and data:
+            raise FormatError("is no gzip data, though its name ends in .gz", source=name)
+        return data
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            content = file.read(MAX_UNZIPPED + 1)
+    except EOFError:
+        raise FormatError("is gzip data that ends too early (cut off?)", source=name) from None
+    except (OSError, zlib.error) as error:
+        raise FormatError(f"is broken gzip data: {error}", source=name) from None
+    if len(content) > MAX_UNZIPPED:
+        raise FormatError(f"unzips to more than {MAX_UNZIPPED} bytes", source=name)
+    return content

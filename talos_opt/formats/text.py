@@ -1,0 +1,85 @@
+"""Text to plain data: JSON through `json`, everything else as YAML."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from talos_opt.core import units
+from talos_opt.core.errors import FormatError
+
+
+class _DuplicateKeyError(Exception):
+    """A JSON object gives a key twice; the hook that notices does not know where."""
+
+
+def parse(text: str, *, json_only: bool = False) -> object:
+    """Return the plain data in a text: mappings, lists, text, numbers, booleans, None.
+
+    Parameters
+    ----------
+    text : str
+    json_only : bool
+        Accept JSON alone; otherwise YAML, of which JSON is a part.
+
+    Raises
+    ------
+    FormatError
+        If the text cannot be parsed, gives a key twice, or is nested too deep; names the line.
+    """
+    if json_only:
+        return parse_json(text)
+    from talos_opt.formats.yaml_text import parse_yaml
+
+    if text.lstrip()[:1] == "{":  # json is many times faster where the text happens to be JSON
+        try:
+            return parse_json(text)
+        except FormatError:  # a YAML flow mapping, or broken: the YAML parser tells
+            return parse_yaml(text)
+    return parse_yaml(text)
+
+
+def parse_json(text: str) -> object:
+    """Return the plain data in a JSON text; see `parse`."""
+    try:
+        document = json.loads(text, object_pairs_hook=_unique)
+        if "\\u" in text:
+            json.dumps(document, ensure_ascii=False).encode()  # finds halves of surrogate pairs
+    except json.JSONDecodeError as error:
+        found = repr(text[error.pos]) if error.pos < len(text) else "the end of the text"
+        raise FormatError(
+            f"is no valid JSON: {error.msg} at column {error.colno}, found {found}",
+            line=error.lineno,
+        ) from None
+    except _DuplicateKeyError as error:
+        message = f"key {units.describe(error.args[0])} is given twice in one mapping"
+        raise FormatError(message, line=_line_of_complaint(text, message)) from None
+    except UnicodeEncodeError:
+        raise FormatError("is no valid JSON: \\u escape of half a surrogate pair") from None
+    except RecursionError:
+        raise FormatError("is nested too deep") from None
+    except ValueError:  # Python reads no integers of more than 4300 digits
+        raise FormatError("is no valid JSON: holds a number of thousands of digits") from None
+    return document
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise _DuplicateKeyError(key)
+            seen.add(key)
+    return record
+
+
+def _line_of_complaint(text: str, message: str) -> int | None:
+    """Ask the YAML parser, which knows lines; None where it stumbles over something else."""
+    from talos_opt.formats.yaml_text import parse_yaml
+
+    try:
+        parse_yaml(text)
+    except FormatError as error:
+        return error.line if error.message == message else None
+    return None

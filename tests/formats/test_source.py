@@ -1,0 +1,151 @@
+"""Bytes: files, gzip, standard input, and what is no text."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from talos_opt.core.errors import FormatError, GraphError
+from talos_opt.formats import source as module
+from talos_opt.formats.source import open_source, split_suffix
+
+
+def put(tmp_path: Path, data: bytes, name: str = "graph.yaml") -> Path:
+    path = tmp_path / name
+    path.write_bytes(data)
+    return path
+
+
+def complaint(path: Path | str) -> str:
+    with pytest.raises(FormatError) as caught:
+        _ = open_source(path).text
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "stem", "suffix"),
+    [
+        ("a.yaml", "a", ".yaml"),
+        ("a.b.YAML.GZ", "a.b", ".yaml"),
+        ("a.json.gz", "a", ".json"),
+        ("a", "a", ""),
+        (".yaml", ".yaml", ""),
+        ("a.gz", "a", ""),
+    ],
+)
+def test_suffixes(name: str, stem: str, suffix: str) -> None:
+    assert split_suffix(name) == (stem, suffix)
+
+
+def test_text_of_a_file(tmp_path: Path) -> None:
+    source = open_source(put(tmp_path, "\ufeffa: é\r\n".encode()))
+    assert source.text == "a: é\r\n"
+    assert (source.stem, source.suffix, source.folder) == ("graph", ".yaml", tmp_path)
+
+
+def test_gzip_is_unpacked_whatever_the_name(tmp_path: Path) -> None:
+    data = gzip.compress(b"a: 1\n")
+    for name in ("a.yaml.gz", "a.yaml"):
+        assert open_source(put(tmp_path, data, name)).text == "a: 1\n"
+
+
+def test_missing(tmp_path: Path) -> None:
+    assert "does not exist" in complaint(tmp_path / "nothing.yaml")
+    assert "cannot be read" in complaint(put(tmp_path, b"a: 1") / "inside.yaml")
+
+
+def test_directory(tmp_path: Path) -> None:
+    assert "is a directory, expected a file" in complaint(tmp_path)
+
+
+def test_a_name_that_no_file_has() -> None:
+    with pytest.raises(FormatError, match="cannot be read"):
+        open_source("a\0b")
+    assert "cannot be read" in complaint("x" * 5000)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root reads everything")
+def test_unreadable(tmp_path: Path) -> None:
+    path = put(tmp_path, b"a: 1")
+    path.chmod(0)
+    assert "Permission denied" in complaint(path)
+
+
+@pytest.mark.parametrize("data", [b"", b" \n\t\n", b"\xef\xbb\xbf", gzip.compress(b"")])
+def test_empty(tmp_path: Path, data: bytes) -> None:
+    assert "is empty, expected" in complaint(put(tmp_path, data))
+
+
+def test_binary(tmp_path: Path) -> None:
+    assert "binary (byte 3 is NUL)" in complaint(put(tmp_path, b"\x89PN\0\r\n"))
+    text = complaint(put(tmp_path, b"a: 1\nb: \xff\n"))
+    assert "graph.yaml:2: byte 8 (0xff) is no UTF-8 text" in text
+    assert "NUL" in complaint(put(tmp_path, "a: 1".encode("utf-16")))
+
+
+def test_broken_gzip(tmp_path: Path) -> None:
+    data = gzip.compress(b"a: 1\n" * 1000)
+    assert "ends too early" in complaint(put(tmp_path, data[:-12], "a.yaml.gz"))
+    assert "ends too early" in complaint(put(tmp_path, data[:5], "a.yaml.gz"))
+    assert "no gzip data" in complaint(put(tmp_path, b"a: 1", "a.yaml.gz"))
+    spoiled = data[:20] + b"\xff\xff\xff" + data[23:]
+    assert "broken gzip data" in complaint(put(tmp_path, spoiled, "a.yaml.gz"))
+    assert "broken gzip data" in complaint(put(tmp_path, data + b"rest", "a.yaml.gz"))
+
+
+def test_gzip_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_UNZIPPED", 1000)
+    assert "unzips to more than 1000" in complaint(put(tmp_path, gzip.compress(b" " * 1001)))
+
+
+def stdin(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+
+
+def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    for data in (b"a: 1", gzip.compress(b"a: 1")):
+        stdin(monkeypatch, data)
+        source = open_source("-")
+        assert (source.name, source.stem, source.text) == ("<stdin>", "stdin", "a: 1")
+        assert source.folder == Path()
+
+
+def test_standard_input_that_is_no_stream_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("a: é"))
+    assert open_source("-").text == "a: é"
+
+
+def test_standard_input_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(FormatError, match="<stdin>: cannot be read"):
+        open_source("-")
+    closed = io.TextIOWrapper(io.BytesIO(b"a"))
+    closed.close()
+    monkeypatch.setattr(sys, "stdin", closed)
+    with pytest.raises(FormatError, match="<stdin>: cannot be read"):
+        open_source("-")
+
+
+def test_standard_input_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    stdin(monkeypatch, b"")
+    with pytest.raises(FormatError, match="<stdin>: is empty"):
+        _ = open_source("-").text
+
+
+def test_blame_names_the_file_and_the_line(tmp_path: Path) -> None:
+    source = open_source(put(tmp_path, b"a: 1\nb:\n- 2\n"))
+    with pytest.raises(GraphError) as caught, source.blamed():
+        raise GraphError("is wrong", path="b[0]")
+    assert str(caught.value) == f"{tmp_path / 'graph.yaml'}:3: b[0]: is wrong"
+
+
+def test_blame_leaves_another_file_its_error(tmp_path: Path) -> None:
+    source = open_source(put(tmp_path, b"a: 1\n"))
+    with pytest.raises(GraphError, match=r"^other: a: is wrong$"), source.blamed():
+        raise GraphError("is wrong", path="a", source="other")

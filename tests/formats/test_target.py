@@ -1,0 +1,141 @@
+"""Writing: whole or not at all."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from talos_opt.core.errors import FormatError
+from talos_opt.formats.target import write_lines
+
+
+def failing() -> Iterator[str]:
+    yield "a"
+    raise KeyboardInterrupt
+
+
+def test_writes_text_and_gzip(tmp_path: Path) -> None:
+    write_lines(["é", "b"], tmp_path / "x.yaml")
+    assert (tmp_path / "x.yaml").read_bytes() == "é\nb\n".encode()
+    for name in ("x.gz", "y.gz"):
+        write_lines(["é", "b"], str(tmp_path / name))
+    packed = (tmp_path / "x.gz").read_bytes()
+    assert gzip.decompress(packed) == "é\nb\n".encode()
+    assert packed == (tmp_path / "y.gz").read_bytes()
+    assert sorted(os.listdir(tmp_path)) == ["x.gz", "x.yaml", "y.gz"]
+
+
+@pytest.mark.parametrize("name", ["x.yaml", "x.yaml.gz"])
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    for old in (False, True):
+        if old:
+            path.write_text("old")
+        with pytest.raises(KeyboardInterrupt):
+            write_lines(failing(), path)
+        with pytest.raises(FormatError, match="cannot be written as UTF-8"):
+            write_lines(["\ud800"], path)
+        assert os.listdir(tmp_path) == ([name] if old else [])
+    assert path.read_text() == "old"
+
+
+def test_permissions(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    mask = os.umask(0o027)
+    try:
+        write_lines(["a"], path)
+    finally:
+        os.umask(mask)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    path.chmod(0o604)
+    write_lines(["b"], path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o604
+    assert path.read_text() == "b\n"
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to("real")
+    write_lines(["new"], tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() == "new\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/null"), reason="no /dev/null here")
+def test_a_device_is_written_to_not_replaced() -> None:
+    write_lines(["a"], "/dev/null")
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+
+
+def test_targets_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for target, words in [
+        (tmp_path, "is a directory"),
+        (tmp_path / "no" / "x.yaml", "its folder does not exist"),
+        (tmp_path / "file" / "x.yaml", "its folder does not exist"),
+        (tmp_path / ("x" * 300), "cannot be written"),
+    ]:
+        with pytest.raises(FormatError, match=words) as caught:
+            write_lines(["a"], target)
+        assert str(target) in str(caught.value)
+    with pytest.raises(FormatError, match="NUL"):
+        write_lines(["a"], "a\0b")
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root writes everywhere")
+def test_protected_targets(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_text("old")
+    path.chmod(0o444)
+    with pytest.raises(FormatError, match="Permission denied"):
+        write_lines(["a"], path)
+    tmp_path.chmod(0o555)
+    with pytest.raises(FormatError, match="Permission denied"):
+        write_lines(["a"], tmp_path / "y")
+    tmp_path.chmod(0o755)
+
+
+def test_standard_output(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    print("before")
+    write_lines(["é", "b"], "-")
+    assert capsysbinary.readouterr().out == "before\né\nb\n".encode()
+
+
+def test_standard_output_that_takes_text_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", out)
+    write_lines(["é"], "-")
+    assert out.getvalue() == "é\n"
+
+
+class Broken(io.RawIOBase):
+    def __init__(self, error: OSError) -> None:
+        self.error = error
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: object) -> int:
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "words"),
+    [
+        (OSError(28, "No space left on device"), FormatError, "<stdout>: cannot be written: .*No"),
+        (BrokenPipeError(32, "Broken pipe"), BrokenPipeError, "Broken pipe"),
+    ],
+)
+def test_standard_output_is_broken(
+    monkeypatch: pytest.MonkeyPatch, error: OSError, raised: type[Exception], words: str
+) -> None:
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(Broken(error)))  # type: ignore[type-var]
+    with pytest.raises(raised, match=words):
+        write_lines(["a"], "-")
