@@ -1,0 +1,1 @@
+"""Placements that need no search: what an answer must at least beat."""

@@ -1,0 +1,49 @@
+"""HEFT: heterogeneous earliest finish time."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from talos_opt.core.problem import Problem
+from talos_opt.core.timeline import Timeline
+from talos_opt.solvers.base import NoOptions, Solver, Verdict
+from talos_opt.solvers.baselines.orders import upward_ranks
+from talos_opt.solvers.constructive import Builder, construct
+from talos_opt.solvers.run import Run
+
+
+class HeftSolver(Solver):
+    """Ops by upward rank, each where it finishes first, with insertion.
+
+    Topcuoglu, Hariri, Wu, "Performance-effective and low-complexity task scheduling for
+    heterogeneous computing" (2002); memory and colocation as in m-ETF of Baechi (2020): a
+    device without room for an op's whole group is no candidate.
+    """
+
+    name = "heft"
+    summary = "heterogeneous earliest finish time, memory- and colocation-aware"
+    Options = NoOptions
+
+    def solve(self, problem: Problem, run: Run) -> Verdict:
+        """Offer one schedule."""
+        return construct(problem, run, self.name, _place_by_rank, insertion=True)
+
+
+def _place_by_rank(builder: Builder) -> None:
+    arrays = builder.arrays
+    rank = upward_ranks(builder.problem)
+    position = np.empty(arrays.op_count, dtype=np.int64)
+    position[arrays.order] = np.arange(arrays.op_count)
+    lines = [Timeline(slots) for slots in arrays.slots.tolist()]
+    # Ops of no length tie with their readers; the topological position keeps them first.
+    for op in np.lexsort((position, -rank)).tolist():
+        best: tuple[float, float, int] | None = None
+        for d in builder.candidates(op):
+            length = builder.time[op][d]
+            start = lines[d].earliest(builder.arrival(op, d), length, builder.demand[op])
+            if best is None or start + length < best[0]:
+                best = (start + length, start, d)
+        assert best is not None
+        _, start, device = best
+        lines[device].add(start, start + builder.time[op][device], builder.demand[op])
+        builder.place(op, device, start)

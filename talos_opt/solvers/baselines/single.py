@@ -1,0 +1,53 @@
+"""Everything on one device."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from talos_opt.core.problem import Problem
+from talos_opt.core.result import Status
+from talos_opt.core.simulator import MemoryDeadlockError
+from talos_opt.solvers.base import NoOptions, Solver, Verdict
+from talos_opt.solvers.baselines.orders import by_models, shortest_first
+from talos_opt.solvers.constructive import Builder, DeadEndError, explain, realise
+from talos_opt.solvers.run import Run
+
+
+class SingleSolver(Solver):
+    """The best of every device alone, models in file order or weighted shortest first."""
+
+    name = "single"
+    summary = "every device alone, models in file order and weighted shortest first"
+    Options = NoOptions
+
+    def solve(self, problem: Problem, run: Run) -> Verdict:
+        """Offer two schedules for each device that can hold everything."""
+        arrays = problem.arrays
+        reasons = []
+        for d, name in enumerate(problem.device_ids):
+            try:
+                self._hold(problem, d)
+                device = np.full(arrays.op_count, d, dtype=np.int64)
+                for models in (list(range(len(arrays.release))), shortest_first(problem, d)):
+                    run.offer(realise(problem, device, by_models(problem, models)), self.name)
+            except (DeadEndError, MemoryDeadlockError) as error:
+                reasons.append(f"{name}: {explain(problem, error)}")
+        if run.best is not None:
+            return Verdict(Status.FEASIBLE)
+        return Verdict(Status.UNKNOWN, f"no device can hold everything ({'; '.join(reasons)})")
+
+    def _hold(self, problem: Problem, device: int) -> None:
+        """Raise `DeadEndError` if a device cannot run and hold every op."""
+        arrays = problem.arrays
+        outside = np.flatnonzero(~arrays.allowed[:, device])
+        if len(outside):
+            op = int(arrays.members[int(outside[0])][0])
+            raise DeadEndError(f"{problem.names[op]} or an op colocated with it cannot run there")
+        if problem.memory_rule.value == "peak":
+            return  # the simulator looks at what is alive
+        builder = Builder(problem)
+        for group in range(arrays.group_count):
+            if not builder.fits(group, device):
+                size = int(arrays.capacity[device])
+                raise DeadEndError(f"not everything fits into its {size} bytes")
+            builder.bind(group, device)

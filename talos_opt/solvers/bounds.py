@@ -1,0 +1,131 @@
+"""Lower bounds that cost milliseconds; the arguments are in docs/bounds.md.
+
+critical path   no model finishes before its release plus its longest path, every op (colocation
+                group considered) at its best time.
+load            for any shares lambda_d >= 0 that sum to 1, device d can do at most lambda_d * T
+                of the work that it is priced at by T, so T >= sum_i min_d lambda_d t_id / slots_d.
+                The shares are improved by a few subgradient steps; every step is a valid bound.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from talos_opt.core.problem import Arrays, Floats, Objective, Problem
+
+#: Subgradient steps for the device shares: the bound moves little after some dozens.
+_STEPS = 60
+
+
+def critical_paths(problem: Problem) -> Floats:
+    """Earliest completion of every model on unlimited devices (k,), its release included."""
+    arrays = problem.arrays
+    earliest = earliest_ends(problem)
+    result = np.zeros(len(arrays.release))
+    np.maximum.at(result, arrays.model, earliest)
+    return result
+
+
+def best_times(arrays: Arrays) -> Floats:
+    """Time of each op on the best device that its whole colocation group may use (n,)."""
+    return np.asarray(np.where(arrays.allowed[arrays.group], arrays.time, np.inf).min(axis=1))
+
+
+def earliest_ends(problem: Problem) -> Floats:
+    """Earliest end of every op on unlimited devices without transfers (n,)."""
+    arrays = problem.arrays
+    time = best_times(arrays).tolist()
+    end = arrays.release[arrays.model].tolist()
+    readers, out = arrays.edge_dst.tolist(), arrays.out_ptr.tolist()
+    for i in arrays.order.tolist():  # end[i] holds the latest input until i is reached
+        end[i] += time[i]
+        for reader in readers[out[i] : out[i + 1]]:
+            end[reader] = max(end[reader], end[i])
+    return np.array(end)
+
+
+def group_work(arrays: Arrays) -> Floats:
+    """Share of a device's time that a colocation group takes there (g, m); inf: not allowed."""
+    work = np.zeros(arrays.allowed.shape)
+    with np.errstate(invalid="ignore"):
+        per_op = np.where(np.isfinite(arrays.time), arrays.time, 0.0) * arrays.demand[:, None]
+    np.add.at(work, arrays.group, per_op)
+    return np.asarray(np.where(arrays.allowed, work / arrays.slots, np.inf))
+
+
+def load_shares(work: Floats) -> tuple[float, Floats]:
+    """Best lower bound on the largest load that subgradient steps on the shares find.
+
+    Parameters
+    ----------
+    work : (g, m) float
+        Load of each group on each device, infinite where it is not allowed.
+
+    Returns
+    -------
+    float
+        The bound.
+    (m,) float
+        The shares lambda that prove it; at least 0, summing to 1.
+    """
+    count = work.shape[1]
+    if count == 1:
+        return float(work.sum()), np.ones(1)
+    finite = np.where(np.isfinite(work), work, 0.0)
+    shares = best_shares = np.full(count, 1.0 / count)
+    best = -1.0
+    for step in range(_STEPS):
+        with np.errstate(invalid="ignore"):
+            priced = np.where(np.isfinite(work), work * shares, np.inf)
+        choice = priced.argmin(axis=1)
+        bound = float(priced[np.arange(len(work)), choice].sum())
+        if bound > best:
+            best, best_shares = bound, shares
+        loads = np.bincount(choice, weights=finite[np.arange(len(work)), choice], minlength=count)
+        top = loads.max()
+        if top <= 0:
+            break
+        # Multiplicative weights: the devices that would be overloaded get dearer.
+        shares = shares * np.exp((2.0 / (2 + step)) * (loads / top - loads.mean() / top))
+        shares = shares / shares.sum()
+    return best, best_shares
+
+
+def root_bound(problem: Problem) -> float:
+    """Return the best cheap lower bound on the problem's objective."""
+    arrays = problem.arrays
+    if not arrays.allowed.any(axis=1).all():
+        return 0.0
+    work = group_work(arrays)
+    load, shares = load_shares(work)
+    if problem.objective is Objective.BOTTLENECK:
+        return max(load, float(work.min(axis=1).max()))
+    paths = critical_paths(problem)
+    if problem.objective is Objective.MAKESPAN:
+        # All work lies between the first release and the makespan.
+        return max(float(paths.max()), float(arrays.release.min()) + load)
+    return max(float(arrays.model_weight @ paths), _smith_bound(problem, work, shares))
+
+
+def _smith_bound(problem: Problem, work: Floats, shares: Floats) -> float:
+    """TOCT bound: under fixed shares the cluster is one machine and each model one job.
+
+    At most T of share-priced work fits before T, so the completion times of any schedule satisfy
+    the single-machine inequalities, and Smith's rule (shortest weighted processing time first)
+    minimises their weighted sum. Work of a group that spans models counts for none of them.
+    """
+    arrays = problem.arrays
+    with np.errstate(invalid="ignore"):
+        priced = np.where(np.isfinite(work), work * shares, np.inf).min(axis=1)
+    owner = np.full(arrays.group_count, -1)
+    owner[arrays.group] = arrays.model
+    lowest = np.full(arrays.group_count, len(arrays.release))
+    np.minimum.at(lowest, arrays.group, arrays.model)
+    highest = np.full(arrays.group_count, -1)
+    np.maximum.at(highest, arrays.group, arrays.model)
+    own = lowest == highest
+    jobs = np.bincount(owner[own], weights=priced[own], minlength=len(arrays.release))
+    weight = arrays.model_weight
+    order = sorted(range(len(jobs)), key=lambda j: jobs[j] / weight[j] if weight[j] else np.inf)
+    finish = np.cumsum(jobs[order])
+    return float(weight[order] @ finish)

@@ -1,0 +1,11 @@
+"""Exact solver over OR-Tools CP-SAT.
+
+backend      owns the import of cp_model and guards against the two known crashes
+grid         the integer time grid, and why bounds stay valid on it
+symmetry     identical devices
+hops         which tensor may travel over which hop, for every placement
+formulation  variables and one method per constraint family
+search       runs CP-SAT on a thread, and turns its answers into schedules and bounds
+isolation    the same search in a process of its own
+solver       ties them together
+"""

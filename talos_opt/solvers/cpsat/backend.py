@@ -1,0 +1,42 @@
+"""The one place that imports OR-Tools' cp_model."""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+
+from talos_opt.core.errors import DependencyError
+from talos_opt.solvers._dependencies import require_compatible_highspy
+
+_CP_MODEL = "ortools.sat.python.cp_model"
+
+
+def load() -> ModuleType:
+    """Import and return cp_model.
+
+    Raises
+    ------
+    DependencyError
+        If OR-Tools is missing, or highspy is installed in a version that breaks it.
+    """
+    require_compatible_highspy()
+    try:
+        from ortools.sat.python import cp_model
+    except ImportError as error:
+        raise DependencyError(
+            f"OR-Tools cannot be imported ({error}); run: pip install 'ortools>=9.15,<9.16'"
+        ) from error
+    return cp_model
+
+
+def needs_own_process() -> bool:
+    """Tell whether CP-SAT would crash in this process.
+
+    TensorFlow imported before OR-Tools 9.15 leaves two copies of protobuf behind, and CP-SAT
+    then dies of a segmentation fault inside ``solve``; the other order works. Modules keep their
+    import order in `sys.modules`.
+    """
+    if "tensorflow" not in sys.modules:
+        return False
+    order = list(sys.modules)
+    return _CP_MODEL not in sys.modules or order.index("tensorflow") < order.index(_CP_MODEL)

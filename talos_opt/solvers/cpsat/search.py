@@ -1,0 +1,300 @@
+"""Runs CP-SAT on a thread of its own and turns what it finds into schedules and bounds.
+
+The caller's thread stays free, so that signals, cancellation and the time limit are looked at
+every few milliseconds, and schedules are rebuilt and checked outside CP-SAT's callbacks.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from talos_opt.core.errors import InfeasibleScheduleError, SolverError
+from talos_opt.core.problem import Ints, Objective, Problem
+from talos_opt.core.result import Status
+from talos_opt.core.schedule import Schedule
+from talos_opt.core.simulator import Activity, MemoryDeadlockError, retime, simulate
+from talos_opt.solvers.base import Verdict
+from talos_opt.solvers.cpsat.placement import PlacementFormulation
+from talos_opt.solvers.cpsat.sequencing import SequencingFormulation
+from talos_opt.solvers.cpsat.symmetry import canonical
+from talos_opt.solvers.run import Run
+
+#: Seconds between looks at the clock and the cancel flag while CP-SAT runs.
+_PATIENCE = 0.05
+#: Share of the remaining time kept back for rebuilding the last schedule.
+_RESERVE = 0.02
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A solution on the grid.
+
+    Parameters
+    ----------
+    group_device : (g,) int
+    start, end : list of int, empty without sequencing
+        Ticks of every op.
+    hops : dict of (op, source, target) to (start, end)
+        Ticks of hops that are activities.
+    """
+
+    group_device: Ints
+    start: list[int]
+    end: list[int]
+    hops: dict[tuple[int, int, int], tuple[int, int]]
+
+
+def hint(formulation: PlacementFormulation, schedule: Schedule) -> None:
+    """Give CP-SAT a known schedule to start from, relabelled to its canonical devices."""
+    arrays, model = formulation.arrays, formulation.model
+    group_device = np.zeros(arrays.group_count, dtype=np.int64)
+    group_device[arrays.group] = schedule.device
+    by_size = np.array(formulation.by_size)
+    label = canonical(formulation.classes, group_device[by_size])
+    extra = np.arange(len(label), arrays.device_count)
+    label = np.concatenate([label, extra])
+    for group, row in enumerate(formulation.x):
+        for d, literal in enumerate(row):
+            if literal is not None:
+                model.add_hint(literal, bool(label[group_device[group]] == d))
+    if not isinstance(formulation, SequencingFormulation):
+        return
+    grid = formulation.grid
+    for i, (start, device) in enumerate(
+        zip(schedule.start.tolist(), schedule.device.tolist(), strict=True)
+    ):
+        first = grid.floor(start)
+        model.add_hint(formulation.start[i], first)
+        model.add_hint(formulation.end[i], first + grid.ticks(float(arrays.time[i, device])))
+    for row_ in schedule.transfers.rows():
+        source, target = int(label[row_.source]), int(label[row_.target])
+        first = grid.floor(row_.start)
+        last = first + formulation.hop_ticks((row_.source, row_.target), row_.bytes)
+        if formulation.hops_are_activities:
+            key = (row_.op, source, target)
+            if key in formulation.hop_start:
+                model.add_hint(formulation.hop_start[key], first)
+                model.add_hint(formulation.hop_end[key], last)
+        elif (row_.op, target) in formulation.arrival:
+            model.add_hint(formulation.arrival[row_.op, target], last)
+
+
+def rebuild(problem: Problem, formulation: PlacementFormulation, answer: Answer) -> list[Schedule]:
+    """Return exact schedules for a grid solution: its own order re-timed, and list scheduled.
+
+    The second often closes idle time that CP-SAT left where the objective did not mind.
+    """
+    arrays = problem.arrays
+    device = answer.group_device[arrays.group]
+    if not answer.start:
+        return [simulate(problem, device, _topological_rank(problem))]
+    ops = [Activity(a, b) for a, b in zip(answer.start, answer.end, strict=True)]
+    hops = {
+        (op, target): Activity(*times)
+        for (op, source, target), times in answer.hops.items()
+        if source == int(device[op]) or source == int(arrays.via[device[op], target])
+    }
+    if not answer.hops and isinstance(formulation, SequencingFormulation):
+        hops = _eager_hops(formulation, answer, device)
+    found = [retime(problem, device, ops, hops)]
+    try:
+        found.append(simulate(problem, device, answer.start))
+    except MemoryDeadlockError:
+        return found  # the list scheduler is more careful with memory than it need be
+    return found
+
+
+def _topological_rank(problem: Problem) -> Ints:
+    rank = np.empty(problem.arrays.op_count, dtype=np.int64)
+    rank[problem.arrays.order] = np.arange(problem.arrays.op_count)
+    return rank
+
+
+def _eager_hops(
+    formulation: SequencingFormulation, answer: Answer, device: Ints
+) -> dict[tuple[int, int], Activity]:
+    """Grid times of hops that nothing delays: each starts when its tensor is at its source."""
+    from talos_opt.core.transfers import plan_transfers
+
+    grid = formulation.grid
+    hops: dict[tuple[int, int], Activity] = {}
+    for op, targets in enumerate(plan_transfers(formulation.problem, device)):
+        staged_last = sorted(targets.items(), key=lambda item: item[1].source != int(device[op]))
+        for target, hop in staged_last:
+            start = float(answer.end[op])
+            if hop.source != int(device[op]) and (op, hop.source) in hops:
+                start = hops[op, hop.source].end
+            hops[op, target] = Activity(start, start + grid.ticks(hop.duration))
+    return hops
+
+
+class _Watcher:
+    """What CP-SAT's callbacks leave behind for the caller's thread."""
+
+    def __init__(self, formulation: PlacementFormulation) -> None:
+        self.formulation = formulation
+        self.news = threading.Event()
+        self.lock = threading.Lock()
+        self.answer: Answer | None = None
+        self.bound: float | None = None
+        self.error: BaseException | None = None
+
+    def solution(self, value: Any) -> None:
+        """Copy a solution; `value` evaluates a variable."""
+        formulation = self.formulation
+        group_device = np.array(
+            [
+                next(d for d, one in enumerate(row) if one is not None and value(one))
+                for row in formulation.x
+            ],
+            dtype=np.int64,
+        )
+        start: list[int] = []
+        end: list[int] = []
+        hops: dict[tuple[int, int, int], tuple[int, int]] = {}
+        if isinstance(formulation, SequencingFormulation):
+            start = [int(value(one)) for one in formulation.start]
+            end = [int(value(one)) for one in formulation.end]
+            if formulation.hops_are_activities:
+                hops = {
+                    key: (int(value(one)), int(value(formulation.hop_end[key])))
+                    for key, one in formulation.hop_start.items()
+                    if value(formulation.travels[key])
+                }
+        with self.lock:
+            self.answer = Answer(group_device, start, end, hops)
+        self.news.set()
+
+    def best_bound(self, bound: float) -> None:
+        """Keep a bound on the grid objective."""
+        with self.lock:
+            self.bound = bound
+        self.news.set()
+
+    def take(self) -> tuple[Answer | None, float | None]:
+        """Return what is new and forget it."""
+        with self.lock:
+            self.news.clear()
+            news = (self.answer, self.bound)
+            self.answer = self.bound = None
+            return news
+
+
+def search(
+    cp: Any, formulation: PlacementFormulation, run: Run, name: str, parameters: dict[str, Any]
+) -> Verdict:
+    """Run CP-SAT until it is done, out of time or cancelled.
+
+    Parameters
+    ----------
+    cp : module
+    formulation : PlacementFormulation
+        Built.
+    run : Run
+    name : str
+        Who to report as.
+    parameters : dict
+        CP-SAT parameters to set besides time, seed and workers.
+    """
+    watcher = _Watcher(formulation)
+    solver = cp.CpSolver()
+    solver.parameters.random_seed = run.seed % 2**31
+    solver.parameters.num_workers = run.workers
+    # CP-SAT's own handler would take Ctrl-C away from Python's, and abort the process when it
+    # comes while CP-SAT is not quite running.
+    solver.parameters.catch_sigint_signal = False
+    for key, setting in parameters.items():
+        setattr(solver.parameters, key, setting)
+    solver.parameters.max_time_in_seconds = max(0.01, run.remaining * (1 - _RESERVE))
+    solver.best_bound_callback = watcher.best_bound
+
+    class Callback(cp.CpSolverSolutionCallback):  # type: ignore[misc]
+        def on_solution_callback(self) -> None:
+            watcher.solution(self.value)
+
+    outcome: list[Any] = []
+
+    def work() -> None:
+        try:
+            outcome.append(solver.solve(formulation.model, Callback()))
+        except BaseException as error:  # handed to the caller's thread
+            watcher.error = error
+        watcher.news.set()
+
+    thread = threading.Thread(target=work, name="cpsat", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        watcher.news.wait(_PATIENCE)
+        _report(formulation, run, name, *watcher.take())
+        if run.stopped and thread.is_alive():
+            solver.stop_search()
+        if outcome or watcher.error:
+            thread.join()
+    _report(formulation, run, name, *watcher.take())
+    if watcher.error is not None:
+        raise SolverError(f"CP-SAT failed: {watcher.error}") from watcher.error
+    return _conclude(cp, solver, outcome[0], formulation, run, name)
+
+
+def _report(
+    formulation: PlacementFormulation,
+    run: Run,
+    name: str,
+    answer: Answer | None,
+    bound: float | None,
+) -> None:
+    if answer is not None:
+        for schedule in rebuild(formulation.problem, formulation, answer):
+            try:
+                run.offer(schedule, name)
+            except InfeasibleScheduleError as error:
+                # Rounding to a grid too coarse for the shortest ops; never for an exact grid.
+                if formulation.grid.exact:
+                    raise
+                run.note(f"{name}: a schedule from the rounded grid was dropped ({error})")
+    if bound is not None:
+        run.raise_bound(_real_bound(formulation, bound), name)
+
+
+def _real_bound(formulation: PlacementFormulation, bound: float) -> float:
+    """Bound in time units; one tick less where a load was rounded up to a whole tick."""
+    rounded = formulation.problem.objective is Objective.BOTTLENECK and not formulation.grid.exact
+    return max(0.0, bound - (1 if rounded else 0)) / formulation.objective_scale
+
+
+def _conclude(
+    cp: Any,
+    solver: Any,
+    status: Any,
+    formulation: PlacementFormulation,
+    run: Run,
+    name: str,
+) -> Verdict:
+    if status in (cp.OPTIMAL, cp.FEASIBLE):
+        run.raise_bound(_real_bound(formulation, solver.best_objective_bound), name)
+        if run.best is None:
+            return Verdict(Status.UNKNOWN, "CP-SAT's schedule could not be given exact times")
+        return Verdict(Status.FEASIBLE)
+    if status == cp.INFEASIBLE:
+        if run.best is None:
+            return Verdict(Status.INFEASIBLE, _why_infeasible(formulation.problem))
+        raise SolverError("CP-SAT calls the problem infeasible although a schedule is known")
+    if status == cp.MODEL_INVALID:
+        raise SolverError(f"CP-SAT refuses the formulation: {formulation.model.validate()[:500]}")
+    run.raise_bound(_real_bound(formulation, solver.best_objective_bound), name)
+    if run.best is not None:
+        return Verdict(Status.FEASIBLE)
+    return Verdict(Status.UNKNOWN, "no schedule was found within the time limit")
+
+
+def _why_infeasible(problem: Problem) -> str:
+    rule = problem.memory_rule.value
+    return (
+        "CP-SAT proved that no placement satisfies device memory "
+        f"(rule {rule}), colocation, pins and routes together; give a device more memory, "
+        "relax a pin or a colocation group, or add a link"
+    )

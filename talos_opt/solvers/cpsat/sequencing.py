@@ -1,0 +1,400 @@
+"""The full formulation: placement, start times, transfers, memory over time."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from talos_opt.core.problem import UNLIMITED, MemoryRule, Objective
+from talos_opt.solvers.cpsat.hops import Tensor
+from talos_opt.solvers.cpsat.placement import PlacementFormulation
+
+Resource = dict[int, list[tuple[Any, int]]]
+
+
+class SequencingFormulation(PlacementFormulation):
+    """`PlacementFormulation` with times.
+
+    Every op has a start and an end, and one optional interval per device. Transfers come in two
+    forms: where nothing limits them (no serial links, copy engines everywhere, static memory)
+    an *arrival* per tensor and device is enough; otherwise every hop is an *activity* with an
+    interval of its own.
+    """
+
+    def build(self) -> None:
+        """Add every variable and constraint."""
+        self.assign_groups()
+        self.break_symmetry()
+        self.forbid_missing_routes()
+        self.limit_static_memory()
+        self.time_ops()
+        if self.hops_are_activities:
+            self.time_hops()
+        else:
+            self.time_arrivals()
+        self.limit_slots()
+        self.limit_links()
+        if self.memory_is_live:
+            self.limit_live_memory()
+        if self.problem.objective is Objective.BOTTLENECK:
+            self.minimise_bottleneck()
+        else:
+            self.minimise_completion()
+
+    @property
+    def memory_is_live(self) -> bool:
+        """Whether the peak rule applies to some device."""
+        limited = bool((self.arrays.capacity < UNLIMITED).any())
+        return self.problem.memory_rule is MemoryRule.PEAK and limited
+
+    @property
+    def hops_are_activities(self) -> bool:
+        """Whether transfers compete for something."""
+        serial = bool((self.arrays.channel >= 0).any())
+        return serial or not bool(self.arrays.copy_engine.all()) or self.memory_is_live
+
+    # ---- ops -------------------------------------------------------------------------------
+
+    def time_ops(self) -> None:
+        """Ops run without pre-emption, after their release and their inputs' ends."""
+        arrays, grid = self.arrays, self.grid
+        heads, tails, latest = self._windows()
+        self.start: list[Any] = []
+        self.end: list[Any] = []
+        self.on_device: Resource = {d: [] for d in range(arrays.device_count)}
+        for i in range(arrays.op_count):
+            self._look_up()
+            ticks = {
+                d: grid.ticks(float(arrays.time[i, d]))
+                for d, literal in enumerate(self.x[int(arrays.group[i])])
+                if literal is not None
+            }
+            shortest = min(ticks.values())
+            top = latest[int(arrays.model[i])] - tails[i]
+            start = self.model.new_int_var(heads[i] - shortest, max(top, heads[i]), f"s{i}")
+            end = self.model.new_int_var(heads[i], max(top, heads[i]), f"e{i}")
+            self.start.append(start)
+            self.end.append(end)
+            self._run(i, start, end, ticks)
+        for op, reader in zip(arrays.edge_src.tolist(), arrays.edge_dst.tolist(), strict=True):
+            self.model.add(self.start[reader] >= self.end[op])
+
+    def _run(self, i: int, start: Any, end: Any, ticks: dict[int, int]) -> None:
+        """Tie an op's start and end to the device it sits on; what takes no time holds no slot."""
+        row = self.x[int(self.arrays.group[i])]
+        for d, length in ticks.items():
+            if length > 0:
+                interval = self.model.new_optional_interval_var(
+                    start, length, end, row[d], f"i{i},{d}"
+                )
+                self.on_device[d].append((interval, int(self.arrays.demand[i])))
+        self.model.add(end - start == sum(length * row[d] for d, length in ticks.items()))
+
+    def _windows(self) -> tuple[list[int], list[int], list[int]]:
+        """Earliest ends, least time that follows an op's end, and latest completion per model."""
+        arrays, grid = self.arrays, self.grid
+        allowed = arrays.allowed[arrays.group]
+        best = np.where(allowed, arrays.time, np.inf).min(axis=1)
+        time = [grid.ticks(float(t)) for t in best]
+        heads = [grid.floor(float(arrays.release[j])) for j in arrays.model.tolist()]
+        tails = [0] * arrays.op_count
+        order = arrays.order.tolist()
+        out, readers = arrays.out_ptr.tolist(), arrays.edge_dst.tolist()
+        for i in order:
+            heads[i] += time[i]
+            for reader in readers[out[i] : out[i + 1]]:
+                heads[reader] = max(heads[reader], heads[i])
+        for i in reversed(order):
+            for reader in readers[out[i] : out[i + 1]]:
+                tails[i] = max(tails[i], tails[reader] + time[reader])
+        return heads, tails, self._latest(heads)
+
+    def _latest(self, heads: list[int]) -> list[int]:
+        """Latest completion of each model in a schedule no worse than the incumbent."""
+        arrays, horizon = self.arrays, self.grid.horizon
+        latest = [horizon] * len(arrays.release)
+        if not math.isfinite(self.upper) or self.problem.objective is Objective.BOTTLENECK:
+            return latest
+        limit = int(self.upper * self.grid.per_unit) + 1
+        if self.problem.objective is Objective.MAKESPAN:
+            return [min(horizon, limit)] * len(latest)
+        earliest = [0] * len(latest)
+        for i, head in enumerate(heads):
+            j = int(arrays.model[i])
+            earliest[j] = max(earliest[j], head)
+        spare = limit * self.weight_scale - sum(
+            weight * first for weight, first in zip(self.weights, earliest, strict=True)
+        )
+        return [
+            min(horizon, first + max(0, int(spare / weight)) + 1) if weight else horizon
+            for weight, first in zip(self.weights, earliest, strict=True)
+        ]
+
+    # ---- transfers without competition -----------------------------------------------------
+
+    def time_arrivals(self) -> None:
+        """A reader starts after its tensor has arrived; transfers start when it is produced."""
+        self.arrival: dict[tuple[int, int], Any] = {}
+        for tensor in self.tensors:
+            self._look_up()
+            if tensor.uniform is not None:
+                self._arrive_uniform(tensor, tensor.uniform)
+            else:
+                self._arrive_by_reader(tensor)
+
+    def _arrival(self, tensor: Tensor, device: int) -> Any:
+        key = (tensor.op, device)
+        if key not in self.arrival:
+            self.arrival[key] = self.model.new_int_var(0, self.grid.horizon, f"a{key}")
+        return self.arrival[key]
+
+    def _arrive_uniform(self, tensor: Tensor, size: int) -> None:
+        home, end = self.x[tensor.group], self.end[tensor.op]
+        for device in range(self.arrays.device_count):
+            readers = self._readers_on(tensor, device)
+            delays = self._delays(tensor, device, size)
+            if not readers or not any(delays.values()):
+                continue
+            arrival = self._arrival(tensor, device)
+            if len(set(delays.values())) == 1:
+                away = [] if home[device] is None else [home[device].negated()]
+                delay = next(iter(delays.values()))
+                self.model.add(arrival >= end + delay).only_enforce_if(away)
+            else:
+                for source, delay in delays.items():
+                    self.model.add(arrival >= end + delay).only_enforce_if(home[source])
+            for reader, literal in readers:
+                self.model.add(self.start[reader] >= arrival).only_enforce_if(literal)
+
+    def _readers_on(self, tensor: Tensor, device: int) -> list[tuple[int, Any]]:
+        literals = [
+            (reader, self.x[int(self.arrays.group[reader])][device]) for reader in tensor.readers
+        ]
+        return [(reader, literal) for reader, literal in literals if literal is not None]
+
+    def _delays(self, tensor: Tensor, device: int, size: int) -> dict[int, int]:
+        """Source device -> ticks from there to `device`, where there is a route."""
+        delays = {}
+        for source, literal in enumerate(self.x[tensor.group]):
+            path = self.arrays.path(source, device)
+            if literal is not None and source != device and path is not None:
+                delays[source] = sum(self.hop_ticks(hop, size) for hop in path)
+        return delays
+
+    def _arrive_by_reader(self, tensor: Tensor) -> None:
+        """Where readers name different bytes, the largest on a route counts, leg by leg."""
+        home, end = self.x[tensor.group], self.end[tensor.op]
+        for reader, size in tensor.readers.items():
+            there = self.x[int(self.arrays.group[reader])]
+            for device, literal in enumerate(there):
+                if literal is None:
+                    continue
+                for source, at in enumerate(home):
+                    path = self.arrays.path(source, device)
+                    if at is None or not path:
+                        continue
+                    ready = end
+                    for hop in path:
+                        arrival = self._arrival(tensor, hop[1])
+                        delay = self.hop_ticks(hop, size)
+                        self.model.add(arrival >= ready + delay).only_enforce_if([at, literal])
+                        ready = arrival
+                    self.model.add(self.start[reader] >= ready).only_enforce_if([at, literal])
+
+    # ---- transfers as activities -----------------------------------------------------------
+
+    def time_hops(self) -> None:
+        """Every hop is an activity: after the tensor is at its source, before its readers."""
+        horizon = self.grid.horizon
+        self.hop_start: dict[tuple[int, int, int], Any] = {}
+        self.hop_end: dict[tuple[int, int, int], Any] = {}
+        self.on_channel: Resource = {}
+        for tensor in self.tensors:
+            hops = self.hops_of(tensor)
+            for hop in hops:
+                key = (tensor.op, *hop)
+                start = self.model.new_int_var(0, horizon, f"hs{key}")
+                end = self.model.new_int_var(0, horizon, f"he{key}")
+                self.hop_start[key], self.hop_end[key] = start, end
+                self.model.add(start >= self.end[tensor.op])
+                self._carry(tensor, hop, start, end)
+            for a, b in hops:
+                for c, stage in hops:
+                    if stage == a and c != b:
+                        self.model.add(
+                            self.hop_start[tensor.op, a, b] >= self.hop_end[tensor.op, c, a]
+                        ).only_enforce_if(
+                            [self.travel(tensor, (a, b)), self.travel(tensor, (c, a))]
+                        )
+                for reader, literal in self._readers_on(tensor, b):
+                    self.model.add(
+                        self.start[reader] >= self.hop_end[tensor.op, a, b]
+                    ).only_enforce_if([self.travel(tensor, (a, b)), literal])
+
+    def _carry(self, tensor: Tensor, hop: tuple[int, int], start: Any, end: Any) -> None:
+        """Let a hop hold its link, and a slot of each device without a copy engine."""
+        arrays = self.arrays
+        size, literal = self.hop_size(tensor, hop), self.travel(tensor, hop)
+        if isinstance(size, int) and size == 0:
+            self.model.add(end == start)
+            return
+        interval = self.model.new_optional_interval_var(
+            start, size, end, literal, f"h{tensor.op},{hop}"
+        )
+        for d in hop:
+            if not arrays.copy_engine[d]:
+                self.on_device[d].append((interval, 1))
+        channel = int(arrays.channel[hop])
+        if channel >= 0:
+            self.on_channel.setdefault(channel, []).append((interval, 1))
+
+    # ---- resources -------------------------------------------------------------------------
+
+    def limit_slots(self) -> None:
+        """Slots of a device are never exceeded."""
+        for d, held in self.on_device.items():
+            self._limit(held, int(self.arrays.slots[d]))
+
+    def limit_links(self) -> None:
+        """Under contention serial a link carries one tensor at a time."""
+        if self.hops_are_activities:
+            for held in self.on_channel.values():
+                self._limit(held, 1)
+
+    def _limit(self, held: list[tuple[Any, int]], limit: int) -> None:
+        if sum(amount for _, amount in held) <= limit:
+            return
+        intervals = [interval for interval, _ in held]
+        if limit == 1:
+            self.model.add_no_overlap(intervals)
+        else:
+            self.model.add_cumulative(intervals, [amount for _, amount in held], limit)
+
+    def limit_live_memory(self) -> None:
+        """Weights stay; outputs, received copies and workspaces count while alive (peak rule)."""
+        arrays = self.arrays
+        alive: Resource = {d: [] for d in range(arrays.device_count)}
+        held = [t for t in range(arrays.device_count) if arrays.capacity[t] < UNLIMITED]
+        self._hold_outputs(alive, held)
+        self._hold_copies(alive, held)
+        for d in held:
+            limit = int(arrays.capacity[d])
+            terms = [
+                int(arrays.weights[members].sum()) * self.x[g][d]
+                for g, members in enumerate(arrays.members)
+                if self.x[g][d] is not None
+            ]
+            room = self.model.new_int_var(0, limit, f"room{d}")
+            self.model.add(room + sum(terms) == limit)
+            if alive[d]:
+                intervals, amounts = zip(*alive[d], strict=True)
+                self.model.add_cumulative(intervals, amounts, room)
+
+    def _hold_outputs(self, alive: Resource, devices: list[int]) -> None:
+        arrays = self.arrays
+        by_op = {tensor.op: tensor for tensor in self.tensors}
+        for i in range(arrays.op_count):
+            row = self.x[int(arrays.group[i])]
+            until: Any = None
+            if arrays.output[i] > 0:
+                until = self.model.new_int_var(0, self.grid.horizon, f"until{i}")
+                self._keep_output(i, until, by_op.get(i))
+            for d in devices:
+                if row[d] is None:
+                    continue
+                length = self.grid.ticks(float(arrays.time[i, d]))
+                if arrays.workspace[i] > 0 and length > 0:
+                    work = self.model.new_optional_fixed_size_interval_var(
+                        self.start[i], length, row[d], f"w{i},{d}"
+                    )
+                    alive[d].append((work, int(arrays.workspace[i])))
+                if until is not None:
+                    alive[d].append(
+                        (self._life(self.start[i], until, row[d]), int(arrays.output[i]))
+                    )
+
+    def _life(self, start: Any, until: Any, literal: Any) -> Any:
+        size = self.model.new_int_var(0, self.grid.horizon, "")
+        return self.model.new_optional_interval_var(start, size, until, literal, "")
+
+    def _keep_output(self, i: int, until: Any, tensor: Tensor | None) -> None:
+        """An output lives until its op, its last local reader and its last outgoing hop end."""
+        arrays = self.arrays
+        self.model.add(until >= self.end[i])
+        row = self.x[int(arrays.group[i])]
+        for edge in range(int(arrays.out_ptr[i]), int(arrays.out_ptr[i + 1])):
+            reader = int(arrays.edge_dst[edge])
+            there = self.x[int(arrays.group[reader])]
+            if arrays.group[reader] == arrays.group[i]:
+                self.model.add(until >= self.end[reader])
+                continue
+            for at, literal in zip(row, there, strict=True):
+                if at is not None and literal is not None:
+                    self.model.add(until >= self.end[reader]).only_enforce_if([at, literal])
+        for hop in self.hops_of(tensor) if tensor is not None else ():
+            at = row[hop[0]]
+            if tensor is not None and at is not None:
+                self.model.add(until >= self.hop_end[i, *hop]).only_enforce_if(
+                    [at, self.travel(tensor, hop)]
+                )
+
+    def _hold_copies(self, alive: Resource, devices: list[int]) -> None:
+        """A copy lives from its transfer's start until its last reader or onward hop there ends."""
+        for tensor in self.tensors:
+            hops = self.hops_of(tensor)
+            for d in devices:
+                into = [hop for hop in hops if hop[1] == d]
+                if not into or not any(tensor.readers.values()):
+                    continue
+                until = self.model.new_int_var(0, self.grid.horizon, f"copy{tensor.op},{d}")
+                for reader, literal in self._readers_on(tensor, d):
+                    self.model.add(until >= self.end[reader]).only_enforce_if(literal)
+                for onward in (hop for hop in hops if hop[0] == d):
+                    self.model.add(until >= self.hop_end[tensor.op, *onward]).only_enforce_if(
+                        self.travel(tensor, onward)
+                    )
+                for hop in into:
+                    literal = self.travel(tensor, hop)
+                    self.model.add(until >= self.hop_end[tensor.op, *hop]).only_enforce_if(literal)
+                    life = self._life(self.hop_start[tensor.op, *hop], until, literal)
+                    alive[d].append((life, self._copy_bytes(tensor, hop)))
+
+    def _copy_bytes(self, tensor: Tensor, hop: tuple[int, int]) -> Any:
+        """Bytes that a hop leaves on its target: a constant, or a variable if readers differ."""
+        if tensor.uniform is not None:
+            return tensor.uniform
+        sizes = list(tensor.readers.values())
+        amount = self.model.new_int_var(0, max(sizes), "")
+        for condition, wanted in self.demands(tensor, hop):
+            self.model.add(amount >= wanted).only_enforce_if(condition)
+        return amount
+
+    # ---- objectives ------------------------------------------------------------------------
+
+    def minimise_completion(self) -> None:
+        """Weighted sum, or the largest, of the models' completion times."""
+        arrays = self.arrays
+        horizon = self.grid.horizon
+        done = [self.model.new_int_var(0, horizon, f"c{j}") for j in range(len(arrays.release))]
+        for i in np.flatnonzero(np.diff(arrays.out_ptr) == 0).tolist():
+            self.model.add(done[int(arrays.model[i])] >= self.end[i])
+        if self.problem.objective is Objective.MAKESPAN:
+            self.makespan = self.model.new_int_var(0, horizon, "makespan")
+            self.model.add_max_equality(self.makespan, done)
+            self._bound_by_load()
+            self.model.minimize(self.makespan)
+            return
+        self.objective_scale = self.grid.per_unit * self.weight_scale
+        total = sum(weight * c for weight, c in zip(self.weights, done, strict=True))
+        if math.isfinite(self.upper):
+            self.model.add(total <= int(self.upper * self.objective_scale) + 1)
+        self.model.minimize(total)
+
+    def _bound_by_load(self) -> None:
+        """Redundant: no device can be busy for longer than from the first release to the end."""
+        first = min(self.grid.floor(float(release)) for release in self.arrays.release)
+        for d, terms in enumerate(self.op_loads()):
+            if terms:
+                self.model.add(sum(terms) <= int(self.arrays.slots[d]) * (self.makespan - first))

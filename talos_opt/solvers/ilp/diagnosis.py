@@ -1,0 +1,77 @@
+"""Why a problem that the backend proved infeasible is so, in words a user can act on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from talos_opt.core.occupancy import static_memory
+from talos_opt.core.problem import NO_ROUTE, Bools, Problem
+from talos_opt.core.result import Status
+from talos_opt.core.units import format_bytes
+from talos_opt.solvers.ilp.backend import Job, Outcome
+from talos_opt.solvers.ilp.builder import BuildStopped
+from talos_opt.solvers.ilp.extract import read_placement
+from talos_opt.solvers.ilp.placement import Placement
+from talos_opt.solvers.run import Run
+
+
+def explain_infeasible(
+    problem: Problem, possible: Bools, backend: Callable[[Job], Outcome], run: Run
+) -> str:
+    """Return which restriction no placement meets.
+
+    Memory is made elastic and the bytes too many are minimised: if that has a solution, memory
+    is what is short, and by how much at the least; otherwise routes and pins exclude each other.
+    """
+    general = "no placement meets colocation, pins, routes and device memory together"
+    try:
+        elastic = Placement(
+            problem, possible, 1.0, lambda: run.stopped, lambda _a, _b: False, excess=True
+        )
+    except BuildStopped:
+        return general
+    elastic.minimise_excess()
+    outcome = backend(
+        Job(
+            elastic.write.program,
+            run.deadline,
+            0.0,
+            run.seed,
+            run.workers,
+            lambda: run.stopped,
+            lambda _values: None,
+            lambda _bound: None,
+        )
+    )
+    if outcome.status is Status.INFEASIBLE:
+        return _describe_routes(problem)
+    if outcome.values is None or not elastic.excess:
+        return general
+    device = read_placement(elastic, outcome.values)
+    over = static_memory(problem, device) - problem.arrays.capacity
+    short = ", ".join(
+        f"{problem.device_ids[d]} is short by {over[d]} bytes ({format_bytes(int(over[d]))})"
+        for d in np.flatnonzero(over > 0)
+    )
+    if not short:
+        return general
+    best = (
+        "the placement that overruns memory least"
+        if outcome.status is Status.OPTIMAL
+        else ("the best placement found")
+    )
+    return f"no placement fits into the devices' memory: in {best}, {short}"
+
+
+def _describe_routes(problem: Problem) -> str:
+    ids = problem.device_ids
+    missing = [
+        f"{ids[s]} -> {ids[t]}" for s, t in np.argwhere(problem.arrays.via == NO_ROUTE).tolist()
+    ]
+    shown = ", ".join(missing[:6]) + (f" and {len(missing) - 6} more" if len(missing) > 6 else "")
+    return (
+        "no placement meets colocation, pins and routes together, whatever the memory: "
+        f"ops that exchange tensors cannot be apart where there is no route ({shown})"
+    )

@@ -1,0 +1,98 @@
+"""Cheap proofs that a problem has no feasible schedule, in words a user can act on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from talos_opt.core.problem import UNLIMITED, Ints, MemoryRule, Problem
+from talos_opt.core.units import format_bytes
+
+
+def find_obstacle(problem: Problem) -> str:
+    """Return why no schedule can exist, or an empty string if nothing obvious stands in the way.
+
+    Looks at colocation groups whose ops share no device, groups too large for every device, and
+    sets of groups that together outgrow the only devices they may use.
+    """
+    arrays = problem.arrays
+    nowhere = np.flatnonzero(~arrays.allowed.any(axis=1))
+    if len(nowhere):
+        return _describe_homeless(problem, int(nowhere[0]))
+    need = group_memory(problem)
+    fits = arrays.allowed & (need[:, None] <= arrays.capacity[None, :])
+    crowded = np.flatnonzero(~fits.any(axis=1))
+    if len(crowded):
+        return _describe_too_large(problem, int(crowded[0]), need)
+    return _describe_total(problem, need, fits)
+
+
+def group_memory(problem: Problem) -> Ints:
+    """Bytes that each colocation group holds on its device at the least (g,)."""
+    arrays = problem.arrays
+    static = problem.memory_rule is MemoryRule.STATIC
+    size = arrays.weights + arrays.output if static else arrays.weights
+    total = np.zeros(arrays.group_count, dtype=np.int64)
+    np.add.at(total, arrays.group, size)
+    if static:
+        largest = np.zeros(arrays.group_count, dtype=np.int64)
+        np.maximum.at(largest, arrays.group, arrays.workspace)
+        total += largest
+    return total
+
+
+def _members(problem: Problem, group: int) -> str:
+    names = [problem.names[i] for i in problem.arrays.members[group]]
+    shown = ", ".join(names[:4])
+    return shown if len(names) <= 4 else f"{shown} and {len(names) - 4} more"
+
+
+def _describe_homeless(problem: Problem, group: int) -> str:
+    arrays, ids = problem.arrays, problem.device_ids
+    homes = [
+        f"{problem.names[i]}: {', '.join(ids[d] for d in np.flatnonzero(np.isfinite(row)))}"
+        for i, row in ((i, arrays.time[i]) for i in arrays.members[group][:6].tolist())
+    ]
+    return (
+        f"the ops of colocation group {problem.ops[int(arrays.members[group][0])].colocate!r} "
+        f"have nowhere to go together: no device can run them all ({'; '.join(homes)})"
+    )
+
+
+def _describe_too_large(problem: Problem, group: int, need: Ints) -> str:
+    arrays = problem.arrays
+    size = int(need[group])
+    short = ", ".join(
+        f"{problem.device_ids[d]} is short by {size - int(arrays.capacity[d])} bytes "
+        f"({format_bytes(size - int(arrays.capacity[d]))})"
+        for d in np.flatnonzero(arrays.allowed[group])
+    )
+    return (
+        f"{_members(problem, group)} must share one device and need {size} bytes "
+        f"({format_bytes(size)}): {short}"
+    )
+
+
+def _describe_total(problem: Problem, need: Ints, fits: np.ndarray) -> str:
+    """Groups confined to a set of limited devices must fit into it together.
+
+    Every set that some group is confined to is tried; under the static rule the largest
+    workspace is counted with its group, so only weights and outputs are summed here.
+    """
+    arrays = problem.arrays
+    static = problem.memory_rule is MemoryRule.STATIC
+    size = arrays.weights + (arrays.output if static else 0)
+    held = np.zeros(arrays.group_count, dtype=np.int64)
+    np.add.at(held, arrays.group, size)
+    for homes in np.unique(fits, axis=0):
+        if (arrays.capacity[homes] >= UNLIMITED).any():
+            continue
+        confined = ~(fits & ~homes).any(axis=1)
+        total, room = int(held[confined].sum()), int(arrays.capacity[homes].sum())
+        if total > room:
+            names = ", ".join(problem.device_ids[d] for d in np.flatnonzero(homes))
+            return (
+                f"{int(confined.sum())} op groups can only go to {names} and need {total} bytes "
+                f"({format_bytes(total)}) there; the usable memory is {room} bytes: short by "
+                f"{total - room} bytes ({format_bytes(total - room)})"
+            )
+    return ""
