@@ -1,0 +1,266 @@
+"""The Python API: read, solve, compare, check. It wires the parts and hides nothing."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from talos_opt import formats
+from talos_opt.core.config import SolveConfig
+from talos_opt.core.errors import ConfigError, InputError, SolverError, UnsupportedError
+from talos_opt.core.feasibility import Violation
+from talos_opt.core.feasibility import check as check_schedule
+from talos_opt.core.problem import Objective, Problem
+from talos_opt.core.result import Comparison, Result, Row, Status, compare_results
+from talos_opt.core.schedule import Schedule
+from talos_opt.solvers import bounds, registry
+from talos_opt.solvers.base import Verdict
+from talos_opt.solvers.obstacles import find_obstacle
+from talos_opt.solvers.registry import SolverInfo
+from talos_opt.solvers.run import Progress, Run
+
+#: What `compare` runs when it is not told.
+DEFAULT_COMPARISON = (
+    "single", "sequential", "aswm", "tsam", "heft", "etf", "talos", "auto",
+)  # fmt: skip
+
+
+def read(
+    source: str | os.PathLike[str],
+    *,
+    cluster: str | os.PathLike[str] | None = None,
+    objective: Objective | str | None = None,
+    format: str | None = None,
+) -> Problem:
+    """Read a problem from a graph file.
+
+    Parameters
+    ----------
+    source : path, or '-' for standard input
+    cluster : path, optional
+        Replaces the cluster that the graph file names.
+    objective : str, optional
+        toct (default), makespan or bottleneck.
+    format : str, optional
+        Default: from suffix and contents.
+
+    Raises
+    ------
+    InputError
+        Naming the file, the place in it, what was found and what was expected.
+    """
+    problem = formats.read_problem(source, format=format, cluster=cluster, objective=objective)
+    return problem if objective is None else problem.with_objective(objective)
+
+
+def solve(
+    problem: Problem | str | os.PathLike[str],
+    solver: str | None = None,
+    *,
+    objective: Objective | str | None = None,
+    time_limit: float | None = None,
+    seed: int | None = None,
+    workers: int | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    config: SolveConfig | None = None,
+    warm_start: Schedule | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    cancel: threading.Event | None = None,
+    started: float | None = None,
+) -> Result:
+    """Place and schedule a problem.
+
+    Parameters
+    ----------
+    problem : Problem or path
+    solver : str, optional
+        One of `solvers()`; default auto.
+    objective : str, optional
+        Overrides the problem's objective.
+    time_limit : float, optional
+        Seconds; default 10.
+    seed : int, optional
+        Default 0.
+    workers : int, optional
+        Threads; default: all cores.
+    options : mapping of solver name to mapping, optional
+        Options of single solvers.
+    config : SolveConfig, optional
+        Values for what is not given otherwise.
+    warm_start : Schedule, optional
+        A feasible schedule to start from.
+    on_progress : callable, optional
+        Called with a `Progress` on every improvement, from solver threads.
+    cancel : threading.Event, optional
+        Set it, from another thread, to stop; the best schedule so far is returned.
+    started : float, optional
+        `time.monotonic` value from which the time limit counts; default: now.
+
+    Returns
+    -------
+    Result
+        Its schedule, if there is one, has passed `check`.
+
+    Raises
+    ------
+    InputError
+        On bad input, unknown solvers or options, or features that the solver does not cover.
+    DependencyError
+        If a library that the solver needs is missing or known to break.
+    SolverError
+        If a backend failed and there is no schedule to return.
+    """
+    started = time.monotonic() if started is None else started
+    plan = (config or SolveConfig()).override(
+        solver=solver, objective=objective, time_limit=time_limit, seed=seed, workers=workers,
+        options=options,
+    )  # fmt: skip
+    if not isinstance(problem, Problem):
+        problem = read(problem)
+        started = time.monotonic()  # the limit counts from when the file is read
+    if plan.objective is not None:
+        problem = problem.with_objective(plan.objective)
+    chosen = registry.create(plan.solver, _options_for(plan))
+    run = Run(
+        problem,
+        time_limit=plan.time_limit,
+        seed=plan.seed,
+        workers=plan.workers or available_cores(),
+        on_progress=on_progress,
+        cancel=cancel,
+        started=started,
+    )
+    obstacle = find_obstacle(problem)
+    if obstacle:
+        return _result(plan, run, Verdict(Status.INFEASIBLE, obstacle))
+    chosen.require(problem)
+    if warm_start is not None:
+        _offer_warm_start(run, warm_start)
+    run.raise_bound(bounds.root_bound(problem), "bounds")
+    return _result(plan, run, _search(chosen.solve, problem, run))
+
+
+def compare(
+    problems: Iterable[Problem] | Problem,
+    solvers: Sequence[str] | None = None,
+    *,
+    objective: Objective | str | None = None,
+    time_limit: float = 10.0,
+    seed: int = 0,
+    workers: int | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    on_row: Callable[[Row], None] | None = None,
+    cancel: threading.Event | None = None,
+) -> Comparison:
+    """Run several solvers on one or more problems.
+
+    Parameters
+    ----------
+    problems : Problem or iterable of Problem
+    solvers : sequence of str, optional
+        Default: the baselines, talos and auto.
+    on_row : callable, optional
+        Called with each finished `Row`.
+
+    Returns
+    -------
+    Comparison
+        A solver that does not cover a problem has a row with the reason instead of a result.
+    """
+    names = tuple(solvers) if solvers is not None else DEFAULT_COMPARISON
+    for name in names:
+        registry.create(name, (options or {}).get(name))
+    rows: list[Row] = []
+    for problem in [problems] if isinstance(problems, Problem) else problems:
+        for name in names:
+            if cancel is not None and cancel.is_set():
+                break
+            row = Row(problem.graph.name, name, None)
+            try:
+                result = solve(
+                    problem, name, objective=objective, time_limit=time_limit, seed=seed,
+                    workers=workers, options=options, on_progress=on_progress, cancel=cancel,
+                )  # fmt: skip
+                row = Row(problem.graph.name, name, result)
+            except (UnsupportedError, SolverError) as error:
+                row = Row(problem.graph.name, name, None, str(error))
+            rows.append(row)
+            if on_row is not None:
+                on_row(row)
+    return compare_results(rows)
+
+
+def check(problem: Problem, schedule: Schedule) -> tuple[Violation, ...]:
+    """Return every rule of the model that a schedule breaks; empty if it is feasible."""
+    return check_schedule(problem, schedule)
+
+
+def solvers() -> tuple[SolverInfo, ...]:
+    """Return what is known about every solver; loads no backend."""
+    return registry.describe()
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _options_for(plan: SolveConfig) -> Mapping[str, Any]:
+    for name in plan.options:
+        if name not in registry.names():
+            raise ConfigError(
+                f"options name the unknown solver {name!r}, expected one of: "
+                f"{', '.join(registry.names())}",
+                path=f"options.{name}",
+            )
+    return plan.options.get(plan.solver, {})
+
+
+def _offer_warm_start(run: Run, schedule: Schedule) -> None:
+    violations = check_schedule(run.problem, schedule)
+    if violations:
+        raise InputError(f"the warm start is no feasible schedule: {violations[0]}")
+    run.offer(schedule, "warm start")
+
+
+def _search(solver: Callable[[Problem, Run], Verdict], problem: Problem, run: Run) -> Verdict:
+    """Run a solver; whatever ends it early, an incumbent that it left is kept."""
+    try:
+        return solver(problem, run)
+    except KeyboardInterrupt:
+        run.cancel.set()
+        return Verdict(Status.UNKNOWN, "interrupted before a schedule was found")
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:
+        if run.best is None:
+            raise
+        run.note(f"{type(error).__name__} ended the search early: {error}")
+        return Verdict(Status.FEASIBLE)
+
+
+def _result(plan: SolveConfig, run: Run, verdict: Verdict) -> Result:
+    best = run.best
+    if best is not None:
+        status = Status.OPTIMAL if run.proven else Status.FEASIBLE
+    else:
+        status = verdict.status if verdict.status is Status.INFEASIBLE else Status.UNKNOWN
+    return Result(
+        problem=run.problem,
+        status=status,
+        schedule=best,
+        lower_bound=float("inf") if status is Status.INFEASIBLE else run.lower_bound,
+        solver=plan.solver,
+        seed=plan.seed,
+        runtime_s=run.elapsed,
+        history=tuple(run.history),
+        reason="" if best is not None else verdict.reason,
+        interrupted=run.cancel.is_set(),
+        notes=tuple(run.notes),
+    )

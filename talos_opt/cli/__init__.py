@@ -1,0 +1,1 @@
+"""The command line: parse, call the api, print; one module per command."""

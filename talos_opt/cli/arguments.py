@@ -1,0 +1,142 @@
+"""Arguments that several commands share, and how their text becomes values."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import Any
+
+#: The contract's values, spelled out so that ``--help`` need not import numpy with the core.
+OBJECTIVES = ("toct", "makespan", "bottleneck")
+MEMORY_RULES = ("static", "peak")
+
+
+def seconds(text: str) -> float:
+    """Read a number of seconds above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+    return value
+
+
+def seed(text: str) -> int:
+    """Read a seed: a whole number of at least 0."""
+    return _whole(text, 0)
+
+
+def count(text: str) -> int:
+    """Read a whole number of at least 1."""
+    return _whole(text, 1)
+
+
+def _whole(text: str, least: int) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if not least <= value < 2**31:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least {least}")
+    return value
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Read a list of names with commas in between; a name given twice counts once."""
+    found = [name.strip() for name in text.split(",")]
+    if not all(found):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of names such as heft,cpsat")
+    return tuple(dict.fromkeys(found))
+
+
+def option(text: str) -> tuple[str, str, Any]:
+    """Read SOLVER.OPTION=VALUE into its three parts."""
+    target, equals, value = text.partition("=")
+    solver, dot, name = target.partition(".")
+    if not (equals and dot and solver and name):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form SOLVER.OPTION=VALUE")
+    return solver, name, _scalar(value)
+
+
+def _scalar(text: str) -> Any:
+    lowered = text.lower()
+    if lowered in ("true", "false"):
+        return lowered == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def options_by_solver(given: list[tuple[str, str, Any]] | None) -> dict[str, dict[str, Any]]:
+    """Gather the ``--option`` arguments by solver; of two for one option the last counts."""
+    gathered: dict[str, dict[str, Any]] = {}
+    for solver, name, value in given or ():
+        gathered.setdefault(solver, {})[name] = value
+    return gathered
+
+
+def add_problem(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that change the problem which a graph file states."""
+    parser.add_argument(
+        "--cluster",
+        metavar="FILE",
+        help="cluster file to use instead of the one that the graph names",
+    )
+    parser.add_argument(
+        "--objective",
+        choices=OBJECTIVES,
+        help="what to minimise: toct, the weighted sum of the models' completion times (default); "
+        "makespan, the time until the last model is done; bottleneck, the time per sample when "
+        "pipelined",
+    )
+    parser.add_argument(
+        "--memory-rule",
+        choices=MEMORY_RULES,
+        help="how memory is counted: static, all weights and outputs at once; peak, what is alive "
+        "at a time (default: what the graph says)",
+    )
+
+
+def add_format(parser: argparse.ArgumentParser) -> None:
+    """Add the format of the graph file."""
+    parser.add_argument(
+        "--from",
+        dest="source_format",
+        metavar="FORMAT",
+        help="format of the graph: talos or msr (default: from its suffix and contents)",
+    )
+
+
+def add_limits(parser: argparse.ArgumentParser, *, each: str = "") -> None:
+    """Add the arguments that bound a solve."""
+    parser.add_argument(
+        "--time-limit",
+        type=seconds,
+        metavar="SECONDS",
+        help=f"time for {each or 'the whole command after the file is read'} (default: 10)",
+    )
+    parser.add_argument("--seed", type=seed, metavar="N", help="random seed (default: 0)")
+    parser.add_argument(
+        "--workers", type=count, metavar="N", help="threads to use (default: all cores)"
+    )
+    parser.add_argument(
+        "--option",
+        type=option,
+        action="append",
+        metavar="SOLVER.OPTION=VALUE",
+        help="set an option of a solver, such as talos.batch=4; may be repeated",
+    )
+
+
+def add_output(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add where the answer goes."""
+    parser.add_argument("-o", "--output", metavar="FILE", help=f"file to write {what} to")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help=f"print {what} as JSON on standard output, and nothing else there",
+    )

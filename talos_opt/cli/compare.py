@@ -1,0 +1,175 @@
+"""``talos-opt compare``: several solvers on one or more graphs, in one table."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from talos_opt.cli import arguments, exits
+from talos_opt.cli.output import complain, emit
+from talos_opt.cli.progress import ProgressLine
+from talos_opt.cli.signals import Signals
+from talos_opt.cli.text import number, percent, quantity, table
+
+if TYPE_CHECKING:
+    from talos_opt.core.problem import Problem
+    from talos_opt.core.result import Comparison, Row
+
+DEFAULT_TIME_LIMIT = 10.0
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "compare",
+        help="run several solvers on one or more graphs",
+        description="Run several solvers on one or more graphs and print one table: value, ratio "
+        "to the best value on that graph, proven bound, gap, time and the other objectives.",
+        epilog="A solver that does not cover a graph has a line with the reason. "
+        "The exit code is 0 if every graph has a schedule.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "graphs", metavar="GRAPH", nargs="+", help="graph file; - reads standard input"
+    )
+    parser.add_argument(
+        "--solvers",
+        type=arguments.names,
+        metavar="NAME,NAME",
+        help="solvers to run (default: the baselines, talos and auto)",
+    )
+    arguments.add_problem(parser)
+    arguments.add_format(parser)
+    arguments.add_limits(parser, each="each solver on each graph")
+    arguments.add_output(parser, "the comparison")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace, signals: Signals) -> int:
+    """Compare, write and print the rows, and return the exit code."""
+    from talos_opt import api
+    from talos_opt.cli import files
+    from talos_opt.core.result import compare_results
+
+    files.require_writable(args.output)
+    problems = _read(args)
+    limit = args.time_limit or DEFAULT_TIME_LIMIT
+    names = args.solvers or api.DEFAULT_COMPARISON
+    done: list[Row] = []
+    with ProgressLine(limit) as line:
+        coming = iter(_titles(problems, names))
+        line.begin(*next(coming))
+
+        def keep(row: Row) -> None:
+            done.append(row)
+            line.begin(*next(coming, ("", "")))
+
+        try:
+            comparison = signals.run(
+                lambda: api.compare(
+                    problems,
+                    names,
+                    time_limit=limit,
+                    seed=args.seed or 0,
+                    workers=args.workers,
+                    options=arguments.options_by_solver(args.option),
+                    on_progress=line.update,
+                    on_row=keep,
+                    cancel=signals.cancel,
+                ),
+                line.draw,
+            )
+        except Exception:
+            line.clear()
+            if done:  # what has been measured is not lost to the solver that failed
+                _report(args, compare_results(done), problems)
+            raise
+    code = _report(args, comparison, problems)
+    return exits.INTERRUPTED if signals.interrupted else code
+
+
+def _read(args: argparse.Namespace) -> list[Problem]:
+    """Read all graphs before the first is solved; graphs of one name get their files' names."""
+    from talos_opt.cli.solve import read_problem
+
+    if args.graphs.count("-") > 1:
+        from talos_opt.core.errors import InputError
+
+        raise InputError("standard input holds one graph, but - is given more than once")
+    problems = [read_problem(args, graph, args.objective) for graph in args.graphs]
+    seen = Counter(problem.graph.name for problem in problems)
+    return [
+        replace(problem, graph=replace(problem.graph, name=graph))
+        if seen[problem.graph.name] > 1
+        else problem
+        for graph, problem in zip(args.graphs, problems, strict=True)
+    ]
+
+
+def _titles(problems: Sequence[Problem], names: Sequence[str]) -> list[tuple[str, str]]:
+    """Title and time unit of the progress line for each solve to come."""
+    total = len(problems) * len(names)
+    return [
+        (f"[{i} of {total}] {problem.graph.name}: {name}", problem.graph.time_unit)
+        for i, (problem, name) in enumerate(product(problems, names), start=1)
+    ]
+
+
+def _report(args: argparse.Namespace, comparison: Comparison, problems: Sequence[Problem]) -> int:
+    """Write and print the rows; return the exit code that tells whether all graphs are solved."""
+    from talos_opt.cli import files
+    from talos_opt.core.errors import InputError
+
+    document, failed = comparison.to_dict(), ""
+    if args.output:
+        try:
+            files.write_comparison(document, args.output)
+        except InputError as error:
+            failed = str(error)
+    if args.json or failed:
+        emit(files.to_json(document, files.COMPARISON))
+    else:
+        emit(_table(comparison, problems))
+        for row in comparison.rows:
+            reason = row.error or (row.result.reason if row.result else "")
+            if reason:
+                emit(f"{row.solver} on {row.graph}: {reason}")
+        if args.output:
+            emit(f"written to {args.output}")
+    if failed:
+        complain(f"error: {failed}; the comparison went to standard output instead")
+        return exits.BAD_INPUT
+    solved = all(problem.graph.name in comparison.best for problem in problems)
+    return exits.SOLVED if solved else exits.NO_SCHEDULE
+
+
+def _table(comparison: Comparison, problems: Sequence[Problem]) -> str:
+    """Return the rows as a table; graphs with several objectives have them all in columns."""
+    objectives = {problem.objective.value for problem in problems}
+    value = objectives.pop() if len(objectives) == 1 else "value"
+    others = [name for name in arguments.OBJECTIVES if name != value]
+    columns = ("graph", "solver", "status", value, "ratio", "bound", "gap", "time", *others)
+    rows = [_cells(comparison, row, others) for row in comparison.rows]
+    return table(columns, rows, left=(0, 1, 2))
+
+
+def _cells(comparison: Comparison, row: Row, others: Sequence[str]) -> list[str]:
+    result, ratio = row.result, comparison.ratio(row)
+    if result is None:
+        return [row.graph, row.solver, "no result", *["-"] * (5 + len(others))]
+    unit, metrics = result.problem.graph.time_unit, result.metrics
+    return [
+        row.graph,
+        row.solver,
+        result.status.value,
+        quantity(result.value, unit),
+        "-" if ratio is None else f"{ratio:.4f}",
+        "-" if result.status == "infeasible" else quantity(result.lower_bound, unit),
+        percent(result.gap),
+        f"{number(round(result.runtime_s, 3))} s",
+        *(quantity(getattr(metrics, name, None), unit) for name in others),
+    ]

@@ -1,0 +1,68 @@
+"""``talos-opt convert``: write a graph in another format."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from talos_opt.cli import arguments, exits
+from talos_opt.cli.output import emit
+from talos_opt.cli.signals import Signals
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "convert",
+        help="write a graph in another format",
+        description="Read a graph in one format and write it in another.",
+        epilog="Formats: talos (talos-graph/1 as YAML or JSON, each also .gz), and msr (the "
+        "public workloads of 'Efficient Algorithms for Device Placement of DNN Graph Operators', "
+        "NeurIPS 2020; read only).",
+        allow_abbrev=False,
+    )
+    parser.add_argument("input", metavar="INPUT", help="graph file; - reads standard input")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="OUTPUT",
+        required=True,
+        help="file to write the graph to; - writes YAML to standard output",
+    )
+    arguments.add_format(parser)
+    parser.add_argument(
+        "--to",
+        dest="target_format",
+        metavar="FORMAT",
+        help="format to write: talos (default: from the suffix of OUTPUT)",
+    )
+    parser.add_argument(
+        "--cluster",
+        metavar="FILE",
+        help="cluster file to use instead of the one that the graph names",
+    )
+    parser.add_argument(
+        "--objective",
+        choices=arguments.OBJECTIVES,
+        help="how an msr workload is read: bottleneck as one of the throughput set, whose "
+        "transfers take the accelerators' time; makespan or toct as one of the latency set",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace, signals: Signals) -> int:
+    """Convert a file and return the exit code."""
+    from talos_opt import api, formats
+    from talos_opt.cli import files
+    from talos_opt.formats.source import STREAM
+
+    if args.output != STREAM:
+        files.require_writable(args.output)
+    problem = api.read(
+        args.input, cluster=args.cluster, objective=args.objective, format=args.source_format
+    )
+    formats.write_problem(problem, args.output, format=args.target_format)
+    ops, models = len(problem.ops), len(problem.graph.models)
+    if args.output != STREAM:
+        emit(f"{args.output}: {models} models, {ops} ops, {len(problem.device_ids)} devices")
+    return exits.SOLVED

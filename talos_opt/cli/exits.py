@@ -1,0 +1,7 @@
+"""Exit codes, part of the contract that others script against."""
+
+SOLVED = 0
+NO_SCHEDULE = 1
+BAD_INPUT = 2
+INTERNAL = 70
+INTERRUPTED = 130

@@ -1,0 +1,106 @@
+"""The live line on a terminal: time, best value, bound, gap, solver. Silent when piped."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from talos_opt.cli.text import percent, quantity
+
+if TYPE_CHECKING:
+    from talos_opt.solvers.run import Progress
+
+_ERASE = "\r\x1b[K"
+
+#: Seconds between two drawings of the line.
+INTERVAL = 0.2
+
+
+class ProgressLine:
+    """One line on standard error that is drawn over and over while a solver runs.
+
+    Solver threads call `update`; only the thread that calls `draw` writes.
+
+    Parameters
+    ----------
+    time_limit : float
+        Seconds of one solve.
+    unit : str
+        Time unit of the values.
+    """
+
+    def __init__(self, time_limit: float, unit: str = "") -> None:
+        self.enabled = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self.time_limit = time_limit
+        self.unit = unit
+        self.title = ""
+        self._latest: Progress | None = None
+        self._began = time.monotonic()
+        self._drawn = 0.0
+
+    def __enter__(self) -> ProgressLine:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.clear()
+
+    def begin(self, title: str, unit: str) -> None:
+        """Start over for the next solve of a series."""
+        self.title, self.unit = title, unit
+        self._latest, self._began = None, time.monotonic()
+
+    def update(self, progress: Progress) -> None:
+        """Take what a solver reports; safe from any thread."""
+        self._latest = progress
+
+    def draw(self) -> None:
+        """Draw the line if it is due."""
+        now = time.monotonic()
+        if not self.enabled or now - self._drawn < INTERVAL:
+            return
+        self._drawn = now
+        self._write(_ERASE + self.text(now - self._began)[: _width() - 1])
+
+    def text(self, elapsed: float) -> str:
+        """Return the line for this many seconds since the start."""
+        parts = [self.title] if self.title else []
+        parts.append(f"{elapsed:.1f} of {self.time_limit:g} s")
+        latest = self._latest
+        if latest is None or latest.value is None:
+            parts.append("no schedule yet")
+        else:
+            parts.append(f"best {quantity(latest.value, self.unit)}")
+        if latest is not None:
+            parts.append(f"bound {quantity(latest.lower_bound, self.unit)}")
+            if latest.gap is not None:
+                parts.append(f"gap {percent(latest.gap)}")
+            parts.append(latest.solver)
+        return "  ".join(parts)
+
+    def clear(self) -> None:
+        """Take the line away, so that other text can follow."""
+        if self.enabled and self._drawn:
+            self._write(_ERASE)
+
+    def _write(self, text: str) -> None:
+        try:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        except OSError:  # the terminal is gone; the solve goes on without it
+            self.enabled = False
+
+
+def _width() -> int:
+    """Columns of the terminal behind standard error; it may have none, or be gone."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except OSError:
+        return 80

@@ -1,0 +1,126 @@
+"""``talos-opt solve``: place and schedule one graph."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import time
+from typing import TYPE_CHECKING, Any
+
+from talos_opt.cli import arguments, exits
+from talos_opt.cli.output import complain, emit
+from talos_opt.cli.progress import ProgressLine
+from talos_opt.cli.signals import Signals
+
+if TYPE_CHECKING:
+    from talos_opt.core.problem import Problem
+    from talos_opt.core.result import Result
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "solve",
+        help="place and schedule a graph",
+        description="Place the ops of a graph on the devices of its cluster, schedule them, and "
+        "prove how far the answer can be from the best.",
+        epilog="An argument given here wins over the same one in the --config file.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("graph", metavar="GRAPH", help="graph file; - reads standard input")
+    arguments.add_problem(parser)
+    arguments.add_format(parser)
+    parser.add_argument(
+        "--solver",
+        metavar="NAME",
+        help="solver (default: auto; talos-opt solvers lists all)",
+    )
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help="solver configuration: a file, or one of fast, balanced, exact, throughput, "
+        "talos-paper",
+    )
+    parser.add_argument(
+        "--warm-start",
+        metavar="SCHEDULE",
+        help="schedule to start from; the answer is never worse than it",
+    )
+    arguments.add_limits(parser)
+    arguments.add_output(parser, "the schedule")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace, signals: Signals) -> int:
+    """Solve, write the answer, print it, and return the exit code."""
+    from talos_opt import api, formats
+    from talos_opt.cli import files
+    from talos_opt.core.config import SolveConfig, load_config
+
+    plan = (load_config(args.config) if args.config else SolveConfig()).override(
+        solver=args.solver,
+        objective=args.objective,
+        time_limit=args.time_limit,
+        seed=args.seed,
+        workers=args.workers,
+        options=arguments.options_by_solver(args.option),
+    )
+    files.require_writable(args.output)
+    problem = read_problem(args, args.graph, plan.objective)
+    started = time.monotonic()
+    warm_start = formats.read_schedule(args.warm_start, problem) if args.warm_start else None
+    with ProgressLine(plan.time_limit, problem.graph.time_unit) as line:
+        result = signals.run(
+            lambda: api.solve(
+                problem,
+                config=plan,
+                warm_start=warm_start,
+                on_progress=line.update,
+                cancel=signals.cancel,
+                started=started,
+            ),
+            line.draw,
+        )
+    return report(args, result)
+
+
+def read_problem(args: argparse.Namespace, graph: str, objective: str | None) -> Problem:
+    """Read a graph as the command line asks for it."""
+    from talos_opt import api
+
+    problem = api.read(graph, cluster=args.cluster, objective=objective, format=args.source_format)
+    if args.memory_rule is None:
+        return problem
+    return dataclasses.replace(problem, memory_rule=args.memory_rule)
+
+
+def report(args: argparse.Namespace, result: Result) -> int:
+    """Write and print a result; return the exit code that tells what it is."""
+    from talos_opt import formats
+    from talos_opt.cli import files
+    from talos_opt.cli.summary import summarise
+    from talos_opt.core.errors import InputError
+    from talos_opt.formats.emit import SCHEDULE
+
+    failed = ""
+    if args.output:
+        try:
+            formats.write_schedule(result, args.output)
+        except InputError as error:
+            failed = str(error)
+    if args.json or failed:
+        # A schedule that took minutes to find is not lost to a full disk.
+        emit(files.to_json(result.to_dict(), SCHEDULE))
+    else:
+        emit(summarise(result, args.output))
+    for note in result.notes:
+        complain(f"note: {note}")
+    if result.reason:
+        complain(f"{result.status.value}: {result.reason}")
+    if failed:
+        complain(f"error: {failed}; the schedule went to standard output instead")
+    if result.interrupted:
+        return exits.INTERRUPTED
+    if failed:
+        return exits.BAD_INPUT
+    return exits.NO_SCHEDULE if result.schedule is None else exits.SOLVED

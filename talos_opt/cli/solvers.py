@@ -1,0 +1,57 @@
+"""``talos-opt solvers``: what there is to choose from."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from talos_opt.cli import exits
+from talos_opt.cli.output import emit
+from talos_opt.cli.signals import Signals
+from talos_opt.cli.text import table
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "solvers",
+        help="list the solvers",
+        description="List the solvers: whether they prove optimality given time, what each is, "
+        "and the parts of the model that it does not cover.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print the list as JSON on standard output, and nothing else there",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace, signals: Signals) -> int:
+    """Print the solvers and return the exit code."""
+    from talos_opt import api
+
+    known = api.solvers()
+    everything = sorted({feature.value for info in known for feature in info.features})
+    if args.json:
+        document = [
+            {
+                "name": info.name,
+                "exact": info.exact,
+                "summary": info.summary,
+                "covers": sorted(feature.value for feature in info.features),
+            }
+            for info in known
+        ]
+        emit(json.dumps({"schema": "talos-solvers/1", "solvers": document}, indent=1))
+        return exits.SOLVED
+    rows = []
+    for info in known:
+        covered = {feature.value for feature in info.features}
+        missing = [feature for feature in everything if feature not in covered]
+        kind = "exact" if info.exact else "heuristic"
+        rows.append((info.name, kind, info.summary, ", ".join(missing) or "-"))
+    emit(table(("solver", "kind", "what it is", "does not cover"), rows, left=(0, 1, 2, 3)))
+    return exits.SOLVED

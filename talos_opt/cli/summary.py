@@ -1,0 +1,105 @@
+"""A result in a few lines: value, bound, gap, and what each device has to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from talos_opt.cli.text import number, percent, quantity, settled, table
+from talos_opt.core.problem import MemoryRule, Objective
+from talos_opt.core.result import Status
+from talos_opt.core.units import format_bytes
+
+if TYPE_CHECKING:
+    from talos_opt.core.metrics import Metrics
+    from talos_opt.core.result import Result
+
+
+def summarise(result: Result, written: str | None = None) -> str:
+    """Return the text that ``solve`` prints.
+
+    Parameters
+    ----------
+    result : Result
+    written : str, optional
+        File that the schedule was written to.
+    """
+    lines = [_headline(result)]
+    if result.metrics is not None:
+        lines += ["", *_values(result, result.metrics), "", devices(result, result.metrics)]
+    if written:
+        lines += ["", f"written to {written}"]
+    return "\n".join(lines)
+
+
+def _headline(result: Result) -> str:
+    status = "interrupted, " if result.interrupted else ""
+    status += {
+        Status.OPTIMAL: "optimal",
+        Status.FEASIBLE: "feasible",
+        Status.INFEASIBLE: "infeasible: there is no feasible schedule",
+        Status.UNKNOWN: "unknown: no feasible schedule was found",
+    }[result.status]
+    return (
+        f"{result.problem.graph.name}: {status}; solver {_solvers(result)}, "
+        f"{number(round(result.runtime_s, 3))} s"
+    )
+
+
+def _solvers(result: Result) -> str:
+    """Name the solver, and who found the schedule where that was another."""
+    finder = ""
+    best = float("inf")
+    for event in result.history:
+        if event.value is not None and event.value < best:
+            best, finder = event.value, event.solver
+    if finder in ("", result.solver):
+        return result.solver
+    return f"{result.solver} (found by {finder})"
+
+
+def _values(result: Result, metrics: Metrics) -> list[str]:
+    unit = result.problem.graph.time_unit
+    objective = result.problem.objective
+    others = [
+        f"{other.value} {quantity(metrics.value(other), unit)}"
+        for other in Objective
+        if other is not objective
+    ]
+    if metrics.weighted_speedup is not None:
+        reference = result.problem.cluster.reference
+        others.append(f"weighted speedup {metrics.weighted_speedup:.4g} over {reference}")
+    others.append(f"{format_bytes(metrics.transferred_bytes)} moved")
+    rows = [
+        (objective.value, quantity(metrics.value(objective), unit)),
+        ("lower bound", f"{quantity(result.lower_bound, unit)}, gap {percent(result.gap)}"),
+        ("also", ", ".join(others)),
+    ]
+    return [f"{name:<11}  {value}" for name, value in rows]
+
+
+def devices(result: Result, metrics: Metrics) -> str:
+    """Return the table of what each device has to do."""
+    problem, schedule = result.problem, result.schedule
+    assert schedule is not None, "metrics come from a schedule"
+    rule = problem.memory_rule
+    held = metrics.static_memory if rule is MemoryRule.STATIC else metrics.peak_memory
+    ops = np.bincount(schedule.device, minlength=len(problem.device_ids))
+    unit = problem.graph.time_unit
+    rows = []
+    for device, count in zip(problem.cluster.devices, ops.tolist(), strict=True):
+        limit = device.usable_memory
+        rows.append(
+            (
+                device.id,
+                device.kind,
+                str(count),
+                quantity(metrics.load[device.id], unit),
+                quantity(settled(metrics.idle_time[device.id], metrics.makespan), unit),
+                format_bytes(held[device.id]),
+                "no limit" if limit is None else format_bytes(limit),
+            )
+        )
+    columns = ("device", "kind", "ops", "load", "idle", f"memory ({rule.value})", "of")
+    return table(columns, rows, left=(0, 1))

@@ -1,0 +1,119 @@
+"""Ctrl-C and SIGTERM, the live line, and the time limit, on a solve that would go on and on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cli.process import COMMAND, FIG1, OnTerminal, hard_graph, run
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_writes_and_prints_the_best_schedule(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    graph, answer = hard_graph(tmp_path), tmp_path / "answer.json"
+    command = OnTerminal("solve", graph, "--time-limit", 300, "-o", answer)
+    command.wait_for("  cpsat")  # in the middle of compiled code that has handlers of its own
+    sent = time.monotonic()
+    command.process.send_signal(number)
+    code, out = command.finish()
+    assert code == 130
+    assert time.monotonic() - sent < 10
+    assert "hard: interrupted, feasible" in out
+    document = json.loads(answer.read_text())
+    assert document["interrupted"] is True
+    assert len(document["ops"]) == 120
+    assert run("check", graph, answer).returncode == 0
+
+
+def test_a_signal_prints_json_when_asked_for_it(tmp_path: Path) -> None:
+    command = OnTerminal("solve", hard_graph(tmp_path), "--time-limit", 300, "--json")
+    command.wait_for("best ")
+    command.process.send_signal(signal.SIGINT)
+    code, out = command.finish()
+    assert code == 130
+    assert json.loads(out)["status"] == "feasible"
+
+
+STUBBORN = """
+import time
+from talos_opt.cli.signals import Signals
+
+def work():
+    print("at work", flush=True)
+    time.sleep(600)
+
+with Signals() as signals:
+    signals.run(work, lambda: None)
+"""
+
+
+def test_a_second_signal_ends_a_solver_that_does_not_listen() -> None:
+    command = subprocess.Popen(
+        [sys.executable, "-c", STUBBORN], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert command.stdout is not None
+    assert command.stderr is not None
+    assert command.stdout.readline() == "at work\n"
+    command.send_signal(signal.SIGTERM)
+    assert "stopping" in command.stderr.readline() + command.stderr.readline()
+    command.send_signal(signal.SIGTERM)
+    assert command.wait(10) == 130
+    command.communicate()
+
+
+def test_a_signal_while_reading_is_told(tmp_path: Path) -> None:
+    pipe = tmp_path / "graph.yaml"
+    os.mkfifo(pipe)
+    command = subprocess.Popen(
+        [*COMMAND, "solve", str(pipe)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with pipe.open("w") as graph:  # opens once the command has begun to read
+        graph.write("schema: talos-graph/1\n")
+        graph.flush()
+        time.sleep(0.5)  # let it wait for more: Python looks at signals only between two calls
+        command.send_signal(signal.SIGTERM)
+        out, err = command.communicate(timeout=30)
+    assert command.returncode == 130
+    assert (out, err) == ("", "interrupted before there was a schedule\n")
+
+
+def test_compare_prints_the_rows_it_has(tmp_path: Path) -> None:
+    graph = hard_graph(tmp_path)
+    command = OnTerminal(
+        "compare", graph, FIG1, "--solvers", "heft,cpsat", "--time-limit", 300, "--json"
+    )
+    command.wait_for("hard: cpsat")
+    command.wait_for("best ")
+    command.process.send_signal(signal.SIGTERM)
+    code, out = command.finish()
+    assert code == 130
+    rows = json.loads(out)["rows"]
+    assert [(row["graph"], row["solver"]) for row in rows] == [("hard", "heft"), ("hard", "cpsat")]
+
+
+def test_a_terminal_shows_progress(tmp_path: Path) -> None:
+    command = OnTerminal("solve", hard_graph(tmp_path), "--time-limit", 3)
+    code, out = command.finish()
+    assert code == 0
+    for part in ("of 3 s", "best ", "bound ", "gap ", "\r\x1b[K"):
+        assert part in command.seen
+    assert command.seen.endswith("\r\x1b[K")  # the line does not stay behind
+    assert "\x1b" not in out
+
+
+def test_a_pipe_shows_none_and_the_limit_holds(tmp_path: Path) -> None:
+    began = time.monotonic()
+    done = run("solve", hard_graph(tmp_path), "--time-limit", 2)
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert "hard: feasible" in done.stdout
+    assert time.monotonic() - began < 2 + 1 + 0.1 + 1  # limit, tolerance, start of Python

@@ -1,0 +1,90 @@
+"""What is installed: metadata, the wheel's contents, and that it works outside a checkout."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib.metadata import entry_points, version
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("hatchling", reason="hatchling builds the wheel")
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_the_installed_package_is_this_one() -> None:
+    assert version("talos-opt") == PROJECT["version"]
+    (script,) = entry_points(group="console_scripts", name="talos-opt")
+    assert callable(script.load())
+
+
+def test_the_wheel_holds_the_package_and_its_configurations_only(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "talos_opt").rglob("*.py")}
+    assert modules <= names
+    assert "talos_opt/py.typed" in names
+    configurations = {f"talos_opt/{p.relative_to(ROOT)}" for p in ROOT.glob("solver_configs/*")}
+    assert configurations
+    assert configurations <= names
+    roots = {name.partition("/")[0] for name in names}
+    assert roots == {"talos_opt", f"talos_opt-{PROJECT['version']}.dist-info"}
+
+
+def test_the_wheel_works_without_the_checkout(wheel: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    zipfile.ZipFile(wheel).extractall(site)
+    code = (
+        "import talos_opt\n"
+        "from talos_opt.core.config import config_names, load_config\n"
+        "print(talos_opt.__file__, load_config('fast').solver, *config_names())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    file, solver, *names = done.stdout.split()
+    assert Path(file).is_relative_to(site)
+    assert solver == "auto"
+    assert names == ["balanced", "exact", "fast", "talos-paper", "throughput"]
+
+
+def test_the_two_commands_of_the_readme_are_targets() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    readme = (ROOT / "README.md").read_text()
+    for target in ("solve", "test"):
+        assert f"make {target}" in readme
+        assert f"\n{target}:" in makefile
+
+
+def test_ci_runs_the_test_command() -> None:
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    assert "make test" in script.read_text()
+
+
+def test_every_dependency_is_bounded_from_below() -> None:
+    assert [name for name in PROJECT["dependencies"] if ">=" not in name] == []
