@@ -1,0 +1,1 @@
+"""Ready-made graph files and the script that makes them; not shipped in the wheel."""
