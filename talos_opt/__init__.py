@@ -4,32 +4,38 @@
     result = talos_opt.solve(problem, time_limit=10)
     result.placement, result.value, result.lower_bound
 
-Importing the package loads no solver backend, compiler or deep-learning framework.
+Importing the package loads no solver backend, compiler or deep-learning framework; nor does it
+load numpy before something is used that needs it, since ``talos-opt --help`` should not wait.
 """
 
-from talos_opt.api import check, compare, read, solve, solvers
-from talos_opt.core.cluster import Cluster, Device, Link
-from talos_opt.core.config import SolveConfig, load_config
-from talos_opt.core.errors import (
-    ConfigError,
-    DependencyError,
-    FormatError,
-    GraphError,
-    InfeasibleScheduleError,
-    InputError,
-    ScheduleError,
-    SolverError,
-    TalosError,
-    UnsupportedError,
-)
-from talos_opt.core.feasibility import Violation
-from talos_opt.core.graph import Graph, Input, Memory, Model, Op
-from talos_opt.core.metrics import Metrics, measure
-from talos_opt.core.problem import MemoryRule, Objective, Problem
-from talos_opt.core.result import Comparison, Event, Result, Status
-from talos_opt.core.schedule import Schedule, Transfers
-from talos_opt.formats import read_schedule, write_problem, write_schedule
-from talos_opt.solvers.run import Progress
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from talos_opt.api import check, compare, read, solve
+    from talos_opt.api import solvers as list_solvers
+    from talos_opt.core.cluster import Cluster, Device, Link
+    from talos_opt.core.config import SolveConfig, load_config
+    from talos_opt.core.errors import (
+        ConfigError,
+        DependencyError,
+        FormatError,
+        GraphError,
+        InfeasibleScheduleError,
+        InputError,
+        ScheduleError,
+        SolverError,
+        TalosError,
+        UnsupportedError,
+    )
+    from talos_opt.core.feasibility import Violation
+    from talos_opt.core.graph import Graph, Input, Memory, Model, Op
+    from talos_opt.core.metrics import Metrics, measure
+    from talos_opt.core.problem import MemoryRule, Objective, Problem
+    from talos_opt.core.result import Comparison, Event, Result, Status
+    from talos_opt.core.schedule import Schedule, Transfers
+    from talos_opt.formats import read_schedule, write_problem, write_schedule
+    from talos_opt.solvers.run import Progress
 
 __version__ = "0.1.0"
 
@@ -67,12 +73,45 @@ __all__ = [
     "Violation",
     "check",
     "compare",
+    "list_solvers",
     "load_config",
     "measure",
     "read",
     "read_schedule",
     "solve",
-    "solvers",
     "write_problem",
     "write_schedule",
 ]
+
+#: Where each name comes from when it is first used.
+_HOMES = {
+    "talos_opt.api": "check compare read solve",
+    "talos_opt.core.cluster": "Cluster Device Link",
+    "talos_opt.core.config": "SolveConfig load_config",
+    "talos_opt.core.errors": "ConfigError DependencyError FormatError GraphError "
+    "InfeasibleScheduleError InputError ScheduleError SolverError TalosError UnsupportedError",
+    "talos_opt.core.feasibility": "Violation",
+    "talos_opt.core.graph": "Graph Input Memory Model Op",
+    "talos_opt.core.metrics": "Metrics measure",
+    "talos_opt.core.problem": "MemoryRule Objective Problem",
+    "talos_opt.core.result": "Comparison Event Result Status",
+    "talos_opt.core.schedule": "Schedule Transfers",
+    "talos_opt.formats": "read_schedule write_problem write_schedule",
+    "talos_opt.solvers.run": "Progress",
+}
+_HOME = {name: (home, name) for home, names in _HOMES.items() for name in names.split()}
+# Not `solvers`: that is the package of the solvers.
+_HOME["list_solvers"] = ("talos_opt.api", "solvers")
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home, attribute = _HOME[name]
+    value: object = getattr(import_module(home), attribute)
+    globals()[name] = value  # found without this function from now on
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

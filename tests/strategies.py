@@ -48,6 +48,8 @@ class Features:
     via, missing_routes, serial, no_copy_engine, slots, pins, colocation, absent_kinds : bool
     edge_bytes, releases, weights, zero_times, device_times : bool
         `device_times`: times keyed by a device id beside the kind.
+    traffic : bool, optional
+        True: all problems have many tensors on slow links; None: every other one.
     """
 
     objectives: tuple[str, ...] = OBJECTIVES
@@ -71,6 +73,7 @@ class Features:
     weights: bool = True
     zero_times: bool = True
     device_times: bool = True
+    traffic: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -167,7 +170,8 @@ def _can_run(problem: Problem, i: int, d: int) -> bool:
 
 def _make(pick: Pick[Any], count: int, on: Features) -> Problem:
     unit = pick(sorted(PER_SECOND))
-    mood = pick((PLAIN, TRAFFIC)) if on.links else PLAIN
+    traffic = pick((False, True)) if on.traffic is None else on.traffic
+    mood = TRAFFIC if traffic and on.links else PLAIN
     kinds = _kinds(pick, on)
     slots = [pick((1, 1, 2)) if on.slots else 1 for _ in kinds]
     devices = [Device(f"{kind}{kinds[:d].count(kind)}", kind) for d, kind in enumerate(kinds)]

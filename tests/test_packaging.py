@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from importlib.metadata import entry_points, version
 from pathlib import Path
 
 import pytest
+
+import talos_opt
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -32,9 +35,26 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_installed_package_is_this_one() -> None:
-    assert version("talos-opt") == PROJECT["version"]
+    assert version("talos-opt") == talos_opt.__version__
     (script,) = entry_points(group="console_scripts", name="talos-opt")
     assert callable(script.load())
+
+
+def test_every_exported_name_is_there_and_documented() -> None:
+    assert sorted(talos_opt._HOME) == sorted(talos_opt.__all__)
+    assert set(talos_opt.__all__) <= set(dir(talos_opt))
+    for name in talos_opt.__all__:
+        value = getattr(talos_opt, name)
+        assert value.__doc__, name
+        assert value.__name__ in (name, "solvers")
+    assert talos_opt.list_solvers()
+    assert inspect.ismodule(talos_opt.solvers)
+    with pytest.raises(AttributeError, match="no attribute 'sovle'"):
+        _ = talos_opt.sovle  # type: ignore[attr-defined]
+
+
+def test_the_changelog_knows_the_version() -> None:
+    assert f"## [{talos_opt.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
 
 
 def test_the_wheel_holds_the_package_and_its_configurations_only(wheel: Path) -> None:
@@ -46,7 +66,7 @@ def test_the_wheel_holds_the_package_and_its_configurations_only(wheel: Path) ->
     assert configurations
     assert configurations <= names
     roots = {name.partition("/")[0] for name in names}
-    assert roots == {"talos_opt", f"talos_opt-{PROJECT['version']}.dist-info"}
+    assert roots == {"talos_opt", f"talos_opt-{talos_opt.__version__}.dist-info"}
 
 
 def test_the_wheel_works_without_the_checkout(wheel: Path, tmp_path: Path) -> None:

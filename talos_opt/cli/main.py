@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -35,12 +36,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as end:  # argparse has printed the help, the version or what is wrong
         return _finish(int(end.code or 0))
     with Signals() as signals:
-        return _finish(_guarded(args.run, args, signals))
+        return _finish(_guarded(args, signals))
 
 
-def _guarded(run, args, signals: Signals) -> int:  # type: ignore[no-untyped-def]
+def _guarded(args: argparse.Namespace, signals: Signals) -> int:
+    """Run the command; say what went wrong in one message and with the right code."""
     try:
-        code: int = run(args, signals)
+        code: int = args.run(args, signals)
     except (InputError, DependencyError) as error:
         complain(f"error: {error}")
         return exits.BAD_INPUT

@@ -7,10 +7,9 @@ argparse, because it starts fastest: ``--help`` of a parser of this size took 0.
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
+from talos_opt import __version__
 from talos_opt.cli import check, compare, convert, exits, solve, solvers
 
 #: Modules of the commands, in the order in which the help lists them.
@@ -29,26 +28,6 @@ class _Parser(argparse.ArgumentParser):
         self.exit(exits.BAD_INPUT, f"error: {message} (see {self.prog} --help)\n")
 
 
-class _Version(argparse.Action):
-    """Print the version; the installed one is only looked up when it is asked for."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: str | Sequence[Any] | None,
-        option_string: str | None = None,
-    ) -> None:
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            number = version("talos-opt")
-        except PackageNotFoundError:
-            number = "(not installed: run from a source tree)"
-        sys.stdout.write(f"talos-opt {number}\n")
-        parser.exit()
-
-
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     parser = _Parser(
@@ -58,7 +37,12 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EXIT_CODES,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    parser.add_argument(
+        "--version",
+        action="version",
+        version=f"talos-opt {__version__}",
+        help="print the version and exit",
+    )
     commands = parser.add_subparsers(
         title="commands", metavar="COMMAND", dest="command", required=True
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from talos_opt.core import occupancy, units
-from talos_opt.core.problem import NO_ROUTE, UNLIMITED, Floats, Ints, MemoryRule, Problem
+from talos_opt.core.problem import NO_ROUTE, UNLIMITED, Bools, Floats, Ints, MemoryRule, Problem
 from talos_opt.core.schedule import Schedule
 
 #: Violations listed per rule; a broken schedule of a million ops must not print a million lines.
@@ -345,9 +345,34 @@ class _Checker:
                 self.found.append(
                     Violation(
                         "slots",
-                        f"{self._device(d)} has {limit} slot(s), {peak} are in use at {when:.9g}",
+                        f"{self._device(d)} has {limit} slot(s), {peak} are in use at {when:.9g} "
+                        f"({self._users(d, when)})",
                     )
                 )
+
+    def _users(self, d: int, when: float) -> str:
+        """Name what holds slots of a device at a moment."""
+        schedule, moves = self.schedule, self.schedule.transfers
+        here = (schedule.device == d) & self._lasts(schedule.start, schedule.end, when)
+        found = [self._op(i) for i in np.flatnonzero(here).tolist()]
+        if not self.arrays.copy_engine[d]:
+            carried = (moves.source == d) | (moves.target == d)
+            found += self._hops(carried & self._lasts(moves.start, moves.end, when))
+        return ", ".join(found[:LIMIT])
+
+    def _cargo(self, channel: int, when: float) -> str:
+        """Name the tensors on a link at a moment."""
+        moves = self.schedule.transfers
+        carried = self.arrays.channel[moves.source, moves.target] == channel
+        return ", ".join(self._hops(carried & self._lasts(moves.start, moves.end, when))[:LIMIT])
+
+    def _hops(self, chosen: Bools) -> list[str]:
+        moves = self.schedule.transfers
+        rows = zip(moves.op[chosen], moves.source[chosen], moves.target[chosen], strict=True)
+        return [self._hop(int(op), int(source), int(target)) for op, source, target in rows]
+
+    def _lasts(self, start: Floats, end: Floats, when: float) -> Bools:
+        return np.asarray((start <= when) & (when < end - self.tolerance))
 
     def _links(self) -> None:
         """Under contention serial a link carries one tensor at a time."""
@@ -360,7 +385,7 @@ class _Checker:
                     Violation(
                         "link",
                         f"{self._device(int(a))} - {self._device(int(b))} carries {peak} tensors "
-                        f"at {when:.9g}, one is allowed",
+                        f"at {when:.9g}, one is allowed ({self._cargo(channel, when)})",
                     )
                 )
 

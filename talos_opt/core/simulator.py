@@ -238,6 +238,9 @@ class _Memory:
         self.where = device.tolist()
         weights = np.zeros(arrays.device_count, dtype=np.int64)
         np.add.at(weights, device, arrays.weights)
+        overfull = np.flatnonzero(weights > arrays.capacity).tolist()
+        if overfull:  # ops that need nothing beside their weights would never ask for room
+            raise MemoryDeadlockError(self.where.index(overfull[0]), overfull[0])
         self.line = [
             Timeline(UNLIMITED if limit >= UNLIMITED else limit - held)
             for limit, held in zip(arrays.capacity.tolist(), weights.tolist(), strict=True)

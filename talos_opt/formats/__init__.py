@@ -107,13 +107,14 @@ def read_problem(
     InputError
         Names the file, the line or path in it, what was found and what was expected.
     """
-    from talos_opt.formats.source import open_source
+    from talos_opt.formats.source import open_source, paused_collector
 
     chosen = None if format is None else _named(format)
     given = read_cluster(cluster) if isinstance(cluster, (str, os.PathLike)) else cluster
     file = open_source(source)
-    reader = (_detect(file) if chosen is None else chosen).load()
-    problem: Problem = reader.read_problem(file, cluster=given, objective=objective)
+    with paused_collector():
+        reader = (_detect(file) if chosen is None else chosen).load()
+        problem: Problem = reader.read_problem(file, cluster=given, objective=objective)
     return problem
 
 

@@ -17,7 +17,7 @@ from talos_opt.core.records import Keys, as_list, as_name
 from talos_opt.core.result import SCHEMA, Result
 from talos_opt.core.schedule import Schedule, TransferRow, Transfers
 from talos_opt.formats import emit
-from talos_opt.formats.source import STREAM, Source, open_source, split_suffix
+from talos_opt.formats.source import STREAM, Source, open_source, paused_collector, split_suffix
 from talos_opt.formats.target import write_lines
 
 OP_KEYS = Keys("model op device start end", extra=True)
@@ -52,7 +52,7 @@ def read_schedule(source: str | os.PathLike[str], problem: Problem) -> Schedule:
         line, path, what was found and what was expected.
     """
     file = open_source(source)
-    with file.blamed():
+    with paused_collector(), file.blamed():
         return schedule_from(_check_schema(file), problem)
 
 

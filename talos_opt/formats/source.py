@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import io
 import os
@@ -112,6 +113,22 @@ class Source:
 
                 line = find_line(self.text, error.path)
             raise error.located(source=self.name, line=line) from None
+
+
+@contextmanager
+def paused_collector() -> Iterator[None]:
+    """Pause the collector of cyclic garbage while many objects are built that hold no cycles.
+
+    It would look through all of them again and again, which doubles the time of a large file.
+    """
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def split_suffix(name: str) -> tuple[str, str]:

@@ -20,7 +20,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+from talos_opt.kernels.compiling import kernel, part
+from talos_opt.kernels.sorting import copy_range, sort_few, stable_order
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -153,7 +154,7 @@ class Labels(NamedTuple):
     bound: float
 
 
-@njit(cache=True, nogil=True)
+@part
 def offsets(shape, i, facts):  # type: ignore[no-untyped-def]
     """Return where arrivals, sinks, memory and groups begin in a row of ideal i, and its end."""
     devices = facts.time.shape[1]
@@ -165,7 +166,7 @@ def offsets(shape, i, facts):  # type: ignore[no-untyped-def]
     return arrivals, sinks, memory, groups, groups + shape.group_ptr[i + 1] - shape.group_ptr[i]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def undominated(rows, count, width, exact):  # type: ignore[no-untyped-def]
     """Return the indices of rows that no other row dominates.
 
@@ -185,11 +186,13 @@ def undominated(rows, count, width, exact):  # type: ignore[no-untyped-def]
     free = width - exact
     sums = np.empty(count)
     for i in range(count):
-        sums[i] = rows[i, :free].sum()
+        sums[i] = 0.0
+        for k in range(free):
+            sums[i] += rows[i, k]
     keep = np.empty(count, dtype=np.int64)
     kept = 0
     # A row can only be dominated by one whose sum is not larger.
-    for i in np.argsort(sums, kind="mergesort"):
+    for i in stable_order(sums):
         dominated = False
         for position in range(kept):
             j = keep[position]
@@ -206,7 +209,7 @@ def undominated(rows, count, width, exact):  # type: ignore[no-untyped-def]
     return keep[:kept]
 
 
-@njit(cache=True, nogil=True)
+@part
 def _positions(wanted, wanted_from, wanted_to, listed, from_, to):  # type: ignore[no-untyped-def]
     """Where each wanted number stands in a list, -1 if it does not."""
     found = np.full(wanted_to - wanted_from, -1, dtype=np.int64)
@@ -217,7 +220,7 @@ def _positions(wanted, wanted_from, wanted_to, listed, from_, to):  # type: igno
     return found
 
 
-@njit(cache=True, nogil=True)
+@part
 def _earliest(row, op, device, arrivals, inputs, facts):  # type: ignore[no-untyped-def]
     """Earliest start of an op behind the queue of a device, given where its inputs are listed."""
     start = max(facts.release[facts.model[op]], row[1])
@@ -232,7 +235,7 @@ def _earliest(row, op, device, arrivals, inputs, facts):  # type: ignore[no-unty
     return start
 
 
-@njit(cache=True, nogil=True)
+@part
 def _occupy(row, op, device, start, facts):  # type: ignore[no-untyped-def]
     """Give an op the earliest slots of a device, and let the clock move on to its start.
 
@@ -246,11 +249,12 @@ def _occupy(row, op, device, start, facts):  # type: ignore[no-untyped-def]
         row[s] = max(row[s], start)
     if facts.time[op, device] > 0:
         first, last = 2 + facts.slot_ptr[device], 2 + facts.slot_ptr[device + 1]
-        row[first : first + facts.demand[op]] = start + facts.time[op, device]
-        row[first:last] = np.sort(row[first:last])
+        for s in range(first, first + facts.demand[op]):
+            row[s] = start + facts.time[op, device]
+        sort_few(row, first, last)
 
 
-@njit(cache=True, nogil=True)
+@part
 def _arrive(new, old, op, device, end, into, out, sources, facts):  # type: ignore[no-untyped-def]
     """List when the tensors of the new frontier can be read; the op's own from its end on."""
     devices = facts.time.shape[1]
@@ -266,7 +270,7 @@ def _arrive(new, old, op, device, end, into, out, sources, facts):  # type: igno
                 new[out + f * devices + t] = old[into + sources[f] * devices + t]
 
 
-@njit(cache=True, nogil=True)
+@part
 def _settle(row, arrivals, fronts, facts):  # type: ignore[no-untyped-def]
     """Raise arrivals to when a device is free at all: being there earlier makes no difference.
 
@@ -288,7 +292,7 @@ def _settle(row, arrivals, fronts, facts):  # type: ignore[no-untyped-def]
             row[at] = max(row[at], row[2 + facts.slot_ptr[d]])
 
 
-@njit(cache=True, nogil=True)
+@part
 def _lower_bound(row, i, now, steps, facts, next_inputs, next_from):  # type: ignore[no-untyped-def]
     """Objective so far, and for each open model the longest path that is still ahead."""
     arrivals, sinks, _, _, _ = offsets(now, i, facts)
@@ -313,7 +317,7 @@ def _lower_bound(row, i, now, steps, facts, next_inputs, next_from):  # type: ig
     return max(bound, _load_bound(row, steps.work[i], facts))
 
 
-@njit(cache=True, nogil=True)
+@part
 def _load_bound(row, work, facts):  # type: ignore[no-untyped-def]
     """Objective so far plus what the devices' capacity leaves the open models.
 
@@ -336,7 +340,7 @@ def _load_bound(row, work, facts):  # type: ignore[no-untyped-def]
     return row[0] + _best_order(order, count, work, row, facts)
 
 
-@njit(cache=True, nogil=True)
+@part
 def _best_order(order, count, work, row, facts):  # type: ignore[no-untyped-def]
     """Least weighted sum over all orders of up to three jobs."""
     best = INF
@@ -360,7 +364,7 @@ def _best_order(order, count, work, row, facts):  # type: ignore[no-untyped-def]
     return best
 
 
-@njit(cache=True, nogil=True)
+@part
 def _done_by(work, row, facts):  # type: ignore[no-untyped-def]
     """Earliest time by which the devices can have done an amount of priced work."""
     devices = facts.time.shape[1]
@@ -396,7 +400,7 @@ def _done_by(work, row, facts):  # type: ignore[no-untyped-def]
     return time
 
 
-@njit(cache=True, nogil=True)
+@part
 def _next_inputs(i, now, steps, facts):  # type: ignore[no-untyped-def]
     """Where the inputs of the ops that may come next stand in ideal i's frontier."""
     first, last = steps.next_ptr[i], steps.next_ptr[i + 1]
@@ -407,14 +411,15 @@ def _next_inputs(i, now, steps, facts):  # type: ignore[no-untyped-def]
     found = np.empty(ends[-1], dtype=np.int64)
     for k in range(first, last):
         op = steps.next_ops[k]
-        found[ends[k - first] : ends[k - first + 1]] = _positions(
+        at = _positions(
             facts.in_ops, facts.in_ptr[op], facts.in_ptr[op + 1],
             now.front, now.front_ptr[i], now.front_ptr[i + 1],
         )  # fmt: skip
+        copy_range(found, ends[k - first], at, 0, len(at))
     return found, ends
 
 
-@njit(cache=True, nogil=True)
+@part
 def _candidates(i, rows, row_ptr, steps, before, now, facts, upper):  # type: ignore[no-untyped-def]
     """Extend every label that leads to ideal i; drop what cannot end below `upper`."""
     devices, limits = facts.time.shape[1], len(facts.capacity)
@@ -460,7 +465,7 @@ def _candidates(i, rows, row_ptr, steps, before, now, facts, upper):  # type: ig
                 if facts.time[op, d] == INF or (mine >= 0 and old[p_groups + mine] != d):
                     continue
                 new = found[count]
-                new[memory:groups] = old[p_memory:p_groups]
+                copy_range(new, memory, old, p_memory, p_groups)
                 slot = facts.limited[d]
                 if slot >= 0 and mine < 0:
                     own = facts.group[op]
@@ -473,7 +478,7 @@ def _candidates(i, rows, row_ptr, steps, before, now, facts, upper):  # type: ig
                 if start == INF:
                     continue
                 end = start + facts.time[op, d]
-                new[:arrivals] = old[:arrivals]
+                copy_range(new, 0, old, 0, arrivals)
                 _occupy(new, op, d, start, facts)
                 _arrive(new, old, op, d, end, p_arrivals, arrivals, front_from, facts)
                 latest = end if own_sink < 0 else max(end, old[p_sinks + own_sink])
@@ -498,7 +503,7 @@ def _candidates(i, rows, row_ptr, steps, before, now, facts, upper):  # type: ig
     return found[:count], origin[:count], bounds[:count]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def extend_layer(  # type: ignore[no-untyped-def]
     rows, row_ptr, steps, before, now, facts, upper, limit
 ):
@@ -538,14 +543,16 @@ def extend_layer(  # type: ignore[no-untyped-def]
         while filled + len(keep) > room:
             room *= 2
             more = np.zeros((room, widest))
-            more[:filled] = out[:filled]
+            for r in range(filled):
+                copy_range(more[r], 0, out[r], 0, widest)
             out = more
             longer = np.empty((room, 3), dtype=np.int64)
-            longer[:filled] = origin[:filled]
+            for r in range(filled):
+                copy_range(longer[r], 0, origin[r], 0, 3)
             origin = longer
         for c in keep:
-            out[filled, :width] = found[c]
-            origin[filled] = where[c]
+            copy_range(out[filled], 0, found[c], 0, width)
+            copy_range(origin[filled], 0, where[c], 0, 3)
             least = min(least, bounds[c])
             filled += 1
         ptr[i + 1] = filled

@@ -25,6 +25,10 @@ class DeadEndError(Exception):
     """An op fits on no device beside what has been placed; the message says why."""
 
 
+class OutOfTimeError(Exception):
+    """The time limit ended, or the run was cancelled, before every op was placed."""
+
+
 class Builder:
     """A placement under construction.
 
@@ -34,11 +38,16 @@ class Builder:
     weights_only : bool
         Under the ``peak`` rule, reserve only the weights and leave the rest to the simulator;
         else outputs and workspaces are reserved as under the static rule.
+    run : Run, optional
+        `place` raises `OutOfTimeError` once it is overdue.
     """
 
-    def __init__(self, problem: Problem, *, weights_only: bool = False) -> None:
+    def __init__(
+        self, problem: Problem, *, weights_only: bool = False, run: Run | None = None
+    ) -> None:
         arrays = self.arrays = problem.arrays
         self.problem = problem
+        self.run = run
         self.device = [-1] * arrays.op_count
         self.start = [0.0] * arrays.op_count
         self.end = [0.0] * arrays.op_count
@@ -52,7 +61,7 @@ class Builder:
         # When each slot of each device is free, in ascending order.
         self.free = [[0.0] * slots for slots in arrays.slots.tolist()]
         self._sent: dict[tuple[int, int], float] = {}
-        self._blocked = bool((arrays.via == NO_ROUTE).any())
+        self.blocked = bool((arrays.via == NO_ROUTE).any())
         self._reserve(weights_only)
         self._edges()
 
@@ -75,6 +84,12 @@ class Builder:
         arrays = self.arrays
         self.inputs: list[list[tuple[int, int]]] = [[] for _ in self.device]
         self.readers: list[list[int]] = [[] for _ in self.device]
+        least = np.full(arrays.op_count, np.iinfo(np.int64).max)
+        most = np.full(arrays.op_count, -1)
+        np.minimum.at(least, arrays.edge_src, arrays.edge_bytes)
+        np.maximum.at(most, arrays.edge_src, arrays.edge_bytes)
+        #: Whether all readers of an op's output name the same bytes.
+        self.uniform: list[bool] = (least >= most).tolist()
         for op, reader, size in zip(
             arrays.edge_src.tolist(), arrays.edge_dst.tolist(), arrays.edge_bytes.tolist(),
             strict=True,
@@ -107,7 +122,7 @@ class Builder:
 
     def _linked(self, group: int, device: int) -> bool:
         """Tell whether tensors can travel between a device and all placed neighbours."""
-        if not self._blocked:
+        if not self.blocked:
             return True
         via = self.arrays.via
         for member in self.arrays.members[group].tolist():
@@ -126,6 +141,8 @@ class Builder:
 
     def _why(self, op: int) -> str:
         group = self.group[op]
+        if not self.allowed[group]:
+            return f"no device can run {self.problem.names[op]} and the ops colocated with it"
         need = self.size[group] + self.work[group]
         parts = []
         for d in self.allowed[group]:
@@ -167,7 +184,14 @@ class Builder:
         return float(self.free[device][demand - 1])
 
     def place(self, op: int, device: int, start: float) -> None:
-        """Bind an op to a device at a time; reserves the memory of its whole group."""
+        """Bind an op to a device at a time; reserves the memory of its whole group.
+
+        Raises
+        ------
+        OutOfTimeError
+        """
+        if self.run is not None and self.run.overdue:
+            raise OutOfTimeError
         self.bind(self.group[op], device)
         self.device[op] = device
         self.start[op] = start
@@ -267,12 +291,14 @@ def construct(
     peak = problem.memory_rule is MemoryRule.PEAK and limited
     reasons: list[str] = []
     for weights_only in (False, True) if peak else (False,):
-        builder = Builder(problem, weights_only=weights_only)
+        builder = Builder(problem, weights_only=weights_only, run=run)
         try:
             build(builder)
             schedule = realise(problem, builder.placement(), builder.order, insertion=insertion)
             run.offer(schedule, name)
             return Verdict(Status.FEASIBLE)
+        except OutOfTimeError:
+            return Verdict(Status.UNKNOWN, f"{name}: the time was over before all ops were placed")
         except (DeadEndError, MemoryDeadlockError, NoRouteError) as error:
             reasons.append(explain(problem, error))
     return Verdict(Status.UNKNOWN, f"{name}: {reasons[-1]}")

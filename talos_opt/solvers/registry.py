@@ -14,6 +14,7 @@ from talos_opt.solvers.base import Feature, Solver, read_options
 #: Name -> (module, class), in the order in which they are listed and compared.
 _SOLVERS = {
     "auto": ("talos_opt.solvers.auto", "AutoSolver"),
+    "fast": ("talos_opt.solvers.fast", "FastSolver"),
     "cpsat": ("talos_opt.solvers.cpsat.solver", "CpsatSolver"),
     "dp": ("talos_opt.solvers.narrow", "DpSolver"),
     "ilp": ("talos_opt.solvers.ilp", "IlpSolver"),

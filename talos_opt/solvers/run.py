@@ -21,6 +21,10 @@ from talos_opt.core.result import OPTIMALITY_TOLERANCE, Event, relative_gap
 from talos_opt.core.schedule import Schedule
 
 
+#: Seconds by which a quick solver may outlast the time limit if there is no schedule yet.
+GRACE = 0.5
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """What a caller is told while solvers run.
@@ -108,6 +112,17 @@ class Run:
     def stopped(self) -> bool:
         """Whether solvers must stop: cancelled, out of time, or proven optimal."""
         return self.cancel.is_set() or time.monotonic() >= self.deadline or self.proven
+
+    @property
+    def overdue(self) -> bool:
+        """Whether a quick solver must give up: stopped, and something is in hand.
+
+        With nothing in hand it may outlast the time limit by `GRACE`: the difference between
+        a schedule and none.
+        """
+        if self.best is None and not self.cancel.is_set():
+            return time.monotonic() >= self.deadline + GRACE
+        return self.stopped
 
     @property
     def proven(self) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from talos_opt.core.errors import DependencyError
-from talos_opt.core.problem import Problem
+from talos_opt.core.problem import Floats, Problem
 from talos_opt.core.result import Status
 from talos_opt.core.simulator import MemoryDeadlockError
 from talos_opt.core.transfers import NoRouteError
@@ -113,36 +113,6 @@ class Arc(NamedTuple):
         return self.turnaround - self.max_pt
 
 
-def price(builder: Builder, op: int, max_pt: float) -> list[Arc]:
-    """Return Eq. 4's arcs of an op whose inputs are all placed.
-
-    Time counts from when the last input was produced. Comm is the latest arrival over all
-    inputs; wait is what the queue of the device, whatever models its ops belong to, adds to it.
-
-    Parameters
-    ----------
-    max_pt : float
-        Longest wait + comm + exec among the ops of the same model and step placed so far.
-    """
-    ready = max([builder.release[op], *(builder.end[i] for i, _ in builder.inputs[op])])
-    arcs = []
-    for device in builder.candidates(op):
-        arrival = builder.arrival(op, device)
-        start = max(arrival, builder.queue_end(device, builder.demand[op]))
-        arcs.append(
-            Arc(
-                op,
-                device,
-                start - arrival,
-                arrival - ready,
-                builder.time[op][device],
-                max_pt,
-                start,
-            )
-        )
-    return arcs
-
-
 def place(builder: Builder, batch: int) -> None:
     """Place every op, step by step.
 
@@ -157,22 +127,157 @@ def place(builder: Builder, batch: int) -> None:
     ------
     DeadEndError
         If memory, colocation or routes leave an op no device.
+    OutOfTimeError
     """
-    level, model = builder.arrays.level, builder.arrays.model.tolist()
-    for step in range(int(level.max()) + 1):
-        left = np.flatnonzero(level == step).tolist()
-        longest: dict[int, float] = {}
-        while left:
-            arcs = [arc for op in left for arc in price(builder, op, longest.get(model[op], 0.0))]
-            for arc in augment(builder, arcs, min(batch, len(left))):
+    level = builder.arrays.level
+    for number in range(int(level.max()) + 1):
+        step = Step(builder, np.flatnonzero(level == number).tolist())
+        while len(step.left):
+            units = min(batch, len(step.left))
+            for arc in [step.cheapest()] if units == 1 else augment(builder, step.arcs(), units):
                 group = builder.group[arc.op]
                 if builder.home[group] < 0 and not builder.fits(group, arc.device):
                     continue  # filled up within this batch: priced again in the next
-                start = max(arc.start, builder.queue_end(arc.device, builder.demand[arc.op]))
-                builder.place(arc.op, arc.device, start)
-                left.remove(arc.op)
-                owner = model[arc.op]
-                longest[owner] = max(longest.get(owner, 0.0), arc.turnaround)
+                step.place(arc)
+
+
+class Step:
+    """The ops of one topological step that are still to be placed, and what they cost where.
+
+    Parameters
+    ----------
+    builder : Builder
+        Holds all ops of the steps before.
+    ops : list of int
+        Ascending.
+    """
+
+    def __init__(self, builder: Builder, ops: list[int]) -> None:
+        arrays = builder.arrays
+        self.builder = builder
+        self.ops = np.array(ops)
+        self.row = {op: k for k, op in enumerate(ops)}
+        self.left = np.arange(len(ops))
+        self.model = arrays.model[self.ops]
+        self.group = arrays.group[self.ops]
+        self.size = np.array(builder.size)[self.group]
+        self.work = np.array(builder.work)[self.group]
+        self.exec = arrays.time[self.ops]
+        self.ready = np.array(
+            [max([builder.release[i], *(builder.end[p] for p, _ in builder.inputs[i])])
+             for i in ops]
+        )  # fmt: skip
+        # When the inputs could be there; nan where the op may not go.
+        self.arrival = np.full((len(ops), arrays.device_count), np.nan)
+        for op in ops:
+            self._open(op)
+        self.longest = np.zeros(len(arrays.release))
+        demand = arrays.demand[self.ops]
+        self.demands = sorted(set(demand.tolist()))
+        self.which = np.searchsorted(self.demands, demand)
+
+    def _open(self, op: int) -> None:
+        """Price an op's inputs on every device that may take it now."""
+        row = self.arrival[self.row[op]]
+        row[:] = np.nan
+        for d in self.builder.candidates(op):
+            row[d] = self.builder.arrival(op, d)
+
+    def _starts(self) -> Floats:
+        """Earliest start of the ops that are left, behind the queue of each device."""
+        builder, devices = self.builder, range(self.arrival.shape[1])
+        queue = np.array(
+            [[builder.queue_end(d, min(k, len(builder.free[d]))) for d in devices]
+             for k in self.demands]
+        )  # fmt: skip
+        return np.maximum(self.arrival[self.left], queue[self.which[self.left]])
+
+    def _costs(self, start: Floats) -> Floats:
+        """Eq. 4's cost of the ops that are left, summed as `Arc.cost` sums it."""
+        arrival, ready = self.arrival[self.left], self.ready[self.left, None]
+        turnaround = (start - arrival) + (arrival - ready) + self.exec[self.left]
+        return np.asarray(turnaround - self.longest[self.model[self.left], None])
+
+    def _arc(self, row: int, device: int, start: float) -> Arc:
+        arrival = float(self.arrival[row, device])
+        return Arc(
+            int(self.ops[row]),
+            device,
+            start - arrival,
+            arrival - float(self.ready[row]),
+            float(self.exec[row, device]),
+            float(self.longest[self.model[row]]),
+            start,
+        )
+
+    def arcs(self) -> list[Arc]:
+        """Return every arc of the ops that are left, op by op."""
+        start = self._starts()
+        return [
+            self._arc(int(self.left[k]), d, float(start[k, d]))
+            for k, d in np.argwhere(np.isfinite(start)).tolist()
+        ]
+
+    def cheapest(self) -> Arc:
+        """Return the arc of least cost; ties go to shorter exec, then lower op, then device.
+
+        It is the shortest path that one augmentation would take.
+        """
+        start = self._starts()
+        cost = self._costs(start)
+        ties = np.argwhere(cost == np.nanmin(cost))
+        k, d = min(ties.tolist(), key=lambda at: (self.exec[self.left[at[0]], at[1]], at))
+        return self._arc(int(self.left[k]), d, float(start[k, d]))
+
+    def place(self, arc: Arc) -> None:
+        """Place an op and reprice what that changes for the others."""
+        builder, op, device = self.builder, arc.op, arc.device
+        group, row = builder.group[op], self.row[op]
+        free_before = builder.home[group] < 0
+        start = max(arc.start, builder.queue_end(device, builder.demand[op]))
+        builder.place(op, device, start)
+        self.left = np.delete(self.left, np.searchsorted(self.left, row))
+        model = self.model[row]
+        self.longest[model] = max(self.longest[model], arc.turnaround)
+        if free_before:
+            for other in self._bound_with(group):
+                self._open(other)
+            self._close_full(device)
+        self._reprice_siblings(op, device)
+
+    def _bound_with(self, group: int) -> list[int]:
+        """Ops left whose possible devices change as a group is bound: its own, and neighbours."""
+        builder = self.builder
+        touched = {group} if len(builder.arrays.members[group]) > 1 else set()
+        if builder.blocked:
+            for member in builder.arrays.members[group].tolist():
+                touched |= {builder.group[i] for i, _ in builder.inputs[member]}
+                touched |= {builder.group[i] for i in builder.readers[member]}
+        if not touched:
+            return []
+        rows = self.left[np.isin(self.group[self.left], list(touched))]
+        return [int(op) for op in self.ops[rows]]
+
+    def _close_full(self, device: int) -> None:
+        """Drop a device for ops that no longer fit beside what it holds."""
+        builder = self.builder
+        open_ = self.left[np.isfinite(self.arrival[self.left, device])]
+        widest = np.maximum(builder.widest[device], self.work[open_])
+        over = builder.held[device] + self.size[open_] + widest > builder.capacity[device]
+        for k in open_[over].tolist():
+            if builder.home[int(self.group[k])] < 0:
+                self._open(int(self.ops[k]))
+
+    def _reprice_siblings(self, op: int, device: int) -> None:
+        """A tensor is sent once: readers that name other bytes now find it there."""
+        builder = self.builder
+        for producer, _ in builder.inputs[op]:
+            if builder.uniform[producer]:
+                continue
+            for reader in builder.readers[producer]:
+                k = self.row.get(reader)
+                if k is not None and np.isfinite(self.arrival[k, device]):
+                    self.arrival[k, device] = builder.arrival(reader, device)
 
 
 def augment(builder: Builder, arcs: list[Arc], units: int) -> list[Arc]:
@@ -187,8 +292,7 @@ def augment(builder: Builder, arcs: list[Arc], units: int) -> list[Arc]:
         Arcs with flow, cheapest first; at least one.
     """
     ranked = sorted(arcs, key=lambda arc: (arc.cost, arc.exec, arc.op, arc.device))
-    wide = [arc for arc in ranked if builder.demand[arc.op] > 1]
-    if wide and (units == 1 or ranked[0] is wide[0]):
+    if builder.demand[ranked[0].op] > 1:
         return ranked[:1]
     return _min_cost_flow(builder, [arc for arc in ranked if builder.demand[arc.op] == 1], units)
 

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import random
+import resource
 import select
 import signal
 import subprocess
@@ -37,14 +38,23 @@ def run(
     )
 
 
-def best_wall_time(argv: Sequence[str], tries: int = 3) -> float:
-    """Least wall time of several runs: what the machine's other work cannot add to."""
+def best_time(argv: Sequence[str], tries: int = 3) -> float:
+    """Least time of several runs, by the wall or by the processor.
+
+    Other work on the machine lengthens the first, threads the second; neither is the command's
+    doing.
+    """
     times = []
     for _ in range(tries):
-        began = time.perf_counter()
+        began, used = time.perf_counter(), _children_time()
         subprocess.run(argv, capture_output=True, timeout=PATIENCE, check=True)
-        times.append(time.perf_counter() - began)
+        times.append(min(time.perf_counter() - began, _children_time() - used))
     return min(times)
+
+
+def _children_time() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 class OnTerminal:

@@ -275,14 +275,14 @@ def test_a_device_runs_one_op_per_slot() -> None:
     two = {"a": ("cpu0", 0), "b": ("cpu0", 0), "c": ("cpu0", 2)}
     assert complaints(given, two) == {}
     found = complaints(given, two | {"c": ("cpu0", 1.5)})
-    assert found == {"slots": "cpu0 has 2 slot(s), 3 are in use at 1.5"}
+    assert found == {"slots": "cpu0 has 2 slot(s), 3 are in use at 1.5 (m/a, m/b, m/c)"}
 
 
 def test_demands_add_up() -> None:
     given = problem([op("a", 2, slots=2), op("b", 2, slots=2)], [device("cpu0", slots=3)])
     assert complaints(given, {"a": ("cpu0", 0), "b": ("cpu0", 2)}) == {}
     found = complaints(given, {"a": ("cpu0", 0), "b": ("cpu0", 1)})
-    assert found == {"slots": "cpu0 has 3 slot(s), 4 are in use at 1"}
+    assert found == {"slots": "cpu0 has 3 slot(s), 4 are in use at 1 (m/a, m/b)"}
 
 
 def test_what_takes_no_time_holds_no_slot() -> None:
@@ -310,7 +310,7 @@ def test_a_transfer_overlaps_with_compute_where_there_is_a_copy_engine() -> None
 def test_a_transfer_occupies_a_device_without_a_copy_engine() -> None:
     assert complaints(sending(engine=False), BUSY | {"x": ("cpu0", 3)}, SEND) == {}
     found = complaints(sending(engine=False), BUSY, SEND)
-    assert found == {"slots": "cpu0 has 1 slot(s), 2 are in use at 1.5"}
+    assert found == {"slots": "cpu0 has 1 slot(s), 2 are in use at 1.5 (m/x, m/a from cpu0 to gpu0)"}
     incoming = {"a": ("gpu0", 0), "b": ("cpu0", 3), "x": ("cpu0", 2.5)}
     found = complaints(sending(engine=False), incoming, [("a", "gpu0", "cpu0", 1, 3, 4)])
     assert "slots" in found

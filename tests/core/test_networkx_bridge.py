@@ -183,7 +183,7 @@ def untimed() -> nx.DiGraph[Any]:
         (chain(model=None), "nodes['a'].model", "empty, expected a name"),
         (chain(op=""), "nodes['a'].op", "'', expected a name"),
         (chain(op="b"), "nodes['b'].id", "'b' is used twice"),
-        (chain(attrs={"x": object()}), "nodes['a'].attrs.x", "holds a object, expected text"),
+        (chain(attrs={"x": object()}), "nodes['a'].attrs.x", "holds a value of type object"),
         (with_edge(bytes="x"), "nodes['b'].inputs[0].bytes", "'x', expected"),
         (with_graph(time_unit="h"), "time_unit", "'h', expected one of us, ms, s"),
         (with_graph(models=[1]), "models", "a list, expected a mapping"),
@@ -198,4 +198,4 @@ def test_refused(graph: Any, path: str | None, words: str) -> None:
     with pytest.raises(GraphError) as caught:
         from_networkx(graph)
     assert words in caught.value.message
-    assert caught.value.path in (path, path.replace("'b'].inputs", "'a'].inputs") if path else None)
+    assert caught.value.path == path

@@ -48,8 +48,9 @@ def test_the_smaller_priority_value_goes_first_and_ties_go_to_the_lower_op() -> 
 def test_a_later_op_fills_the_gap_before_an_earlier_one() -> None:
     given = problem({"m1": [op("a", 2)], "m2": [op("b", 2), op("c", 3)]}, release={"m1": 2})
     given = replace(given, cluster=replace(given.cluster, devices=(device("cpu0"),)))
-    answer = simulate(given, np.zeros(3, dtype=int), [0, 1, 2])
-    assert answer.start.tolist() == [2, 0, 4]
+    where = np.zeros(3, dtype=int)
+    assert simulate(given, where, [0, 1, 2]).start.tolist() == [2, 0, 4]
+    assert simulate(given, where, [0, 1, 2], insertion=False).start.tolist() == [2, 4, 6]
 
 
 def test_priorities_need_not_respect_the_edges() -> None:
@@ -129,14 +130,71 @@ def test_an_order_that_memory_cannot_finish() -> None:
     assert caught.value.device == 0
 
 
+def test_an_output_that_stays_must_fit_beside_what_runs_later() -> None:
+    """At 0 there is room for a, but its output would still be there when b needs all of it."""
+    given = problem(
+        {"m1": [op("b", 2, workspace=4)], "m2": [op("a", 1, output=1), op("r", 1, "a")]},
+        [device("cpu0", 4)],
+        rule="peak",
+        release={"m1": 3},
+    )
+    answer = simulate(given, np.zeros(3, dtype=int), [0, 1, 2])
+    assert answer.start.tolist() == [3, 5, 6]
+    assert check(given, answer) == ()
+
+
+def test_what_was_sent_for_an_op_that_finds_no_room_is_taken_back() -> None:
+    """The copy of a fits beside the output of x and that of b does not, until y has read x."""
+    given = problem(
+        {
+            "m1": [op("a", 1, output=1), op("b", 1, output=1), op("r", 1, "a b")],
+            "m2": [op("x", 1, output=4), op("y", 1, "x")],
+        },
+        [device("cpu0", slots=2), device("gpu0", 5)],
+        [link("cpu gpu", 0, 1)],
+        rule="peak",
+    )
+    where = place(given, "cpu0", "cpu0", "gpu0", "gpu0", "gpu0")
+    answer = simulate(given, where, [1, 2, 3, 0, 4])
+    assert answer.start.tolist() == [0, 0, 3, 0, 1]
+    assert [row.start for row in answer.transfers.rows()] == [1, 2]
+    assert check(given, answer) == ()
+
+
+def test_sent_tensors_are_taken_back_where_the_op_itself_finds_no_room() -> None:
+    given = problem(
+        {
+            "m1": [op("a", 1, output=1), op("r", 1, "a", workspace=1)],
+            "m2": [op("x", 1, output=4), op("y", 1, "x")],
+        },
+        [device("cpu0"), device("gpu0", 5)],
+        [link("cpu gpu", 0, 1)],
+        rule="peak",
+    )
+    where = place(given, "cpu0", "gpu0", "gpu0", "gpu0")
+    answer = simulate(given, where, [1, 2, 0, 3])
+    assert answer.start.tolist() == [0, 2, 0, 1]
+    assert check(given, answer) == ()
+
+
+def test_weights_alone_can_be_too_many() -> None:
+    given = problem([op("a", 1, weights=3), op("b", 1, weights=3)], "cpu0 gpu0", rule="peak")
+    devices = (device("cpu0"), device("gpu0", 5))
+    given = replace(given, cluster=replace(given.cluster, devices=devices))
+    with pytest.raises(MemoryDeadlockError) as caught:
+        simulate(given, place(given, "gpu0", "gpu0"), [0, 1])
+    assert (caught.value.op, caught.value.device) == (0, 1)
+    assert simulate(given, place(given, "gpu0", "cpu0"), [0, 1]).start.tolist() == [0, 0]
+
+
 # ---- on random problems --------------------------------------------------------------------
 
 
-def keeps_the_model(placed: Placed) -> Schedule | None:
+def keeps_the_model(placed: Placed, *, insertion: bool = True) -> Schedule | None:
     """Simulate; any complaint must be about static memory, which the placement decides."""
     problem, where, priority = placed
     try:
-        answer = simulate(problem, np.array(where), priority)
+        answer = simulate(problem, np.array(where), priority, insertion=insertion)
     except (NoRouteError, MemoryDeadlockError) as error:
         event(type(error).__name__)
         return None
@@ -153,6 +211,26 @@ def keeps_the_model(placed: Placed) -> Schedule | None:
 @given(placed_problems(max_ops=8))
 def test_simulated_schedules_are_feasible(placed: Placed) -> None:
     keeps_the_model(placed)
+
+
+@given(placed_problems(st.one_of(problems(max_ops=8), large_problems(max_ops=30))))
+def test_devices_that_serve_their_ops_as_queues(placed: Placed) -> None:
+    given, where, priority = placed
+    answer = keeps_the_model(placed, insertion=False)
+    if answer is None or any(item.memory is not None for item in given.cluster.devices):
+        return  # short of memory, ops may be taken in another order
+    taken: list[int] = []
+    edges = list(zip(given.arrays.edge_src.tolist(), given.arrays.edge_dst.tolist(), strict=True))
+    while len(taken) < len(where):
+        ready = [
+            i
+            for i in range(len(where))
+            if i not in taken and all(src in taken for src, reader in edges if reader == i)
+        ]
+        taken.append(min(ready, key=lambda i: priority[i]))
+    for d in range(len(given.device_ids)):
+        starts = [answer.start[i] for i in taken if where[i] == d]
+        assert starts == sorted(starts)
 
 
 @given(placed_problems(large_problems()))

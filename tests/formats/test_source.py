@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import io
 import os
@@ -12,7 +13,7 @@ import pytest
 
 from talos_opt.core.errors import FormatError, GraphError
 from talos_opt.formats import source as module
-from talos_opt.formats.source import open_source, split_suffix
+from talos_opt.formats.source import open_source, paused_collector, split_suffix
 
 
 def put(tmp_path: Path, data: bytes, name: str = "graph.yaml") -> Path:
@@ -136,6 +137,25 @@ def test_standard_input_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     stdin(monkeypatch, b"")
     with pytest.raises(FormatError, match="<stdin>: is empty"):
         _ = open_source("-").text
+
+
+def test_the_collector_is_paused_and_left_as_it_was() -> None:
+    with paused_collector():
+        assert not gc.isenabled()
+        with paused_collector():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    with pytest.raises(KeyError), paused_collector():
+        raise KeyError
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        with paused_collector():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 def test_blame_names_the_file_and_the_line(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ def average_speedups(problem: Problem) -> list[float]:
 
     Total over total, as in Talos' Fig. 1 (9/6 for model 1). The best time is that of the fastest
     device of another kind; a model that runs nowhere else has speedup 0, one with no time on the
-    reference has an infinite one.
+    reference has an infinite one. A model that no single device runs is judged by the ops that
+    have times on both sides; 1 if there are none.
     """
     arrays = problem.arrays
     kinds = [device.kind for device in problem.cluster.devices]
@@ -22,6 +23,14 @@ def average_speedups(problem: Problem) -> list[float]:
     for j, alone in enumerate(problem.reference_times.tolist()):
         ops = arrays.model == j
         fastest = min((float(arrays.time[ops, d].sum()) for d in others), default=np.inf)
+        if alone == fastest == np.inf:
+            here = arrays.time[ops, problem.reference_device]
+            there = arrays.time[np.ix_(ops, others)].min(axis=1, initial=np.inf)
+            both = np.isfinite(here) & np.isfinite(there)
+            alone, fastest = float(here[both].sum()), float(there[both].sum())
+            if alone == fastest:  # nothing to compare, or nothing that takes time
+                result.append(1.0)
+                continue
         result.append(alone / fastest if fastest > 0 else np.inf)
     return result
 

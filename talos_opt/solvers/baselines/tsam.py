@@ -10,8 +10,9 @@ from talos_opt.solvers.baselines.orders import average_speedups
 from talos_opt.solvers.constructive import Builder, construct
 from talos_opt.solvers.run import Run
 
-#: Priority of an op on a device: larger is taken first.
-Priority = tuple[bool, float, float, int]
+#: An op waiting for a device, in ascending order of preference: not faster here than elsewhere,
+#: average speedup of its model, transient speedup (both negated), op.
+Entry = tuple[bool, float, float, int]
 
 
 class TsamSolver(Solver):
@@ -29,30 +30,27 @@ class TsamSolver(Solver):
 
     def solve(self, problem: Problem, run: Run) -> Verdict:
         """Offer one schedule."""
-        return construct(problem, run, self.name, lambda builder: _dispatch(builder))
+        return construct(problem, run, self.name, _dispatch)
 
 
 def _dispatch(builder: Builder) -> None:
     arrays = builder.arrays
-    priority = _priorities(builder)
+    queues = _Queues(builder)
     missing = [len(inputs) for inputs in builder.inputs]
     events = sorted(set(arrays.release.tolist()))  # heap of moments at which to look again
     waiting = [(builder.release[i], i) for i, count in enumerate(missing) if count == 0]
     heapq.heapify(waiting)  # ops by the time from which they are ready
-    ready: set[int] = set()
     placed = 0
     while placed < arrays.op_count:
         now = heapq.heappop(events)
-        while waiting and waiting[0][0] <= now:
-            ready.add(heapq.heappop(waiting)[1])
         while True:
-            choice = _choose(builder, ready, now, priority)
+            while waiting and waiting[0][0] <= now:  # also ops whose inputs took no time
+                queues.add(heapq.heappop(waiting)[1])
+            choice = queues.best(now)
             if choice is None:
                 break
             op, device = choice
-            ready.remove(op)
-            start = max(now, builder.arrival(op, device))
-            builder.place(op, device, start)
+            builder.place(op, device, max(now, builder.arrival(op, device)))
             placed += 1
             heapq.heappush(events, builder.end[op])
             for reader in builder.readers[op]:
@@ -60,30 +58,53 @@ def _dispatch(builder: Builder) -> None:
                 if missing[reader] == 0:
                     when = max(builder.end[i] for i, _ in builder.inputs[reader])
                     heapq.heappush(waiting, (max(when, builder.release[reader]), reader))
-            while waiting and waiting[0][0] <= now:  # ops that took no time
-                ready.add(heapq.heappop(waiting)[1])
 
 
-def _choose(
-    builder: Builder, ready: set[int], now: float, priority: list[list[Priority]]
-) -> tuple[int, int] | None:
-    """Return the (op, free device) pair of highest priority, None if nothing can start."""
-    free = {
-        d: sum(time <= now for time in slots)
-        for d, slots in enumerate(builder.free)
-        if slots[0] <= now
-    }
-    best: tuple[Priority, int, int] | None = None
-    for op in ready:
-        for d in builder.candidates(op):
-            if free.get(d, 0) >= builder.demand[op]:
-                key = (priority[op][d], -op, -d)
-                if best is None or key > best:
-                    best = key
-    return None if best is None else (-best[1], -best[2])
+class _Queues:
+    """The ready ops, as one heap per device: the best pair is found without looking at all."""
+
+    def __init__(self, builder: Builder) -> None:
+        self.builder = builder
+        self.entries = _entries(builder)
+        self.heaps: list[list[Entry]] = [[] for _ in builder.free]
+
+    def add(self, op: int) -> None:
+        for d in self.builder.candidates(op):
+            heapq.heappush(self.heaps[d], self.entries[op][d])
+
+    def best(self, now: float) -> tuple[int, int] | None:
+        """Return the (op, free device) pair of highest priority, None if nothing can start."""
+        best: tuple[Entry, int] | None = None
+        for d, slots in enumerate(self.builder.free):
+            free = sum(time <= now for time in slots)
+            entry = self._first(d, free) if free else None
+            if entry is not None and (best is None or (entry, d) < best):
+                best = (entry, d)
+        return None if best is None else (best[0][-1], best[1])
+
+    def _first(self, device: int, free: int) -> Entry | None:
+        """Best op for a device with so many free slots.
+
+        Ops that were placed, or may no longer go there, are dropped for good: memory only
+        fills up and bindings stay.
+        """
+        builder, heap = self.builder, self.heaps[device]
+        too_wide: list[Entry] = []
+        found: Entry | None = None
+        while heap and found is None:
+            op = heap[0][-1]
+            if builder.device[op] >= 0 or device not in builder.candidates(op):
+                heapq.heappop(heap)
+            elif builder.demand[op] > free:
+                too_wide.append(heapq.heappop(heap))
+            else:
+                found = heap[0]
+        for entry in too_wide:
+            heapq.heappush(heap, entry)
+        return found
 
 
-def _priorities(builder: Builder) -> list[list[Priority]]:
+def _entries(builder: Builder) -> list[list[Entry]]:
     problem = builder.problem
     average = average_speedups(problem)
     kinds = [device.kind for device in problem.cluster.devices]
@@ -96,6 +117,6 @@ def _priorities(builder: Builder) -> list[list[Priority]]:
                 (t for t, kind in zip(times, kinds, strict=True) if kind != kinds[d]), default=here
             )
             speedup = elsewhere / here if 0 < here < float("inf") else float("inf")
-            row.append((speedup > 1, average[model[i]], speedup, -i))
+            row.append((speedup <= 1, -average[model[i]], -speedup, i))
         table.append(row)
     return table

@@ -22,7 +22,7 @@ Terms = list[tuple[Variable, float]]
 _ROWS_PER_LOOK = 256
 
 
-class BuildStopped(Exception):
+class BuildStoppedError(Exception):
     """The run was stopped while the formulation was being written."""
 
 
@@ -52,7 +52,7 @@ class Builder:
     ----------
     name : str
     stopped : callable
-        Asked now and then; where it says True, writing ends with `BuildStopped`.
+        Asked now and then; where it says True, writing ends with `BuildStoppedError`.
     """
 
     def __init__(self, name: str, stopped: Callable[[], bool]) -> None:
@@ -88,7 +88,7 @@ class Builder:
     def _add(self, terms: Iterable[tuple[Variable, float]], sense: int, limit: float) -> None:
         self._rows += 1
         if self._rows % _ROWS_PER_LOOK == 0 and self._stopped():
-            raise BuildStopped
+            raise BuildStoppedError
         row = self._pulp.LpAffineExpression(_collect(terms))
         self.program.addConstraint(self._pulp.LpConstraint(row, sense, rhs=limit))
 

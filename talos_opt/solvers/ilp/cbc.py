@@ -69,7 +69,7 @@ class _Call:
             arguments += ["-mips", str(self.start)]
         if self.job.stopped():
             return Outcome(Status.UNKNOWN)
-        left = max(0.1, self.job.remaining - _POLL)
+        left = max(0.1, 0.97 * self.job.remaining - _POLL)
         arguments += ["-sec", f"{left:.2f}", "-ratio", repr(self.job.mip_gap), "-allow", "0"]
         arguments += ["-randomCbcSeed", str(self.job.seed % 10**6), *_SETTINGS]
         arguments += ["-solve", "-solution", str(self.solution)]

@@ -3,34 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from talos_opt.core.occupancy import static_memory
-from talos_opt.core.problem import NO_ROUTE, Bools, Problem
+from talos_opt.core.problem import NO_ROUTE, Bools, Ints, Problem
 from talos_opt.core.result import Status
 from talos_opt.core.units import format_bytes
 from talos_opt.solvers.ilp.backend import Job, Outcome
-from talos_opt.solvers.ilp.builder import BuildStopped
+from talos_opt.solvers.ilp.builder import BuildStoppedError
 from talos_opt.solvers.ilp.extract import read_placement
-from talos_opt.solvers.ilp.placement import Placement
+from talos_opt.solvers.ilp.placement import PlacementFormulation
 from talos_opt.solvers.run import Run
 
 
-def explain_infeasible(
+@dataclass(frozen=True)
+class Diagnosis:
+    """What stands in the way.
+
+    Parameters
+    ----------
+    reason : str
+        In words a user can act on.
+    counterexample : (n,) int, optional
+        A placement that breaks no rule after all: the backend's proof was wrong.
+    """
+
+    reason: str
+    counterexample: Ints | None = None
+
+
+def diagnose(
     problem: Problem, possible: Bools, backend: Callable[[Job], Outcome], run: Run
-) -> str:
-    """Return which restriction no placement meets.
+) -> Diagnosis:
+    """Find out which restriction no placement meets.
 
     Memory is made elastic and the bytes too many are minimised: if that has a solution, memory
     is what is short, and by how much at the least; otherwise routes and pins exclude each other.
+    A backend that was wrong shows here too, since a placement without overrun is feasible.
     """
-    general = "no placement meets colocation, pins, routes and device memory together"
+    general = Diagnosis("no placement meets colocation, pins, routes and device memory together")
     try:
-        elastic = Placement(
+        elastic = PlacementFormulation(
             problem, possible, 1.0, lambda: run.stopped, lambda _a, _b: False, excess=True
         )
-    except BuildStopped:
+    except BuildStoppedError:
         return general
     elastic.minimise_excess()
     outcome = backend(
@@ -46,23 +64,20 @@ def explain_infeasible(
         )
     )
     if outcome.status is Status.INFEASIBLE:
-        return _describe_routes(problem)
-    if outcome.values is None or not elastic.excess:
+        return Diagnosis(_describe_routes(problem))
+    if outcome.values is None:
         return general
     device = read_placement(elastic, outcome.values)
     over = static_memory(problem, device) - problem.arrays.capacity
+    if (over <= 0).all():
+        return Diagnosis(general.reason, device)
     short = ", ".join(
         f"{problem.device_ids[d]} is short by {over[d]} bytes ({format_bytes(int(over[d]))})"
         for d in np.flatnonzero(over > 0)
     )
-    if not short:
-        return general
-    best = (
-        "the placement that overruns memory least"
-        if outcome.status is Status.OPTIMAL
-        else ("the best placement found")
-    )
-    return f"no placement fits into the devices' memory: in {best}, {short}"
+    proven = outcome.status is Status.OPTIMAL
+    which = "the placement that overruns memory least" if proven else "the best placement found"
+    return Diagnosis(f"no placement fits into the devices' memory: in {which}, {short}")
 
 
 def _describe_routes(problem: Problem) -> str:

@@ -18,14 +18,15 @@ from talos_opt.core.schedule import Schedule, TransferRow, Transfers
 from talos_opt.core.transfers import plan_transfers
 from talos_opt.solvers.cpsat.symmetry import canonical
 from talos_opt.solvers.ilp.builder import Variable
-from talos_opt.solvers.ilp.placement import Placement
-from talos_opt.solvers.ilp.sequencing import OP, Key, Sequencing
+from talos_opt.solvers.ilp.placement import PlacementFormulation
+from talos_opt.solvers.ilp.sequencing import SequencingFormulation
+from talos_opt.solvers.ilp.timing import OP, Key
 
 #: Value of a variable in a solution.
 Values = Callable[[Variable], float]
 
 
-def read_placement(formulation: Placement, values: Values) -> Ints:
+def read_placement(formulation: PlacementFormulation, values: Values) -> Ints:
     """Return the device of every op (n,)."""
     arrays = formulation.arrays
     home = [
@@ -35,7 +36,9 @@ def read_placement(formulation: Placement, values: Values) -> Ints:
     return np.asarray(np.array(home, dtype=np.int64)[arrays.group])
 
 
-def read_schedule(formulation: Sequencing, values: Values, device: Ints) -> Schedule | None:
+def read_schedule(
+    formulation: SequencingFormulation, values: Values, device: Ints
+) -> Schedule | None:
     """Return the schedule that a solution's placement and orders stand for.
 
     None if the orders contradict each other, which tolerances may allow around activities that
@@ -125,7 +128,7 @@ def _longest_paths(
     return start if len(ready) == len(length) else None
 
 
-def start_values(formulation: Placement, schedule: Schedule) -> dict[Variable, float]:
+def start_values(formulation: PlacementFormulation, schedule: Schedule) -> dict[Variable, float]:
     """Return the values of all integer variables in a schedule, as a start for a backend."""
     arrays = formulation.arrays
     home = np.zeros(arrays.group_count, dtype=np.int64)
@@ -137,7 +140,7 @@ def start_values(formulation: Placement, schedule: Schedule) -> dict[Variable, f
     values: dict[Variable, float] = {
         column: float(label[home[g]] == d) for (g, d), column in formulation.on.items()
     }
-    if not isinstance(formulation, Sequencing):
+    if not isinstance(formulation, SequencingFormulation):
         return values
     spans = _spans(schedule, label)
     tolerance = default_tolerance(schedule)
@@ -145,7 +148,8 @@ def start_values(formulation: Placement, schedule: Schedule) -> dict[Variable, f
         values[column] = 0.0
         if a in spans and b in spans:
             first, second = spans[a], spans[b]
-            ends_before = first.end <= second.start + tolerance
+            lasting = min(first.end - first.start, second.end - second.start) > 0
+            ends_before = lasting and first.end <= second.start + tolerance
             values[column] = float(ends_before and bool(first.devices & second.devices))
     done = completion_times(formulation.problem, schedule)
     for (j, k), column in formulation.later.items():

@@ -6,7 +6,7 @@ import numpy as np
 
 from talos_opt.core.problem import NO_ROUTE, Bools, Ints, Problem
 from talos_opt.solvers.bounds import group_work
-from talos_opt.solvers.ilp.placement import group_sizes
+from talos_opt.solvers.ilp.tensors import group_sizes
 
 
 def balance_greedily(problem: Problem, possible: Bools) -> Ints | None:

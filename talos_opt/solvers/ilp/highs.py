@@ -15,6 +15,10 @@ from talos_opt.core.result import Status
 from talos_opt.solvers.ilp.backend import Job, Outcome
 from talos_opt.solvers.ilp.builder import Variable, load_pulp
 
+#: HiGHS 1.14 calls wrong solutions optimal: its MIP presolve fixes singleton columns that stand
+#: beside integer ones (ERGO-Code/HiGHS issues 2957 and 3002). Mended in 1.15, which cannot be
+#: used beside OR-Tools; 1.12 and 1.13 are sound and need no such care.
+_BROKEN_PRESOLVE = "1.14."
 #: HiGHS takes seeds up to this.
 _MAX_SEED = 2**31 - 1
 #: Feasibility tolerance of rows and of integrality, far below HiGHS' own 1e-6.
@@ -82,6 +86,9 @@ def solve_highs(job: Job) -> Outcome:
     )
     solver.createAndConfigureSolver(job.program)
     highs = job.program.solverModel
+    if highs.version().startswith(_BROKEN_PRESOLVE):
+        highs.setOptionValue("presolve", "off")
+        highs.setOptionValue("mip_allow_restart", False)  # a restart would presolve again
     columns = _load(highspy, highs, job.program)
     if job.stopped():
         return Outcome(Status.UNKNOWN)

@@ -6,7 +6,6 @@ Alone it decides placements under the objective bottleneck; `sequencing` builds 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from talos_opt.core.problem import NO_ROUTE, UNLIMITED, Bools, Ints, Problem
 from talos_opt.solvers.cpsat.symmetry import identical_devices
 from talos_opt.solvers.ilp.builder import Builder, Terms, Variable, scaled
+from talos_opt.solvers.ilp.tensors import Tensor, group_sizes, tensors_of
 
 #: Groups for which symmetry is broken: the first few decide, the rest would only add terms.
 _SYMMETRY_GROUPS = 40
@@ -21,55 +21,7 @@ _SYMMETRY_GROUPS = 40
 _MEMORY_DIGITS = 10
 
 
-@dataclass(frozen=True)
-class Tensor:
-    """An op's output that ops of other groups read.
-
-    Parameters
-    ----------
-    op : int
-        Producer.
-    group : int
-        The producer's colocation group.
-    sizes : tuple of int
-        The distinct bytes that readers name, ascending. A tensor travels in layers: layer k holds
-        what a reader of ``sizes[k]`` needs beyond ``sizes[k - 1]``, since the largest size that a
-        reader on the destination names is what is sent.
-    readers : tuple of (int, int)
-        Group of each reader and the layer of its size; the largest where a group reads it twice.
-    """
-
-    op: int
-    group: int
-    sizes: tuple[int, ...]
-    readers: tuple[tuple[int, int], ...]
-
-
-def tensors_of(problem: Problem) -> list[Tensor]:
-    """Return the tensors that may have to travel."""
-    arrays = problem.arrays
-    wanted: dict[int, dict[int, int]] = {}
-    for op, reader, size in zip(
-        arrays.edge_src.tolist(), arrays.edge_dst.tolist(), arrays.edge_bytes.tolist(), strict=True
-    ):
-        group = int(arrays.group[reader])
-        if group != int(arrays.group[op]):
-            sizes = wanted.setdefault(op, {})
-            sizes[group] = max(sizes.get(group, 0), size)
-    same_time = not (arrays.per_byte > 0).any()
-    found = []
-    for op, by_group in wanted.items():
-        sizes = tuple(sorted(set(by_group.values())))
-        if same_time:  # one layer will do: no link tells sizes apart
-            sizes = sizes[-1:]
-        readers = tuple(
-            (group, 0 if same_time else sizes.index(size)) for group, size in by_group.items()
-        )
-        found.append(Tensor(op, int(arrays.group[op]), sizes, readers))
-    return found
-
-
-class Placement:
+class PlacementFormulation:
     """Columns and rows of the placement.
 
     Parameters
@@ -256,6 +208,22 @@ class Placement:
                 asked = [(self._request[tensor.op, s, target, k], 1.0) for s in timed]
                 self.write.at_least([*free, *asked, (self.on[group, target], -1.0)], 0.0)
 
+    def bound_requests(self, tensor: Tensor) -> None:
+        """Let nothing travel that no reader asks for.
+
+        Without these rows a needless transfer costs what it takes, but it could pass on slots
+        that it never had to wait for (`SequencingFormulation`).
+        """
+        for s, t in self._pairs.get(tensor.op, ()):
+            for k in range(len(tensor.sizes)):
+                asking = [
+                    (self.on[group, t], -1.0)
+                    for group, layer in tensor.readers
+                    if layer >= k and t in self.homes[group]
+                ]
+                request = self._request[tensor.op, s, t, k]
+                self.write.at_most([(request, 1.0), *asking], 0.0)
+
     def _matters(self, tensor: Tensor, source: int, target: int) -> bool:
         last = len(tensor.sizes) - 1
         return source != target and any(
@@ -291,6 +259,7 @@ class Placement:
         largest = self.write.continuous(f"h{i}_{source}_{target}_{layer}", 0.0, 1.0)
         for request in own:
             self.write.at_least([(largest, 1.0), (request, -1.0)], 0.0)
+        self.write.at_most([(largest, 1.0), *((request, -1.0) for request in own)], 0.0)
         return [*staged, (largest, 1.0)]
 
     def hop_length(self, tensor: Tensor, source: int, target: int) -> Terms:
@@ -306,7 +275,7 @@ class Placement:
 
     def hop_sources(self, tensor: Tensor, target: int) -> list[int]:
         """Return the devices from which a tensor may hop to a target on a way that matters."""
-        sources = set()
+        sources: set[int] = set()
         for s, t in self._pairs.get(tensor.op, ()):
             sources.update(a for a, b in self.arrays.path(s, t) or () if b == target)
         return sorted(sources)
@@ -371,13 +340,3 @@ class Placement:
     def minimise_excess(self) -> None:
         """Objective of the diagnosis: bytes too many, over all devices."""
         self.write.minimise([(excess, 1.0) for excess in self.excess.values()])
-
-
-def group_sizes(problem: Problem) -> tuple[Ints, Ints]:
-    """Return weights + outputs, and the largest workspace, of every group (g,), (g,)."""
-    arrays = problem.arrays
-    resident = np.zeros(arrays.group_count, dtype=np.int64)
-    np.add.at(resident, arrays.group, arrays.weights + arrays.output)
-    workspace = np.zeros(arrays.group_count, dtype=np.int64)
-    np.maximum.at(workspace, arrays.group, arrays.workspace)
-    return resident, workspace

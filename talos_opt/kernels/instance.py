@@ -1,0 +1,114 @@
+"""A problem as the local-search kernels see it: plain arrays in a named tuple."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+#: Columns of `Instance.op`.
+DEMAND, MODEL, GROUP = 0, 1, 2
+#: Columns of `Instance.memory`.
+WEIGHTS, OUTPUT, WORKSPACE = 0, 1, 2
+#: Columns of `Instance.device`.
+FIRST_SLOT, LAST_SLOT, ENGINE, CAPACITY = 0, 1, 2, 3
+#: Layers of `Instance.route`.
+VIA, CHANNEL = 0, 1
+#: Entries of `Instance.rule`.
+OBJECTIVE, UNIFORM, PEAK = 0, 1, 2
+#: Values of ``rule[OBJECTIVE]``.
+TOCT, MAKESPAN, BOTTLENECK = 0, 1, 2
+
+
+class Instance(NamedTuple):
+    """n ops, m devices, e edges, k models, g colocation groups, in array order.
+
+    Parameters
+    ----------
+    time : (n, m) float
+        Infinite where an op's group is not allowed.
+    op : (n, 3) int
+        Slots held, model, colocation group.
+    memory : (n, 3) int
+        Bytes of weights, output, workspace.
+    in_ptr, in_op, in_bytes : (n + 1,), (e,), (e,) int
+        Producers of each op, and the bytes that it names.
+    out_ptr, out_op, out_bytes : (n + 1,), (e,), (e,) int
+        Readers of each op, and the bytes that they name.
+    model : (k, 2) float
+        Release, weight.
+    device : (m, 4) int
+        First slot, one past the last, whether it has a copy engine, usable bytes.
+    link : (2, m, m) float
+        Latency, time per byte of a direct hop.
+    route : (2, m, m) int
+        Staging device (-1: direct, -2: no route), channel (-1: none).
+    group : (g, 2) int
+        Bytes held by a group (weights and outputs), its largest workspace.
+    group_ptr, group_op : (g + 1,), (n,) int
+        Members of each group.
+    near_ptr, near : (g + 1,), int
+        Groups that share an edge with each group.
+    tail : (n,) float
+        Least time from an op's end to the end of its model.
+    rule : (3,) int
+        Objective, whether all readers of a tensor name the same bytes, whether memory is live.
+    """
+
+    time: Floats
+    op: Ints
+    memory: Ints
+    in_ptr: Ints
+    in_op: Ints
+    in_bytes: Ints
+    out_ptr: Ints
+    out_op: Ints
+    out_bytes: Ints
+    model: Floats
+    device: Ints
+    link: Floats
+    route: Ints
+    group: Ints
+    group_ptr: Ints
+    group_op: Ints
+    near_ptr: Ints
+    near: Ints
+    tail: Floats
+    rule: Ints
+
+
+class Times(NamedTuple):
+    """Where a schedule is written to; overwritten by every pass.
+
+    Parameters
+    ----------
+    start, end : (n,) float
+    sent : (n, m) int
+        Number of the pass that sent an op's output to a device; 0: never.
+    hop_start, hop_end : (n, m) float
+        When it was sent there, and from when on it can be read; valid where `sent` is current.
+    hop_source : (n, m) int
+        Device that it came from.
+    slot : (s,) float
+        When each slot of each device is free again.
+    channel : (c,) float
+    done : (k,) float
+        Completion time of each model.
+    count : (1,) int
+        Number of the current pass.
+    """
+
+    start: Floats
+    end: Floats
+    sent: Ints
+    hop_start: Floats
+    hop_end: Floats
+    hop_source: Ints
+    slot: Floats
+    channel: Floats
+    done: Floats
+    count: Ints

@@ -1,0 +1,193 @@
+"""List scheduling of a placement in a given order, with all of the model but memory over time."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from talos_opt.kernels.compiling import kernel, part
+from talos_opt.kernels.sorting import sort_few
+
+from talos_opt.kernels.instance import (
+    CHANNEL,
+    DEMAND,
+    ENGINE,
+    FIRST_SLOT,
+    LAST_SLOT,
+    MAKESPAN,
+    MODEL,
+    OBJECTIVE,
+    UNIFORM,
+    VIA,
+)
+
+INF = np.inf
+
+
+@part
+def hop_bytes(x, op, target, device):  # type: ignore[no-untyped-def]
+    """Largest number of bytes that a reader served by the hop to `target` names."""
+    first, last = x.out_ptr[op], x.out_ptr[op + 1]
+    if x.rule[UNIFORM]:
+        return x.out_bytes[first]
+    size = 0
+    for e in range(first, last):
+        there = device[x.out_op[e]]
+        if there != device[op] and (
+            there == target or x.route[VIA, device[op], there] == target
+        ):
+            size = max(size, x.out_bytes[e])
+    return size
+
+
+@njit(inline="always")
+def _first_free(slot, first, last):  # type: ignore[no-untyped-def]
+    best = first
+    for s in range(first + 1, last):
+        if slot[s] < slot[best]:
+            best = s
+    return best
+
+
+@kernel
+def list_schedule(x, times, device, order, threshold):  # type: ignore[no-untyped-def]
+    """Schedule ops in a given order, each behind what is queued on its device.
+
+    A tensor is sent to a device when the first op in the order needs it there: over one hop, or
+    over a stage and on, each as soon as the tensor, the channel and a slot of every device
+    without a copy engine are free.
+
+    Parameters
+    ----------
+    x : Instance
+    times : Times
+        Overwritten.
+    device : (n,) int
+        One that each op is allowed on.
+    order : (n,) int
+        All ops, producers before their readers.
+    threshold : float
+        Give up with infinity as soon as the makespan must exceed it.
+
+    Returns
+    -------
+    float
+        Makespan or weighted sum of completion times; infinite if given up, or without a route.
+    """
+    # Everything is bound to local names, and nothing is called with `x`, since each access to a
+    # member of a named tuple counts references: that made a pass ten times slower.
+    op_table, op_time, in_ptr, in_op = x.op, x.time, x.in_ptr, x.in_op
+    out_ptr, out_op, out_bytes = x.out_ptr, x.out_op, x.out_bytes
+    devices, link, route, model, tail = x.device, x.link, x.route, x.model, x.tail
+    op_start, op_end, sent, hop_start = times.start, times.end, times.sent, times.hop_start
+    hop_end, hop_source, slot, channels = times.hop_end, times.hop_source, times.slot, times.channel
+    done = times.done
+    uniform, makespan = x.rule[UNIFORM] == 1, x.rule[OBJECTIVE] == MAKESPAN
+    times.count[0] += 1
+    now = times.count[0]
+    for line in (slot, channels, done):
+        for k in range(len(line)):
+            line[k] = 0.0
+    for op in order:
+        d = device[op]
+        owner = op_table[op, MODEL]
+        ready = model[owner, 0]
+        for e in range(in_ptr[op], in_ptr[op + 1]):
+            producer = in_op[e]
+            home = device[producer]
+            if home == d:
+                ready = max(ready, op_end[producer])
+                continue
+            if sent[producer, d] == now:
+                ready = max(ready, hop_end[producer, d])
+                continue
+            stage = route[VIA, home, d]
+            if stage == -2:
+                return INF
+            source, arrival = home, op_end[producer]
+            for leg in range(1 if stage < 0 else 2):
+                target = stage if leg == 0 and stage >= 0 else d
+                if sent[producer, target] == now:
+                    source, arrival = target, hop_end[producer, target]
+                    continue
+                first, last = out_ptr[producer], out_ptr[producer + 1]
+                size = out_bytes[first]
+                if not uniform:
+                    size = 0
+                    for k in range(first, last):
+                        there = device[out_op[k]]
+                        if there != home and (there == target or route[VIA, home, there] == target):
+                            size = max(size, out_bytes[k])
+                length = link[0, source, target] + size * link[1, source, target]
+                if length > 0:
+                    channel = route[CHANNEL, source, target]
+                    out = into = -1
+                    if channel >= 0:
+                        arrival = max(arrival, channels[channel])
+                    if devices[source, ENGINE] == 0:
+                        out = _first_free(slot, devices[source, FIRST_SLOT], devices[source, LAST_SLOT])
+                        arrival = max(arrival, slot[out])
+                    if devices[target, ENGINE] == 0:
+                        into = _first_free(slot, devices[target, FIRST_SLOT], devices[target, LAST_SLOT])
+                        arrival = max(arrival, slot[into])
+                    if channel >= 0:
+                        channels[channel] = arrival + length
+                    if out >= 0:
+                        slot[out] = arrival + length
+                    if into >= 0:
+                        slot[into] = arrival + length
+                sent[producer, target] = now
+                hop_start[producer, target] = arrival
+                hop_end[producer, target] = arrival + length
+                hop_source[producer, target] = source
+                source, arrival = target, arrival + length
+            ready = max(ready, arrival)
+        length = op_time[op, d]
+        start = ready
+        if length > 0:
+            demand = op_table[op, DEMAND]
+            first, last = devices[d, FIRST_SLOT], devices[d, LAST_SLOT]
+            if demand == 1:
+                k = _first_free(slot, first, last)
+                start = max(start, slot[k])
+                slot[k] = start + length
+            else:
+                sort_few(slot, first, last)
+                start = max(start, slot[first + demand - 1])
+                for k in range(first, first + demand):
+                    slot[k] = start + length
+        end = start + length
+        op_start[op] = start
+        op_end[op] = end
+        done[owner] = max(done[owner], end)
+        if (makespan and end + tail[op] > threshold) or end == INF:
+            return INF
+    value = 0.0
+    for j in range(len(done)):
+        value = max(value, done[j]) if makespan else value + model[j, 1] * done[j]
+    return value
+
+
+@kernel
+def upward_ranks(x, device, topological):  # type: ignore[no-untyped-def]
+    """Longest path from each op's start to a sink under a placement, transfers included (n,)."""
+    rank = np.zeros(len(device))
+    for position in range(len(topological) - 1, -1, -1):
+        op = topological[position]
+        d = device[op]
+        below = 0.0
+        for e in range(x.out_ptr[op], x.out_ptr[op + 1]):
+            reader = x.out_op[e]
+            t = device[reader]
+            move = 0.0
+            if t != d:
+                stage = x.route[VIA, d, t]
+                size = x.out_bytes[e]
+                if stage >= 0:
+                    move = x.link[0, d, stage] + size * x.link[1, d, stage]
+                    move += x.link[0, stage, t] + size * x.link[1, stage, t]
+                elif stage == -1:
+                    move = x.link[0, d, t] + size * x.link[1, d, t]
+            below = max(below, move + rank[reader])
+        rank[op] = below + x.time[op, d]
+    return rank

@@ -1,0 +1,81 @@
+"""Memory over time of a list schedule (peak rule)."""
+
+from __future__ import annotations
+
+import numpy as np
+from talos_opt.kernels.compiling import kernel
+
+from talos_opt.kernels.instance import CAPACITY, OUTPUT, WEIGHTS, WORKSPACE
+from talos_opt.kernels.listing import hop_bytes
+from talos_opt.kernels.sorting import stable_order
+
+
+@kernel
+def peak_overflow(x, times, device):  # type: ignore[no-untyped-def]
+    """Bytes by which the peaks of all devices exceed their memory, summed over devices.
+
+    Parameters
+    ----------
+    x : Instance
+    times : Times
+        Filled by `list_schedule` for this placement.
+    device : (n,) int
+    """
+    ops, devices = x.time.shape
+    now = times.count[0]
+    # When each tensor is last needed on each device that it is on.
+    last = np.zeros((ops, devices))
+    hops = 0
+    for op in range(ops):
+        last[op, device[op]] = times.end[op]
+        for d in range(devices):
+            if times.sent[op, d] == now:
+                hops += 1
+                last[op, d] = max(last[op, d], times.hop_end[op, d])
+                source = times.hop_source[op, d]
+                last[op, source] = max(last[op, source], times.hop_end[op, d])
+        for e in range(x.out_ptr[op], x.out_ptr[op + 1]):
+            reader = x.out_op[e]
+            last[op, device[reader]] = max(last[op, device[reader]], times.end[reader])
+    most = 2 * (2 * ops + hops)
+    when = np.empty(most)
+    change = np.empty(most, dtype=np.int64)
+    where = np.empty(most, dtype=np.int64)
+    # Ends stand before starts, and the sort is stable: what ends makes room for what starts.
+    half = most // 2
+    count = 0
+    held = np.zeros(devices, dtype=np.int64)
+    for op in range(ops):
+        home = device[op]
+        held[home] += x.memory[op, WEIGHTS]
+        for d in range(devices):
+            if d == home:
+                begin, size = times.start[op], x.memory[op, OUTPUT]
+            elif times.sent[op, d] == now:
+                begin, size = times.hop_start[op, d], hop_bytes(x, op, d, device)
+            else:
+                continue
+            if last[op, d] > begin and size > 0:
+                when[count], change[count], where[count] = last[op, d], -size, d
+                when[half + count], change[half + count], where[half + count] = begin, size, d
+                count += 1
+        size = x.memory[op, WORKSPACE]
+        if size > 0 and times.end[op] > times.start[op]:
+            when[count], change[count], where[count] = times.end[op], -size, home
+            when[half + count], change[half + count], where[half + count] = (
+                times.start[op],
+                size,
+                home,
+            )
+            count += 1
+    moments = np.concatenate((when[:count], when[half : half + count]))
+    changes = np.concatenate((change[:count], change[half : half + count]))
+    places = np.concatenate((where[:count], where[half : half + count]))
+    peak = held.copy()
+    for k in stable_order(moments):
+        held[places[k]] += changes[k]
+        peak[places[k]] = max(peak[places[k]], held[places[k]])
+    total = 0
+    for d in range(devices):
+        total += max(0, peak[d] - x.device[d, CAPACITY])
+    return total

@@ -1,0 +1,54 @@
+"""From a backend's bound to one that may be claimed."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from talos_opt.core.problem import Objective, Problem
+from talos_opt.solvers.cpsat.grid import make_grid, whole_weights
+
+#: A MILP bound holds up to the backend's tolerances (1e-9 on rows and integrality; node pruning
+#: and printed digits at 1e-6 or less, all absolute, on objectives of the order of 100): it is
+#: lowered by this absolute amount and this share before it is claimed.
+_ABSOLUTE, _RELATIVE = 1e-6, 2e-7
+#: Share of a step that a bound must pass a multiple by before it is rounded up to the next.
+_CLEAR = 1e-6
+
+
+def safe_bound(bound: float, unit: float, step: float) -> float:
+    """Lower a backend's bound to what is safe, then round it up to a possible value.
+
+    Parameters
+    ----------
+    bound : float
+        On the formulation's scaled objective.
+    unit : float
+        What one unit of that is worth in the problem's objective.
+    step : float
+        From `value_step`.
+    """
+    safe = (bound - _ABSOLUTE - _RELATIVE * abs(bound)) * unit
+    return max(safe, math.ceil(safe / step - _CLEAR) * step) if step > 0 else safe
+
+
+def value_step(problem: Problem) -> float:
+    """Return a number that every value of the objective is a multiple of; 0 if none is known.
+
+    Where all times are multiples of a tick, so are completion times and loads, and a bound can
+    be rounded up to the next multiple.
+    """
+    grid = make_grid(problem)
+    if not grid.exact:
+        return 0.0
+    if problem.objective is Objective.MAKESPAN:
+        return 1.0 / grid.per_unit
+    if problem.objective is Objective.BOTTLENECK:  # loads are divided over slots
+        divided = grid.per_unit % int(np.lcm.reduce(problem.arrays.slots)) == 0
+        return 1.0 / grid.per_unit if divided else 0.0
+    weights = problem.arrays.model_weight
+    whole, factor = whole_weights(weights)
+    if any(known / factor != weight for known, weight in zip(whole, weights.tolist(), strict=True)):
+        return 0.0
+    return 1.0 / (grid.per_unit * factor)

@@ -1,0 +1,226 @@
+"""Running the formulations: placement alone, or placement first and then everything."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from talos_opt.core.errors import InfeasibleScheduleError
+from talos_opt.core.problem import Bools, Floats, Ints, Objective, Problem
+from talos_opt.core.result import Status
+from talos_opt.core.schedule import Schedule
+from talos_opt.core.simulator import simulate
+from talos_opt.solvers.base import Verdict, is_placement_only
+from talos_opt.solvers.bounds import best_times
+from talos_opt.solvers.ilp.backend import Job, Outcome
+from talos_opt.solvers.ilp.bounding import safe_bound, value_step
+from talos_opt.solvers.ilp.builder import BuildStoppedError
+from talos_opt.solvers.ilp.cbc import solve_cbc
+from talos_opt.solvers.ilp.diagnosis import diagnose
+from talos_opt.solvers.ilp.extract import Values, read_placement, read_schedule, start_values
+from talos_opt.solvers.ilp.first import balance_greedily
+from talos_opt.solvers.ilp.highs import solve_highs
+from talos_opt.solvers.ilp.placement import PlacementFormulation
+from talos_opt.solvers.ilp.sequencing import SequencingFormulation
+from talos_opt.solvers.ilp.windows import make_windows, possible_devices, safe_horizon
+from talos_opt.solvers.run import Run
+
+BACKENDS: dict[str, Callable[[Job], Outcome]] = {"highs": solve_highs, "cbc": solve_cbc}
+
+#: Times are scaled so that the horizon is this long: absolute tolerances are then far below it.
+_HORIZON = 100.0
+#: Smallest improvement of the bound that is reported while the backend runs.
+_BOUND_STEP = 1e-3
+#: Share of the time, and gap, for a first placement where no schedule is known.
+_FIRST_SHARE, _FIRST_GAP = 0.2, 0.02
+
+
+class Search:
+    """One solve.
+
+    Parameters
+    ----------
+    problem : Problem
+    run : Run
+        Its incumbent, if there is one, is the start of the search.
+    name : str
+        Name to report under.
+    backend : str
+        A key of `BACKENDS`.
+    mip_gap : float
+        Relative gap at which the backend may stop.
+    """
+
+    def __init__(self, problem: Problem, run: Run, name: str, backend: str, mip_gap: float) -> None:
+        self.problem, self.run, self.name = problem, run, name
+        self.backend, self.mip_gap = BACKENDS[backend], mip_gap
+        self.possible: Bools = possible_devices(problem)
+        self.step = value_step(problem)
+
+    def solve(self) -> Verdict:
+        """Search until proven, out of time or cancelled."""
+        try:
+            if self.run.best is None:
+                device = balance_greedily(self.problem, self.possible)
+                if device is not None:
+                    self._try(device)
+            if is_placement_only(self.problem):
+                return self._solve_placement()
+            if self.run.best is None or self.run.best_solver == self.name:
+                verdict = self._find_first()
+                if verdict is not None:
+                    return verdict
+            return self._solve_sequence()
+        except BuildStoppedError:
+            return self._verdict("the time limit was reached while the formulation was written")
+
+    # ---- the two formulations --------------------------------------------------------------
+
+    def _solve_placement(self) -> Verdict:
+        formulation, scale = self._write_placement(self.problem)
+        outcome = self._search(formulation, scale, self.mip_gap, self.run.deadline)
+        return self._conclude(outcome)
+
+    def _find_first(self) -> Verdict | None:
+        """Look for a balanced placement: the start of the search, or a proof that none fits."""
+        balanced = self.problem.with_objective(Objective.BOTTLENECK)
+        formulation, _ = self._write_placement(balanced)
+        deadline = time.monotonic() + _FIRST_SHARE * self.run.remaining
+        outcome = self._search(formulation, None, _FIRST_GAP, deadline)
+        if outcome.status is Status.INFEASIBLE:
+            return self._conclude(outcome)
+        return None
+
+    def _solve_sequence(self) -> Verdict:
+        windows = make_windows(self.problem, self.possible, self.run.best)
+        if not np.isfinite(windows.completion).all():
+            return self._conclude(Outcome(Status.INFEASIBLE))
+        scale = float(windows.deadline.max()) / _HORIZON or 1.0
+        formulation = SequencingFormulation(
+            self.problem, self.possible, scale, self._stopped, windows
+        )
+        outcome = self._search(formulation, formulation.unit, self.mip_gap, self.run.deadline)
+        return self._conclude(outcome)
+
+    def _write_placement(self, problem: Problem) -> tuple[PlacementFormulation, float]:
+        arrays = problem.arrays
+        time: Floats = np.where(self.possible[arrays.group], arrays.time, np.inf)
+        scale = safe_horizon(problem, time) / max(1, arrays.device_count) / _HORIZON or 1.0
+        engines = arrays.copy_engine
+        formulation = PlacementFormulation(
+            problem,
+            self.possible,
+            scale,
+            self._stopped,
+            lambda a, b: not (engines[a] and engines[b]),
+        )
+        formulation.minimise_bottleneck()
+        return formulation, scale
+
+    # ---- running a backend -----------------------------------------------------------------
+
+    def _search(
+        self, formulation: PlacementFormulation, unit: float | None, gap: float, deadline: float
+    ) -> Outcome:
+        """Run the backend; again with a cut where memory was overrun below its tolerance.
+
+        Parameters
+        ----------
+        formulation : PlacementFormulation
+        unit : float or None
+            What one unit of its objective is worth in the problem's; None: it has another
+            objective, and its bounds say nothing.
+        gap : float
+        deadline : float
+            `time.monotonic` value at which to stop.
+        """
+        while True:
+            outcome = self.backend(
+                Job(
+                    formulation.write.program,
+                    deadline,
+                    gap,
+                    self.run.seed,
+                    self.run.workers,
+                    self._stopped,
+                    lambda values: self._hand_in_all(formulation, values),
+                    lambda bound: self._claim(bound, unit, running=True),
+                    {} if self.run.best is None else start_values(formulation, self.run.best),
+                )
+            )
+            if outcome.bound is not None:
+                self._claim(outcome.bound, unit)
+            if outcome.values is None:
+                return outcome
+            device = read_placement(formulation, outcome.values)
+            self._hand_in_all(formulation, outcome.values)
+            if not formulation.forbid_crowd(device) or self._stopped():
+                return outcome
+
+    def _hand_in_all(self, formulation: PlacementFormulation, values: Values) -> None:
+        """Hand in the schedules that a solution stands for."""
+        device = read_placement(formulation, values)
+        schedule = None
+        if isinstance(formulation, SequencingFormulation):
+            schedule = read_schedule(formulation, values, device)
+        if schedule is None:
+            self._try(device)
+        else:
+            self._hand_in(schedule)
+            self._hand_in(simulate(self.problem, device, schedule.start))
+
+    def _try(self, device: Ints) -> None:
+        """Hand in the schedules of a placement that list scheduling finds."""
+        for priority in self._priorities():
+            self._hand_in(simulate(self.problem, device, priority))
+
+    def _priorities(self) -> list[Floats]:
+        """Orders to try for a placement without one: by topology, and model by model."""
+        arrays = self.problem.arrays
+        rank = np.empty(arrays.op_count)
+        rank[arrays.order] = np.arange(arrays.op_count)
+        if is_placement_only(self.problem):
+            return [rank]
+        work = np.bincount(arrays.model, weights=best_times(arrays))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            smith = np.where(arrays.model_weight > 0, work / arrays.model_weight, np.inf)
+        turn = np.argsort(np.argsort(smith, kind="stable"), kind="stable")
+        return [rank, turn[arrays.model] * arrays.op_count + rank]
+
+    def _hand_in(self, schedule: Schedule) -> None:
+        try:
+            self.run.offer(schedule, self.name)
+        except InfeasibleScheduleError as error:
+            # Within the backend's tolerances a device may be overrun by some bytes: the
+            # solution is then no answer, and is cut off. Anything else is a mistake here.
+            if not all(item.startswith("memory") for item in error.violations):
+                raise
+
+    def _claim(self, bound: float, unit: float | None, *, running: bool = False) -> None:
+        """Claim a bound; while the backend runs, only if it is worth a line in the history."""
+        if unit is None or not math.isfinite(bound):
+            return
+        safe = safe_bound(bound, unit, self.step)
+        if not running or safe > self.run.lower_bound * (1 + _BOUND_STEP):
+            self.run.raise_bound(safe, self.name)
+
+    def _stopped(self) -> bool:
+        return self.run.stopped
+
+    # ---- verdicts --------------------------------------------------------------------------
+
+    def _conclude(self, outcome: Outcome) -> Verdict:
+        if outcome.status is Status.INFEASIBLE and self.run.best is None:
+            found = diagnose(self.problem, self.possible, self.backend, self.run)
+            if found.counterexample is None:
+                return Verdict(Status.INFEASIBLE, found.reason)
+            self._try(found.counterexample)
+        return self._verdict("no feasible schedule was found in the time given")
+
+    def _verdict(self, otherwise: str) -> Verdict:
+        if self.run.best is None:
+            return Verdict(Status.UNKNOWN, otherwise)
+        return Verdict(Status.FEASIBLE)

@@ -1,0 +1,95 @@
+"""What may have to travel, and what a group keeps: facts that hold for every placement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from talos_opt.core.problem import Bools, Ints, Problem
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An op's output that ops of other groups read.
+
+    Parameters
+    ----------
+    op : int
+        Producer.
+    group : int
+        The producer's colocation group.
+    sizes : tuple of int
+        The distinct bytes that readers name, ascending. A tensor travels in layers: layer k holds
+        what a reader of ``sizes[k]`` needs beyond ``sizes[k - 1]``, since the largest size that a
+        reader on the destination names is what is sent.
+    readers : tuple of (int, int)
+        Group of each reader and the layer of its size; the largest where a group reads it twice.
+    """
+
+    op: int
+    group: int
+    sizes: tuple[int, ...]
+    readers: tuple[tuple[int, int], ...]
+
+
+def tensors_of(problem: Problem) -> list[Tensor]:
+    """Return the tensors that may have to travel."""
+    arrays = problem.arrays
+    wanted: dict[int, dict[int, int]] = {}
+    for op, reader, size in zip(
+        arrays.edge_src.tolist(), arrays.edge_dst.tolist(), arrays.edge_bytes.tolist(), strict=True
+    ):
+        group = int(arrays.group[reader])
+        if group != int(arrays.group[op]):
+            by_group = wanted.setdefault(op, {})
+            by_group[group] = max(by_group.get(group, 0), size)
+    same_time = not (arrays.per_byte > 0).any()
+    found = []
+    for op, by_group in wanted.items():
+        sizes = tuple(sorted(set(by_group.values())))
+        if same_time:  # one layer will do: no link tells sizes apart
+            sizes = sizes[-1:]
+        readers = tuple(
+            (group, 0 if same_time else sizes.index(size)) for group, size in by_group.items()
+        )
+        found.append(Tensor(op, int(arrays.group[op]), sizes, readers))
+    return found
+
+
+def occupying_transfers(problem: Problem, possible: Bools) -> int:
+    """Return how many hops might have to be sequenced on devices without a copy engine.
+
+    Parameters
+    ----------
+    problem : Problem
+    possible : (g, m) bool
+        Devices that each group may go to.
+    """
+    arrays = problem.arrays
+    if arrays.copy_engine.all():
+        return 0
+    targets = np.arange(arrays.device_count)
+    count = 0
+    for tensor in tensors_of(problem):
+        into: set[int] = set()
+        for s in np.flatnonzero(possible[tensor.group]).tolist():
+            for t in targets[possible[[group for group, _ in tensor.readers]].any(axis=0)].tolist():
+                into.update(
+                    b
+                    for a, b in arrays.path(s, t) or ()
+                    if not (arrays.copy_engine[a] and arrays.copy_engine[b])
+                    and arrays.transfer_time(a, b, tensor.sizes[-1]) > 0
+                )
+        count += len(into)
+    return count
+
+
+def group_sizes(problem: Problem) -> tuple[Ints, Ints]:
+    """Return weights + outputs, and the largest workspace, of every group (g,), (g,)."""
+    arrays = problem.arrays
+    resident = np.zeros(arrays.group_count, dtype=np.int64)
+    np.add.at(resident, arrays.group, arrays.weights + arrays.output)
+    workspace = np.zeros(arrays.group_count, dtype=np.int64)
+    np.maximum.at(workspace, arrays.group, arrays.workspace)
+    return resident, workspace

@@ -1,0 +1,151 @@
+"""From a problem to the arrays of the local-search kernels, and back to a schedule."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from talos_opt.core.problem import UNLIMITED, Arrays, Floats, Ints, MemoryRule, Objective, Problem
+from talos_opt.core.schedule import Schedule, Transfers
+from talos_opt.solvers.bounds import best_times
+
+if TYPE_CHECKING:
+    from talos_opt.kernels.instance import Instance, Times
+
+_OBJECTIVES = {Objective.TOCT: 0, Objective.MAKESPAN: 1, Objective.BOTTLENECK: 2}
+
+
+def make_instance(problem: Problem) -> Instance:
+    """Gather a problem's arrays for the kernels."""
+    from talos_opt.kernels.instance import Instance
+
+    arrays = problem.arrays
+    limited = bool((arrays.capacity < UNLIMITED).any())
+    peak = problem.memory_rule is MemoryRule.PEAK and limited
+    slots = np.concatenate([[0], np.cumsum(arrays.slots)])
+    uniform = _uniform(arrays)
+    size, work = _group_memory(arrays)
+    near_ptr, near = _near_groups(arrays)
+    by_group = np.argsort(arrays.group, kind="stable")
+    ptr = np.searchsorted(arrays.group[by_group], np.arange(arrays.group_count + 1))
+    return Instance(
+        time=np.where(arrays.allowed[arrays.group], arrays.time, np.inf),
+        op=np.column_stack([arrays.demand, arrays.model, arrays.group]),
+        memory=np.column_stack([arrays.weights, arrays.output, arrays.workspace]),
+        in_ptr=arrays.in_ptr.copy(),
+        in_op=arrays.edge_src[arrays.in_edge],
+        in_bytes=arrays.edge_bytes[arrays.in_edge],
+        out_ptr=arrays.out_ptr.copy(),
+        out_op=arrays.edge_dst.copy(),
+        out_bytes=arrays.edge_bytes.copy(),
+        model=np.column_stack([arrays.release, arrays.model_weight]),
+        device=np.column_stack([slots[:-1], slots[1:], arrays.copy_engine, arrays.capacity]),
+        link=np.stack([arrays.latency, arrays.per_byte]),
+        route=np.stack([arrays.via, arrays.channel]),
+        group=np.column_stack([size, work]),
+        group_ptr=ptr.astype(np.int64),
+        group_op=by_group.astype(np.int64),
+        near_ptr=near_ptr,
+        near=near,
+        tail=tails(arrays),
+        rule=np.array([_OBJECTIVES[problem.objective], uniform, peak], dtype=np.int64),
+    )
+
+
+def make_times(problem: Problem) -> Times:
+    """Allocate what a schedule is written to."""
+    from talos_opt.kernels.instance import Times
+
+    arrays = problem.arrays
+    shape = (arrays.op_count, arrays.device_count)
+    channels = int(arrays.channel.max(initial=-1)) + 1
+    return Times(
+        start=np.zeros(shape[0]),
+        end=np.zeros(shape[0]),
+        sent=np.zeros(shape, dtype=np.int64),
+        hop_start=np.zeros(shape),
+        hop_end=np.zeros(shape),
+        hop_source=np.zeros(shape, dtype=np.int64),
+        slot=np.zeros(int(arrays.slots.sum())),
+        channel=np.zeros(channels),
+        done=np.zeros(len(arrays.release)),
+        count=np.zeros(1, dtype=np.int64),
+    )
+
+
+def read_times(problem: Problem, times: Times, device: Ints) -> Schedule:
+    """Return the schedule that the last pass wrote."""
+    arrays = problem.arrays
+    op, target = np.nonzero(times.sent == times.count[0])
+    source = times.hop_source[op, target]
+    start, end = times.hop_start[op, target], times.hop_end[op, target]
+    size = _hop_bytes(arrays, device, op, target)
+    # A transfer of no bytes that takes no time is no transfer.
+    real = (size > 0) | (arrays.latency[source, target] > 0)
+    order = np.lexsort((target[real], op[real], end[real], start[real]))
+    columns = [column[real][order] for column in (op, source, target, start, end, size)]
+    return Schedule(
+        device=device.copy(),
+        start=times.start.copy(),
+        end=times.end.copy(),
+        transfers=Transfers(*columns),
+    )
+
+
+def _hop_bytes(arrays: Arrays, device: Ints, op: Ints, target: Ints) -> Ints:
+    """Largest bytes that a reader served by each hop names."""
+    source, there = device[arrays.edge_src], device[arrays.edge_dst]
+    remote = source != there
+    via = arrays.via[source, there]
+    staged = remote & (via >= 0)
+    count = arrays.device_count
+    keys = np.concatenate(
+        [arrays.edge_src[remote] * count + there[remote], arrays.edge_src[staged] * count + via[staged]]
+    )
+    sizes = np.concatenate([arrays.edge_bytes[remote], arrays.edge_bytes[staged]])
+    wanted = op * count + target
+    places, spot = np.unique(keys, return_inverse=True)
+    largest = np.zeros(len(places), dtype=np.int64)
+    np.maximum.at(largest, spot, sizes)
+    return largest[np.searchsorted(places, wanted)] if len(places) else np.zeros(0, dtype=np.int64)
+
+
+def tails(arrays: Arrays) -> Floats:
+    """Least time from each op's end to its model's end (n,): the longest best-time path."""
+    time = best_times(arrays).tolist()
+    readers, out = arrays.edge_dst.tolist(), arrays.out_ptr.tolist()
+    tail = [0.0] * arrays.op_count
+    for i in arrays.order[::-1].tolist():
+        for reader in readers[out[i] : out[i + 1]]:
+            below = tail[reader] + time[reader]
+            if below > tail[i]:
+                tail[i] = below
+    return np.array(tail)
+
+
+def _uniform(arrays: Arrays) -> bool:
+    first = np.zeros(arrays.op_count, dtype=np.int64)
+    first[arrays.edge_src] = arrays.edge_bytes
+    return bool(np.array_equal(first[arrays.edge_src], arrays.edge_bytes))
+
+
+def _group_memory(arrays: Arrays) -> tuple[Ints, Ints]:
+    size = np.zeros(arrays.group_count, dtype=np.int64)
+    np.add.at(size, arrays.group, arrays.weights + arrays.output)
+    work = np.zeros(arrays.group_count, dtype=np.int64)
+    np.maximum.at(work, arrays.group, arrays.workspace)
+    return size, work
+
+
+def _near_groups(arrays: Arrays) -> tuple[Ints, Ints]:
+    """Groups that share an edge with each group (CSR)."""
+    a, b = arrays.group[arrays.edge_src], arrays.group[arrays.edge_dst]
+    apart = a != b
+    keys = np.unique(
+        np.concatenate([a[apart], b[apart]]) * arrays.group_count
+        + np.concatenate([b[apart], a[apart]])
+    )
+    owner = keys // arrays.group_count
+    ptr = np.searchsorted(owner, np.arange(arrays.group_count + 1)).astype(np.int64)
+    return ptr, (keys % arrays.group_count).astype(np.int64)

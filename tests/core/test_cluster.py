@@ -1,0 +1,189 @@
+"""Devices, and the routes that follow from the links."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+
+from talos_opt.core.cluster import Cluster, Device, Hop, Link
+from talos_opt.core.errors import GraphError
+from talos_opt.core.problem import Problem
+from tests.builders import device, link
+from tests.reference.flat import channel, route
+from tests.strategies import problems
+
+
+def cluster(names: str, *links: Link, **options: str) -> Cluster:
+    return Cluster(tuple(device(name) for name in names.split()), links, **options)
+
+
+# ---- routes --------------------------------------------------------------------------------
+
+
+def test_without_links_tensors_move_in_no_time() -> None:
+    free = Cluster((device("cpu0"), device("gpu0")))
+    assert free.routes["cpu0", "gpu0"] == Hop(0.0, math.inf, ("cpu0", "gpu0"))
+    assert set(free.routes) == {("cpu0", "gpu0"), ("gpu0", "cpu0")}
+
+
+def test_with_an_empty_list_of_links_there_are_no_routes() -> None:
+    assert set(cluster("cpu0 gpu0").routes.values()) == {None}
+
+
+def test_a_link_between_kinds_joins_all_their_devices_both_ways() -> None:
+    routes = cluster("cpu0 gpu0 gpu1", link("cpu gpu", 1, 2)).routes
+    for gpu in ("gpu0", "gpu1"):
+        for pair in (("cpu0", gpu), (gpu, "cpu0")):
+            assert routes[pair] == Hop(1, 2, pair)
+    assert routes["gpu0", "gpu1"] is None
+
+
+def test_a_link_within_a_kind() -> None:
+    routes = cluster("gpu0 gpu1 gpu2", link("gpu gpu", 1)).routes
+    assert len(routes) == 6
+    assert all(isinstance(item, Hop) for item in routes.values())
+
+
+def test_one_direction() -> None:
+    routes = cluster("gpu0 gpu1", link("gpu0 > gpu1", 1)).routes
+    assert isinstance(routes["gpu0", "gpu1"], Hop)
+    assert routes["gpu1", "gpu0"] is None
+
+
+def test_via() -> None:
+    there = cluster("cpu0 gpu0 gpu1", link("cpu gpu"), link("gpu gpu", via="cpu0")).routes
+    assert there["gpu0", "gpu1"] == there["gpu1", "gpu0"] == "cpu0"
+
+
+@pytest.mark.parametrize(
+    ("wins", "loses"),
+    [
+        (link("gpu gpu", 5), link("gpu0 gpu1", via="cpu0")),  # explicit before via
+        (link("gpu0 gpu1", 5), link("gpu gpu", 1)),  # ids before kinds
+        (link("gpu0 gpu", 5), link("gpu gpu", 1)),
+        (link("gpu0 > gpu1", 5), link("gpu0 gpu1", 1)),  # one direction before both
+    ],
+)
+def test_which_rule_wins(wins: Link, loses: Link) -> None:
+    for pair in ((wins, loses), (loses, wins)):
+        hop = cluster("cpu0 gpu0 gpu1", link("cpu gpu"), *pair).routes["gpu0", "gpu1"]
+        assert isinstance(hop, Hop)
+        assert hop.latency == 5
+
+
+def test_the_later_of_two_equal_rules_wins() -> None:
+    pair = (link("gpu0 gpu", 1), link("gpu gpu1", 5))
+    for rules in (pair, pair[::-1]):
+        hop = cluster("gpu0 gpu1", *rules).routes["gpu0", "gpu1"]
+        assert isinstance(hop, Hop)
+        assert hop.latency == rules[1].latency
+
+
+def test_a_via_does_not_route_through_its_own_ends() -> None:
+    there = cluster("gpu0 gpu1 gpu2", link("gpu0 gpu"), link("gpu gpu", via="gpu0")).routes
+    assert there["gpu1", "gpu2"] == "gpu0"
+    assert isinstance(there["gpu0", "gpu1"], Hop)
+
+
+def test_channels() -> None:
+    full = cluster("a1 b1", link("a1 b1")).routes
+    assert full["a1", "b1"].channel != full["b1", "a1"].channel  # type: ignore[union-attr]
+    half = cluster("a1 b1", link("a1 b1", duplex="half")).routes
+    assert half["a1", "b1"].channel == half["b1", "a1"].channel  # type: ignore[union-attr]
+    for a, b in (("a1", "b1"), ("b1", "a1")):
+        mixed = cluster("a1 b1", link(f"{a} > {b}", duplex="half"), link(f"{b} > {a}")).routes
+        assert mixed[a, b].channel != mixed[b, a].channel  # type: ignore[union-attr]
+
+
+@given(problems(max_ops=1))
+def test_routes_agree_with_their_naive_twins(given: Problem) -> None:
+    count, arrays = len(given.device_ids), given.arrays
+    pairs = [(a, b) for a in range(count) for b in range(count)]
+    for a, b in pairs:
+        way = route(given.cluster, a, b)
+        assert arrays.path(a, b) == (None if way is None else tuple(way))
+    direct = [(a, b) for a, b in pairs if a != b and route(given.cluster, a, b) == [(a, b)]]
+    for first in direct:
+        assert (arrays.channel[first] >= 0) == (given.cluster.contention == "serial")
+        for second in direct:
+            shared = channel(given.cluster, *first) == channel(given.cluster, *second)
+            assert (arrays.channel[first] == arrays.channel[second]) == shared
+
+
+# ---- names and errors ----------------------------------------------------------------------
+
+
+def test_members_kinds_and_the_reference() -> None:
+    three = cluster("gpu0 cpu0 gpu1")
+    assert [item.id for item in three.members("gpu")] == ["gpu0", "gpu1"]
+    assert [item.id for item in three.members("gpu1")] == ["gpu1"]
+    assert three.members("tpu") == ()
+    assert three.kinds == ("gpu", "cpu")
+    assert three.reference == "cpu"
+    assert cluster("gpu0 npu0").reference == "gpu"
+    assert cluster("gpu0 cpu0", reference="gpu").reference == "gpu"
+
+
+def test_usable_memory() -> None:
+    assert device("gpu0").usable_memory is None
+    assert device("gpu0", 10).usable_memory == 10
+    assert device("gpu0", 11, fraction=0.5).usable_memory == 5
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"id": ""}, "id: device id is empty"),
+        ({"kind": ""}, "kind: device 'gpu0' has no kind"),
+        ({"memory_fraction": 0.0}, "memory_fraction is 0.0, expected a"),
+        ({"memory_fraction": 1.5}, "memory_fraction is 1.5, expected above 0 and at most 1"),
+        ({"memory_fraction": math.nan}, "memory_fraction is nan, expected a finite number"),
+        ({"slots": 0}, "slots is 0, expected a number above 0"),
+        ({"slots": 1.5}, "slots is 1.5, expected a whole number of at least 1"),
+        ({"memory": -1}, "memory is -1"),
+        ({"memory": math.nan}, "memory is nan"),
+    ],
+)
+def test_devices_that_cannot_be(change: dict[str, object], complaint: str) -> None:
+    with pytest.raises(GraphError, match=complaint):
+        replace(Device("gpu0", "gpu"), **change)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("build", "complaint"),
+    [
+        (lambda: Cluster(()), "devices: the cluster has no devices"),
+        (lambda: cluster("gpu0 gpu0"), r"devices\[1\].id: device id 'gpu0' is used twice"),
+        (
+            lambda: Cluster((Device("x", "gpu"), Device("gpu", "cpu"))),
+            r"devices\[1\].id: 'gpu' is both a device id and another device's kind",
+        ),
+        (
+            lambda: Cluster((Device("gpu", "gpu"), Device("x", "gpu"))),
+            r"devices\[0\].id: device id 'gpu' is also the kind of 2 devices",
+        ),
+        (lambda: cluster("gpu0", reference="cpu"), "reference is 'cpu', expected a device kind"),
+        (lambda: cluster("gpu0", contention="some"), "contention is 'some', expected none or"),
+        (lambda: cluster("gpu0", link("gpu tpu")), r"links\[0\]: 'tpu' is no device"),
+        (lambda: cluster("gpu0 gpu1", link("gpu gpu", via="gpu")), r"links\[0\].via: via is 'gpu'"),
+        (lambda: cluster("gpu0 gpu1", link("gpu gpu", -1)), r"links\[0\].latency: latency is -1"),
+        (lambda: cluster("gpu0 gpu1", link("gpu gpu", math.inf)), "latency is inf"),
+        (lambda: cluster("gpu0 gpu1", link("gpu gpu", 0, 0)), r"links\[0\].bandwidth: band.* is 0"),
+        (lambda: cluster("gpu0 gpu1", link("gpu gpu", 0, math.nan)), "bandwidth is nan"),
+        (lambda: cluster("gpu0 gpu1", link("gpu gpu", duplex="both")), "duplex is 'both'"),
+        (
+            lambda: cluster("gpu0 gpu1", link("gpu gpu"), link("gpu gpu", 1)),
+            r"links\[1\]: the link gpu - gpu is given twice",
+        ),
+        (
+            lambda: cluster("cpu0 gpu0 gpu1", link("gpu gpu", via="cpu0")),
+            r"links\[0\].via: gpu0 -> gpu1 goes via cpu0, but there is no direct link gpu0 -> cpu0",
+        ),
+    ],
+)
+def test_clusters_that_cannot_be(build: object, complaint: str) -> None:
+    with pytest.raises(GraphError, match=complaint):
+        build()  # type: ignore[operator]
