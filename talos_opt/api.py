@@ -10,7 +10,13 @@ from typing import Any
 
 from talos_opt import formats
 from talos_opt.core.config import SolveConfig
-from talos_opt.core.errors import ConfigError, InputError, SolverError, UnsupportedError
+from talos_opt.core.errors import (
+    ConfigError,
+    DependencyError,
+    InputError,
+    SolverError,
+    UnsupportedError,
+)
 from talos_opt.core.feasibility import Violation
 from talos_opt.core.feasibility import check as check_schedule
 from talos_opt.core.problem import Objective, Problem
@@ -236,7 +242,7 @@ def _search(solver: Callable[[Problem, Run], Verdict], problem: Problem, run: Ru
     except KeyboardInterrupt:
         run.cancel.set()
         return Verdict(Status.UNKNOWN, "interrupted before a schedule was found")
-    except (InputError, MemoryError):
+    except (InputError, DependencyError):
         raise
     except Exception as error:
         if run.best is None:

@@ -19,6 +19,8 @@ from talos_opt.core.errors import GraphError
 if TYPE_CHECKING:
     import networkx as nx
 
+    from talos_opt.core.columns import Columns
+
 #: `schedule.json` and the command line name an op MODEL/OP, so a model id must not hold a slash.
 SEPARATOR = "/"
 
@@ -234,7 +236,8 @@ class Graph:
     Parameters
     ----------
     name : str
-    models : tuple of Model
+    models : sequence of Model
+        A tuple; or `ColumnarModels`, which build a model when it is asked for.
     time_unit : {'us', 'ms', 's'}
         Unit of every time in the graph and in what is reported for it.
     known : mapping
@@ -249,7 +252,7 @@ class Graph:
     """
 
     name: str
-    models: tuple[Model, ...]
+    models: Sequence[Model]
     time_unit: str = "us"
     known: Mapping[str, Any] = field(default_factory=dict)
     description: str = ""
@@ -262,18 +265,36 @@ class Graph:
         if not self.models:
             raise GraphError("the graph has no models, expected at least one", path="models")
         seen: set[str] = set()
-        for j, model in enumerate(self.models):
-            if model.id in seen:
+        for j, name in enumerate(self.model_ids):
+            if name in seen:
                 raise GraphError(
-                    f"model id {model.id!r} is used twice, expected unique ids",
+                    f"model id {name!r} is used twice, expected unique ids",
                     path=f"models[{j}].id",
                 )
-            seen.add(model.id)
+            seen.add(name)
+
+    @cached_property
+    def columns(self) -> Columns:
+        """The graph as columns, from which the arrays of a problem are built."""
+        from talos_opt.core.columns import ColumnarModels, columns_of
+
+        if isinstance(self.models, ColumnarModels):
+            return self.models.columns
+        return columns_of(self.models)
+
+    @cached_property
+    def model_ids(self) -> tuple[str, ...]:
+        """Ids of the models."""
+        from talos_opt.core.columns import ColumnarModels
+
+        if isinstance(self.models, ColumnarModels):
+            return self.models.columns.model_ids
+        return tuple(model.id for model in self.models)
 
     @property
     def op_count(self) -> int:
         """Number of ops over all models."""
-        return sum(len(model.ops) for model in self.models)
+        return self.columns.op_count
 
     def to_networkx(self) -> nx.DiGraph[Any]:
         """Return the graph as a `networkx.DiGraph`; see `talos_opt.core.networkx_bridge`."""

@@ -141,7 +141,7 @@ class _Simulation:
             return False
         end = start + self.duration[op]
         self.start[op], self.end[op] = start, end
-        if self.tail is not None:
+        if self.tail is not None and end > start:
             self.tail[here] = start
         self.device[here].add(start, end, self.demand[op])
         if self.memory is not None:
@@ -184,7 +184,7 @@ class _Simulation:
 
     def _room(self, op: int, ready: float) -> float:
         device, duration = self.device[self.where[op]], self.duration[op]
-        if self.tail is not None:
+        if self.tail is not None and duration > 0:  # what takes no time queues for nothing
             ready = max(ready, self.tail[self.where[op]])
         while True:
             start = device.earliest(ready, duration, self.demand[op])

@@ -67,6 +67,7 @@ class Format:
 FORMATS: dict[str, Format] = {
     item.name: item
     for item in (
+        Format("npz", "talos-columns/1, for graphs too large for text", (".npz",), "columnar"),
         Format("talos", "talos-graph/1, YAML or JSON", (".yaml", ".yml", ".json"), "talos"),
         Format(
             "msr",

@@ -18,19 +18,27 @@ def document_of(problem: Problem) -> dict[str, Any]:
     The objective is no part of it. Reading the document gives the same graph, cluster and memory
     rule back, to the last bit of every number.
     """
+    document = {"schema": SCHEMA} | head_of(problem)
+    document["models"] = [_model(model) for model in problem.graph.models]
+    if "known" in document:
+        document["known"] = document.pop("known")  # stands last, below the models
+    return document
+
+
+def head_of(problem: Problem) -> dict[str, Any]:
+    """Return what a document says about a problem beside its schema and its models."""
     graph = problem.graph
-    document: dict[str, Any] = {"schema": SCHEMA, "name": graph.name}
+    head: dict[str, Any] = {"name": graph.name}
     if graph.description:
-        document["description"] = graph.description
-    document |= {
+        head["description"] = graph.description
+    head |= {
         "time_unit": graph.time_unit,
         "memory_rule": problem.memory_rule.value,
         "cluster": _cluster(problem.cluster),
-        "models": [_model(model) for model in graph.models],
     }
     if graph.known:
-        document["known"] = _plain(graph.known)
-    return document
+        head["known"] = plain(graph.known)
+    return head
 
 
 def _cluster(cluster: Cluster) -> dict[str, Any]:
@@ -97,7 +105,7 @@ def _op(op: Op) -> dict[str, Any]:
     if op.slots != 1:
         record["slots"] = op.slots
     if op.attrs:
-        record["attrs"] = _plain(op.attrs)
+        record["attrs"] = plain(op.attrs)
     return record
 
 
@@ -114,9 +122,10 @@ def _input(edge: Input) -> str | dict[str, Any]:
     return edge.op if edge.bytes is None else {"op": edge.op, "bytes": edge.bytes}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return free-form data as plain dicts and lists."""
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value

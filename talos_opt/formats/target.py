@@ -1,4 +1,4 @@
-"""Where text goes: a file, written beside its place and then moved there, or standard output."""
+"""Where content goes: a file, written beside its place and then moved there, or standard output."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import os
 import secrets
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from talos_opt.core.errors import FormatError
 from talos_opt.formats.source import STREAM
@@ -30,7 +30,30 @@ def write_lines(lines: Iterable[str], target: str | os.PathLike[str]) -> None:
         If whoever reads standard output has left.
     """
     if isinstance(target, str) and target == STREAM:
-        _write_stdout(lines)
+        _print_lines(lines)
+        return
+    write_file(lambda file: _write_text(lines, file), target)
+
+
+def write_file(write: Callable[[BinaryIO], None], target: str | os.PathLike[str]) -> None:
+    """Let `write` fill a file with bytes, packed as gzip where the name ends in ``.gz``.
+
+    Parameters
+    ----------
+    write : callable
+        Writes to the binary file that it is given; called once.
+    target : str or path
+        See `write_lines`; ``-``: standard output.
+
+    Raises
+    ------
+    FormatError
+        If the target cannot be written; names it.
+    BrokenPipeError
+        If whoever reads standard output has left.
+    """
+    if isinstance(target, str) and target == STREAM:
+        _print_bytes(write)
         return
     name = os.fspath(target)
     if "\0" in name:
@@ -44,16 +67,16 @@ def write_lines(lines: Iterable[str], target: str | os.PathLike[str]) -> None:
             raise FormatError("cannot be written: its folder does not exist", source=name)
         if path.exists() and not path.is_file():  # a pipe or device is written to, not replaced
             with path.open("wb") as file:
-                _write(lines, file, zipped=zipped)
+                _pack(write, file, zipped=zipped)
         else:
-            _replace(lines, path, zipped=zipped)
+            _replace(write, path, zipped=zipped)
     except OSError as error:
         raise FormatError(f"cannot be written: {error.strerror or error}", source=name) from None
     except UnicodeEncodeError as error:
         raise FormatError(f"cannot be written as UTF-8: {error.reason}", source=name) from None
 
 
-def _replace(lines: Iterable[str], path: Path, *, zipped: bool) -> None:
+def _replace(write: Callable[[BinaryIO], None], path: Path, *, zipped: bool) -> None:
     if path.exists() and not os.access(path, os.W_OK):
         raise PermissionError(None, "Permission denied")
     beside = path.with_name(f".talos-{secrets.token_hex(8)}.tmp")
@@ -62,7 +85,7 @@ def _replace(lines: Iterable[str], path: Path, *, zipped: bool) -> None:
         try:
             if path.exists():
                 beside.chmod(stat.S_IMODE(path.stat().st_mode))
-            _write(lines, file, zipped=zipped)
+            _pack(write, file, zipped=zipped)
             file.close()
             beside.replace(path)
         except BaseException:
@@ -71,22 +94,22 @@ def _replace(lines: Iterable[str], path: Path, *, zipped: bool) -> None:
             raise
 
 
-def _write(lines: Iterable[str], file: BinaryIO, *, zipped: bool) -> None:
+def _pack(write: Callable[[BinaryIO], None], file: BinaryIO, *, zipped: bool) -> None:
     if not zipped:
-        _write_text(lines, file)
+        write(file)
         return
     # No name and no time inside, so that equal content makes equal files.
     with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0, compresslevel=6) as packed:
-        _write_text(lines, packed)
+        write(cast("BinaryIO", packed))
 
 
-def _write_text(lines: Iterable[str], file: BinaryIO | gzip.GzipFile) -> None:
+def _write_text(lines: Iterable[str], file: BinaryIO) -> None:
     text = io.TextIOWrapper(file, "utf-8", newline="\n")
     text.writelines(f"{line}\n" for line in lines)
     text.detach()
 
 
-def _write_stdout(lines: Iterable[str]) -> None:
+def _print_lines(lines: Iterable[str]) -> None:
     try:
         binary = getattr(sys.stdout, "buffer", None)
         if binary is None:  # a stand-in for standard output that takes text only
@@ -101,4 +124,18 @@ def _write_stdout(lines: Iterable[str]) -> None:
     except BrokenPipeError:  # whoever read it has had enough, which is no error
         raise
     except (OSError, UnicodeEncodeError) as error:
+        raise FormatError(f"cannot be written: {error}", source="<stdout>") from None
+
+
+def _print_bytes(write: Callable[[BinaryIO], None]) -> None:
+    binary = getattr(sys.stdout, "buffer", None)
+    if binary is None:
+        raise FormatError("takes text only, expected a file for binary data", source="<stdout>")
+    try:
+        sys.stdout.flush()
+        write(binary)
+        binary.flush()
+    except BrokenPipeError:  # whoever read it has had enough, which is no error
+        raise
+    except OSError as error:
         raise FormatError(f"cannot be written: {error}", source="<stdout>") from None

@@ -15,10 +15,10 @@ import numpy.typing as npt
 
 from talos_opt.kernels.compiling import kernel, part
 
-from talos_opt.kernels.instance import BOTTLENECK, GROUP, OBJECTIVE, PEAK
+from talos_opt.kernels.instance import BOTTLENECK, GROUP, OBJECTIVE, PARTED, PEAK
 from talos_opt.kernels.listing import list_schedule
 from talos_opt.kernels.liveness import peak_overflow
-from talos_opt.kernels.loads import add_op_load, add_tensor_load, largest, placement_loads
+from talos_opt.kernels.loads import add_op_load, add_tensor_load, largest, placement_loads, unreachable
 from talos_opt.kernels.moves import (
     LARGEST,
     below,
@@ -36,6 +36,10 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 INF = np.inf
+#: Weight of an edge without a route among the bytes of memory overflow: above all of them.
+UNREACHED = 1e18
+#: Share of the bundle moves that bring another bundle back in exchange.
+EXCHANGES = 0.3
 
 
 class State(NamedTuple):
@@ -57,7 +61,8 @@ class State(NamedTuple):
     channel : (c,) float
         Loads, for the bottleneck.
     value : (4,) float
-        Value and memory overflow of the point; those of the best one.
+        Value and excess (bytes over memory, edges without a route) of the point; then those of
+        the best one.
     random : (1,) uint64
     """
 
@@ -90,8 +95,8 @@ class Scratch(NamedTuple):
         See `add_tensor_load`.
     load, channel : float
         Loads before the move.
-    target : (1,) int
-        Device that the bundle goes to.
+    widest : (m,) int
+        Largest workspaces before the move.
     """
 
     bundle: Ints
@@ -102,7 +107,7 @@ class Scratch(NamedTuple):
     size: Ints
     load: Floats
     channel: Floats
-    target: Ints
+    widest: Ints
 
 
 @part
@@ -110,13 +115,12 @@ def evaluate(x, times, state, threshold):  # type: ignore[no-untyped-def]
     """Value of the state from scratch, and its memory overflow under the peak rule."""
     if x.rule[OBJECTIVE] == BOTTLENECK and x.rule[PEAK] == 0:
         size = np.zeros(len(x.device), dtype=np.int64)
-        if not placement_loads(x, state.device, size, state.load, state.channel):
-            return INF, 0
-        return largest(state.load, state.channel), 0
+        placement_loads(x, state.device, size, state.load, state.channel)
+        return largest(state.load, state.channel), 0.0
     value = list_schedule(x, times, state.device, state.order, threshold)
-    over = 0
+    over = 0.0
     if x.rule[PEAK] == 1 and value < INF:
-        over = peak_overflow(x, times, state.device)
+        over = float(peak_overflow(x, times, state.device))
     if x.rule[OBJECTIVE] == BOTTLENECK and value < INF:
         size = np.zeros(len(x.device), dtype=np.int64)
         placement_loads(x, state.device, size, state.load, state.channel)
@@ -161,13 +165,11 @@ def _shift_loads(x, state, scratch, count, sign, stamp):  # type: ignore[no-unty
     """Add or take back what the touched tensors, and the ops of the moved groups, load."""
     tensors, mark, table, size = scratch.tensors, scratch.mark, x.op, scratch.size
     home, load, channel = state.device, state.load, state.channel
-    reached = True
     for k in range(count):
         op = tensors[k]
-        reached &= add_tensor_load(x, op, home, size, load, channel, sign)
+        add_tensor_load(x, op, home, size, load, channel, sign)
         if mark[table[op, GROUP]] == -stamp:
             add_op_load(x, op, home[op], load, sign)
-    return reached
 
 
 @part
@@ -244,26 +246,38 @@ def _move_op(x, state):  # type: ignore[no-untyped-def]
 
 @part
 def _move_bundle(x, state, allowed, scratch, stamp):  # type: ignore[no-untyped-def]
-    """Move a connected bundle of groups to another device; return how many, and its old widest.
+    """Move a connected bundle of groups to another device; return how many groups moved.
 
-    Groups, their memory and the target in ``scratch.target`` are up to date; ops follow later.
+    Sometimes another bundle comes back in exchange, for where memory is tight. Groups and their
+    memory are up to date then; the ops follow later.
     """
     bundle = scratch.bundle
     seed = below(state.random, len(state.home))
     same = next_random(state.random) < 0.8
-    wanted = _bundle_size(state.random)
+    wanted = min(LARGEST - 1, _bundle_size(state.random))
     count = grow_bundle(
         x, state.random, state.home, seed, wanted, same, scratch.mark, stamp, bundle
     )
     target = pick_target(x, state.random, state.home, bundle, count, allowed)
     if target < 0:
-        return 0, 0
-    scratch.target[0] = target
-    widest = state.widest[target]
+        return 0
+    source = state.home[seed]
+    copy_range(scratch.widest, 0, state.widest, 0, len(state.widest))
     moved = shift_bundle(
-        x, state.home, state.held, state.widest, bundle, count, target, allowed, scratch.old
+        x, state.home, state.held, state.widest, bundle, 0, count, target, allowed, scratch.old
     )
-    return moved, widest
+    if moved == 0 or next_random(state.random) > EXCHANGES:
+        return moved
+    other = below(state.random, len(state.home))
+    if state.home[other] != target or scratch.mark[other] == stamp:
+        return moved
+    wanted = min(wanted, LARGEST - moved)
+    back = bundle[moved:]
+    count = grow_bundle(x, state.random, state.home, other, wanted, True, scratch.mark, stamp, back)
+    return shift_bundle(
+        x, state.home, state.held, state.widest, bundle, moved, moved + count, source, allowed,
+        scratch.old,
+    )  # fmt: skip
 
 
 @part
@@ -274,9 +288,9 @@ def _copy_loads(target, source):  # type: ignore[no-untyped-def]
 
 @part
 def _move_loads(x, state, scratch, moved, stamp):  # type: ignore[no-untyped-def]
-    """Let the ops of moved groups follow, keep the loads up to date, return the largest.
+    """Keep the loads up to date with groups that move, whose ops follow; return the largest.
 
-    The loads before are kept in `scratch`; infinite, and nothing changed, without a route.
+    The loads before are kept in `scratch`.
     """
     _copy_loads(scratch, state)
     touched = _touched(x, scratch.bundle, moved, scratch.op_mark, stamp, scratch.tensors)
@@ -284,10 +298,8 @@ def _move_loads(x, state, scratch, moved, stamp):  # type: ignore[no-untyped-def
         scratch.mark[scratch.bundle[k]] = -stamp
     _shift_loads(x, state, scratch, touched, -1.0, stamp)
     _place_groups(x, state, scratch.bundle, moved)
-    if _shift_loads(x, state, scratch, touched, 1.0, stamp):
-        return largest(state.load, state.channel)
-    _copy_loads(state, scratch)
-    return INF
+    _shift_loads(x, state, scratch, touched, 1.0, stamp)
+    return largest(state.load, state.channel)
 
 
 @kernel
@@ -323,48 +335,53 @@ def anneal(x, times, state, allowed, moves, hot, cold, order_share):  # type: ig
         np.zeros(len(x.device), dtype=np.int64),
         state.load.copy(),
         state.channel.copy(),
-        np.zeros(1, dtype=np.int64),
+        state.widest.copy(),
     )
     cooling = (cold / hot) ** (1.0 / max(1, moves))
     temperature = hot
     kept = 0
     for stamp in range(moves + 1):
-        op, here, moved, widest = -1, 0, 0, 0
-        value, over, threshold = INF, 0, INF
+        op, here, moved = -1, 0, 0
+        value, over, threshold = INF, 0.0, INF
         if stamp > 0:
             temperature *= cooling
             threshold = state.value[0] - temperature * np.log(1.0 - next_random(state.random))
             if not loads and next_random(state.random) < order_share:
                 op, here = _move_op(x, state)
             else:
-                moved, widest = _move_bundle(x, state, allowed, scratch, stamp)
+                moved = _move_bundle(x, state, allowed, scratch, stamp)
             if op < 0 and moved == 0:
                 continue
         if x.rule[PEAK] == 0:
-            over = overflow(x, state.held, state.widest)
-        # Less memory overflow is worth any value; more is worth none.
-        if stamp == 0 or over <= state.value[1]:
+            over = float(overflow(x, state.held, state.widest))
+        valued = stamp == 0 or over <= state.value[1]
+        if valued:
             if stamp > 0 and loads:
                 value = _move_loads(x, state, scratch, moved, stamp)
             else:
                 _place_groups(x, state, scratch.bundle, moved)
-                value, live = evaluate(x, times, state, threshold)
-                over = max(over, live)
+                # Where less is broken the value must be known, however bad.
+                limit = INF if state.value[1] > 0 else threshold
+                value, live = evaluate(x, times, state, limit)
+                over += live
+            if x.rule[PARTED]:
+                over += UNREACHED * unreachable(x, state.device)
+        # What breaks a limit by less is worth any value; by more, none.
         fits = over < state.value[1] or (over == state.value[1] and value <= threshold)
-        if stamp > 0 and (value == INF or not fits):
+        if stamp > 0 and not fits:
             if op >= 0:
                 shift_order(x, state, op, here)
                 continue
             restore_bundle(x, state.home, state.held, scratch.bundle, scratch.old, moved)
             _place_groups(x, state, scratch.bundle, moved)
-            state.widest[scratch.target[0]] = widest
-            if loads and value < INF:
+            copy_range(state.widest, 0, scratch.widest, 0, len(state.widest))
+            if loads and valued:
                 _copy_loads(state, scratch)
             continue
         kept += 1
         state.value[0], state.value[1] = value, over
         if over < state.value[3] or (over == state.value[3] and value < state.value[2]):
-            if not loads:
+            if not loads and value < INF:
                 sort_by_start(times, state)
             _keep_best(state, value, over)
         if kept % 64 == 0:

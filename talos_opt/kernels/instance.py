@@ -19,7 +19,7 @@ FIRST_SLOT, LAST_SLOT, ENGINE, CAPACITY = 0, 1, 2, 3
 #: Layers of `Instance.route`.
 VIA, CHANNEL = 0, 1
 #: Entries of `Instance.rule`.
-OBJECTIVE, UNIFORM, PEAK = 0, 1, 2
+OBJECTIVE, UNIFORM, PEAK, PARTED = 0, 1, 2, 3
 #: Values of ``rule[OBJECTIVE]``.
 TOCT, MAKESPAN, BOTTLENECK = 0, 1, 2
 
@@ -55,8 +55,9 @@ class Instance(NamedTuple):
         Groups that share an edge with each group.
     tail : (n,) float
         Least time from an op's end to the end of its model.
-    rule : (3,) int
-        Objective, whether all readers of a tensor name the same bytes, whether memory is live.
+    rule : (4,) int
+        Objective; whether all readers of a tensor name the same bytes; whether memory is live;
+        whether some devices have no route between them.
     """
 
     time: Floats

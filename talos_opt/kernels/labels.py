@@ -139,7 +139,7 @@ class Labels(NamedTuple):
     rows : (r, w) float
     row_ptr : (i + 1,) int
         Rows of ideal i are ``row_ptr[i]:row_ptr[i + 1]``; ``row_ptr[0]`` is -1 if there would
-        have been more than the limit.
+        have been more than the limit, or if the kernel was stopped.
     parent, device, op : (r,) int
         The row in the layer before that each came from, and the op that was placed, where.
     bound : float
@@ -167,7 +167,7 @@ def offsets(shape, i, facts):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def undominated(rows, count, width, exact):  # type: ignore[no-untyped-def]
+def undominated(rows, count, width, exact, stop):  # type: ignore[no-untyped-def]
     """Return the indices of rows that no other row dominates.
 
     Parameters
@@ -177,6 +177,8 @@ def undominated(rows, count, width, exact):  # type: ignore[no-untyped-def]
         The part of `rows` that counts.
     exact : int
         How many of the last entries must be equal for one row to dominate another.
+    stop : (1,) bool
+        Set it, from another thread, to return early; rows not looked at yet are left out.
 
     Returns
     -------
@@ -193,6 +195,8 @@ def undominated(rows, count, width, exact):  # type: ignore[no-untyped-def]
     kept = 0
     # A row can only be dominated by one whose sum is not larger.
     for i in stable_order(sums):
+        if stop[0]:
+            break
         dominated = False
         for position in range(kept):
             j = keep[position]
@@ -420,7 +424,9 @@ def _next_inputs(i, now, steps, facts):  # type: ignore[no-untyped-def]
 
 
 @part
-def _candidates(i, rows, row_ptr, steps, before, now, facts, upper):  # type: ignore[no-untyped-def]
+def _candidates(  # type: ignore[no-untyped-def]
+    i, rows, row_ptr, steps, before, now, facts, upper, stop
+):
     """Extend every label that leads to ideal i; drop what cannot end below `upper`."""
     devices, limits = facts.time.shape[1], len(facts.capacity)
     arrivals, sinks, memory, groups, width = offsets(now, i, facts)
@@ -460,6 +466,8 @@ def _candidates(i, rows, row_ptr, steps, before, now, facts, upper):  # type: ig
             0
         ]
         for r in range(row_ptr[p], row_ptr[p + 1]):
+            if stop[0]:
+                break
             old = rows[r]
             for d in range(devices):
                 if facts.time[op, d] == INF or (mine >= 0 and old[p_groups + mine] != d):
@@ -505,7 +513,7 @@ def _candidates(i, rows, row_ptr, steps, before, now, facts, upper):  # type: ig
 
 @kernel
 def extend_layer(  # type: ignore[no-untyped-def]
-    rows, row_ptr, steps, before, now, facts, upper, limit
+    rows, row_ptr, steps, before, now, facts, upper, limit, stop
 ):
     """Extend all labels of a layer by one op and drop the dominated ones.
 
@@ -520,6 +528,8 @@ def extend_layer(  # type: ignore[no-untyped-def]
         Labels that cannot end below it are dropped.
     limit : int
         Most labels that the layer may have.
+    stop : (1,) bool
+        Set it, from another thread, to give up.
 
     Returns
     -------
@@ -534,10 +544,13 @@ def extend_layer(  # type: ignore[no-untyped-def]
     origin = np.empty((room, 3), dtype=np.int64)
     ptr = np.zeros(count + 1, dtype=np.int64)
     for i in range(count):
-        found, where, bounds = _candidates(i, rows, row_ptr, steps, before, now, facts, upper)
+        found, where, bounds = _candidates(
+            i, rows, row_ptr, steps, before, now, facts, upper, stop
+        )
         width = found.shape[1]
-        keep = undominated(found, len(found), width, now.group_ptr[i + 1] - now.group_ptr[i])
-        if filled + len(keep) > limit:
+        exact = now.group_ptr[i + 1] - now.group_ptr[i]
+        keep = undominated(found, len(found), width, exact, stop)
+        if stop[0] or filled + len(keep) > limit:
             ptr[0] = -1
             break
         while filled + len(keep) > room:

@@ -24,16 +24,10 @@ def add_tensor_load(x, op, home, size, load, channel, sign):  # type: ignore[no-
         Device of each op.
     size : (m,) int, zero on entry and on return
         Scratch: bytes + 1 of the hop into each device, 0 where there is none.
-
-    Returns
-    -------
-    bool
-        False if some reader cannot be reached.
     """
     # Bound once: each access to a member of a named tuple counts references.
     out_op, out_bytes, link, route, device = x.out_op, x.out_bytes, x.link, x.route, x.device
     source = home[op]
-    reached = True
     remote = False
     for e in range(x.out_ptr[op], x.out_ptr[op + 1]):
         target = home[out_op[e]]
@@ -41,14 +35,13 @@ def add_tensor_load(x, op, home, size, load, channel, sign):  # type: ignore[no-
             continue
         stage = route[VIA, source, target]
         if stage == -2:
-            reached = False
-            continue
+            continue  # counted by `unreachable`
         remote = True
         size[target] = max(size[target], out_bytes[e] + 1)
         if stage >= 0:
             size[stage] = max(size[stage], out_bytes[e] + 1)
     if not remote:
-        return reached
+        return
     for target in range(len(size)):
         if size[target] == 0:
             continue
@@ -64,20 +57,30 @@ def add_tensor_load(x, op, home, size, load, channel, sign):  # type: ignore[no-
             load[target] += length
         if route[CHANNEL, origin, target] >= 0:
             channel[route[CHANNEL, origin, target]] += length
-    return reached
 
 
 @kernel
 def placement_loads(x, device, size, load, channel):  # type: ignore[no-untyped-def]
-    """Fill the loads of a placement; return whether every reader can be reached."""
+    """Fill the loads of a placement."""
     for line in (load, channel):
         for k in range(len(line)):
             line[k] = 0.0
-    reached = True
     for op in range(len(device)):
         add_op_load(x, op, device[op], load, 1.0)
-        reached &= add_tensor_load(x, op, device, size, load, channel, 1.0)
-    return reached
+        add_tensor_load(x, op, device, size, load, channel, 1.0)
+
+
+@part
+def unreachable(x, home):  # type: ignore[no-untyped-def]
+    """Count the edges whose reader sits where its tensor cannot be sent."""
+    out_ptr, out_op, route = x.out_ptr, x.out_op, x.route
+    count = 0
+    for op in range(len(home)):
+        for e in range(out_ptr[op], out_ptr[op + 1]):
+            target = home[out_op[e]]
+            if target != home[op] and route[VIA, home[op], target] == -2:
+                count += 1
+    return count
 
 
 @part

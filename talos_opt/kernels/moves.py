@@ -32,6 +32,8 @@ def below(state, limit):  # type: ignore[no-untyped-def]
 def grow_bundle(x, state, home, seed, wanted, same, mark, stamp, bundle):  # type: ignore[no-untyped-def]
     """Collect up to `wanted` groups around a seed, breadth first; return how many.
 
+    Where the neighbours run out, now and then a stranger on the same device joins.
+
     Parameters
     ----------
     home : (g,) int
@@ -59,6 +61,12 @@ def grow_bundle(x, state, home, seed, wanted, same, mark, stamp, bundle):  # typ
                 if count == wanted:
                     break
         scan += 1
+        if scan == count and count < wanted:  # no neighbour is left: any other group will do
+            other = below(state, len(home))
+            if mark[other] != stamp and home[other] == home[seed]:
+                mark[other] = stamp
+                bundle[count] = other
+                count += 1
     return count
 
 
@@ -82,15 +90,15 @@ def pick_target(x, state, home, bundle, count, allowed):  # type: ignore[no-unty
 
 
 @part
-def shift_bundle(x, home, held, widest, bundle, count, target, allowed, old):  # type: ignore[no-untyped-def]
-    """Move the groups of a bundle that may go to a device there; return how many moved.
+def shift_bundle(x, home, held, widest, bundle, first, last, target, allowed, old):  # type: ignore[no-untyped-def]
+    """Move those of ``bundle[first:last]`` to a device that may go there.
 
-    Moved groups come to stand first in `bundle`, their former devices in `old`. Memory held is
-    kept up to date; `widest` only grows (see `refit`).
+    They come to stand in ``bundle[first:end]``, their former devices in `old`; `end` is returned.
+    Memory held is kept up to date; `widest` only grows (see `refit`).
     """
     size = x.group
-    moved = 0
-    for k in range(count):
+    moved = first
+    for k in range(first, last):
         group = bundle[k]
         if home[group] != target and allowed[group, target]:
             bundle[k], bundle[moved] = bundle[moved], group

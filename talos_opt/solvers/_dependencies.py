@@ -27,6 +27,6 @@ def require_compatible_highspy() -> None:
     numbers = tuple(int(part) if part.isdigit() else 0 for part in parts[:2])
     if numbers >= _HIGHSPY_BELOW:
         raise DependencyError(
-            f"highspy {found} cannot share a process with OR-Tools, expected >=1.12,<1.15; "
-            "run: pip install 'highspy>=1.12,<1.15'"
+            f"highspy {found} cannot share a process with OR-Tools, expected >=1.12,<1.14; "
+            "run: pip install 'highspy>=1.12,<1.14'"
         )

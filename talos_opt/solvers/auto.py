@@ -1,52 +1,70 @@
-"""`auto`: cheap answers first, then the exact solvers in their shadow."""
+"""`auto`: a portfolio. Cheap answers first, local search, then exact solvers in their shadow."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 from talos_opt.core.errors import UnsupportedError
 from talos_opt.core.problem import Problem
 from talos_opt.core.result import Status
 from talos_opt.solvers import registry
-from talos_opt.solvers.base import NoOptions, Solver, Verdict
+from talos_opt.solvers.base import NoOptions, Solver, Verdict, is_placement_only
 from talos_opt.solvers.run import Run
 
 #: In order of cost; run until the time is over, so that the answer is no worse than the best.
 BASELINES = ("single", "sequential", "aswm", "tsam", "heft", "etf", "talos")
 
-#: From this size on the dynamic programme is tried before CP-SAT; below, CP-SAT needs less than
-#: loading the compiled kernel takes.
-_DP_FROM_OPS = 30
-#: Share of the remaining time that the dynamic programme may take: a graph that turns out not to
-#: be narrow must leave CP-SAT its turn.
-_DP_SHARE = 0.5
-#: Building CP-SAT's formulation for more ops than this takes longer than it is worth.
-_CPSAT_UP_TO_OPS = 20_000
+#: Below this size CP-SAT needs less time than loading compiled kernels takes.
+_SMALL = 30
+#: Above this size building CP-SAT's formulation takes longer than it is worth.
+_CPSAT_UP_TO_OPS = 5_000
+
+
+class Stage(NamedTuple):
+    """A solver's turn.
+
+    Parameters
+    ----------
+    solver : str
+    share : float
+        Share of the time that remains when its turn comes.
+    options : mapping
+    """
+
+    solver: str
+    share: float
+    options: Mapping[str, Any]
 
 
 class AutoSolver(Solver):
-    """Baselines and Talos, then the exact solvers with the best of them as incumbent.
+    """Baselines and Talos, annealing, then exact solvers with the best of them as incumbent.
 
     Never worse than the best baseline, and always with a proven bound: the root bounds, and
-    whatever an exact solver proves in the time that is left.
+    whatever an exact solver proves. It stops as soon as the incumbent meets the bound.
     """
 
     name = "auto"
-    summary = "baselines and talos first, then the exact solvers; the best of all"
+    summary = "portfolio: baselines, talos, fast, dp, cpsat and bounds; the best of all"
     exact = True
     Options = NoOptions
 
     def solve(self, problem: Problem, run: Run) -> Verdict:
-        """Run the solvers in turn until the answer is proven or the time is over."""
+        """Let the solvers take their turns until the answer is proven or the time is over."""
         reason = ""
         for name in BASELINES:
             if run.stopped:
                 break
             reason = reason or registry.create(name).solve(problem, run).reason
-        for solver, share in _exact(problem):
+        for stage in _stages(problem):
             if run.stopped:
                 break
-            with run.limited_to(share * run.remaining):
+            solver = registry.create(stage.solver, stage.options)
+            try:
+                solver.require(problem)
+            except UnsupportedError:
+                continue
+            with run.limited_to(stage.share * run.remaining):
                 verdict = solver.solve(problem, run)
             if verdict.status is Status.INFEASIBLE:
                 return verdict
@@ -55,16 +73,21 @@ class AutoSolver(Solver):
         return Verdict(Status.UNKNOWN, f"no schedule was found within the time limit; {reason}")
 
 
-def _exact(problem: Problem) -> Iterator[tuple[Solver, float]]:
-    """Yield the exact solvers that suit a problem, with their share of the remaining time."""
+def _stages(problem: Problem) -> Iterator[Stage]:
+    """Yield the turns that suit a problem, by its size."""
     count = problem.arrays.op_count
-    if count >= _DP_FROM_OPS:
-        solver = registry.create("dp", {"most_ideals": 3000})
-        try:
-            solver.require(problem)
-        except UnsupportedError:
-            pass
-        else:
-            yield solver, _DP_SHARE
-    if count <= _CPSAT_UP_TO_OPS:
-        yield registry.create("cpsat"), 1.0
+    if count < _SMALL:
+        yield Stage("cpsat", 1.0, {})
+        return
+    yield Stage("fast", 0.2, {})
+    if count > _CPSAT_UP_TO_OPS:
+        yield Stage("fast", 1.0, {})
+        return
+    yield Stage("dp", 0.4, {"most_ideals": 3000})
+    if is_placement_only(problem):
+        yield Stage("cpsat", 0.5, {})
+        yield Stage("fast", 1.0, {})
+        return
+    yield Stage("relax", 0.4, {})
+    yield Stage("fast", 0.5, {})
+    yield Stage("cpsat", 1.0, {})

@@ -10,11 +10,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from talos_opt.core.feasibility import check
+from talos_opt.core.metrics import objective_value
 from talos_opt.core.problem import Ints, Objective, Problem
 from talos_opt.core.result import Status
 from talos_opt.core.schedule import Schedule
+from talos_opt.core.simulator import MemoryDeadlockError
+from talos_opt.core.transfers import NoRouteError
 from talos_opt.solvers import registry
 from talos_opt.solvers.base import Solver, Verdict
+from talos_opt.solvers.constructive import realise
+from talos_opt.solvers.contiguous import contiguous_split
 from talos_opt.solvers.instance import make_instance, make_times, read_times
 from talos_opt.solvers.obstacles import find_obstacle
 from talos_opt.solvers.run import Run
@@ -230,10 +236,25 @@ def _starts(problem: Problem, run: Run) -> list[tuple[Ints, Ints]]:
         if trial.best is not None:
             run.offer(trial.best, name)
             found.append((trial.value, trial.best))
+    split = contiguous_split(problem) if problem.objective is Objective.BOTTLENECK else None
+    if split is not None:
+        schedule = _realised(problem, split)
+        if schedule is not None:
+            run.offer(schedule, FastSolver.name)
+            found.append((objective_value(problem, schedule), schedule))
     found.sort(key=lambda item: item[0])
     if not found:
         return [_fastest_devices(problem)]
     return [(schedule.device, _order_of(problem, schedule)) for _, schedule in found]
+
+
+def _realised(problem: Problem, device: Ints) -> Schedule | None:
+    """Return a schedule of a placement, None if it has none."""
+    try:
+        schedule = realise(problem, device, problem.arrays.order.tolist())
+    except (MemoryDeadlockError, NoRouteError):
+        return None
+    return None if check(problem, schedule) else schedule
 
 
 def _order_of(problem: Problem, schedule: Schedule) -> Ints:

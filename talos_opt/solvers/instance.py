@@ -6,12 +6,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from talos_opt.core.problem import UNLIMITED, Arrays, Floats, Ints, MemoryRule, Objective, Problem
+from talos_opt.core.problem import (
+    NO_ROUTE,
+    UNLIMITED,
+    Arrays,
+    Floats,
+    Ints,
+    MemoryRule,
+    Objective,
+    Problem,
+)
 from talos_opt.core.schedule import Schedule, Transfers
 from talos_opt.solvers.bounds import best_times
 
 if TYPE_CHECKING:
     from talos_opt.kernels.instance import Instance, Times
+
+#: From this size on passes over the graph are compiled: loading the kernel takes less than them.
+_COMPILED_FROM_OPS = 20_000
 
 _OBJECTIVES = {Objective.TOCT: 0, Objective.MAKESPAN: 1, Objective.BOTTLENECK: 2}
 
@@ -49,7 +61,10 @@ def make_instance(problem: Problem) -> Instance:
         near_ptr=near_ptr,
         near=near,
         tail=tails(arrays),
-        rule=np.array([_OBJECTIVES[problem.objective], uniform, peak], dtype=np.int64),
+        rule=np.array(
+            [_OBJECTIVES[problem.objective], uniform, peak, (arrays.via == NO_ROUTE).any()],
+            dtype=np.int64,
+        ),
     )
 
 
@@ -113,6 +128,11 @@ def _hop_bytes(arrays: Arrays, device: Ints, op: Ints, target: Ints) -> Ints:
 
 def tails(arrays: Arrays) -> Floats:
     """Least time from each op's end to its model's end (n,): the longest best-time path."""
+    if arrays.op_count > _COMPILED_FROM_OPS:
+        from talos_opt.kernels.graphs import least_tails
+
+        best = best_times(arrays)
+        return np.asarray(least_tails(arrays.order, arrays.out_ptr, arrays.edge_dst, best))
     time = best_times(arrays).tolist()
     readers, out = arrays.edge_dst.tolist(), arrays.out_ptr.tolist()
     tail = [0.0] * arrays.op_count
@@ -142,10 +162,10 @@ def _near_groups(arrays: Arrays) -> tuple[Ints, Ints]:
     """Groups that share an edge with each group (CSR)."""
     a, b = arrays.group[arrays.edge_src], arrays.group[arrays.edge_dst]
     apart = a != b
-    keys = np.unique(
-        np.concatenate([a[apart], b[apart]]) * arrays.group_count
-        + np.concatenate([b[apart], a[apart]])
-    )
+    keys = np.concatenate([a[apart], b[apart]]) * arrays.group_count
+    keys += np.concatenate([b[apart], a[apart]])
+    keys.sort()  # np.unique hashes, which takes seconds for millions of distinct numbers
+    keys = keys[np.flatnonzero(np.diff(keys, prepend=-1))]
     owner = keys // arrays.group_count
     ptr = np.searchsorted(owner, np.arange(arrays.group_count + 1)).astype(np.int64)
     return ptr, (keys % arrays.group_count).astype(np.int64)

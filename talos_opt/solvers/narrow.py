@@ -16,16 +16,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from talos_opt.core.errors import UnsupportedError
-from talos_opt.core.problem import UNLIMITED, Arrays, Floats, Ints, Objective, Problem
+from talos_opt.core.errors import DependencyError, UnsupportedError
+from talos_opt.core.problem import UNLIMITED, Arrays, Bools, Floats, Ints, Objective, Problem
 from talos_opt.core.result import OPTIMALITY_TOLERANCE, Status
 from talos_opt.core.schedule import Schedule
+from talos_opt.solvers.background import compile_beside, is_compiled, run_beside
 from talos_opt.solvers.base import Feature, Solver, Verdict
 from talos_opt.solvers.bounds import best_times, group_work, load_shares
 from talos_opt.solvers.constructive import realise
 from talos_opt.solvers.ideals import Ideal, IdealGraph, ragged
 from talos_opt.solvers.obstacles import find_obstacle
 from talos_opt.solvers.run import Run
+from talos_opt.solvers.warmup import tiny_problem
 
 if TYPE_CHECKING:
     from talos_opt.kernels.labels import Facts, Shape, Steps
@@ -81,6 +83,14 @@ class DpSolver(Solver):
         obstacle = find_obstacle(problem)
         if obstacle:
             return Verdict(Status.INFEASIBLE, obstacle)
+        if not _kernel_ready() and not compile_beside(__name__, "compile_kernel", run):
+            run.note("dp: its kernel is not compiled yet; the next run goes on with that")
+            return _give_up(run)
+        stop = np.zeros(1, dtype=np.bool_)
+        return run_beside(lambda: self.search(problem, run, stop), run, lambda: stop.fill(True))
+
+    def search(self, problem: Problem, run: Run, stop: Bools) -> Verdict:
+        """Go through the layers until the last one, the limits, or `stop` (1,) is set."""
         from talos_opt.kernels.labels import extend_layer
 
         options: DpOptions = self.options
@@ -94,14 +104,14 @@ class DpSolver(Solver):
         trail: list[tuple[Ints, Ints, Ints]] = []
         for _ in range(problem.arrays.op_count):
             following, into = graph.above(layer, options.most_ideals)
-            if run.stopped or not following:
+            if stop[0] or run.stopped or not following:
                 return _give_up(run)
             wider = _shape(graph, following)
             work = _work_left(facts, prices, work, into)
             cutoff = run.value * (1 - OPTIMALITY_TOLERANCE / 2)
             labels = extend_layer(
                 rows, row_ptr, _steps(graph, following, into, work), shape, wider, facts, cutoff,
-                options.most_labels,
+                options.most_labels, stop,
             )  # fmt: skip
             if labels.row_ptr[0] < 0:
                 return _give_up(run)
@@ -126,6 +136,32 @@ class DpSolver(Solver):
             Status.INFEASIBLE,
             "every placement exceeds a device's memory, or parts ops that have no link",
         )
+
+
+def compile_kernel() -> None:
+    """Compile the label kernel into numba's cache; for a process of its own."""
+    DpSolver().search(tiny_problem(), Run(tiny_problem()), np.zeros(1, dtype=np.bool_))
+
+
+def _kernel_ready() -> bool:
+    """Tell whether the label kernel is compiled: its argument types are always the same.
+
+    Raises
+    ------
+    DependencyError
+        If numba is missing, or finds no folder that it may keep compiled code in.
+    """
+    try:
+        from talos_opt.kernels.labels import extend_layer
+    except (ImportError, RuntimeError) as error:
+        raise DependencyError(f"numba cannot be used: {error}") from error
+    problem = tiny_problem()
+    facts, graph = make_facts(problem), IdealGraph(problem.arrays)
+    shape, (following, into) = _shape(graph, [graph.bottom]), graph.above([graph.bottom], 1)
+    steps = _steps(graph, following, into, np.zeros((1, 1)))
+    rows, row_ptr = _empty_label(facts), np.array([0, 1])
+    stop = np.zeros(1, dtype=np.bool_)
+    return is_compiled(extend_layer, (rows, row_ptr, steps, shape, shape, facts, 1.0, 1, stop))
 
 
 def _give_up(run: Run) -> Verdict:

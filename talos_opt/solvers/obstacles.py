@@ -83,7 +83,7 @@ def _describe_total(problem: Problem, need: Ints, fits: np.ndarray) -> str:
     size = arrays.weights + (arrays.output if static else 0)
     held = np.zeros(arrays.group_count, dtype=np.int64)
     np.add.at(held, arrays.group, size)
-    for homes in np.unique(fits, axis=0):
+    for homes in _distinct_rows(fits):
         if (arrays.capacity[homes] >= UNLIMITED).any():
             continue
         confined = ~(fits & ~homes).any(axis=1)
@@ -96,3 +96,12 @@ def _describe_total(problem: Problem, need: Ints, fits: np.ndarray) -> str:
                 f"{total - room} bytes ({format_bytes(total - room)})"
             )
     return ""
+
+
+def _distinct_rows(rows: np.ndarray) -> np.ndarray:
+    """Return each row once; numpy's own way takes seconds for a million rows."""
+    packed = np.packbits(rows, axis=1)
+    codes = np.zeros(len(rows), dtype=np.int64)  # only told apart where they differ
+    for column in packed.T:
+        _, codes = np.unique(codes * 256 + column, return_inverse=True)
+    return np.asarray(rows[np.unique(codes, return_index=True)[1]])

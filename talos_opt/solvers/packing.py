@@ -56,9 +56,10 @@ def pack(problem: Problem, sv_low: float, sv_high: float, tv: float) -> Packed:
     """Merge adjacent ops (Talos, section III-B).
 
     An op joins the pack of a predecessor if its speedup lies within [sv_low, sv_high] times that
-    of the pack's first op, the pack's total reference time stays within `tv`, and both may sit
-    on the same devices. Packs stay convex: an edge is contracted only if it is the only way
-    into the op, or the only way out of the pack, so that no cycle can arise.
+    of the pack's first op, the pack's total reference time stays within `tv`, both may sit on
+    the same devices, and the pack still fits into one of these. Packs stay convex: an edge is
+    contracted only if it is the only way into the op, or the only way out of the pack, so that
+    no cycle can arise.
 
     Parameters
     ----------
@@ -87,7 +88,8 @@ def pack(problem: Problem, sv_low: float, sv_high: float, tv: float) -> Packed:
             first = members[home][0]
             alone = len(into) == 1 or open_edges[home] == edges
             similar = sv_low * speedup[first] <= speedup[i] <= sv_high * speedup[first]
-            if alone and similar and total[home] + total[i] <= tv and _alike(problem, first, i):
+            short = total[home] + total[i] <= tv
+            if alone and similar and short and _may_join(problem, members[home], i):
                 open_edges[home] += open_edges[i] - edges
                 total[home] += total[i]
                 members[home].append(i)
@@ -96,16 +98,22 @@ def pack(problem: Problem, sv_low: float, sv_high: float, tv: float) -> Packed:
     return _build(problem, owner, members)
 
 
-def _alike(problem: Problem, a: int, b: int) -> bool:
-    """Tell whether two ops may share a pack: same devices, slots and colocation group."""
-    one, other = problem.ops[a], problem.ops[b]
-    return (
-        one.colocate == other.colocate
-        and problem.arrays.demand[a] == problem.arrays.demand[b]
-        and bool(
-            np.array_equal(np.isfinite(problem.arrays.time[a]), np.isfinite(problem.arrays.time[b]))
-        )
-    )
+def _may_join(problem: Problem, pack_: list[int], op: int) -> bool:
+    """Tell whether an op may join a pack.
+
+    Same devices, slots and colocation group; and some device holds all members at once.
+    """
+    arrays, first = problem.arrays, pack_[0]
+    homes = np.isfinite(arrays.time[first])
+    if (
+        problem.ops[first].colocate != problem.ops[op].colocate
+        or arrays.demand[first] != arrays.demand[op]
+        or not np.array_equal(homes, np.isfinite(arrays.time[op]))
+    ):
+        return False
+    both = [*pack_, op]
+    need = int((arrays.weights[both] + arrays.output[both]).sum() + arrays.workspace[both].max())
+    return need <= int(arrays.capacity[homes].max())
 
 
 def _build(problem: Problem, owner: list[int], members: list[list[int]]) -> Packed:

@@ -16,6 +16,7 @@ _SOLVERS = {
     "auto": ("talos_opt.solvers.auto", "AutoSolver"),
     "fast": ("talos_opt.solvers.fast", "FastSolver"),
     "cpsat": ("talos_opt.solvers.cpsat.solver", "CpsatSolver"),
+    "relax": ("talos_opt.solvers.bounds.solver", "RelaxSolver"),
     "dp": ("talos_opt.solvers.narrow", "DpSolver"),
     "ilp": ("talos_opt.solvers.ilp", "IlpSolver"),
     "talos": ("talos_opt.solvers.talos_flow", "TalosSolver"),

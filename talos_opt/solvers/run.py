@@ -20,7 +20,6 @@ from talos_opt.core.problem import Problem
 from talos_opt.core.result import OPTIMALITY_TOLERANCE, Event, relative_gap
 from talos_opt.core.schedule import Schedule
 
-
 #: Seconds by which a quick solver may outlast the time limit if there is no schedule yet.
 GRACE = 0.5
 
@@ -155,7 +154,12 @@ class Run:
             violations = check(self.problem, schedule)
             if violations:
                 raise InfeasibleScheduleError([str(item) for item in violations])
+            if value < self.lower_bound * (1 - 10 * OPTIMALITY_TOLERANCE):
+                raise AssertionError(
+                    f"{solver} found {value!r}, below the proven bound {self.lower_bound!r}"
+                )
             self.best, self.value, self._tie = schedule, value, tie
+            self.lower_bound = min(self.lower_bound, value)
             if improves:
                 self.best_solver = solver
                 self._record(solver)

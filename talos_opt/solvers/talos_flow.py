@@ -190,7 +190,7 @@ class Step:
             [[builder.queue_end(d, min(k, len(builder.free[d]))) for d in devices]
              for k in self.demands]
         )  # fmt: skip
-        return np.maximum(self.arrival[self.left], queue[self.which[self.left]])
+        return np.asarray(np.maximum(self.arrival[self.left], queue[self.which[self.left]]))
 
     def _costs(self, start: Floats) -> Floats:
         """Eq. 4's cost of the ops that are left, summed as `Arc.cost` sums it."""

@@ -310,7 +310,9 @@ def test_a_transfer_overlaps_with_compute_where_there_is_a_copy_engine() -> None
 def test_a_transfer_occupies_a_device_without_a_copy_engine() -> None:
     assert complaints(sending(engine=False), BUSY | {"x": ("cpu0", 3)}, SEND) == {}
     found = complaints(sending(engine=False), BUSY, SEND)
-    assert found == {"slots": "cpu0 has 1 slot(s), 2 are in use at 1.5 (m/x, m/a from cpu0 to gpu0)"}
+    assert found == {
+        "slots": "cpu0 has 1 slot(s), 2 are in use at 1.5 (m/x, m/a from cpu0 to gpu0)"
+    }
     incoming = {"a": ("gpu0", 0), "b": ("cpu0", 3), "x": ("cpu0", 2.5)}
     found = complaints(sending(engine=False), incoming, [("a", "gpu0", "cpu0", 1, 3, 4)])
     assert "slots" in found
@@ -352,13 +354,19 @@ def test_links_carry_any_number_of_tensors_without_contention() -> None:
 def test_a_serial_link_carries_one_tensor_at_a_time_in_each_direction() -> None:
     assert complaints(crossing("serial"), *cross(3, 1)) == {}
     found = complaints(crossing("serial"), *cross(2, 1))
-    assert found == {"link": "cpu0 - gpu0 carries 2 tensors at 2, one is allowed"}
+    assert found == {
+        "link": "cpu0 - gpu0 carries 2 tensors at 2, one is allowed "
+        "(m/a from cpu0 to gpu0, m/b from cpu0 to gpu0)"
+    }
 
 
 def test_half_duplex_shares_the_link_between_directions() -> None:
     assert complaints(crossing("serial", "half"), *cross(3, 5)) == {}
     found = complaints(crossing("serial", "half"), *cross(3, 1))
-    assert found == {"link": "cpu0 - gpu0 carries 2 tensors at 1, one is allowed"}
+    assert found == {
+        "link": "cpu0 - gpu0 carries 2 tensors at 1, one is allowed "
+        "(m/a from cpu0 to gpu0, m/c from gpu0 to cpu0)"
+    }
 
 
 @pytest.mark.parametrize("names", [("cpu0", "gpu0"), ("gpu0", "cpu0")])

@@ -345,7 +345,7 @@ def test_a_schedule_is_a_solution_of_the_formulation(case: Problem, rng: object)
         return
     possible = possible_devices(case)
     formulation = SequencingFormulation(
-        case, possible, 1.0, lambda: False, make_windows(case, possible, run.best)
+        case, possible, 1.0, lambda: False, make_windows(case, possible, run.best), 2.0
     )
     for variable, value in start_values(formulation, run.best).items():
         variable.lowBound = variable.upBound = value
@@ -674,13 +674,13 @@ def test_deadlines_follow_from_what_the_incumbent_costs() -> None:
     case = problem(models)
     early = simulate(case, np.zeros(2, dtype=np.int64), [1, 0])  # b ends at 3, a at 5: TOCT 8
     windows = make_windows(case, possible_devices(case), early)
-    assert windows.deadline.tolist() == pytest.approx([8 - 3, 8 - 2])
+    assert windows.deadline.tolist() == pytest.approx([8 - 3, 8 - 2], rel=1e-5)
     free = problem(models, weight={"b": 0.0})
     windows = make_windows(free, possible_devices(free), early)
-    assert windows.deadline.tolist() == pytest.approx([5, 100])
+    assert windows.deadline.tolist() == pytest.approx([5, 100], rel=1e-5)
     makespan = case.with_objective("makespan")
     windows = make_windows(makespan, possible_devices(makespan), early)
-    assert windows.deadline.tolist() == pytest.approx([5, 5])
+    assert windows.deadline.tolist() == pytest.approx([5, 5], rel=1e-5)
 
 
 def test_heads_and_tails_know_devices_and_transfers() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from talos_opt.core.problem import Problem
+from talos_opt.core.problem import Floats, Ints, Problem
 from talos_opt.solvers.base import NoOptions, Solver, Verdict
 from talos_opt.solvers.baselines.orders import upward_ranks
 from talos_opt.solvers.constructive import Builder, DeadEndError, construct
@@ -28,56 +28,79 @@ class EtfSolver(Solver):
 
 
 def _place_earliest(builder: Builder) -> None:
-    arrays = builder.arrays
-    rank = upward_ranks(builder.problem)
+    table = _Table(builder)
     missing = [len(inputs) for inputs in builder.inputs]
-    # Rows of the ready ops: arrival on every device, infinite where they may not go.
-    ready = [i for i, count in enumerate(missing) if count == 0]
-    rows = [_arrivals(builder, i) for i in ready]
-    for _ in range(arrays.op_count):
-        table = np.array(rows)
-        demand = arrays.demand[ready]
-        free = np.array(
-            [[builder.queue_end(d, min(int(k), len(builder.free[d]))) for d in
-              range(arrays.device_count)] for k in (1, *set(demand.tolist()))]
-        )  # fmt: skip
-        which = {k: n for n, k in enumerate((1, *set(demand.tolist())))}
-        start = np.maximum(table, free[[which[int(k)] for k in demand]])
-        time = arrays.time[ready]
-        # Among equal starts the longer path below goes first, then the device that is faster.
-        order = np.lexsort(
-            (np.where(np.isfinite(time), time, np.inf).ravel(),
-             -np.repeat(rank[ready], arrays.device_count), start.ravel())
-        )  # fmt: skip
-        row, device = divmod(int(order[0]), arrays.device_count)
-        op = ready[row]
-        if not np.isfinite(start[row, device]):
+    table.open([i for i, count in enumerate(missing) if count == 0])
+    for _ in range(builder.arrays.op_count):
+        op, device, start = table.earliest()
+        group = builder.group[op]
+        bound_before = builder.home[group] >= 0
+        builder.place(op, device, start)
+        table.close(op)
+        readers = builder.readers[op]
+        for reader in readers:
+            missing[reader] -= 1
+        table.open([reader for reader in readers if missing[reader] == 0])
+        if not bound_before:
+            table.bind(group, device)
+
+
+class _Table:
+    """Ready ops, and when their inputs could be on each device; infinite where they may not go."""
+
+    def __init__(self, builder: Builder) -> None:
+        arrays = builder.arrays
+        self.builder = builder
+        self.rank = upward_ranks(builder.problem)
+        self.ready = np.empty(0, dtype=np.int64)
+        self.arrival = np.full((arrays.op_count, arrays.device_count), np.inf)
+        self.size, self.work = np.array(builder.size), np.array(builder.work)
+        self.home = np.full(arrays.group_count, -1)
+
+    def open(self, ops: list[int]) -> None:
+        for op in ops:
+            for d in self.builder.candidates(op):
+                self.arrival[op, d] = self.builder.arrival(op, d)
+        self.ready = np.concatenate([self.ready, np.array(ops, dtype=np.int64)])
+
+    def close(self, op: int) -> None:
+        self.ready = self.ready[self.ready != op]
+
+    def earliest(self) -> tuple[int, int, float]:
+        """Return the op that can start first, where and when.
+
+        Among equal starts the longer path below goes first, then the device that is faster.
+        """
+        builder, ready = self.builder, self.ready
+        start = np.maximum(self.arrival[ready], self._queue_ends(ready))
+        first = float(start.min())
+        if not np.isfinite(first):
+            op = int(ready[0])
             builder.candidates(op)
             raise DeadEndError(f"{builder.problem.names[op]} cannot be reached by its inputs")
-        bound_before = builder.device_of(op) >= 0
-        builder.place(op, device, float(start[row, device]))
-        del ready[row], rows[row]
-        for reader in builder.readers[op]:
-            missing[reader] -= 1
-            if missing[reader] == 0:
-                ready.append(reader)
-                rows.append(_arrivals(builder, reader))
-        if not bound_before:
-            _close_full(builder, ready, rows, device)
+        row, device = np.nonzero(start == first)
+        ops = ready[row]
+        best = int(np.lexsort((device, ops, builder.arrays.time[ops, device], -self.rank[ops]))[0])
+        return int(ops[best]), int(device[best]), first
 
+    def _queue_ends(self, ops: Ints) -> Floats:
+        """When the slots that each op needs are free on each device."""
+        builder = self.builder
+        wanted, which = np.unique(builder.arrays.demand[ops], return_inverse=True)
+        ends = [
+            [builder.queue_end(d, min(k, len(slots))) for d, slots in enumerate(builder.free)]
+            for k in wanted.tolist()
+        ]
+        return np.asarray(np.array(ends)[which])
 
-def _arrivals(builder: Builder, op: int) -> list[float]:
-    row = [float("inf")] * builder.arrays.device_count
-    for d in builder.candidates(op):
-        row[d] = builder.arrival(op, d)
-    return row
-
-
-def _close_full(builder: Builder, ready: list[int], rows: list[list[float]], device: int) -> None:
-    """After a group was bound, drop devices that ready ops no longer fit on or are bound off."""
-    for k, op in enumerate(ready):
-        home = builder.device_of(op)
-        if home >= 0:
-            rows[k] = [v if d == home else float("inf") for d, v in enumerate(rows[k])]
-        elif not builder.fits(builder.group[op], device):
-            rows[k][device] = float("inf")
+    def bind(self, group: int, device: int) -> None:
+        """Drop the places that ready ops cannot go to any more, now that a group has its own."""
+        builder, ready = self.builder, self.ready
+        self.home[group] = device
+        own = ready[builder.arrays.group[ready] == group]
+        elsewhere = np.arange(self.arrival.shape[1]) != device
+        self.arrival[np.ix_(own, elsewhere)] = np.inf
+        groups = builder.arrays.group[ready]
+        widest = np.maximum(builder.widest[device], self.work[groups])
+        over = builder.held[device] + self.size[groups] + widest > builder.capacity[device]
+        self.arrival[ready[over & (self.home[groups] < 0)], device] = np.inf

@@ -28,10 +28,10 @@ def average_speedups(problem: Problem) -> list[float]:
             there = arrays.time[np.ix_(ops, others)].min(axis=1, initial=np.inf)
             both = np.isfinite(here) & np.isfinite(there)
             alone, fastest = float(here[both].sum()), float(there[both].sum())
-            if alone == fastest:  # nothing to compare, or nothing that takes time
-                result.append(1.0)
-                continue
-        result.append(alone / fastest if fastest > 0 else np.inf)
+        if alone == fastest:  # also where nothing takes time
+            result.append(1.0)
+        else:
+            result.append(alone / fastest if fastest > 0 else np.inf)
     return result
 
 

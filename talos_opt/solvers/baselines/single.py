@@ -25,6 +25,8 @@ class SingleSolver(Solver):
         arrays = problem.arrays
         reasons = []
         for d, name in enumerate(problem.device_ids):
+            if run.overdue:
+                break
             try:
                 self._hold(problem, d)
                 device = np.full(arrays.op_count, d, dtype=np.int64)
@@ -34,6 +36,10 @@ class SingleSolver(Solver):
                 reasons.append(f"{name}: {explain(problem, error)}")
         if run.best is not None:
             return Verdict(Status.FEASIBLE)
+        if len(reasons) < problem.arrays.device_count:
+            return Verdict(
+                Status.UNKNOWN, "single: the time was over before every device was tried"
+            )
         return Verdict(Status.UNKNOWN, f"no device can hold everything ({'; '.join(reasons)})")
 
     def _hold(self, problem: Problem, device: int) -> None:

@@ -1,25 +1,28 @@
 """CP-SAT in a process of its own, where this one would crash (see `backend`).
 
-The child is started as ``python -m talos_opt.solvers.cpsat.isolation``, not through
-multiprocessing: spawning that way would import the caller's main module again, and with it the
-very library that the child must be free of. Messages are pickles on its standard input and
+The child is a bare interpreter (see `talos_opt.solvers.background`): multiprocessing's spawn
+would import the caller's main module again, and with it the very library that the child must be
+free of. Messages are pickles on its standard input and
 output; the incumbent reaches the caller as soon as it is found.
 """
 
 from __future__ import annotations
 
+import os
 import pickle
 import signal
 import subprocess
 import sys
 import threading
-from pathlib import Path
+import time
+from contextlib import suppress
 from queue import Empty, Queue
 from typing import Any
 
 from talos_opt.core.errors import SolverError, TalosError
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
+from talos_opt.solvers.background import start_python
 from talos_opt.solvers.base import Verdict
 from talos_opt.solvers.run import Progress, Run
 
@@ -30,30 +33,27 @@ _GRACE = 0.5
 
 def solve(problem: Problem, run: Run, options: Any) -> Verdict:
     """Run `CpsatSolver` in a child process, passing incumbents and bounds on to `run`."""
-    request = (problem, run.remaining, run.seed, run.workers, run.best, run.lower_bound, options)
-    root = str(Path(__file__).resolve().parents[3])
-    child = subprocess.Popen(
-        [sys.executable, "-c", _START, root], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+    until = time.time() + run.remaining  # starting up counts too
+    request = (problem, until, run.seed, run.workers, run.best, run.lower_bound, options)
+    try:
+        child = start_python(__name__, "main", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    except OSError as error:
+        raise SolverError(f"no process can be started for CP-SAT: {error}") from error
     assert child.stdin is not None
     messages: Queue[Any] = Queue()
     reader = threading.Thread(target=_read, args=(child.stdout, messages), daemon=True)
     reader.start()
     try:
-        with child.stdin as pipe:
+        # A child that is gone already shows in what it (did not) answer.
+        with suppress(BrokenPipeError), child.stdin as pipe:
             pickle.dump(request, pipe)
         return _follow(messages, run)
     finally:
         child.kill()
         child.wait()
         reader.join()
-
-
-#: Puts the package on the path first: the caller may have found it in a way a child would not.
-_START = (
-    "import sys; sys.path.insert(0, sys.argv[1]); "
-    "from talos_opt.solvers.cpsat.isolation import main; main()"
-)
+        assert child.stdout is not None
+        child.stdout.close()
 
 
 def _read(stream: Any, messages: Queue[Any]) -> None:
@@ -72,7 +72,7 @@ def _follow(messages: Queue[Any], run: Run) -> Verdict:
         try:
             kind, content = messages.get(timeout=_PATIENCE)
         except Empty:
-            late = run.remaining <= 0 and run.elapsed > (run.deadline - run.started) + _GRACE
+            late = time.monotonic() > run.deadline + _GRACE
             if run.cancel.is_set() or late:
                 return Verdict(Status.UNKNOWN, "no schedule was found within the time limit")
             continue
@@ -95,9 +95,9 @@ def main() -> None:
 
     # Ctrl-C in a terminal reaches this process too; it is for the caller to stop it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    out = sys.stdout.buffer
-    sys.stdout = sys.stderr  # nothing else may write between the messages
-    problem, limit, seed, workers, best, bound, options = pickle.load(sys.stdin.buffer)
+    out = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # nothing else, compiled code included, may write between the messages
+    problem, until, seed, workers, best, bound, options = pickle.load(sys.stdin.buffer)
     sent: list[Schedule | None] = [best]
     lock = threading.Lock()
 
@@ -112,7 +112,7 @@ def main() -> None:
             send("schedule", run.best)
         send("bound", progress.lower_bound)
 
-    run = Run(problem, time_limit=limit, seed=seed, workers=workers)
+    run = Run(problem, time_limit=until - time.time(), seed=seed, workers=workers)
     if best is not None:
         run.offer(best, "warm start")
     run.raise_bound(bound, "bounds")

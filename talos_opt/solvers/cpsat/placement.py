@@ -37,6 +37,9 @@ class PlacementFormulation:
         Looked at while building.
     """
 
+    #: Times stand for a relaxation, not for a schedule: only the placement is meant.
+    relaxed = False
+
     def __init__(
         self,
         cp: Any,
@@ -57,6 +60,7 @@ class PlacementFormulation:
         self.weights, self.weight_scale = whole_weights(self.arrays.model_weight)
         self.classes = identical_devices(self.arrays)
         self.x: list[list[Any]] = []
+        self.hops: dict[int, list[tuple[int, int]]] = {}
         self.travels: dict[tuple[int, int, int], Any] = {}
         self.hop_sizes: dict[tuple[int, int, int], Any] = {}
 
@@ -165,7 +169,10 @@ class PlacementFormulation:
 
     def hops_of(self, tensor: Tensor) -> list[tuple[int, int]]:
         """Return the hops that a tensor may travel over."""
-        return [hop for hop in self.routes.pairs if self._served(tensor, hop)]
+        if tensor.op not in self.hops:
+            self._look_up()
+            self.hops[tensor.op] = [hop for hop in self.routes.pairs if self._served(tensor, hop)]
+        return self.hops[tensor.op]
 
     def _served(self, tensor: Tensor, hop: tuple[int, int]) -> dict[int, list[tuple[int, int]]]:
         """Reader group -> (source, target) pairs by which the hop serves it."""
@@ -259,6 +266,7 @@ class PlacementFormulation:
         loads = self.op_loads()
         channels: dict[int, list[Any]] = {}
         for tensor in self.tensors:
+            self._look_up()
             for hop in self.hops_of(tensor):
                 carriers = [d for d in hop if not arrays.copy_engine[d]]
                 channel = int(arrays.channel[hop])

@@ -63,6 +63,8 @@ class SequencingFormulation(PlacementFormulation):
         heads, tails, latest = self._windows()
         self.start: list[Any] = []
         self.end: list[Any] = []
+        #: Intervals that may turn out to have no length.
+        self.vanishing: set[int] = set()
         self.on_device: Resource = {d: [] for d in range(arrays.device_count)}
         for i in range(arrays.op_count):
             self._look_up()
@@ -212,6 +214,7 @@ class SequencingFormulation(PlacementFormulation):
         self.hop_end: dict[tuple[int, int, int], Any] = {}
         self.on_channel: Resource = {}
         for tensor in self.tensors:
+            self._look_up()
             hops = self.hops_of(tensor)
             for hop in hops:
                 key = (tensor.op, *hop)
@@ -222,7 +225,7 @@ class SequencingFormulation(PlacementFormulation):
                 self._carry(tensor, hop, start, end)
             for a, b in hops:
                 for c, stage in hops:
-                    if stage == a and c != b:
+                    if stage == a and c != b and int(self.arrays.via[c, b]) == a:
                         self.model.add(
                             self.hop_start[tensor.op, a, b] >= self.hop_end[tensor.op, c, a]
                         ).only_enforce_if(
@@ -243,6 +246,8 @@ class SequencingFormulation(PlacementFormulation):
         interval = self.model.new_optional_interval_var(
             start, size, end, literal, f"h{tensor.op},{hop}"
         )
+        if not isinstance(size, int):
+            self.vanishing.add(interval.index)
         for d in hop:
             if not arrays.copy_engine[d]:
                 self.on_device[d].append((interval, 1))
@@ -267,7 +272,8 @@ class SequencingFormulation(PlacementFormulation):
         if sum(amount for _, amount in held) <= limit:
             return
         intervals = [interval for interval, _ in held]
-        if limit == 1:
+        # No-overlap forbids an interval of no length inside another one; a cumulative does not.
+        if limit == 1 and not any(one.index in self.vanishing for one in intervals):
             self.model.add_no_overlap(intervals)
         else:
             self.model.add_cumulative(intervals, [amount for _, amount in held], limit)
@@ -296,6 +302,7 @@ class SequencingFormulation(PlacementFormulation):
         arrays = self.arrays
         by_op = {tensor.op: tensor for tensor in self.tensors}
         for i in range(arrays.op_count):
+            self._look_up()
             row = self.x[int(arrays.group[i])]
             until: Any = None
             if arrays.output[i] > 0:
@@ -343,6 +350,7 @@ class SequencingFormulation(PlacementFormulation):
     def _hold_copies(self, alive: Resource, devices: list[int]) -> None:
         """A copy lives from its transfer's start until its last reader or onward hop there ends."""
         for tensor in self.tensors:
+            self._look_up()
             hops = self.hops_of(tensor)
             for d in devices:
                 into = [hop for hop in hops if hop[1] == d]
@@ -378,6 +386,7 @@ class SequencingFormulation(PlacementFormulation):
         arrays = self.arrays
         horizon = self.grid.horizon
         done = [self.model.new_int_var(0, horizon, f"c{j}") for j in range(len(arrays.release))]
+        self.done = done
         for i in np.flatnonzero(np.diff(arrays.out_ptr) == 0).tolist():
             self.model.add(done[int(arrays.model[i])] >= self.end[i])
         if self.problem.objective is Objective.MAKESPAN:

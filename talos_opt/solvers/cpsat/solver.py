@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from talos_opt.solvers.base import Solver, Verdict, is_placement_only
 from talos_opt.solvers.cpsat import backend, isolation
 from talos_opt.solvers.cpsat.grid import make_grid
 from talos_opt.solvers.cpsat.placement import BuildStoppedError, PlacementFormulation
-from talos_opt.solvers.cpsat.search import hint, search
+from talos_opt.solvers.cpsat.search import hint, no_time, search
 from talos_opt.solvers.cpsat.sequencing import SequencingFormulation
 from talos_opt.solvers.obstacles import find_obstacle
 from talos_opt.solvers.run import Run
@@ -64,6 +65,7 @@ class CpsatSolver(Solver):
         if backend.needs_own_process():
             return isolation.solve(problem, run, self.options)
         cp = backend.load()
+        began = time.monotonic()
         upper = run.value if run.best is not None else math.inf
         kind = PlacementFormulation if is_placement_only(problem) else SequencingFormulation
         formulation = kind(
@@ -76,9 +78,8 @@ class CpsatSolver(Solver):
         try:
             formulation.build()
         except BuildStoppedError:
-            if run.best is not None:
-                return Verdict(Status.FEASIBLE)
-            return Verdict(Status.UNKNOWN, "the time limit ended before CP-SAT could start")
+            return no_time(run)
         if run.best is not None:
             hint(formulation, run.best)
-        return search(cp, formulation, run, self.name, self.options.parameters())
+        build_s = time.monotonic() - began
+        return search(cp, formulation, run, self.name, self.options.parameters(), build_s)

@@ -317,8 +317,14 @@ class PlacementFormulation:
         factor = 1.0 / (self.scale * float(arrays.slots[d]))
         return [(self.on[g, d], time * factor) for g, time in per_group.items()]
 
-    def minimise_bottleneck(self) -> None:
-        """Objective: the largest load of a device (metrics.device_loads, literally)."""
+    def minimise_bottleneck(self, unit: float) -> None:
+        """Objective: the largest load of a device (metrics.device_loads, literally).
+
+        Parameters
+        ----------
+        unit : float
+            What one unit of the formulation's objective is worth in the problem's.
+        """
         top = self.write.continuous("bottleneck")
         loads = [
             self.work(d, np.arange(self.arrays.op_count)) for d in range(len(self.arrays.slots))
@@ -331,7 +337,7 @@ class PlacementFormulation:
                         loads[d] = loads[d] + self.hop_length(tensor, a, b)
         for load in loads:
             self.write.at_least([(top, 1.0), *scaled(load, -1.0)], 0.0)
-        self.write.minimise([(top, 1.0)])
+        self.write.minimise([(top, self.scale / unit)])
 
     def _counted_hops(self, tensor: Tensor) -> list[tuple[int, int]]:
         targets = range(self.arrays.device_count)

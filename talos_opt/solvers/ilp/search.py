@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from talos_opt.core.errors import InfeasibleScheduleError
-from talos_opt.core.problem import Bools, Floats, Ints, Objective, Problem
+from talos_opt.core.problem import Bools, Floats, Ints, Problem
 from talos_opt.core.result import Status
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import simulate
@@ -30,8 +30,9 @@ from talos_opt.solvers.run import Run
 
 BACKENDS: dict[str, Callable[[Job], Outcome]] = {"highs": solve_highs, "cbc": solve_cbc}
 
-#: Times are scaled so that the horizon is this long: absolute tolerances are then far below it.
-_HORIZON = 100.0
+#: Times are scaled so that the horizon is this long, and the objective so that its value is:
+#: the absolute tolerances of the backends are then far below both.
+_LONG = 100.0
 #: Smallest improvement of the bound that is reported while the backend runs.
 _BOUND_STEP = 1e-3
 #: Share of the time, and gap, for a first placement where no schedule is known.
@@ -80,45 +81,52 @@ class Search:
     # ---- the two formulations --------------------------------------------------------------
 
     def _solve_placement(self) -> Verdict:
-        formulation, scale = self._write_placement(self.problem)
-        outcome = self._search(formulation, scale, self.mip_gap, self.run.deadline)
-        return self._conclude(outcome)
+        scale = self._load_scale()
+        unit = self._unit(scale)
+        formulation = self._write_placement(scale, unit)
+        return self._conclude(self._search(formulation, unit, self.mip_gap, self.run.deadline))
 
     def _find_first(self) -> Verdict | None:
         """Look for a balanced placement: the start of the search, or a proof that none fits."""
-        balanced = self.problem.with_objective(Objective.BOTTLENECK)
-        formulation, _ = self._write_placement(balanced)
+        scale = self._load_scale()
+        formulation = self._write_placement(scale, scale)
         deadline = time.monotonic() + _FIRST_SHARE * self.run.remaining
         outcome = self._search(formulation, None, _FIRST_GAP, deadline)
-        if outcome.status is Status.INFEASIBLE:
-            return self._conclude(outcome)
-        return None
+        return self._conclude(outcome) if outcome.status is Status.INFEASIBLE else None
 
     def _solve_sequence(self) -> Verdict:
         windows = make_windows(self.problem, self.possible, self.run.best)
         if not np.isfinite(windows.completion).all():
             return self._conclude(Outcome(Status.INFEASIBLE))
-        scale = float(windows.deadline.max()) / _HORIZON or 1.0
+        scale = float(windows.deadline.max()) / _LONG or 1.0
+        weight = float(self.problem.arrays.model_weight.max()) or 1.0
+        unit = self._unit(scale * weight)
         formulation = SequencingFormulation(
-            self.problem, self.possible, scale, self._stopped, windows
+            self.problem, self.possible, scale, self._stopped, windows, unit
         )
-        outcome = self._search(formulation, formulation.unit, self.mip_gap, self.run.deadline)
-        return self._conclude(outcome)
+        return self._conclude(self._search(formulation, unit, self.mip_gap, self.run.deadline))
 
-    def _write_placement(self, problem: Problem) -> tuple[PlacementFormulation, float]:
-        arrays = problem.arrays
-        time: Floats = np.where(self.possible[arrays.group], arrays.time, np.inf)
-        scale = safe_horizon(problem, time) / max(1, arrays.device_count) / _HORIZON or 1.0
-        engines = arrays.copy_engine
+    def _write_placement(self, scale: float, unit: float) -> PlacementFormulation:
+        engines = self.problem.arrays.copy_engine
         formulation = PlacementFormulation(
-            problem,
+            self.problem,
             self.possible,
             scale,
             self._stopped,
             lambda a, b: not (engines[a] and engines[b]),
         )
-        formulation.minimise_bottleneck()
-        return formulation, scale
+        formulation.minimise_bottleneck(unit)
+        return formulation
+
+    def _load_scale(self) -> float:
+        arrays = self.problem.arrays
+        time: Floats = np.where(self.possible[arrays.group], arrays.time, np.inf)
+        return safe_horizon(self.problem, time) / arrays.device_count / _LONG or 1.0
+
+    def _unit(self, otherwise: float) -> float:
+        """Return what a unit of the objective is worth, so that its value is about `_LONG`."""
+        known = self.run.value
+        return known / _LONG if math.isfinite(known) and known > 0 else otherwise
 
     # ---- running a backend -----------------------------------------------------------------
 
@@ -213,7 +221,9 @@ class Search:
     # ---- verdicts --------------------------------------------------------------------------
 
     def _conclude(self, outcome: Outcome) -> Verdict:
-        if outcome.status is Status.INFEASIBLE and self.run.best is None:
+        if outcome.status is Status.INFEASIBLE and self.run.best is not None:
+            self.run.note("ilp: the backend called the formulation infeasible, wrongly: no proof")
+        elif outcome.status is Status.INFEASIBLE:
             found = diagnose(self.problem, self.possible, self.backend, self.run)
             if found.counterexample is None:
                 return Verdict(Status.INFEASIBLE, found.reason)

@@ -35,6 +35,8 @@ class SequencingFormulation(TimingFormulation):
         Whether to give up writing.
     windows : Windows
         In the graph's time unit.
+    unit : float
+        What one unit of the formulation's objective is worth in the problem's.
     """
 
     def __init__(
@@ -44,8 +46,9 @@ class SequencingFormulation(TimingFormulation):
         scale: float,
         stopped: Callable[[], bool],
         windows: Windows,
+        unit: float,
     ) -> None:
-        super().__init__(problem, possible, scale, stopped, windows)
+        super().__init__(problem, possible, scale, stopped, windows, unit)
         #: Order: 1 where the first activity ends before the second starts.
         self.order: dict[tuple[Key, Key], Variable] = {}
         self._fixed: dict[tuple[Key, Key], bool] = {}

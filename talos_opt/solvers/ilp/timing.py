@@ -79,6 +79,8 @@ class TimingFormulation(PlacementFormulation):
         Whether to give up writing.
     windows : Windows
         In the graph's time unit.
+    unit : float
+        What one unit of the formulation's objective is worth in the problem's.
     """
 
     def __init__(
@@ -88,8 +90,10 @@ class TimingFormulation(PlacementFormulation):
         scale: float,
         stopped: Callable[[], bool],
         windows: Windows,
+        unit: float,
     ) -> None:
         super().__init__(problem, possible, scale, stopped, lambda _source, _target: True)
+        self.unit = unit
         self.head, self.tail = windows.head / scale, windows.tail / scale
         self.deadline = windows.deadline / scale
         self.clear = _CLEAR * float(self.deadline.max())
@@ -252,20 +256,18 @@ class TimingFormulation(PlacementFormulation):
     # ---- objective ------------------------------------------------------------------------------
 
     def _minimise(self) -> None:
-        """Weighted completion times, or the latest completion; weights are scaled to at most 1."""
+        """Weighted completion times, or the latest completion."""
         arrays = self.arrays
         models = range(len(arrays.release))
+        worth = self.scale / self.unit
         if self.problem.objective is Objective.MAKESPAN:
             top = self.write.continuous("makespan", 0.0, float(self.deadline.max()))
             finish = [top for _ in models]
-            self.write.minimise([(top, 1.0)])
-            self.unit = self.scale
+            self.write.minimise([(top, worth)])
         else:
             finish = [self.write.continuous(f"c{j}", 0.0, float(self.deadline[j])) for j in models]
-            heaviest = float(arrays.model_weight.max()) or 1.0
-            weights = (arrays.model_weight / heaviest).tolist()
+            weights = (worth * arrays.model_weight).tolist()
             self.write.minimise(list(zip(finish, weights, strict=True)))
-            self.unit = self.scale * heaviest
         for i, op in enumerate(self.ops):
             group = int(arrays.group[i])
             rest = [

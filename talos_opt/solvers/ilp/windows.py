@@ -16,8 +16,9 @@ from talos_opt.core.problem import Arrays, Bools, Floats, Objective, Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.solvers.obstacles import group_memory
 
-#: A deadline is loosened by this share, so that the schedule that it came from stays feasible.
-_SLACK = 1e-9
+#: A deadline is loosened by this share, far above the backends' tolerances, so that none of them
+#: calls the schedule that it came from infeasible (CBC's preprocessing did at 1e-9).
+_SLACK = 1e-6
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
-"""Lower bounds that cost milliseconds; the arguments are in docs/bounds.md.
+"""The bounds that every run starts with: critical path, load, Smith's rule, path memory.
 
 critical path   no model finishes before its release plus its longest path, every op (colocation
                 group considered) at its best time.
+path memory     the same, for paths whose bytes do not fit one device (see `path_memory`).
 load            for any shares lambda_d >= 0 that sum to 1, device d can do at most lambda_d * T
                 of the work that it is priced at by T, so T >= sum_i min_d lambda_d t_id / slots_d.
                 The shares are improved by a few subgradient steps; every step is a valid bound.
@@ -12,36 +13,13 @@ from __future__ import annotations
 import numpy as np
 
 from talos_opt.core.problem import Arrays, Floats, Objective, Problem
+from talos_opt.solvers.bounds.path_memory import PathMemory
+from talos_opt.solvers.bounds.paths import critical_paths
 
 #: Subgradient steps for the device shares: the bound moves little after some dozens.
 _STEPS = 60
-
-
-def critical_paths(problem: Problem) -> Floats:
-    """Earliest completion of every model on unlimited devices (k,), its release included."""
-    arrays = problem.arrays
-    earliest = earliest_ends(problem)
-    result = np.zeros(len(arrays.release))
-    np.maximum.at(result, arrays.model, earliest)
-    return result
-
-
-def best_times(arrays: Arrays) -> Floats:
-    """Time of each op on the best device that its whole colocation group may use (n,)."""
-    return np.asarray(np.where(arrays.allowed[arrays.group], arrays.time, np.inf).min(axis=1))
-
-
-def earliest_ends(problem: Problem) -> Floats:
-    """Earliest end of every op on unlimited devices without transfers (n,)."""
-    arrays = problem.arrays
-    time = best_times(arrays).tolist()
-    end = arrays.release[arrays.model].tolist()
-    readers, out = arrays.edge_dst.tolist(), arrays.out_ptr.tolist()
-    for i in arrays.order.tolist():  # end[i] holds the latest input until i is reached
-        end[i] += time[i]
-        for reader in readers[out[i] : out[i + 1]]:
-            end[reader] = max(end[reader], end[i])
-    return np.array(end)
+#: Above this number of ops the path-memory bound is left to the solver `relax`.
+_PATHS_UP_TO_OPS = 20_000
 
 
 def group_work(arrays: Arrays) -> Floats:
@@ -100,11 +78,20 @@ def root_bound(problem: Problem) -> float:
     load, shares = load_shares(work)
     if problem.objective is Objective.BOTTLENECK:
         return max(load, float(work.min(axis=1).max()))
-    paths = critical_paths(problem)
+    paths = _completions(problem)
     if problem.objective is Objective.MAKESPAN:
         # All work lies between the first release and the makespan.
         return max(float(paths.max()), float(arrays.release.min()) + load)
     return max(float(arrays.model_weight @ paths), _smith_bound(problem, work, shares))
+
+
+def _completions(problem: Problem) -> Floats:
+    """Earliest completion of every model (k,) that paths alone prove."""
+    if problem.arrays.op_count > _PATHS_UP_TO_OPS:
+        return critical_paths(problem)
+    memory = PathMemory(problem)
+    memory.improve()
+    return memory.completions()
 
 
 def _smith_bound(problem: Problem, work: Floats, shares: Floats) -> float:

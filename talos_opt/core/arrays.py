@@ -1,0 +1,338 @@
+"""The array view of a problem, and how it is built from the columns of a graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from talos_opt.core import units
+from talos_opt.core.cluster import Cluster, Hop
+from talos_opt.core.columns import NONE, Columns
+from talos_opt.core.errors import GraphError
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+#: Capacity of a device without a memory limit, and values of `Arrays.via`.
+UNLIMITED = 2**62
+DIRECT = -1
+NO_ROUTE = -2
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Array view of a problem: n ops, m devices, e edges, k models, g colocation groups.
+
+    Times are in the graph's unit, memory in bytes. Ops are numbered model by model in file
+    order. An op without a colocation group is a group of its own.
+
+    Parameters
+    ----------
+    time : (n, m) float
+        Time of an op on a device; infinite where it cannot run there (no time, pinned
+        elsewhere, more slots than the device has, or alone larger than its memory).
+    demand : (n,) int
+        Slots that an op holds.
+    weights, output, workspace : (n,) int
+        Bytes.
+    model : (n,) int
+        Model of each op.
+    model_weight, release : (k,) float
+    group : (n,) int
+        Colocation group of each op.
+    allowed : (g, m) bool
+        Devices on which every op of a group can run.
+    edge_src, edge_dst, edge_bytes : (e,) int
+        Edges sorted by producer, then reader.
+    out_ptr : (n + 1,) int
+        Edges leaving op i are ``out_ptr[i]:out_ptr[i + 1]``.
+    in_ptr, in_edge : (n + 1,), (e,) int
+        Edges entering op i are ``in_edge[in_ptr[i]:in_ptr[i + 1]]``.
+    order : (n,) int
+        A topological order of the ops.
+    level : (n,) int
+        Longest path, in edges, from a source: Talos' topological step.
+    capacity : (m,) int
+        Usable bytes; `UNLIMITED` where there is no limit.
+    slots, copy_engine : (m,) int, (m,) bool
+    latency, per_byte : (m, m) float
+        A direct transfer of b bytes takes ``latency + b * per_byte``.
+    via : (m, m) int
+        `DIRECT`, `NO_ROUTE`, or the device that stages a transfer.
+    channel : (m, m) int
+        Under contention ``serial``, the channel that a direct transfer occupies; else -1.
+    """
+
+    time: Floats
+    demand: Ints
+    weights: Ints
+    output: Ints
+    workspace: Ints
+    model: Ints
+    model_weight: Floats
+    release: Floats
+    group: Ints
+    allowed: Bools
+    edge_src: Ints
+    edge_dst: Ints
+    edge_bytes: Ints
+    out_ptr: Ints
+    in_ptr: Ints
+    in_edge: Ints
+    order: Ints
+    level: Ints
+    capacity: Ints
+    slots: Ints
+    copy_engine: Bools
+    latency: Floats
+    per_byte: Floats
+    via: Ints
+    channel: Ints
+
+    def __post_init__(self) -> None:
+        for value in vars(self).values():
+            value.setflags(write=False)
+
+    @property
+    def op_count(self) -> int:
+        """Number of ops."""
+        return len(self.time)
+
+    @property
+    def device_count(self) -> int:
+        """Number of devices."""
+        return len(self.slots)
+
+    @property
+    def group_count(self) -> int:
+        """Number of colocation groups."""
+        return len(self.allowed)
+
+    @cached_property
+    def members(self) -> tuple[Ints, ...]:
+        """Ops of each colocation group, in op order."""
+        by_group = np.argsort(self.group, kind="stable")
+        cuts = np.searchsorted(self.group[by_group], np.arange(1, self.group_count))
+        return tuple(np.split(by_group, cuts))
+
+    def transfer_time(self, source: int, target: int, size: int) -> float:
+        """Return the time of a direct transfer of `size` bytes."""
+        return float(self.latency[source, target] + size * self.per_byte[source, target])
+
+    def path(self, source: int, target: int) -> tuple[tuple[int, int], ...] | None:
+        """Return the hops from one device to another: none on the same device, None: no route."""
+        if source == target:
+            return ()
+        stage = int(self.via[source, target])
+        if stage == NO_ROUTE:
+            return None
+        if stage == DIRECT:
+            return ((source, target),)
+        return ((source, stage), (stage, target))
+
+
+def build_arrays(
+    columns: Columns, cluster: Cluster, time_unit: str, *, static_memory: bool
+) -> Arrays:
+    """Put a graph on a cluster.
+
+    Parameters
+    ----------
+    columns : Columns
+    cluster : Cluster
+    time_unit : str
+        Of the graph: bandwidths are per second.
+    static_memory : bool
+        Whether memory is counted by the rule ``static``.
+
+    Raises
+    ------
+    GraphError
+        If an op names unknown devices, or fits or runs on no device at all.
+    """
+    group, leaders = _groups(columns)
+    time = _Times(columns, cluster, static_memory=static_memory).build()
+    topology = columns.topology
+    return Arrays(
+        time=time,
+        demand=columns.slots,
+        weights=columns.weights,
+        output=columns.output,
+        workspace=columns.workspace,
+        model=columns.model,
+        model_weight=columns.model_weight,
+        release=columns.release,
+        group=group,
+        allowed=_allowed(time, group, leaders),
+        edge_src=topology.edge_src,
+        edge_dst=topology.edge_dst,
+        edge_bytes=topology.edge_bytes,
+        out_ptr=topology.out_ptr,
+        in_ptr=topology.in_ptr,
+        in_edge=topology.in_edge,
+        order=topology.order,
+        level=topology.level,
+        capacity=_capacity(cluster),
+        slots=np.array([device.slots for device in cluster.devices], dtype=np.int64),
+        copy_engine=np.array([device.copy_engine for device in cluster.devices]),
+        **_route_arrays(cluster, time_unit),
+    )
+
+
+def times_on(columns: Columns, device_id: str, kind: str) -> Floats:
+    """Time of each op on a device, the id winning over the kind; infinite where it has none (n,)."""
+    result = np.full(columns.op_count, np.nan)
+    for key in dict.fromkeys((kind, device_id)):
+        if key in columns.time_keys:
+            given = columns.time[:, columns.time_keys.index(key)]
+            result = np.where(np.isnan(given), result, given)
+    return np.where(np.isnan(result), np.inf, result)
+
+
+def _capacity(cluster: Cluster) -> Ints:
+    usable = [device.usable_memory for device in cluster.devices]
+    return np.array([UNLIMITED if limit is None else limit for limit in usable], dtype=np.int64)
+
+
+def _groups(columns: Columns) -> tuple[Ints, Ints]:
+    """Group of each op (n,), and the first op of each group (g,), by which groups are numbered."""
+    leader = np.arange(columns.op_count)
+    named = np.flatnonzero(columns.group != NONE)
+    if len(named):
+        first = np.full(len(columns.groups), columns.op_count)
+        np.minimum.at(first, columns.group[named], named)
+        leader[named] = first[columns.group[named]]
+    leads = leader == np.arange(columns.op_count)
+    return (np.cumsum(leads) - 1)[leader], np.flatnonzero(leads)
+
+
+def _allowed(time: Floats, group: Ints, leaders: Ints) -> Bools:
+    can_run = np.isfinite(time)
+    if len(leaders) == len(group):
+        return can_run
+    allowed = can_run[leaders]
+    followers = np.ones(len(group), dtype=bool)
+    followers[leaders] = False
+    np.logical_and.at(allowed, group[followers], can_run[followers])
+    return allowed
+
+
+class _Times:
+    """Fills the (n, m) time table and refuses ops that no device can run."""
+
+    def __init__(self, columns: Columns, cluster: Cluster, *, static_memory: bool) -> None:
+        self.columns = columns
+        self.cluster = cluster
+        self.static_memory = static_memory
+
+    def build(self) -> Floats:
+        columns, devices = self.columns, self.cluster.devices
+        table = np.empty((columns.op_count, len(devices)))
+        held = (columns.pin != NONE).any()
+        pinned = self._pinned() if held else None
+        wide = columns.slots > 1
+        for d, device in enumerate(devices):
+            table[:, d] = times_on(columns, device.id, device.kind)
+            if pinned is not None:
+                table[~pinned[columns.pin, d], d] = np.inf
+            if wide.any():
+                table[columns.slots > device.slots, d] = np.inf
+        runs = np.isfinite(table)
+        if not runs.any(axis=1).all():
+            self._refuse_unrunnable(int(np.argmin(runs.any(axis=1))))
+        capacity = _capacity(self.cluster)
+        need = self._least_memory(table)
+        if (need > capacity).any():
+            table[need > capacity] = np.inf
+            fits = np.isfinite(table).any(axis=1)
+            if not fits.all():
+                i = int(np.argmin(fits))
+                self._refuse_too_large(i, runs[i], np.broadcast_to(need, runs.shape)[i])
+        return table
+
+    def _least_memory(self, table: Floats) -> Ints:
+        """Bytes that an op needs on each device whatever else is placed there; (n, m) or (n, 1)."""
+        columns = self.columns
+        weights = columns.weights[:, None]
+        rest = (columns.output + columns.workspace)[:, None]
+        if self.static_memory:
+            return np.asarray(weights + rest)
+        # Under liveness an op that takes no time holds nothing but its weights.
+        return np.asarray(weights + np.where(table > 0, rest, 0))
+
+    def _pinned(self) -> Bools:
+        """Devices in each set of pins; in the last row, which `NONE` finds, all (p + 1, m)."""
+        columns, cluster = self.columns, self.cluster
+        allowed = np.zeros((len(columns.pins) + 1, len(cluster.devices)), dtype=bool)
+        allowed[NONE] = True
+        strange: dict[int, int] = {}  # set of pins -> position of an unknown name in it
+        for p, names in enumerate(columns.pins):
+            for k, name in enumerate(names):
+                members = cluster.members(name)
+                allowed[p, [cluster.index[device.id] for device in members]] = True
+                if not members:
+                    strange.setdefault(p, k)
+        astray = np.isin(columns.pin, list(strange))
+        if astray.any():
+            i = int(np.argmax(astray))
+            p = int(columns.pin[i])
+            known = ", ".join([*cluster.index, *cluster.kinds])
+            raise GraphError(
+                f"op {columns.name(i)} is pinned to {columns.pins[p][strange[p]]!r}, "
+                f"expected a device of {known}",
+                path=columns.op_path(i, f"devices[{strange[p]}]"),
+            )
+        return allowed
+
+    def _refuse_unrunnable(self, i: int) -> NoReturn:
+        columns, devices = self.columns, self.cluster.devices
+        there = ", ".join(f"{device.id} ({device.kind}, {device.slots} slots)" for device in devices)
+        given = zip(columns.time_keys, columns.time[i].tolist(), strict=True)
+        times = ", ".join(key for key, time in given if time == time)
+        pin = int(columns.pin[i])
+        pins = f", pinned to {', '.join(columns.pins[pin])}" if pin != NONE else ""
+        raise GraphError(
+            f"op {columns.name(i)} can run on no device: it has times for "
+            f"{times or 'nothing'} and needs {columns.slots[i]} slot(s){pins}; "
+            f"the cluster has {there}",
+            path=columns.op_path(i, "time"),
+        )
+
+    def _refuse_too_large(self, i: int, runs: Bools, need: Ints) -> NoReturn:
+        capacity = _capacity(self.cluster)
+        limit = ", ".join(
+            f"{device.id} {units.format_bytes(int(capacity[d]))}"
+            for d, device in enumerate(self.cluster.devices)
+            if runs[d]
+        )
+        least = int(need[runs].min())
+        raise GraphError(
+            f"op {self.columns.name(i)} needs {units.format_bytes(least)} ({least} bytes), "
+            f"more than any device that can run it has ({limit})",
+            path=self.columns.op_path(i, "memory"),
+        )
+
+
+def _route_arrays(cluster: Cluster, time_unit: str) -> dict[str, Any]:
+    count = len(cluster.devices)
+    per_second = units.PER_SECOND[time_unit]
+    latency = np.zeros((count, count))
+    per_byte = np.zeros((count, count))
+    via = np.full((count, count), DIRECT, dtype=np.int64)
+    channel = np.full((count, count), -1, dtype=np.int64)
+    channels: dict[tuple[str, ...], int] = {}
+    for (a, b), route in cluster.routes.items():
+        i, j = cluster.index[a], cluster.index[b]
+        if isinstance(route, Hop):
+            latency[i, j] = route.latency
+            per_byte[i, j] = per_second / route.bandwidth
+            if cluster.contention == "serial":
+                channel[i, j] = channels.setdefault(route.channel, len(channels))
+        else:
+            via[i, j] = NO_ROUTE if route is None else cluster.index[route]
+    return {"latency": latency, "per_byte": per_byte, "via": via, "channel": channel}

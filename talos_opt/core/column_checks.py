@@ -1,0 +1,193 @@
+"""Whether columns form a graph: what `Model` and `Graph` check of objects, on whole columns.
+
+Lengths and types of the columns are the reader's to check; here they are taken as right.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+
+from talos_opt.core import units
+from talos_opt.core.columns import NONE, WHOLE_OUTPUT, Columns, Floats, Ints
+from talos_opt.core.errors import GraphError
+from talos_opt.core.graph import SEPARATOR
+
+
+def check_columns(columns: Columns) -> None:
+    """Refuse columns that contradict themselves.
+
+    Raises
+    ------
+    GraphError
+        On bad or duplicate ids, numbers that are negative, not finite or too large, unknown or
+        duplicate inputs, or a cycle; names the op and its place.
+    """
+    _check_models(columns)
+    _check_ids(columns)
+    _check_times(columns)
+    for part in ("weights", "output", "workspace"):
+        _check_bytes(columns, getattr(columns, part), part)
+    _first(
+        columns,
+        columns.slots < 1,
+        lambda i: f"slots of op {columns.ids[i]!r} is {columns.slots[i]}, expected at least 1",
+        "slots",
+    )
+    for what, codes, count in (
+        ("type", columns.type, len(columns.types)),
+        ("colocate", columns.group, len(columns.groups)),
+        ("devices", columns.pin, len(columns.pins)),
+    ):
+        least = 0 if what == "type" else NONE
+        _check_codes(columns, codes, least, count, what)
+    _check_inputs(columns)
+    _check_acyclic(columns)
+
+
+def _first(columns: Columns, broken: np.ndarray, message, part: str) -> None:  # type: ignore[no-untyped-def, type-arg]
+    """Complain about the first op of which something is broken."""
+    if broken.any():
+        i = int(np.argmax(broken))
+        raise GraphError(message(i), path=columns.op_path(i, part))
+
+
+def _check_models(columns: Columns) -> None:
+    for j, (name, weight, release) in enumerate(
+        zip(
+            columns.model_ids, columns.model_weight.tolist(), columns.release.tolist(), strict=True
+        )
+    ):
+        if SEPARATOR in name or not name:
+            raise GraphError(
+                f"model id {name!r} must be non-empty and hold no '/'", path=f"models[{j}].id"
+            )
+        units.number(weight, "weight", path=f"models[{j}].weight")
+        units.number(release, "release", path=f"models[{j}].release")
+    sizes = np.diff(columns.model_ptr)
+    if (sizes < 1).any():
+        j = int(np.argmax(sizes < 1))
+        raise GraphError(
+            f"model {columns.model_ids[j]!r} has no ops, expected at least one",
+            path=f"models[{j}].ops",
+        )
+
+
+def _check_ids(columns: Columns) -> None:
+    for j, (first, last) in enumerate(pairwise(columns.model_ptr.tolist())):
+        ids = columns.ids.slice(first, last)
+        if len(set(ids)) == len(ids) and all(ids):
+            continue
+        seen: dict[str, int] = {}
+        for k, name in enumerate(ids):
+            path = f"models[{j}].ops[{k}].id"
+            if not name:
+                raise GraphError("the id of an op is empty, expected a name", path=path)
+            if name in seen:
+                raise GraphError(
+                    f"op id {name!r} is used twice in model {columns.model_ids[j]!r} "
+                    f"(first as ops[{seen[name]}]), expected unique ids",
+                    path=path,
+                )
+            seen[name] = k
+
+
+def _check_times(columns: Columns) -> None:
+    for q, key in enumerate(columns.time_keys):
+        time: Floats = columns.time[:, q]
+        _first(
+            columns,
+            ~((time >= 0) & (time < np.inf) | np.isnan(time)),
+            lambda i, time=time: (  # type: ignore[misc]
+                f"time of op {columns.ids[i]!r} is {time[i]}, "
+                "expected a finite number of at least 0, or nan where it has none"
+            ),
+            f"time.{key}",
+        )
+
+
+def _check_bytes(columns: Columns, sizes: Ints, part: str) -> None:
+    _first(
+        columns,
+        (sizes < 0) | (sizes > units.MAX_BYTES),
+        lambda i: (
+            f"{part} of op {columns.ids[i]!r} is {sizes[i]}, "
+            f"expected a whole number of bytes, at most {units.MAX_BYTES}"
+        ),
+        f"memory.{part}",
+    )
+
+
+def _check_codes(columns: Columns, codes: Ints, least: int, count: int, part: str) -> None:
+    _first(
+        columns,
+        (codes < least) | (codes >= count),
+        lambda i: (
+            f"{part} of op {columns.ids[i]!r} is number {codes[i]}, "
+            f"expected one from {least} to {count - 1}"
+        ),
+        part,
+    )
+
+
+def _check_inputs(columns: Columns) -> None:
+    producer, reader = columns.input_op, columns.reader
+    home = columns.model[reader] if len(reader) else reader
+    first, last = columns.model_ptr[home], columns.model_ptr[home + 1]
+    outside = (producer < first) | (producer >= last)
+    if outside.any():
+        e = int(np.argmax(outside))
+        raise GraphError(
+            f"op {columns.ids[int(reader[e])]!r} reads op number {producer[e]}, expected one of "
+            f"its model {columns.model_ids[int(home[e])]!r} ({first[e]} to {last[e] - 1})",
+            path=_input_path(columns, e),
+        )
+    size = columns.input_bytes
+    wrong = (size < WHOLE_OUTPUT) | (size > units.MAX_BYTES)
+    if wrong.any():
+        e = int(np.argmax(wrong))
+        raise GraphError(
+            f"bytes of an input of op {columns.ids[int(reader[e])]!r} is {size[e]}, expected a "
+            f"whole number of bytes, at most {units.MAX_BYTES}, or {WHOLE_OUTPUT}: the "
+            "producer's output",
+            path=_input_path(columns, e),
+        )
+    topology = columns.topology
+    twice = (np.diff(topology.edge_src) == 0) & (np.diff(topology.edge_dst) == 0)
+    if twice.any():
+        k = int(np.argmax(twice))
+        i, source = int(topology.edge_dst[k]), int(topology.edge_src[k])
+        raise GraphError(
+            f"op {columns.ids[i]!r} lists input {columns.ids[source]!r} twice",
+            path=columns.op_path(i, "inputs"),
+        )
+
+
+def _input_path(columns: Columns, e: int) -> str:
+    i = int(columns.reader[e])
+    return columns.op_path(i, f"inputs[{e - int(columns.input_ptr[i])}]")
+
+
+def _check_acyclic(columns: Columns) -> None:
+    """What Kahn's algorithm leaves over contains a cycle, which is walked backwards and named."""
+    topology = columns.topology
+    if len(topology.order) == columns.op_count:
+        return
+    here = int(np.argmax(topology.missing > 0))
+    trail: list[int] = []
+    position: dict[int, int] = {}
+    while here not in position:
+        position[here] = len(trail)
+        trail.append(here)
+        inputs = columns.input_op[columns.input_ptr[here] : columns.input_ptr[here + 1]]
+        here = int(inputs[topology.missing[inputs] > 0][0])
+    cycle = trail[position[here] :][::-1]
+    shown = [columns.ids[i] for i in [*cycle, cycle[0]]]
+    if len(shown) > 12:
+        shown = [*shown[:6], f"... {len(shown) - 12} more ...", *shown[-6:]]
+    raise GraphError(
+        f"model {columns.model_ids[columns.model_of(here)]!r} has a cycle: "
+        f"{' -> '.join(shown)}, expected a DAG",
+        path=columns.op_path(cycle[0], "inputs"),
+    )

@@ -1,0 +1,327 @@
+"""A graph as columns: what a million ops are kept in, without an object for each.
+
+`Graph.columns` gives this view of every graph. A graph that was read from columns builds its
+`Model` and `Op` objects only when somebody asks for them (`ColumnarModels`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain, pairwise
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from talos_opt.core.graph import SEPARATOR, Input, Memory, Model, Op
+from talos_opt.core.topology import Topology, build_topology
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+#: Value of `Columns.input_bytes` where an edge carries its producer's output.
+WHOLE_OUTPUT = -1
+#: Value of `Columns.group` and `Columns.pin` where an op has none.
+NONE = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Texts:
+    """Many short texts in one long one: text i is ``text[ptr[i]:ptr[i + 1]]``.
+
+    Parameters
+    ----------
+    text : str
+    ptr : (n + 1,) int
+        Counted in characters.
+    """
+
+    text: str
+    ptr: Ints
+
+    @classmethod
+    def join(cls, items: Sequence[str]) -> Texts:
+        """Put texts together."""
+        ptr = np.zeros(len(items) + 1, dtype=np.int64)
+        np.cumsum(np.fromiter(map(len, items), np.int64, len(items)), out=ptr[1:])
+        return cls("".join(items), ptr)
+
+    def __len__(self) -> int:
+        return len(self.ptr) - 1
+
+    def __getitem__(self, i: int) -> str:
+        return self.text[int(self.ptr[i]) : int(self.ptr[i + 1])]
+
+    def slice(self, first: int, last: int) -> list[str]:
+        """Return the texts from `first` to before `last`."""
+        text = self.text
+        return [text[a:b] for a, b in pairwise(self.ptr[first : last + 1].tolist())]
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """A graph of n ops, k models, e edges; ops numbered model by model in file order.
+
+    Parameters
+    ----------
+    model_ids : tuple of str
+    model_weight, release : (k,) float
+    model_ptr : (k + 1,) int
+        Ops of model j are ``model_ptr[j]:model_ptr[j + 1]``.
+    ids : Texts
+        Id of every op.
+    time_keys : tuple of str
+        Device kinds and ids that op times are given for.
+    time : (n, q) float
+        In the graph's time unit; nan where an op has no time under that key.
+    weights, output, workspace : (n,) int
+        Bytes.
+    input_ptr, input_op, input_bytes : (n + 1,), (e,), (e,) int
+        Op i reads ``input_op[input_ptr[i]:input_ptr[i + 1]]``, in its own order; the bytes that
+        travel, or `WHOLE_OUTPUT`.
+    slots : (n,) int
+    types, type : tuple of str, (n,) int
+        Op types, and which of them each op has.
+    groups, group : tuple of str, (n,) int
+        Names of colocation groups, and which of them each op is in, or `NONE`.
+    pins, pin : tuple of tuple of str, (n,) int
+        Sets of devices that ops are pinned to, and which of them holds for each op, or `NONE`.
+    attrs : mapping of int to mapping
+        Attributes of the ops that have some.
+    """
+
+    model_ids: tuple[str, ...]
+    model_weight: Floats
+    release: Floats
+    model_ptr: Ints
+    ids: Texts
+    time_keys: tuple[str, ...]
+    time: Floats
+    weights: Ints
+    output: Ints
+    workspace: Ints
+    input_ptr: Ints
+    input_op: Ints
+    input_bytes: Ints
+    slots: Ints
+    types: tuple[str, ...]
+    type: Ints
+    groups: tuple[str, ...]
+    group: Ints
+    pins: tuple[tuple[str, ...], ...]
+    pin: Ints
+    attrs: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for value in (*vars(self).values(), self.ids.ptr):
+            if isinstance(value, np.ndarray):
+                value.setflags(write=False)
+
+    @property
+    def op_count(self) -> int:
+        """Number of ops."""
+        return len(self.slots)
+
+    @cached_property
+    def model(self) -> Ints:
+        """Model of each op (n,)."""
+        return np.repeat(np.arange(len(self.model_ids)), np.diff(self.model_ptr))
+
+    @cached_property
+    def reader(self) -> Ints:
+        """Op that reads each input (e,)."""
+        return np.repeat(np.arange(self.op_count), np.diff(self.input_ptr))
+
+    @cached_property
+    def topology(self) -> Topology:
+        """Edges in both directions, a topological order and levels; `left` ops are on cycles."""
+        sizes = np.where(
+            self.input_bytes == WHOLE_OUTPUT, self.output[self.input_op], self.input_bytes
+        )
+        return build_topology(self.op_count, self.input_op, self.reader, sizes)
+
+    def name(self, i: int) -> str:
+        """Return ``MODEL/OP`` of op i."""
+        return f"{self.model_ids[self.model_of(i)]}{SEPARATOR}{self.ids[i]}"
+
+    def model_of(self, i: int) -> int:
+        """Return the model of op i."""
+        return int(np.searchsorted(self.model_ptr, i, "right")) - 1
+
+    def op_path(self, i: int, part: str = "") -> str:
+        """Return the JSON path of op i, or of a part of it."""
+        j = self.model_of(i)
+        path = f"models[{j}].ops[{i - int(self.model_ptr[j])}]"
+        return f"{path}.{part}" if part else path
+
+    def names(self) -> Iterator[str]:
+        """Yield ``MODEL/OP`` of every op."""
+        for model, (first, last) in zip(
+            self.model_ids, pairwise(self.model_ptr.tolist()), strict=True
+        ):
+            lead = model + SEPARATOR
+            yield from (lead + name for name in self.ids.slice(first, last))
+
+    def build_model(self, j: int) -> Model:
+        """Return a model as objects."""
+        first, last = self.model_ptr[j : j + 2].tolist()
+        return Model(
+            self.model_ids[j],
+            tuple(self._ops(first, last)),
+            float(self.model_weight[j]),
+            float(self.release[j]),
+        )
+
+    def _ops(self, first: int, last: int) -> Iterator[Op]:
+        ids, here = self.ids.slice(first, last), slice(first, last)
+        begin = int(self.input_ptr[first])
+        edges = slice(begin, int(self.input_ptr[last]))
+        read = [
+            Input(ids[source - first], None if size == WHOLE_OUTPUT else size)
+            for source, size in zip(
+                self.input_op[edges].tolist(), self.input_bytes[edges].tolist(), strict=True
+            )
+        ]
+        cuts = (self.input_ptr[first : last + 1] - begin).tolist()
+        rows = zip(
+            ids,
+            self.time[here].tolist(),
+            self.weights[here].tolist(),
+            self.output[here].tolist(),
+            self.workspace[here].tolist(),
+            pairwise(cuts),
+            self.type[here].tolist(),
+            self.group[here].tolist(),
+            self.pin[here].tolist(),
+            self.slots[here].tolist(),
+            strict=True,
+        )
+        for i, (name, times, weights, output, workspace, (a, b), kind, group, pin, slots) in (
+            enumerate(rows, first)
+        ):
+            yield Op(
+                id=name,
+                time={key: t for key, t in zip(self.time_keys, times, strict=True) if t == t},
+                memory=Memory(weights, output, workspace),
+                inputs=tuple(read[a:b]),
+                type=self.types[kind],
+                colocate=None if group == NONE else self.groups[group],
+                devices=None if pin == NONE else self.pins[pin],
+                slots=slots,
+                attrs=self.attrs.get(i, {}),
+            )
+
+
+def columns_of(models: Sequence[Model]) -> Columns:
+    """Return the columns of models that are given as objects."""
+    ops = [op for model in models for op in model.ops]
+    count = len(ops)
+    sizes = np.array([len(model.ops) for model in models], dtype=np.int64)
+    keys = {key: q for q, key in enumerate(dict.fromkeys(chain.from_iterable(op.time for op in ops)))}
+    time = np.full((count, len(keys)), np.nan)
+    for i, op in enumerate(ops):
+        for key, value in op.time.items():
+            time[i, keys[key]] = value
+    types, kind = _encode([op.type for op in ops])
+    groups, group = _encode([op.colocate for op in ops])
+    pins, pin = _encode([None if op.devices is None else tuple(op.devices) for op in ops])
+    memory = np.array(
+        [(op.memory.weights, op.memory.output, op.memory.workspace) for op in ops], dtype=np.int64
+    ).reshape(-1, 3)
+    return Columns(
+        model_ids=tuple(model.id for model in models),
+        model_weight=np.array([float(model.weight) for model in models]),
+        release=np.array([float(model.release) for model in models]),
+        model_ptr=pointers(sizes),
+        ids=Texts.join([op.id for op in ops]),
+        time_keys=tuple(keys),
+        time=time,
+        weights=memory[:, 0].copy(),
+        output=memory[:, 1].copy(),
+        workspace=memory[:, 2].copy(),
+        **_inputs(models, ops),
+        slots=np.array([op.slots for op in ops], dtype=np.int64),
+        types=types,
+        type=kind,
+        groups=groups,
+        group=group,
+        pins=pins,
+        pin=pin,
+        attrs={i: op.attrs for i, op in enumerate(ops) if op.attrs},
+    )
+
+
+def pointers(counts: Ints) -> Ints:
+    """Return the start of each of several runs of given lengths, and the end of the last."""
+    ptr = np.zeros(len(counts) + 1, dtype=np.int64)
+    np.cumsum(counts, out=ptr[1:])
+    return ptr
+
+
+def _inputs(models: Sequence[Model], ops: Sequence[Op]) -> dict[str, Ints]:
+    producer: list[int] = []
+    size: list[int] = []
+    offset = 0
+    for model in models:
+        index = model.index
+        for op in model.ops:
+            for edge in op.inputs:
+                producer.append(offset + index[edge.op])
+                size.append(WHOLE_OUTPUT if edge.bytes is None else edge.bytes)
+        offset += len(model.ops)
+    return {
+        "input_ptr": pointers(np.array([len(op.inputs) for op in ops], dtype=np.int64)),
+        "input_op": np.array(producer, dtype=np.int64),
+        "input_bytes": np.array(size, dtype=np.int64),
+    }
+
+
+def _encode(values: Sequence[Any]) -> tuple[tuple[Any, ...], Ints]:
+    """Return the distinct values in order of appearance, and which one each is (None: `NONE`)."""
+    number: dict[Any, int] = {}
+    code = [NONE if v is None else number.setdefault(v, len(number)) for v in values]
+    return tuple(number), np.array(code, dtype=np.int64)
+
+
+class ColumnarModels(Sequence[Model]):
+    """The models of a columnar graph: each is built when it is first asked for.
+
+    Parameters
+    ----------
+    columns : Columns
+        Checked by `talos_opt.core.column_checks.check_columns`.
+    """
+
+    def __init__(self, columns: Columns) -> None:
+        self.columns = columns
+        self._built: dict[int, Model] = {}
+
+    def __len__(self) -> int:
+        return len(self.columns.model_ids)
+
+    @overload
+    def __getitem__(self, key: int) -> Model: ...
+
+    @overload
+    def __getitem__(self, key: slice) -> tuple[Model, ...]: ...
+
+    def __getitem__(self, key: int | slice) -> Model | tuple[Model, ...]:
+        if isinstance(key, slice):
+            return tuple(self[j] for j in range(*key.indices(len(self))))
+        j = range(len(self))[key]
+        if j not in self._built:
+            self._built[j] = self.columns.build_model(j)
+        return self._built[j]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, (ColumnarModels, tuple)):
+            return NotImplemented
+        return self is other or tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))

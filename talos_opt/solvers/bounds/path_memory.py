@@ -1,0 +1,286 @@
+"""The path-memory bound: how fast can one path be, if its bytes must sit somewhere?
+
+Ops of a path run one after the other, each on a device with room for all that sits there. So a
+path splits into *runs* of consecutive ops on one device; the resident bytes of a run, with all
+members of its colocation groups, fit that device; between two runs a tensor travels. The best
+split is a shortest path, found by one sweep. What is learnt about the ops of one path (earliest
+ends, least tails) holds for all paths that meet it. Argument and limits are in docs/bounds.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from talos_opt.core.problem import Bools, Floats, Ints, Objective, Problem
+from talos_opt.solvers.bounds.paths import (
+    best_times,
+    edge_numbers,
+    heaviest_paths,
+    spread,
+)
+from talos_opt.solvers.bounds.routes import (
+    DeviceClasses,
+    classify,
+    least_delays,
+    resident_bytes,
+)
+
+#: Paths are swept twice while ops times paths stay below this, then once, then fewer.
+_EFFORT = 100_000
+_MOST_PATHS = 8
+#: Cells (path ops times the longest run) of one sweep; beyond, a path is left out.
+_MOST_CELLS = 20_000_000
+
+
+@dataclass(frozen=True)
+class PathProblem:
+    """What a sweep along a path of L ops needs to know, for c classes of devices.
+
+    Parameters
+    ----------
+    time : (L, c) float
+    delay : (L - 1, c, c) float
+        Least time between the end of an op and the start of the next on *another* device.
+    first : (L, c) int
+        First op of the longest run of each class that ends at an op and fits; if the op alone
+        does not fit, the op after it.
+    unlimited : (c,) bool
+        The whole path fits, so runs need not be told apart.
+    """
+
+    time: Floats
+    delay: Floats
+    first: Ints
+    unlimited: Bools
+
+    def reversed(self) -> PathProblem:
+        """Return the same path walked backwards."""
+        length = len(self.time)
+        # `first` never falls: the longest run from j on ends before the first op whose longest
+        # run begins after j, or before j itself if that op alone does not fit.
+        last = np.column_stack(
+            [np.searchsorted(column, np.arange(length), side="right") - 1 for column in self.first.T]
+        )
+        return PathProblem(
+            self.time[::-1],
+            self.delay[::-1].transpose(0, 2, 1),
+            (length - 1 - last)[::-1],
+            self.unlimited,
+        )
+
+
+class PathMemory:
+    """Earliest ends and least tails of all ops, per class of devices, from sweeps along paths.
+
+    Parameters
+    ----------
+    problem : Problem
+
+    Attributes
+    ----------
+    classes : DeviceClasses
+    head, tail : (n, c) float
+        Earliest end of an op, and least time from its end to the completion of its model, if it
+        sits on a device of the class; infinite where it may not go.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        arrays = self.arrays = problem.arrays
+        self.problem = problem
+        self.classes = classify(arrays)
+        self.best = best_times(arrays)
+        self.held = resident_bytes(arrays, problem.memory_rule)
+        self.group_bytes = np.bincount(
+            arrays.group, weights=self.held, minlength=arrays.group_count
+        )
+        self.paths: list[tuple[Ints, PathProblem]] = []
+        time = self.classes.time
+        self.head = arrays.release[arrays.model][:, None] + time
+        self.tail = np.where(np.isfinite(time), 0.0, np.inf)
+        self._spread()
+
+    @property
+    def pointless(self) -> bool:
+        """Whether everything fits on each device, or some op can run nowhere."""
+        fits = bool(self.held.sum() <= self.classes.capacity.min())
+        return not np.isfinite(self.best).all() or (fits and len(self.classes.members) == 1)
+
+    def completions(self) -> Floats:
+        """Earliest completion of every model (k,)."""
+        arrays = self.arrays
+        result = arrays.release.copy()
+        np.maximum.at(result, arrays.model, (self.head + self.tail).min(axis=1))
+        return result
+
+    def bound(self) -> float:
+        """Lower bound on makespan, or on the weighted sum of completion times."""
+        done = self.completions()
+        if self.problem.objective is Objective.MAKESPAN:
+            return float(done.max())
+        return float(self.arrays.model_weight @ done)
+
+    def improve(self) -> None:
+        """Choose paths and sweep along them, twice where that is cheap."""
+        if self.pointless:
+            return
+        for path in self._choose_paths():
+            part = self._restrict(path)
+            if part is not None:
+                self.paths.append((path, part))
+        rounds = 2 if self.arrays.op_count * len(self.paths) <= _EFFORT // 5 else 1
+        for _ in range(rounds):
+            for path, part in self.paths:
+                self._sweep_both_ways(path, part)
+            self._spread_by_class()
+
+    def _sweep_both_ways(self, path: Ints, part: PathProblem) -> None:
+        runs = np.isfinite(part.time)
+        time = np.where(runs, part.time, 0.0)
+        ends = sweep(part, np.where(runs, self.head[path], 0.0) - time)
+        if not np.isfinite(ends.min(axis=1)).all():
+            return  # no placement fits; that is for others to prove and to explain
+        self.head[path] = np.maximum(self.head[path], ends)
+        back = sweep(part.reversed(), np.where(runs, self.tail[path], 0.0)[::-1])[::-1]
+        self.tail[path] = np.maximum(self.tail[path], back - time)
+        self._spread()
+
+    def _spread(self) -> None:
+        time = self.classes.time
+        rest = (self.tail + time).min(axis=1)
+        start, after = spread(self.arrays, self.head.min(axis=1), rest, self.best)
+        # An op is done no earlier than its *start* allows on each class: the least end over all
+        # classes less the best time would be no valid start.
+        self.head = np.maximum(self.head, start[:, None] + time)
+        self.tail = np.maximum(self.tail, after[:, None])
+
+    def _spread_by_class(self) -> None:
+        """Carry heads and tails along the edges, each with the transfer that it takes.
+
+        An op that starts on class c has each producer on some class; one on another class, or
+        on another device of the same, has sent its tensor first.
+        """
+        arrays, time = self.arrays, self.classes.time
+        head, tail = self.head, self.tail
+        delay = least_delays(arrays, self.classes, arrays.edge_bytes)
+        same = np.arange(time.shape[1])
+        delay[:, same, same] = 0.0
+        deep = arrays.level[arrays.edge_dst]
+        by_level = np.argsort(deep, kind="stable")
+        cuts = np.searchsorted(deep[by_level], np.arange(1, arrays.level.max(initial=0) + 2))
+        steps = [part for part in np.split(by_level, cuts) if len(part)]
+        for edges in steps:
+            sent = (head[arrays.edge_src[edges]][:, :, None] + delay[edges]).min(axis=1)
+            reader = arrays.edge_dst[edges]
+            np.maximum.at(head, reader, sent + time[reader])
+        deep = arrays.level[arrays.edge_src]
+        by_level = np.argsort(deep, kind="stable")
+        cuts = np.searchsorted(deep[by_level], np.arange(1, arrays.level.max(initial=0) + 2))
+        steps = [part for part in np.split(by_level, cuts) if len(part)]
+        for edges in reversed(steps):
+            reader = arrays.edge_dst[edges]
+            left = (tail + time)[reader]
+            np.maximum.at(tail, arrays.edge_src[edges], (delay[edges] + left[:, None, :]).min(axis=2))
+
+    def _restrict(self, path: Ints) -> PathProblem | None:
+        arrays, capacity = self.arrays, self.classes.capacity
+        group = arrays.group[path]
+        unlimited = np.asarray(self.group_bytes[np.unique(group)].sum() <= capacity)
+        first = np.column_stack(
+            [_first_of_runs(group, self.group_bytes, float(limit)) for limit in capacity]
+        )
+        cells = (np.arange(len(path))[:, None] - first)[:, ~unlimited].clip(min=0).sum()
+        if cells > _MOST_CELLS:
+            return None
+        sizes = arrays.edge_bytes[edge_numbers(arrays, path)]
+        delay = least_delays(arrays, self.classes, sizes)
+        return PathProblem(self.classes.time[path], delay, first, unlimited)
+
+    def _choose_paths(self) -> list[Ints]:
+        """Choose paths heavy in bytes, in time, in both, and those through ops not yet met."""
+        arrays, held, best = self.arrays, self.held, self.best
+        total_bytes, total_time = max(1.0, float(held.sum())), max(1e-300, float(best.sum()))
+        mixed = held / total_bytes + best / total_time
+        sizes = arrays.edge_bytes / max(1, int(arrays.edge_bytes.sum()))
+        candidates = [(held.astype(np.float64), None), (mixed, None), (best, None), (mixed, sizes)]
+        most = max(1, min(_MOST_PATHS, _EFFORT // max(1, arrays.op_count)))
+        found: list[Ints] = []
+        seen: set[bytes] = set()
+        met = np.zeros(arrays.op_count, dtype=bool)
+
+        def keep(paths: list[Ints]) -> bool:
+            fresh = [path for path in paths if path.tobytes() not in seen]
+            for path in fresh:
+                seen.add(path.tobytes())
+                met[path] = True
+            found.extend(fresh)
+            return bool(fresh)
+
+        for weight, edge_weight in candidates[:most]:
+            keep(heaviest_paths(arrays, weight, edge_weight))
+        for _ in range(most - len(candidates)):
+            if met.all() or not keep(heaviest_paths(arrays, np.where(met, 0.01, 1.0) * mixed)):
+                break
+        return found
+
+
+def sweep(part: PathProblem, release: Floats) -> Floats:
+    """Return the earliest end of every op of a path, over all splits into runs that fit.
+
+    Parameters
+    ----------
+    part : PathProblem
+    release : (L, c) float
+        Earliest start of each op on each class of devices, from other arguments.
+
+    Returns
+    -------
+    (L, c) float
+        Infinite if there is no split.
+    """
+    length, count = part.time.shape
+    # value[c, j]: end of the current op if it belongs to a run of class c that began at op j.
+    value = np.full((count, length), np.inf)
+    ends = np.full(count, np.inf)
+    result = np.empty((length, count))
+    for i in range(length):
+        entry = release[i].copy()
+        if i > 0:
+            np.maximum(entry, (ends[:, None] + part.delay[i - 1]).min(axis=0), out=entry)
+        for c in range(count):
+            if part.unlimited[c]:
+                began = entry[c] if i == 0 else min(entry[c], max(ends[c], release[i, c]))
+                ends[c] = began + part.time[i, c]
+                continue
+            low = int(part.first[i, c])
+            if low > i:  # the runs so far end here, and none can begin
+                ends[c] = np.inf
+                continue
+            runs = value[c, low : i + 1]
+            runs[-1] = entry[c]
+            np.maximum(runs, release[i, c], out=runs)
+            runs += part.time[i, c]
+            ends[c] = runs.min()
+        result[i] = ends
+    return result
+
+
+def _first_of_runs(group: Ints, group_bytes: Floats, capacity: float) -> Ints:
+    """First op of the longest run that ends at each op and fits; a group counts once a run."""
+    first = np.empty(len(group), dtype=np.int64)
+    inside: dict[int, int] = {}
+    low, held = 0, 0.0
+    groups, size = group.tolist(), group_bytes.tolist()
+    for i, g in enumerate(groups):
+        inside[g] = inside.get(g, 0) + 1
+        if inside[g] == 1:
+            held += size[g]
+        while held > capacity:
+            old = groups[low]
+            inside[old] -= 1
+            if inside[old] == 0:
+                held -= size[old]
+            low += 1
+        first[i] = low
+    return first

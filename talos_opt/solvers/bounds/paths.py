@@ -1,0 +1,117 @@
+"""Passes along the edges: least times before and after each op, and heavy paths."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from talos_opt.core.problem import Arrays, Floats, Ints, Problem
+
+
+def best_times(arrays: Arrays) -> Floats:
+    """Time of each op on the best device that its whole colocation group may use (n,)."""
+    return np.asarray(np.where(arrays.allowed[arrays.group], arrays.time, np.inf).min(axis=1))
+
+
+def spread(arrays: Arrays, end: Floats, rest: Floats, time: Floats) -> tuple[Floats, Floats]:
+    """Carry what is known about single ops to all that come before and after them.
+
+    Parameters
+    ----------
+    arrays : Arrays
+    end : (n,) float
+        Earliest end of each op, from its release or from an argument of its own.
+    rest : (n,) float
+        Least time from each op's start to the completion of its model.
+    time : (n,) float
+        Best time of each op.
+
+    Returns
+    -------
+    (n,) float
+        Earliest start of each op that the ends of its producers allow; 0 without any.
+    (n,) float
+        Least time from each op's end to the completion of its model that its readers ask for.
+    """
+    own, ends, rests = time.tolist(), end.tolist(), rest.tolist()
+    readers, out = arrays.edge_dst.tolist(), arrays.out_ptr.tolist()
+    start, after = [0.0] * len(own), [0.0] * len(own)
+    order = arrays.order.tolist()
+    for i in order:
+        done = max(ends[i], start[i] + own[i])
+        for reader in readers[out[i] : out[i + 1]]:
+            start[reader] = max(start[reader], done)
+    for i in reversed(order):
+        for reader in readers[out[i] : out[i + 1]]:
+            after[i] = max(after[i], rests[reader], after[reader] + own[reader])
+    return np.array(start), np.array(after)
+
+
+def earliest_ends(problem: Problem) -> Floats:
+    """Earliest end of every op on unlimited devices without transfers (n,)."""
+    arrays = problem.arrays
+    time = best_times(arrays).tolist()
+    end = arrays.release[arrays.model].tolist()
+    readers, out = arrays.edge_dst.tolist(), arrays.out_ptr.tolist()
+    for i in arrays.order.tolist():  # end[i] holds the latest input until i is reached
+        end[i] += time[i]
+        for reader in readers[out[i] : out[i + 1]]:
+            end[reader] = max(end[reader], end[i])
+    return np.array(end)
+
+
+def critical_paths(problem: Problem) -> Floats:
+    """Earliest completion of every model on unlimited devices (k,), its release included."""
+    arrays = problem.arrays
+    result = np.zeros(len(arrays.release))
+    np.maximum.at(result, arrays.model, earliest_ends(problem))
+    return result
+
+
+def heaviest_paths(arrays: Arrays, weight: Floats, edge_weight: Floats | None = None) -> list[Ints]:
+    """Return the heaviest path of every model.
+
+    Parameters
+    ----------
+    arrays : Arrays
+    weight : (n,) float
+        Weight of each op, at least 0.
+    edge_weight : (e,) float, optional
+        Weight of each edge, at least 0.
+
+    Returns
+    -------
+    list of (length,) int
+        Ops of each model's path, producers first.
+    """
+    own = weight.tolist()
+    extra = [0.0] * len(arrays.edge_src) if edge_weight is None else edge_weight.tolist()
+    readers, out = arrays.edge_dst.tolist(), arrays.out_ptr.tolist()
+    best, after = own[:], [-1] * len(own)
+    for i in reversed(arrays.order.tolist()):
+        most, chosen = 0.0, -1
+        for e in range(out[i], out[i + 1]):
+            value = best[readers[e]] + extra[e]
+            if chosen < 0 or value > most:
+                most, chosen = value, readers[e]
+        best[i] += most
+        after[i] = chosen
+    found = []
+    value = np.array(best)
+    for j in range(len(arrays.release)):
+        own_ops = np.flatnonzero(arrays.model == j)
+        i = int(own_ops[value[own_ops].argmax()])
+        path = []
+        while i >= 0:
+            path.append(i)
+            i = after[i]
+        found.append(np.array(path, dtype=np.int64))
+    return found
+
+
+def edge_numbers(arrays: Arrays, path: Ints) -> Ints:
+    """Return the edge from each op of a path to the next (length - 1,)."""
+    found = []
+    for op, reader in zip(path[:-1].tolist(), path[1:].tolist(), strict=True):
+        first, last = int(arrays.out_ptr[op]), int(arrays.out_ptr[op + 1])
+        found.append(first + int(np.searchsorted(arrays.edge_dst[first:last], reader)))
+    return np.array(found, dtype=np.int64)
