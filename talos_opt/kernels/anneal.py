@@ -14,11 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from talos_opt.kernels.compiling import kernel, part
-
 from talos_opt.kernels.instance import BOTTLENECK, GROUP, OBJECTIVE, PARTED, PEAK
 from talos_opt.kernels.listing import list_schedule
 from talos_opt.kernels.liveness import peak_overflow
-from talos_opt.kernels.loads import add_op_load, add_tensor_load, largest, placement_loads, unreachable
+from talos_opt.kernels.loads import (
+    add_op_load,
+    add_tensor_load,
+    largest,
+    placement_loads,
+    unreachable,
+)
 from talos_opt.kernels.moves import (
     LARGEST,
     below,

@@ -99,7 +99,7 @@ class Times(NamedTuple):
     channel : (c,) float
     done : (k,) float
         Completion time of each model.
-    count : (1,) int
+    clock : (1,) int
         Number of the current pass.
     """
 
@@ -112,4 +112,4 @@ class Times(NamedTuple):
     slot: Floats
     channel: Floats
     done: Floats
-    count: Ints
+    clock: Ints

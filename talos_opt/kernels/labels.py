@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
 from talos_opt.kernels.compiling import kernel, part
 from talos_opt.kernels.sorting import copy_range, sort_few, stable_order
 
@@ -544,9 +545,7 @@ def extend_layer(  # type: ignore[no-untyped-def]
     origin = np.empty((room, 3), dtype=np.int64)
     ptr = np.zeros(count + 1, dtype=np.int64)
     for i in range(count):
-        found, where, bounds = _candidates(
-            i, rows, row_ptr, steps, before, now, facts, upper, stop
-        )
+        found, where, bounds = _candidates(i, rows, row_ptr, steps, before, now, facts, upper, stop)
         width = found.shape[1]
         exact = now.group_ptr[i + 1] - now.group_ptr[i]
         keep = undominated(found, len(found), width, exact, stop)

@@ -6,8 +6,6 @@ import numpy as np
 from numba import njit
 
 from talos_opt.kernels.compiling import kernel, part
-from talos_opt.kernels.sorting import sort_few
-
 from talos_opt.kernels.instance import (
     CHANNEL,
     DEMAND,
@@ -20,6 +18,7 @@ from talos_opt.kernels.instance import (
     UNIFORM,
     VIA,
 )
+from talos_opt.kernels.sorting import sort_few
 
 INF = np.inf
 
@@ -33,17 +32,15 @@ def hop_bytes(x, op, target, device):  # type: ignore[no-untyped-def]
     size = 0
     for e in range(first, last):
         there = device[x.out_op[e]]
-        if there != device[op] and (
-            there == target or x.route[VIA, device[op], there] == target
-        ):
+        if there != device[op] and (there == target or x.route[VIA, device[op], there] == target):
             size = max(size, x.out_bytes[e])
     return size
 
 
 @njit(inline="always")
-def _first_free(slot, first, last):  # type: ignore[no-untyped-def]
-    best = first
-    for s in range(first + 1, last):
+def _first_free(slot, devices, d):  # type: ignore[no-untyped-def]
+    best = devices[d, FIRST_SLOT]
+    for s in range(best + 1, devices[d, LAST_SLOT]):
         if slot[s] < slot[best]:
             best = s
     return best
@@ -83,8 +80,8 @@ def list_schedule(x, times, device, order, threshold):  # type: ignore[no-untype
     hop_end, hop_source, slot, channels = times.hop_end, times.hop_source, times.slot, times.channel
     done = times.done
     uniform, makespan = x.rule[UNIFORM] == 1, x.rule[OBJECTIVE] == MAKESPAN
-    times.count[0] += 1
-    now = times.count[0]
+    times.clock[0] += 1
+    now = times.clock[0]
     for line in (slot, channels, done):
         for k in range(len(line)):
             line[k] = 0.0
@@ -125,10 +122,10 @@ def list_schedule(x, times, device, order, threshold):  # type: ignore[no-untype
                     if channel >= 0:
                         arrival = max(arrival, channels[channel])
                     if devices[source, ENGINE] == 0:
-                        out = _first_free(slot, devices[source, FIRST_SLOT], devices[source, LAST_SLOT])
+                        out = _first_free(slot, devices, source)
                         arrival = max(arrival, slot[out])
                     if devices[target, ENGINE] == 0:
-                        into = _first_free(slot, devices[target, FIRST_SLOT], devices[target, LAST_SLOT])
+                        into = _first_free(slot, devices, target)
                         arrival = max(arrival, slot[into])
                     if channel >= 0:
                         channels[channel] = arrival + length
@@ -146,12 +143,12 @@ def list_schedule(x, times, device, order, threshold):  # type: ignore[no-untype
         start = ready
         if length > 0:
             demand = op_table[op, DEMAND]
-            first, last = devices[d, FIRST_SLOT], devices[d, LAST_SLOT]
             if demand == 1:
-                k = _first_free(slot, first, last)
+                k = _first_free(slot, devices, d)
                 start = max(start, slot[k])
                 slot[k] = start + length
             else:
+                first, last = devices[d, FIRST_SLOT], devices[d, LAST_SLOT]
                 sort_few(slot, first, last)
                 start = max(start, slot[first + demand - 1])
                 for k in range(first, first + demand):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from talos_opt.kernels.compiling import kernel
 
+from talos_opt.kernels.compiling import kernel
 from talos_opt.kernels.instance import CAPACITY, OUTPUT, WEIGHTS, WORKSPACE
 from talos_opt.kernels.listing import hop_bytes
 from talos_opt.kernels.sorting import stable_order
@@ -22,7 +22,7 @@ def peak_overflow(x, times, device):  # type: ignore[no-untyped-def]
     device : (n,) int
     """
     ops, devices = x.time.shape
-    now = times.count[0]
+    now = times.clock[0]
     # When each tensor is last needed on each device that it is on.
     last = np.zeros((ops, devices))
     hops = 0

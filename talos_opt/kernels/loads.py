@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from talos_opt.kernels.compiling import kernel, part
-
 from talos_opt.kernels.instance import CHANNEL, DEMAND, ENGINE, FIRST_SLOT, LAST_SLOT, VIA
 
 
@@ -92,5 +91,3 @@ def largest(load, channel):  # type: ignore[no-untyped-def]
     for c in range(len(channel)):
         top = max(top, channel[c])
     return top
-
-

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from talos_opt.kernels.compiling import kernel, part
 
+from talos_opt.kernels.compiling import kernel, part
 from talos_opt.kernels.instance import CAPACITY
 
 #: Most groups in one bundle.

@@ -16,29 +16,41 @@ from talos_opt.kernels.instance import (
     MODEL,
     VIA,
 )
+from talos_opt.kernels.heaps import pop, push
 
 INF = np.inf
 
 
 @kernel
-def place_earliest(x, order, size, usable, device):  # type: ignore[no-untyped-def]
-    """Place each op where it would end first, behind what is queued there (HEFT's rule).
+def place_earliest(x, hold, urgency, window, size, usable, reserve, price, device, order):  # type: ignore[no-untyped-def]
+    """Place each op where it would end first, behind what is queued there.
 
-    An op of a colocation group that has been placed follows it. Transfers wait for their
-    channel; a device without copy engine counts them as work. Times are estimates: those of the
-    placement are for `list_schedule` to find.
+    Of the ops whose inputs have been placed, the most urgent among the `window` that are ready
+    first is next: a window of one takes ops as they become ready, one of all ops is HEFT. An op
+    of a colocation group that has been placed follows it. Transfers wait for their channel; a
+    device without copy engine counts them as work. Times are estimates: those of the placement
+    are for `list_schedule` to find.
 
     Parameters
     ----------
     x : Instance
-    order : (n,) int
-        Topological.
+    hold : (k,) float
+        A time before which each model is not looked at, so that others come first.
+    urgency : (n,) float
+        Smaller first.
+    window : int
+        At least 1.
     size : (g,) int
         Bytes that a group holds, its largest workspace aside.
     usable : (g, m) bool
         Devices that each group may go to.
-    device : (n,) int
-        Filled.
+    reserve : (m,) int
+        Bytes of each device that are kept for groups that may not go everywhere.
+    price : (m,) float
+        What a unit of time on each device costs beside the time itself: the more, the more an op
+        keeps to the devices that it is best on, though it starts later there.
+    device, order : (n,) int
+        Filled: where each op goes, and in which order they were placed.
 
     Returns
     -------
@@ -46,23 +58,48 @@ def place_earliest(x, order, size, usable, device):  # type: ignore[no-untyped-d
         When the last op ends; infinite if some op found no room or route.
     """
     op_table, op_time, in_ptr, in_op, in_bytes = x.op, x.time, x.in_ptr, x.in_op, x.in_bytes
+    out_ptr, out_op = x.out_ptr, x.out_op
     devices, link, route, model, work = x.device, x.link, x.route, x.model, x.group
-    count = len(devices)
+    total, count = len(device), len(devices)
     home = np.full(len(size), -1, dtype=np.int64)
     held = np.zeros(count, dtype=np.int64)
     widest = np.zeros(count, dtype=np.int64)
+    kept = reserve.copy()
     slot = np.zeros(devices[count - 1, LAST_SLOT])
     channels = np.zeros(route[CHANNEL].max() + 1)
     ready = np.empty(count)
-    end = np.empty(len(order))
+    end = np.empty(total)
+    # Ops whose inputs have been placed: those in the window by urgency, the others by when their
+    # inputs are there.
+    later, later_key, laters = np.empty(total, dtype=np.int64), np.empty(total), 0
+    near, near_key, nears = np.empty(total, dtype=np.int64), np.empty(total), 0
+    missing = np.empty(total, dtype=np.int64)
+    for op in range(total):
+        missing[op] = in_ptr[op + 1] - in_ptr[op]
+        if missing[op] == 0:
+            first_time = max(model[op_table[op, MODEL], 0], hold[op_table[op, MODEL]])
+            push(later_key, later, laters, first_time, op)
+            laters += 1
     last = 0.0
-    for op in order:
+    for position in range(total):
+        while laters > 0 and nears < window:
+            op = pop(later_key, later, laters)
+            laters -= 1
+            push(near_key, near, nears, urgency[op], op)
+            nears += 1
+        op = pop(near_key, near, nears)
+        nears -= 1
         group = op_table[op, GROUP]
         fixed = home[group]
+        confined = False
+        for d in range(count):
+            confined |= not usable[group, d]
         for d in range(count):
             if fixed < 0:
-                room = held[d] + size[group] + max(widest[d], work[group, 1])
-                open_ = usable[group, d] and room <= devices[d, CAPACITY]
+                need = held[d] + size[group] + max(widest[d], work[group, 1])
+                if not confined:
+                    need += kept[d]
+                open_ = usable[group, d] and need <= devices[d, CAPACITY]
             else:
                 open_ = fixed == d
             ready[d] = model[op_table[op, MODEL], 0] if open_ else INF
@@ -87,18 +124,18 @@ def place_earliest(x, order, size, usable, device):  # type: ignore[no-untyped-d
                         arrival = max(arrival, channels[channel])
                     arrival += link[0, first, d] + in_bytes[e] * link[1, first, d]
                 ready[d] = max(ready[d], arrival)
-        best, best_end, best_slot, best_start = -1, INF, 0, 0.0
+        best, best_end, best_slot, best_score = -1, INF, 0, INF
         for d in range(count):
             if ready[d] == INF:
                 continue
-            first, after = devices[d, FIRST_SLOT], devices[d, LAST_SLOT]
-            free = first
-            for s in range(first + 1, after):
+            free = devices[d, FIRST_SLOT]
+            for s in range(free + 1, devices[d, LAST_SLOT]):
                 if slot[s] < slot[free]:
                     free = s
             start = max(ready[d], slot[free])
-            if start + op_time[op, d] < best_end:
-                best, best_end, best_slot, best_start = d, start + op_time[op, d], free, start
+            score = start + op_time[op, d] * (1.0 + price[d])
+            if score < best_score:
+                best, best_end, best_slot, best_score = d, start + op_time[op, d], free, score
         if best < 0:
             return INF
         for e in range(in_ptr[op], in_ptr[op + 1]):
@@ -127,10 +164,20 @@ def place_earliest(x, order, size, usable, device):  # type: ignore[no-untyped-d
         if fixed < 0:
             home[group] = best
             held[best] += size[group]
+            if confined:
+                kept[best] = max(0, kept[best] - size[group])
             widest[best] = max(widest[best], work[group, 1])
-        device[op] = best
-        end[op] = best_end
+        device[op], end[op], order[position] = best, best_end, op
         last = max(last, best_end)
+        for e in range(out_ptr[op], out_ptr[op + 1]):
+            reader = out_op[e]
+            missing[reader] -= 1
+            if missing[reader] == 0:
+                moment = hold[op_table[reader, MODEL]]
+                for k in range(in_ptr[reader], in_ptr[reader + 1]):
+                    moment = max(moment, end[in_op[k]])
+                push(later_key, later, laters, moment, reader)
+                laters += 1
     return last
 
 

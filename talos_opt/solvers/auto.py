@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from talos_opt.core.errors import UnsupportedError
+from talos_opt.core.errors import DependencyError, UnsupportedError
 from talos_opt.core.problem import Problem
 from talos_opt.core.result import Status
 from talos_opt.solvers import registry
+from talos_opt.solvers._dependencies import require_compatible_highspy
 from talos_opt.solvers.base import NoOptions, Solver, Verdict, is_placement_only
 from talos_opt.solvers.run import Run
 
@@ -17,6 +18,8 @@ BASELINES = ("single", "sequential", "aswm", "tsam", "heft", "etf", "talos")
 
 #: Below this size CP-SAT needs less time than loading compiled kernels takes.
 _SMALL = 30
+#: Up to this size the full CP-SAT formulation proves optima in seconds to minutes.
+_PROVABLE = 120
 #: Above this size building CP-SAT's formulation takes longer than it is worth.
 _CPSAT_UP_TO_OPS = 5_000
 
@@ -38,22 +41,23 @@ class Stage(NamedTuple):
 
 
 class AutoSolver(Solver):
-    """Baselines and Talos, annealing, then exact solvers with the best of them as incumbent.
+    """Baselines and Talos, annealing, then proofs and repairs from the best of them.
 
     Never worse than the best baseline, and always with a proven bound: the root bounds, and
     whatever an exact solver proves. It stops as soon as the incumbent meets the bound.
     """
 
     name = "auto"
-    summary = "portfolio: baselines, talos, fast, dp, cpsat and bounds; the best of all"
+    summary = "portfolio: baselines, talos, fast, dp, relax, cpsat, lns; the best of all"
     exact = True
     Options = NoOptions
 
     def solve(self, problem: Problem, run: Run) -> Verdict:
         """Let the solvers take their turns until the answer is proven or the time is over."""
+        require_compatible_highspy()  # now, not when CP-SAT has its turn, or never
         reason = ""
         for name in BASELINES:
-            if run.stopped:
+            if run.overdue:
                 break
             reason = reason or registry.create(name).solve(problem, run).reason
         for stage in _stages(problem):
@@ -64,8 +68,14 @@ class AutoSolver(Solver):
                 solver.require(problem)
             except UnsupportedError:
                 continue
-            with run.limited_to(stage.share * run.remaining):
-                verdict = solver.solve(problem, run)
+            try:
+                with run.limited_to(stage.share * run.remaining):
+                    verdict = solver.solve(problem, run)
+            except DependencyError as error:
+                if stage.solver == "cpsat":
+                    raise
+                run.note(str(error))  # without numba the others have all the time
+                continue
             if verdict.status is Status.INFEASIBLE:
                 return verdict
         if run.best is not None:
@@ -86,8 +96,11 @@ def _stages(problem: Problem) -> Iterator[Stage]:
     yield Stage("dp", 0.4, {"most_ideals": 3000})
     if is_placement_only(problem):
         yield Stage("cpsat", 0.5, {})
+        yield Stage("lns", 0.6, {})
         yield Stage("fast", 1.0, {})
         return
     yield Stage("relax", 0.4, {})
-    yield Stage("fast", 0.5, {})
-    yield Stage("cpsat", 1.0, {})
+    if count <= _PROVABLE:
+        yield Stage("cpsat", 0.5, {})
+    yield Stage("lns", 0.3, {})
+    yield Stage("fast", 1.0, {})

@@ -20,9 +20,9 @@ MOST_GROUPS = 1500
 def contiguous_split(problem: Problem) -> Ints | None:
     """Return the device of every op (n,) for the best contiguous split found, None without one.
 
-    Groups are ordered by where they stand in the flow of the graph. Devices come in classes of identical ones;
-    the two with the most usable work are used. Exact among such splits for tensors that pass
-    through a staging device, or go to one reader.
+    Groups are ordered by where they stand in the flow of the graph. Devices come in classes of
+    identical ones; the two that can run most are used. Exact among such splits for tensors that
+    pass through a staging device, or go to one reader.
     """
     arrays = problem.arrays
     if not 1 < arrays.group_count <= MOST_GROUPS:
@@ -73,9 +73,9 @@ def _two_classes(problem: Problem) -> list[list[int]]:
     classes = [*known, *([d] for d in sorted(single))]
     time = np.where(np.isfinite(arrays.time), arrays.time, 0.0).sum(axis=0)
     able = np.isfinite(arrays.time).sum(axis=0)
-    return sorted(
-        classes, key=lambda c: (-able[c[0]] * arrays.slots[c[0]], time[c[0]] / len(c))
-    )[:2]
+    return sorted(classes, key=lambda c: (-able[c[0]] * arrays.slots[c[0]], time[c[0]] / len(c)))[
+        :2
+    ]
 
 
 def _chunk_loads(arrays: Arrays, order: Ints, device: int) -> Floats:
@@ -98,7 +98,9 @@ def _chunk_loads(arrays: Arrays, order: Ints, device: int) -> Floats:
     tensor = number[arrays.edge_src]
     reader = place[arrays.edge_dst]
     touches = np.unique(
-        np.concatenate([reader * len(makers) + tensor, place[makers] * len(makers) + number[makers]])
+        np.concatenate(
+            [reader * len(makers) + tensor, place[makers] * len(makers) + number[makers]]
+        )
     )
     in_ptr = np.searchsorted(touches // max(1, len(makers)), np.arange(len(order) + 1))
     out_ptr = np.searchsorted(tensor, np.arange(len(makers) + 1))
@@ -163,10 +165,10 @@ def _split(
                 value[1:][better] = reached[better]
                 start[1:][better], kind[1:][better] = chosen[better], k
             best[a, b], origin[a, b] = value, (start, kind.astype(np.int64))
-    a, b = np.unravel_index(best[:, :, count].argmin(), best.shape[:2])
-    if not np.isfinite(best[a, b, count]):
+    used = int(best[:, :, count].argmin())
+    if not np.isfinite(best[:, :, count].min()):
         return None
-    return _walk(origin, int(a), int(b), count)
+    return _walk(origin, *divmod(used, seconds + 1), count)
 
 
 def _walk(
@@ -179,5 +181,3 @@ def _walk(
         chunks.append((first, end, which))
         a, b, end = (a - 1, b, first) if which == 0 else (a, b - 1, first)
     return chunks[::-1]
-
-

@@ -173,9 +173,7 @@ class Chain:
         """Call the kernel."""
         from talos_opt.kernels.anneal import anneal
 
-        anneal(
-            self.instance, self.times, self.state, self.allowed, moves, hot, cold, order_share
-        )
+        anneal(self.instance, self.times, self.state, self.allowed, moves, hot, cold, order_share)
 
     def cool(self, budget: Budget, run: Run, options: FastOptions) -> None:
         """Run one cooling cycle from the current point."""

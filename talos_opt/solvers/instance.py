@@ -28,8 +28,15 @@ _COMPILED_FROM_OPS = 20_000
 _OBJECTIVES = {Objective.TOCT: 0, Objective.MAKESPAN: 1, Objective.BOTTLENECK: 2}
 
 
-def make_instance(problem: Problem) -> Instance:
-    """Gather a problem's arrays for the kernels."""
+def make_instance(problem: Problem, *, near: bool = True) -> Instance:
+    """Gather a problem's arrays for the kernels.
+
+    Parameters
+    ----------
+    problem : Problem
+    near : bool
+        Whether to find the neighbours of each group; else there are none.
+    """
     from talos_opt.kernels.instance import Instance
 
     arrays = problem.arrays
@@ -38,7 +45,9 @@ def make_instance(problem: Problem) -> Instance:
     slots = np.concatenate([[0], np.cumsum(arrays.slots)])
     uniform = _uniform(arrays)
     size, work = _group_memory(arrays)
-    near_ptr, near = _near_groups(arrays)
+    near_ptr, neighbours = np.zeros(arrays.group_count + 1, dtype=np.int64), np.zeros(0, np.int64)
+    if near:
+        near_ptr, neighbours = _near_groups(arrays)
     by_group = np.argsort(arrays.group, kind="stable")
     ptr = np.searchsorted(arrays.group[by_group], np.arange(arrays.group_count + 1))
     return Instance(
@@ -59,7 +68,7 @@ def make_instance(problem: Problem) -> Instance:
         group_ptr=ptr.astype(np.int64),
         group_op=by_group.astype(np.int64),
         near_ptr=near_ptr,
-        near=near,
+        near=neighbours,
         tail=tails(arrays),
         rule=np.array(
             [_OBJECTIVES[problem.objective], uniform, peak, (arrays.via == NO_ROUTE).any()],
@@ -85,26 +94,33 @@ def make_times(problem: Problem) -> Times:
         slot=np.zeros(int(arrays.slots.sum())),
         channel=np.zeros(channels),
         done=np.zeros(len(arrays.release)),
-        count=np.zeros(1, dtype=np.int64),
+        clock=np.zeros(1, dtype=np.int64),
     )
 
 
 def read_times(problem: Problem, times: Times, device: Ints) -> Schedule:
     """Return the schedule that the last pass wrote."""
     arrays = problem.arrays
-    op, target = np.nonzero(times.sent == times.count[0])
+    op, target = np.nonzero(times.sent == times.clock[0])
     source = times.hop_source[op, target]
     start, end = times.hop_start[op, target], times.hop_end[op, target]
     size = _hop_bytes(arrays, device, op, target)
     # A transfer of no bytes that takes no time is no transfer.
     real = (size > 0) | (arrays.latency[source, target] > 0)
     order = np.lexsort((target[real], op[real], end[real], start[real]))
-    columns = [column[real][order] for column in (op, source, target, start, end, size)]
+    chosen = np.flatnonzero(real)[order]
     return Schedule(
         device=device.copy(),
         start=times.start.copy(),
         end=times.end.copy(),
-        transfers=Transfers(*columns),
+        transfers=Transfers(
+            op=op[chosen].astype(np.int64),
+            source=source[chosen],
+            target=target[chosen].astype(np.int64),
+            start=start[chosen],
+            end=end[chosen],
+            bytes=size[chosen],
+        ),
     )
 
 
@@ -116,7 +132,10 @@ def _hop_bytes(arrays: Arrays, device: Ints, op: Ints, target: Ints) -> Ints:
     staged = remote & (via >= 0)
     count = arrays.device_count
     keys = np.concatenate(
-        [arrays.edge_src[remote] * count + there[remote], arrays.edge_src[staged] * count + via[staged]]
+        [
+            arrays.edge_src[remote] * count + there[remote],
+            arrays.edge_src[staged] * count + via[staged],
+        ]
     )
     sizes = np.concatenate([arrays.edge_bytes[remote], arrays.edge_bytes[staged]])
     wanted = op * count + target

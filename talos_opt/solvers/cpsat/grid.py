@@ -10,6 +10,7 @@ proves on the grid is valid for real times. Schedules found on the grid are re-t
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -21,6 +22,10 @@ from talos_opt.core.problem import DIRECT, Floats, Objective, Problem
 _FINE = 2**33
 #: Longest horizon that an exact grid may have; beyond it, coefficients overflow.
 _LONGEST = 2**44
+#: Largest sum of whole weights: with a horizon of `_FINE` the objective stays below `_LARGEST`.
+_HEAVIEST = 2**26
+#: Largest value that the objective may take: CP-SAT refuses what could pass 2**63.
+_LARGEST = 2**60
 _TICKS = (1, 2, 4, 5, 8, 10, 16, 20, 32, 40, 50, 64, 100, 1000, 10**4, 10**5, 10**6)
 
 
@@ -62,13 +67,16 @@ def make_grid(problem: Problem) -> Grid:
     """Choose the grid for a problem."""
     durations = _durations(problem)
     longest = _safe_horizon(problem)
+    most = _LONGEST
+    if problem.objective is Objective.TOCT:
+        most = min(most, _LARGEST // max(1, sum(whole_weights(problem.arrays.model_weight)[0])))
     # A load is divided over the slots, so its ticks must be divisible by their numbers.
     finer = int(np.lcm.reduce(problem.arrays.slots))
     if problem.objective is not Objective.BOTTLENECK or finer > 5040:
         finer = 1
     for ticks in _TICKS:
         scaled = durations * ticks
-        if longest * ticks * finer > _LONGEST:
+        if longest * ticks * finer > most:
             break
         if np.all(np.abs(scaled - np.round(scaled)) <= 1e-12 * scaled):
             exact = float(ticks * finer)
@@ -104,14 +112,14 @@ def _safe_horizon(problem: Problem) -> float:
 def whole_weights(weights: Floats) -> tuple[list[int], float]:
     """Return integer weights and the factor that they were scaled by.
 
-    Exact where the weights have a common denominator up to a million; otherwise rounded down,
-    which keeps bounds valid since completion times are not negative.
+    Exact where the weights have a common denominator up to a million, and are small enough;
+    otherwise rounded down, which keeps bounds valid since completion times are not negative.
     """
     parts = [Fraction(float(weight)).limit_denominator(10**4) for weight in weights]
-    common = int(np.lcm.reduce([part.denominator for part in parts]))
-    if common <= 10**6 and all(
-        float(part) == float(weight) for part, weight in zip(parts, weights, strict=True)
-    ):
-        return [int(part * common) for part in parts], float(common)
-    factor = 10**6 / float(weights.max())
+    common = math.lcm(*(part.denominator for part in parts))
+    whole = [int(part * common) for part in parts]
+    exact = all(float(part) == float(weight) for part, weight in zip(parts, weights, strict=True))
+    if exact and common <= 10**6 and sum(whole) <= _HEAVIEST:
+        return whole, float(common)
+    factor = _HEAVIEST / float(weights.sum())
     return [int(weight * factor) for weight in weights], factor

@@ -37,6 +37,8 @@ class PlacementFormulation:
         Looked at while building.
     """
 
+    #: Parts are fixed as in an incumbent: bounds and infeasibility say nothing about the problem.
+    restricted = False
     #: Times stand for a relaxation, not for a schedule: only the placement is meant.
     relaxed = False
 

@@ -286,7 +286,7 @@ def _report(
                 if formulation.grid.exact:
                     raise
                 run.note(f"{name}: a schedule from the rounded grid was dropped ({error})")
-    if bound is not None:
+    if bound is not None and not formulation.restricted:
         run.raise_bound(_real_bound(formulation, bound), name)
 
 
@@ -304,6 +304,8 @@ def _conclude(
     run: Run,
     name: str,
 ) -> Verdict:
+    if formulation.restricted and status != cp.MODEL_INVALID:
+        return no_time(run)
     if status in (cp.OPTIMAL, cp.FEASIBLE):
         run.raise_bound(_real_bound(formulation, solver.best_objective_bound), name)
         if run.best is None:

@@ -1,0 +1,152 @@
+"""The `lns` solver."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from talos_opt.core.problem import Ints, Problem
+from talos_opt.core.result import Status
+from talos_opt.core.schedule import Schedule
+from talos_opt.solvers import registry
+from talos_opt.solvers.base import Solver, Verdict, is_placement_only
+from talos_opt.solvers.cpsat import backend
+from talos_opt.solvers.cpsat.grid import make_grid
+from talos_opt.solvers.cpsat.placement import BuildStoppedError, PlacementFormulation
+from talos_opt.solvers.cpsat.search import hint, search
+from talos_opt.solvers.cpsat.sequencing import SequencingFormulation
+from talos_opt.solvers.lns.neighbourhoods import NEIGHBOURHOODS
+from talos_opt.solvers.obstacles import find_obstacle
+from talos_opt.solvers.run import Run
+
+#: Share of the time that finding a first incumbent may take.
+_START_SHARE = 0.15
+#: A repair that ends within this share of its time was easy: the next one frees more groups.
+_EASY = 0.3
+
+
+@dataclass(frozen=True)
+class LnsOptions:
+    """Options of `LnsSolver`.
+
+    Parameters
+    ----------
+    window : int
+        Colocation groups that the first repair frees; it adapts.
+    step_s : float
+        Seconds that one repair may take.
+    """
+
+    window: int = 24
+    step_s: float = 1.5
+
+    def __post_init__(self) -> None:
+        if self.window < 1:
+            raise ValueError(f"window is {self.window}, expected at least 1")
+        if not 0 < self.step_s < math.inf:
+            raise ValueError(f"step_s is {self.step_s}, expected above 0")
+
+
+class LnsSolver(Solver):
+    """Fix most of the incumbent, let CP-SAT solve the rest to the end, and repeat elsewhere."""
+
+    name = "lns"
+    summary = "large-neighbourhood search: CP-SAT repairs windows of the incumbent"
+    Options = LnsOptions
+
+    def solve(self, problem: Problem, run: Run) -> Verdict:
+        """Repair windows until the time is over."""
+        obstacle = find_obstacle(problem)
+        if obstacle:
+            return Verdict(Status.INFEASIBLE, obstacle)
+        if run.best is None:
+            with run.limited_to(_START_SHARE * run.remaining):
+                verdict = registry.create("fast").solve(problem, run)
+            if run.best is None:
+                return verdict
+        if backend.needs_own_process():
+            run.note("lns: CP-SAT cannot run beside TensorFlow; no window was repaired")
+            return Verdict(Status.FEASIBLE)
+        formulation = _build(problem, run)
+        if formulation is not None:
+            _repair_windows(formulation, run, self.options)
+        return Verdict(Status.FEASIBLE)
+
+
+def _build(problem: Problem, run: Run) -> PlacementFormulation | None:
+    """Build the formulation that all repairs restrict; None if the time did not suffice."""
+    kind = PlacementFormulation if is_placement_only(problem) else SequencingFormulation
+    formulation = kind(backend.load(), problem, make_grid(problem), math.inf, lambda: run.stopped)
+    formulation.restricted = True
+    formulation.classes = []  # an incumbent's devices keep their names
+    try:
+        formulation.build()
+    except BuildStoppedError:
+        return None
+    return formulation
+
+
+def _repair_windows(formulation: PlacementFormulation, run: Run, options: LnsOptions) -> None:
+    rng = np.random.default_rng(run.seed)
+    names = list(NEIGHBOURHOODS)
+    score = dict.fromkeys(names, 1.0)
+    window = options.window
+    whole = formulation.model
+    groups = formulation.arrays.group_count
+    while not run.stopped and run.best is not None:
+        shares = np.array([score[name] for name in names])
+        name = names[int(rng.choice(len(names), p=shares / shares.sum()))]
+        free = NEIGHBOURHOODS[name](formulation.problem, run.best, window, rng)
+        before, began = run.value, run.elapsed
+        formulation.model = whole.clone()
+        restrict(formulation, run.best, free)
+        hint(formulation, run.best)
+        with run.limited_to(options.step_s):
+            search(backend.load(), formulation, run, LnsSolver.name, {})
+        formulation.model = whole
+        gained = run.value < before
+        score[name] = 0.8 * score[name] + (1.0 if gained else 0.02)
+        spent = run.elapsed - began
+        if spent < _EASY * options.step_s:
+            window = min(groups, math.ceil(window * 1.15))
+        elif spent >= options.step_s and not gained:
+            window = max(4, int(window * 0.85))
+        if window == groups and len(free) == groups and spent < options.step_s:
+            return  # everything was free, and CP-SAT finished: nothing is left to repair
+
+
+def restrict(formulation: PlacementFormulation, schedule: Schedule, free: Ints) -> None:
+    """Fix devices, and the order on single-slot devices, of all groups but some.
+
+    Parameters
+    ----------
+    formulation : PlacementFormulation
+        Its `model` is restricted.
+    schedule : Schedule
+        Where the others stay.
+    free : (f,) int
+        Groups that may move.
+    """
+    arrays, model = formulation.arrays, formulation.model
+    movable = np.zeros(arrays.group_count, dtype=bool)
+    movable[free] = True
+    home = np.zeros(arrays.group_count, dtype=np.int64)
+    home[arrays.group] = schedule.device
+    for group in np.flatnonzero(~movable).tolist():
+        literal: Any = formulation.x[group][int(home[group])]
+        model.add(literal == 1)
+    if not isinstance(formulation, SequencingFormulation):
+        return
+    fixed = np.flatnonzero(~movable[arrays.group])
+    by_start = fixed[np.lexsort((schedule.end[fixed], schedule.start[fixed]))]
+    last: dict[int, int] = {}
+    for op in by_start.tolist():
+        device = int(schedule.device[op])
+        if arrays.slots[device] > 1 or arrays.time[op, device] <= 0:
+            continue
+        if device in last:
+            model.add(formulation.start[op] >= formulation.end[last[device]])
+        last[device] = op
