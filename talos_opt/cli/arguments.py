@@ -107,7 +107,7 @@ def add_format(parser: argparse.ArgumentParser) -> None:
         "--from",
         dest="source_format",
         metavar="FORMAT",
-        help="format of the graph: talos or msr (default: from its suffix and contents)",
+        help="format of the graph: talos, npz or msr (default: from its suffix and contents)",
     )
 
 

@@ -16,7 +16,8 @@ def add_parser(commands: Any) -> None:
         "convert",
         help="write a graph in another format",
         description="Read a graph in one format and write it in another.",
-        epilog="Formats: talos (talos-graph/1 as YAML or JSON, each also .gz), and msr (the "
+        epilog="Formats: talos (talos-graph/1 as YAML or JSON, each also .gz), npz "
+        "(talos-columns/1: arrays, for graphs of up to millions of ops), and msr (the "
         "public workloads of 'Efficient Algorithms for Device Placement of DNN Graph Operators', "
         "NeurIPS 2020; read only).",
         allow_abbrev=False,
@@ -34,7 +35,7 @@ def add_parser(commands: Any) -> None:
         "--to",
         dest="target_format",
         metavar="FORMAT",
-        help="format to write: talos (default: from the suffix of OUTPUT)",
+        help="format to write: talos or npz (default: from the suffix of OUTPUT)",
     )
     parser.add_argument(
         "--cluster",
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
         args.input, cluster=args.cluster, objective=args.objective, format=args.source_format
     )
     formats.write_problem(problem, args.output, format=args.target_format)
-    ops, models = len(problem.ops), len(problem.graph.models)
+    ops, models = problem.graph.op_count, len(problem.graph.model_ids)
     if args.output != STREAM:
         emit(f"{args.output}: {models} models, {ops} ops, {len(problem.device_ids)} devices")
     return exits.SOLVED

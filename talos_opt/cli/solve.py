@@ -65,7 +65,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
         workers=args.workers,
         options=arguments.options_by_solver(args.option),
     )
-    files.require_writable(args.output)
+    files.require_writable(args.output, (*files.SUFFIXES, ".npz"))
     problem = read_problem(args, args.graph, plan.objective)
     started = time.monotonic()
     warm_start = formats.read_schedule(args.warm_start, problem) if args.warm_start else None
@@ -100,7 +100,7 @@ def report(args: argparse.Namespace, result: Result) -> int:
     from talos_opt.cli import files
     from talos_opt.cli.summary import summarise
     from talos_opt.core.errors import InputError
-    from talos_opt.formats.emit import SCHEDULE
+    from talos_opt.formats.schedule import json_lines
 
     failed = ""
     if args.output:
@@ -110,7 +110,7 @@ def report(args: argparse.Namespace, result: Result) -> int:
             failed = str(error)
     if args.json or failed:
         # A schedule that took minutes to find is not lost to a full disk.
-        emit(files.to_json(result.to_dict(), SCHEDULE))
+        emit("\n".join(json_lines(result)))
     else:
         emit(summarise(result, args.output))
     for note in result.notes:

@@ -185,7 +185,7 @@ def build_arrays(
 
 
 def times_on(columns: Columns, device_id: str, kind: str) -> Floats:
-    """Time of each op on a device, the id winning over the kind; infinite where it has none (n,)."""
+    """Time of each op on a device (n,), the id winning over the kind; infinite where it has none."""
     result = np.full(columns.op_count, np.nan)
     for key in dict.fromkeys((kind, device_id)):
         if key in columns.time_keys:
@@ -291,7 +291,9 @@ class _Times:
 
     def _refuse_unrunnable(self, i: int) -> NoReturn:
         columns, devices = self.columns, self.cluster.devices
-        there = ", ".join(f"{device.id} ({device.kind}, {device.slots} slots)" for device in devices)
+        there = ", ".join(
+            f"{device.id} ({device.kind}, {device.slots} slots)" for device in devices
+        )
         given = zip(columns.time_keys, columns.time[i].tolist(), strict=True)
         times = ", ".join(key for key, time in given if time == time)
         pin = int(columns.pin[i])

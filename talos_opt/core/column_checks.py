@@ -5,9 +5,11 @@ Lengths and types of the columns are the reader's to check; here they are taken 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from talos_opt.core import units
 from talos_opt.core.columns import NONE, WHOLE_OUTPUT, Columns, Floats, Ints
@@ -46,7 +48,9 @@ def check_columns(columns: Columns) -> None:
     _check_acyclic(columns)
 
 
-def _first(columns: Columns, broken: np.ndarray, message, part: str) -> None:  # type: ignore[no-untyped-def, type-arg]
+def _first(
+    columns: Columns, broken: npt.NDArray[np.bool_], message: Callable[[int], str], part: str
+) -> None:
     """Complain about the first op of which something is broken."""
     if broken.any():
         i = int(np.argmax(broken))
@@ -55,9 +59,7 @@ def _first(columns: Columns, broken: np.ndarray, message, part: str) -> None:  #
 
 def _check_models(columns: Columns) -> None:
     for j, (name, weight, release) in enumerate(
-        zip(
-            columns.model_ids, columns.model_weight.tolist(), columns.release.tolist(), strict=True
-        )
+        zip(columns.model_ids, columns.model_weight.tolist(), columns.release.tolist(), strict=True)
     ):
         if SEPARATOR in name or not name:
             raise GraphError(
@@ -99,7 +101,7 @@ def _check_times(columns: Columns) -> None:
         _first(
             columns,
             ~((time >= 0) & (time < np.inf) | np.isnan(time)),
-            lambda i, time=time: (  # type: ignore[misc]
+            lambda i, time=time: (
                 f"time of op {columns.ids[i]!r} is {time[i]}, "
                 "expected a finite number of at least 0, or nan where it has none"
             ),

@@ -198,9 +198,18 @@ class Columns:
             self.slots[here].tolist(),
             strict=True,
         )
-        for i, (name, times, weights, output, workspace, (a, b), kind, group, pin, slots) in (
-            enumerate(rows, first)
-        ):
+        for i, (
+            name,
+            times,
+            weights,
+            output,
+            workspace,
+            (a, b),
+            kind,
+            group,
+            pin,
+            slots,
+        ) in enumerate(rows, first):
             yield Op(
                 id=name,
                 time={key: t for key, t in zip(self.time_keys, times, strict=True) if t == t},
@@ -219,7 +228,9 @@ def columns_of(models: Sequence[Model]) -> Columns:
     ops = [op for model in models for op in model.ops]
     count = len(ops)
     sizes = np.array([len(model.ops) for model in models], dtype=np.int64)
-    keys = {key: q for q, key in enumerate(dict.fromkeys(chain.from_iterable(op.time for op in ops)))}
+    keys = {
+        key: q for q, key in enumerate(dict.fromkeys(chain.from_iterable(op.time for op in ops)))
+    }
     time = np.full((count, len(keys)), np.nan)
     for i, op in enumerate(ops):
         for key, value in op.time.items():

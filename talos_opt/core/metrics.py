@@ -67,7 +67,7 @@ class Metrics:
 def measure(problem: Problem, schedule: Schedule) -> Metrics:
     """Compute all metrics of a feasible schedule."""
     arrays, ids = problem.arrays, problem.device_ids
-    names = [model.id for model in problem.graph.models]
+    names = problem.graph.model_ids
     finished = completion_times(problem, schedule)
     alone = problem.reference_times
     alive = occupancy.memory_intervals(problem, schedule)

@@ -102,12 +102,18 @@ class Result:
         """Device id of every ``MODEL/OP``; empty without a schedule."""
         return {} if self.schedule is None else self.schedule.placement(self.problem)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result as a talos-schedule/1 document of plain Python values."""
+    def to_dict(self, *, rows: bool = True) -> dict[str, Any]:
+        """Return the result as a talos-schedule/1 document of plain Python values.
+
+        Parameters
+        ----------
+        rows : bool
+            False: ``ops`` and ``transfers`` stay empty, which takes no time or memory for them.
+        """
         problem, schedule = self.problem, self.schedule
         ops: list[dict[str, Any]] = []
         transfers: list[dict[str, Any]] = []
-        if schedule is not None:
+        if schedule is not None and rows:
             ops = [item._asdict() for item in schedule.named_ops(problem)]
             transfers = [
                 {
@@ -193,7 +199,7 @@ class Comparison:
         if row.result is None:
             return shown | {"status": "error", "reason": row.error}
         result = row.result
-        document = result.to_dict()
+        document = result.to_dict(rows=False)
         kept = ("objective", "time_unit", "status", "value", "lower_bound", "gap", "runtime_s")
         shown |= {key: document[key] for key in kept}
         shown["ratio_to_best"] = self.ratio(row)

@@ -102,8 +102,8 @@ class _Walk:
     def few(self, ready: list[int]) -> Ints:
         """Go on over all levels that are narrow: a chain has one for each op."""
         # Items of a memoryview are Python's own integers, several times as quick as numpy's.
-        out_ptr, readers = memoryview(self.out_ptr), memoryview(self.readers)
-        missing, order, level = (memoryview(c) for c in (self.missing, self.order, self.level))
+        out_ptr, readers = self.out_ptr.data, self.readers.data
+        missing, order, level = self.missing.data, self.order.data, self.level.data
         done, depth = self.done, self.depth
         while ready and len(ready) < _FEW:
             found: list[int] = []

@@ -102,7 +102,9 @@ def _graph(record: Mapping[str, Any], columns: Columns, source: Source) -> Graph
         if key in record:
             optional[key] = as_text(record[key], key, key)
     if "known" in record:
-        optional["known"] = as_plain(as_mapping(record["known"], "known", "known"), "known", "known")
+        optional["known"] = as_plain(
+            as_mapping(record["known"], "known", "known"), "known", "known"
+        )
     name = as_name(record["name"], "name", "name") if "name" in record else source.stem
     return Graph(name, ColumnarModels(columns), **optional)
 
@@ -226,13 +228,17 @@ def write_problem(problem: Problem, target: str | os.PathLike[str]) -> None:
             strict=True,
         )
     ]
-    header = {"schema": SCHEMA} | head_of(problem) | {
-        "models": models,
-        "time_keys": list(columns.time_keys),
-        "types": list(columns.types),
-        "groups": list(columns.groups),
-        "pins": [list(pins) for pins in columns.pins],
-    }
+    header = (
+        {"schema": SCHEMA}
+        | head_of(problem)
+        | {
+            "models": models,
+            "time_keys": list(columns.time_keys),
+            "types": list(columns.types),
+            "groups": list(columns.groups),
+            "pins": [list(pins) for pins in columns.pins],
+        }
+    )
     arrays: dict[str, Array] = {
         "op_id": as_bytes(columns.ids.text),
         "op_id_ptr": columns.ids.ptr,

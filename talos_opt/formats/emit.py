@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from talos_opt.core.errors import FormatError
@@ -24,6 +24,18 @@ _BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_./+-]*")
 _WORDS = frozenset(["true", "false", "yes", "no", "on", "off", "y", "n", "null", "nan", "inf"])
 
 _to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+
+
+class JsonRows:
+    """A list that `json_lines` spreads, its items written as JSON already.
+
+    Parameters
+    ----------
+    rows : iterable of str
+    """
+
+    def __init__(self, rows: Iterable[str]) -> None:
+        self.rows = rows
 
 
 def yaml_lines(value: dict[str, Any], layout: Layout) -> Iterator[str]:
@@ -99,6 +111,9 @@ def json_lines(value: dict[str, Any], layout: Layout) -> Iterator[str]:
 
 def _json_entry(lead: str, value: Any, layout: Layout, indent: str, end: str) -> Iterator[str]:
     """Yield a value with what stands before it on its first line, and after it on its last."""
+    if isinstance(value, JsonRows):
+        yield from _json_rows(lead, value.rows, indent, end)
+        return
     if isinstance(layout, dict) and isinstance(value, dict) and value:
         items = [(f"{_to_json(key)}: ", item, layout.get(key)) for key, item in value.items()]
         brackets = "{}"
@@ -114,6 +129,19 @@ def _json_entry(lead: str, value: Any, layout: Layout, indent: str, end: str) ->
     for i, (name, item, item_layout) in enumerate(items):
         yield from _json_entry(name, item, item_layout, indent + " ", "," if i < last else "")
     yield f"{indent}{brackets[1]}{end}"
+
+
+def _json_rows(lead: str, rows: Iterable[str], indent: str, end: str) -> Iterator[str]:
+    """Yield a spread list whose items are written already, one line behind them."""
+    last = None
+    for row in rows:
+        yield f"{indent}{lead}[" if last is None else f"{indent} {last},"
+        last = row
+    if last is None:
+        yield f"{indent}{lead}[]{end}"
+        return
+    yield f"{indent} {last}"
+    yield f"{indent}]{end}"
 
 
 def _part(layout: Layout, key: str) -> Layout:

@@ -93,9 +93,7 @@ class Members:
         try:
             return data.astype(np.uint8, copy=False).tobytes().decode()
         except UnicodeDecodeError as error:
-            raise FormatError(
-                f"column {name!r} is no UTF-8 text at byte {error.start}"
-            ) from None
+            raise FormatError(f"column {name!r} is no UTF-8 text at byte {error.start}") from None
 
     def header(self) -> Mapping[str, Any]:
         """Return the mapping in the header."""

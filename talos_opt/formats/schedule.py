@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,8 +20,18 @@ from talos_opt.core.records import Keys, as_list, as_name
 from talos_opt.core.result import SCHEMA, Result
 from talos_opt.core.schedule import Schedule, TransferRow, Transfers
 from talos_opt.formats import emit
+from talos_opt.formats.npz import is_npz
+from talos_opt.formats.schedule_columns import (
+    COLUMNS_SUFFIX,
+    read_columns,
+    read_header,
+    write_columns,
+)
 from talos_opt.formats.source import STREAM, Source, open_source, paused_collector, split_suffix
 from talos_opt.formats.target import write_lines
+
+#: Text that JSON holds as it is.
+_PLAIN = re.compile(r"[\w ./:+()\[\]-]*", re.ASCII)
 
 OP_KEYS = Keys("model op device start end", extra=True)
 TRANSFER_KEYS = Keys("model op from to start end bytes", extra=True)
@@ -33,6 +46,8 @@ def read_schedule_document(source: str | os.PathLike[str]) -> dict[str, Any]:
         If it cannot be read, or is no talos-schedule/1.
     """
     file = open_source(source)
+    if is_npz(file):
+        return read_header(file)
     with file.blamed():
         return dict(_check_schema(file))
 
@@ -52,6 +67,8 @@ def read_schedule(source: str | os.PathLike[str], problem: Problem) -> Schedule:
         line, path, what was found and what was expected.
     """
     file = open_source(source)
+    if is_npz(file):
+        return read_columns(file, problem)
     with paused_collector(), file.blamed():
         return schedule_from(_check_schema(file), problem)
 
@@ -73,19 +90,28 @@ def write_schedule(result: Result | Mapping[str, Any], target: str | os.PathLike
     ----------
     result : Result or mapping
     target : str or path
-        ``.json``, ``.yaml`` or ``.yml``, each also with ``.gz``. ``-``: standard output, as JSON.
+        ``.json``, ``.yaml`` or ``.yml``, each also with ``.gz``; a result also ``.npz``, as
+        talos-schedule-columns/1. ``-``: standard output, as JSON.
 
     Raises
     ------
     FormatError
         If the target cannot be written.
     """
+    name = os.fspath(target)
+    suffix = ".json" if name == STREAM else split_suffix(name)[1]
+    if suffix == COLUMNS_SUFFIX:
+        if not isinstance(result, Result):
+            raise FormatError("holds columns of a result, expected one", source=name)
+        write_columns(result, finite(result.to_dict(rows=False)), target)
+        return
+    if suffix == ".json" and isinstance(result, Result):
+        write_lines(json_lines(result), target)
+        return
     document = result.to_dict() if isinstance(result, Result) else dict(result)
     for key, value in document.items():
         if key not in ("ops", "transfers"):  # their times are finite, and they are long
-            document[key] = _finite(value)
-    name = os.fspath(target)
-    suffix = ".json" if name == STREAM else split_suffix(name)[1]
+            document[key] = finite(value)
     try:
         lines = emit.lines_of(document, emit.SCHEDULE, suffix)
     except FormatError as error:
@@ -93,14 +119,56 @@ def write_schedule(result: Result | Mapping[str, Any], target: str | os.PathLike
     write_lines(lines, target)
 
 
-def _finite(value: Any) -> Any:
+def json_lines(result: Result) -> Iterator[str]:
+    """Yield the lines of a result as JSON, without an object for each op."""
+    document = finite(result.to_dict(rows=False))
+    if result.schedule is not None:
+        document["ops"] = emit.JsonRows(_op_rows(result.problem, result.schedule))
+        document["transfers"] = emit.JsonRows(_transfer_rows(result.problem, result.schedule))
+    return emit.json_lines(document, emit.SCHEDULE)
+
+
+def _op_rows(problem: Problem, schedule: Schedule) -> Iterator[str]:
+    """Yield every op as JSON; written out, since an encoder takes twice as long."""
+    devices = _quoted(problem.device_ids)
+    columns = (schedule.device.tolist(), schedule.start.tolist(), schedule.end.tolist())
+    for name, device, start, end in zip(_names(problem), *columns, strict=True):
+        yield f'{{{name}, "device": {devices[device]}, "start": {start!r}, "end": {end!r}}}'
+
+
+def _transfer_rows(problem: Problem, schedule: Schedule) -> Iterator[str]:
+    devices, names = _quoted(problem.device_ids), list(_names(problem))
+    for op, source, target, start, end, size in schedule.transfers.rows():
+        yield (
+            f'{{{names[op]}, "from": {devices[source]}, "to": {devices[target]}, '
+            f'"start": {start!r}, "end": {end!r}, "bytes": {size}}}'
+        )
+
+
+def _names(problem: Problem) -> Iterator[str]:
+    """Yield the JSON that names each op."""
+    columns = problem.graph.columns
+    models = _quoted(columns.model_ids)
+    for j, (first, last) in enumerate(pairwise(columns.model_ptr.tolist())):
+        lead = f'"model": {models[j]}, "op": '
+        yield from (lead + name for name in _quoted(columns.ids.slice(first, last)))
+
+
+def _quoted(texts: Sequence[str]) -> list[str]:
+    """Return texts as JSON; only if one needs it, all are searched for what is to be escaped."""
+    if _PLAIN.fullmatch("".join(texts)):
+        return [f'"{text}"' for text in texts]
+    return [json.dumps(text, ensure_ascii=False) for text in texts]
+
+
+def finite(value: Any) -> Any:
     """Replace numbers that JSON cannot hold by None."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value
 
 
@@ -195,7 +263,7 @@ class _Reader:
         i = self.ops.get(f"{model}{SEPARATOR}{op}")
         if i is not None:
             return i
-        models = [item.id for item in self.problem.graph.models]
+        models = self.problem.graph.model_ids
         if model not in models:
             raise ScheduleError(
                 f"the graph has no model {model!r}, expected one of "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from talos_opt.kernels.compiling import kernel
+from talos_opt.kernels.heaps import pop, push
 from talos_opt.kernels.instance import (
     CAPACITY,
     CHANNEL,
@@ -16,7 +17,6 @@ from talos_opt.kernels.instance import (
     MODEL,
     VIA,
 )
-from talos_opt.kernels.heaps import pop, push
 
 INF = np.inf
 
@@ -191,7 +191,9 @@ def fill_in_order(x, order, size, usable, turn, target, device):  # type: ignore
     Parameters
     ----------
     x : Instance
-    order, size, usable, device
+    order : (n,) int
+        Any.
+    size, usable, device
         See `place_earliest`.
     turn : (m,) int
         Devices in the order in which they are filled.
@@ -221,7 +223,10 @@ def fill_in_order(x, order, size, usable, turn, target, device):  # type: ignore
                     d = here if k == 0 else k - 1 if k <= here else k
                     if not usable[group, d]:
                         continue
-                    if held[d] + size[group] + max(widest[d], work[group, 1]) > devices[d, CAPACITY]:
+                    if (
+                        held[d] + size[group] + max(widest[d], work[group, 1])
+                        > devices[d, CAPACITY]
+                    ):
                         continue
                     total = load[d]
                     slots = devices[d, LAST_SLOT] - devices[d, FIRST_SLOT]
@@ -244,5 +249,61 @@ def fill_in_order(x, order, size, usable, turn, target, device):  # type: ignore
             held[best] += size[group]
             widest[best] = max(widest[best], work[group, 1])
             load[best] = best_load
+        device[op] = home[group]
+    return load.max()
+
+
+@kernel
+def spread_evenly(x, order, size, usable, price, scale, device):  # type: ignore[no-untyped-def]
+    """Place each group where its work is cheapest; a device gets dearer with its load.
+
+    Parameters
+    ----------
+    x : Instance
+    order : (n,) int
+        Any.
+    size, usable, device
+        See `place_earliest`.
+    price : (m,) float
+        Of a unit of work on each device.
+    scale : float
+        Load by which a device gets e times dearer.
+
+    Returns
+    -------
+    float
+        Largest load, transfers aside; infinite if some group found no room.
+    """
+    op_table, op_time, devices, work = x.op, x.time, x.device, x.group
+    group_ptr, group_op = x.group_ptr, x.group_op
+    count = len(devices)
+    home = np.full(len(size), -1, dtype=np.int64)
+    held = np.zeros(count, dtype=np.int64)
+    widest = np.zeros(count, dtype=np.int64)
+    load = np.zeros(count)
+    for op in order:
+        group = op_table[op, GROUP]
+        if home[group] < 0:
+            best, best_extra, best_score = -1, 0.0, INF
+            for d in range(count):
+                if not usable[group, d]:
+                    continue
+                if held[d] + size[group] + max(widest[d], work[group, 1]) > devices[d, CAPACITY]:
+                    continue
+                extra = 0.0
+                for member in range(group_ptr[group], group_ptr[group + 1]):
+                    i = group_op[member]
+                    extra += op_time[i, d] * op_table[i, DEMAND]
+                extra /= devices[d, LAST_SLOT] - devices[d, FIRST_SLOT]
+                # What takes no time at all still spreads by load.
+                score = (extra + 1e-9 * scale) * price[d] * np.exp((load[d] - load[0]) / scale)
+                if score < best_score:
+                    best, best_extra, best_score = d, extra, score
+            if best < 0:
+                return INF
+            home[group] = best
+            held[best] += size[group]
+            widest[best] = max(widest[best], work[group, 1])
+            load[best] += best_extra
         device[op] = home[group]
     return load.max()

@@ -17,13 +17,11 @@ from talos_opt.core.problem import (
     Problem,
 )
 from talos_opt.core.schedule import Schedule, Transfers
-from talos_opt.solvers.bounds import best_times
+from talos_opt.solvers.bounds import best_times, times_within_groups
+from talos_opt.solvers.bounds.paths import COMPILED_FROM_OPS
 
 if TYPE_CHECKING:
     from talos_opt.kernels.instance import Instance, Times
-
-#: From this size on passes over the graph are compiled: loading the kernel takes less than them.
-_COMPILED_FROM_OPS = 20_000
 
 _OBJECTIVES = {Objective.TOCT: 0, Objective.MAKESPAN: 1, Objective.BOTTLENECK: 2}
 
@@ -51,7 +49,7 @@ def make_instance(problem: Problem, *, near: bool = True) -> Instance:
     by_group = np.argsort(arrays.group, kind="stable")
     ptr = np.searchsorted(arrays.group[by_group], np.arange(arrays.group_count + 1))
     return Instance(
-        time=np.where(arrays.allowed[arrays.group], arrays.time, np.inf),
+        time=times_within_groups(arrays),
         op=np.column_stack([arrays.demand, arrays.model, arrays.group]),
         memory=np.column_stack([arrays.weights, arrays.output, arrays.workspace]),
         in_ptr=arrays.in_ptr.copy(),
@@ -126,6 +124,8 @@ def read_times(problem: Problem, times: Times, device: Ints) -> Schedule:
 
 def _hop_bytes(arrays: Arrays, device: Ints, op: Ints, target: Ints) -> Ints:
     """Largest bytes that a reader served by each hop names."""
+    if _uniform(arrays):
+        return np.asarray(arrays.edge_bytes[arrays.out_ptr[op]])
     source, there = device[arrays.edge_src], device[arrays.edge_dst]
     remote = source != there
     via = arrays.via[source, there]
@@ -147,7 +147,7 @@ def _hop_bytes(arrays: Arrays, device: Ints, op: Ints, target: Ints) -> Ints:
 
 def tails(arrays: Arrays) -> Floats:
     """Least time from each op's end to its model's end (n,): the longest best-time path."""
-    if arrays.op_count > _COMPILED_FROM_OPS:
+    if arrays.op_count > COMPILED_FROM_OPS:
         from talos_opt.kernels.graphs import least_tails
 
         best = best_times(arrays)

@@ -15,6 +15,7 @@ from talos_opt.solvers.base import Feature, Solver, read_options
 _SOLVERS = {
     "auto": ("talos_opt.solvers.auto", "AutoSolver"),
     "fast": ("talos_opt.solvers.fast", "FastSolver"),
+    "large": ("talos_opt.solvers.large.solver", "LargeSolver"),
     "lns": ("talos_opt.solvers.lns", "LnsSolver"),
     "cpsat": ("talos_opt.solvers.cpsat.solver", "CpsatSolver"),
     "relax": ("talos_opt.solvers.bounds.solver", "RelaxSolver"),

@@ -31,7 +31,7 @@ class SequentialSolver(Solver):
         reference = problem.cluster.reference
         order = sorted(range(len(devices)), key=lambda d: devices[d].kind == reference)
         filling = 0
-        for op in by_models(problem, list(range(len(problem.graph.models)))):
+        for op in by_models(problem, list(range(len(problem.graph.model_ids)))):
             possible = builder.candidates(op)
             bound = builder.device_of(op) >= 0
             ahead = [k for k in range(filling, len(order)) if order[k] in possible]

@@ -6,7 +6,12 @@ path_memory  the path-memory bound: runs of a path that fit a device
 root         what every run starts with, in milliseconds
 """
 
-from talos_opt.solvers.bounds.paths import best_times, critical_paths, earliest_ends
+from talos_opt.solvers.bounds.paths import (
+    best_times,
+    critical_paths,
+    earliest_ends,
+    times_within_groups,
+)
 from talos_opt.solvers.bounds.root import group_work, load_shares, root_bound
 
 __all__ = [
@@ -16,4 +21,5 @@ __all__ = [
     "group_work",
     "load_shares",
     "root_bound",
+    "times_within_groups",
 ]

@@ -1,4 +1,4 @@
-"""The path-memory bound: how fast can one path be, if its bytes must sit somewhere?
+"""The path-memory bound: how fast a path can be whose bytes must sit somewhere.
 
 Ops of a path run one after the other, each on a device with room for all that sits there. So a
 path splits into *runs* of consecutive ops on one device; the resident bytes of a run, with all
@@ -21,7 +21,6 @@ from talos_opt.solvers.bounds.paths import (
     spread,
 )
 from talos_opt.solvers.bounds.routes import (
-    DeviceClasses,
     classify,
     least_delays,
     resident_bytes,
@@ -60,9 +59,8 @@ class PathProblem:
         length = len(self.time)
         # `first` never falls: the longest run from j on ends before the first op whose longest
         # run begins after j, or before j itself if that op alone does not fit.
-        last = np.column_stack(
-            [np.searchsorted(column, np.arange(length), side="right") - 1 for column in self.first.T]
-        )
+        place = np.arange(length)
+        last = np.column_stack([np.searchsorted(c, place, side="right") - 1 for c in self.first.T])
         return PathProblem(
             self.time[::-1],
             self.delay[::-1].transpose(0, 2, 1),
@@ -84,6 +82,12 @@ class PathMemory:
     head, tail : (n, c) float
         Earliest end of an op, and least time from its end to the completion of its model, if it
         sits on a device of the class; infinite where it may not go.
+    proven : (k,) float
+        Earliest completion of every model from other arguments.
+    upper : float
+        All of this is claimed for schedules of at most this value only.
+    roomy : (c,) bool
+        Classes on one device of which everything fits.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -92,10 +96,12 @@ class PathMemory:
         self.classes = classify(arrays)
         self.best = best_times(arrays)
         self.held = resident_bytes(arrays, problem.memory_rule)
-        self.group_bytes = np.bincount(
-            arrays.group, weights=self.held, minlength=arrays.group_count
-        )
+        self.group_bytes = np.zeros(arrays.group_count)
+        np.add.at(self.group_bytes, arrays.group, self.held)
         self.paths: list[tuple[Ints, PathProblem]] = []
+        self.roomy = self.held.sum() <= self.classes.capacity
+        self.proven = arrays.release.copy()
+        self.upper = np.inf
         time = self.classes.time
         self.head = arrays.release[arrays.model][:, None] + time
         self.tail = np.where(np.isfinite(time), 0.0, np.inf)
@@ -110,16 +116,42 @@ class PathMemory:
     def completions(self) -> Floats:
         """Earliest completion of every model (k,)."""
         arrays = self.arrays
-        result = arrays.release.copy()
+        result = self.proven.copy()
         np.maximum.at(result, arrays.model, (self.head + self.tail).min(axis=1))
         return result
+
+    def starts(self) -> Floats:
+        """Earliest start of every op on each class (n, c); infinite where it may not go."""
+        runs = np.isfinite(self.classes.time)
+        return np.where(runs, self.head - np.where(runs, self.classes.time, 0.0), np.inf)
 
     def bound(self) -> float:
         """Lower bound on makespan, or on the weighted sum of completion times."""
         done = self.completions()
-        if self.problem.objective is Objective.MAKESPAN:
-            return float(done.max())
-        return float(self.arrays.model_weight @ done)
+        whole = done.max() if self.makespan else self.arrays.model_weight @ done
+        return float(min(whole, self.upper))
+
+    @property
+    def makespan(self) -> bool:
+        """Whether the objective is the makespan."""
+        return self.problem.objective is Objective.MAKESPAN
+
+    def limits(self, upper: float) -> Floats:
+        """Latest completion of every model in schedules of at most a value (k,)."""
+        weight, done = self.arrays.model_weight, self.completions()
+        if self.makespan or not np.isfinite(upper):
+            return np.full(len(done), upper)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            spare = max(0.0, upper - float(weight @ done))
+            return np.where(weight > 0, done + spare / weight, np.inf)
+
+    def learn(self, *, heads: Floats | None = None, tails: Floats | None = None) -> None:
+        """Take over stronger heads and tails (n, c), NaN where nothing is said, and spread them."""
+        if heads is not None:
+            self.head = np.fmax(self.head, heads)
+        if tails is not None:
+            self.tail = np.fmax(self.tail, tails)
+        self._spread_by_class()
 
     def improve(self) -> None:
         """Choose paths and sweep along them, twice where that is cheap."""
@@ -181,7 +213,8 @@ class PathMemory:
         for edges in reversed(steps):
             reader = arrays.edge_dst[edges]
             left = (tail + time)[reader]
-            np.maximum.at(tail, arrays.edge_src[edges], (delay[edges] + left[:, None, :]).min(axis=2))
+            left = (delay[edges] + left[:, None, :]).min(axis=2)
+            np.maximum.at(tail, arrays.edge_src[edges], left)
 
     def _restrict(self, path: Ints) -> PathProblem | None:
         arrays, capacity = self.arrays, self.classes.capacity

@@ -6,10 +6,22 @@ import numpy as np
 
 from talos_opt.core.problem import Arrays, Floats, Ints, Problem
 
+#: From this size on a pass over the graph is compiled: loading the kernel takes less.
+COMPILED_FROM_OPS = 20_000
+
 
 def best_times(arrays: Arrays) -> Floats:
     """Time of each op on the best device that its whole colocation group may use (n,)."""
-    return np.asarray(np.where(arrays.allowed[arrays.group], arrays.time, np.inf).min(axis=1))
+    return np.asarray(times_within_groups(arrays).min(axis=1))
+
+
+def times_within_groups(arrays: Arrays) -> Floats:
+    """Time of each op on each device, infinite where its colocation group may not go (n, m)."""
+    time = arrays.time.copy()
+    if arrays.group_count < arrays.op_count:
+        shared = np.flatnonzero(np.bincount(arrays.group)[arrays.group] > 1)
+        time[shared] = np.where(arrays.allowed[arrays.group[shared]], time[shared], np.inf)
+    return np.asarray(time)
 
 
 def spread(arrays: Arrays, end: Floats, rest: Floats, time: Floats) -> tuple[Floats, Floats]:
@@ -49,6 +61,13 @@ def spread(arrays: Arrays, end: Floats, rest: Floats, time: Floats) -> tuple[Flo
 def earliest_ends(problem: Problem) -> Floats:
     """Earliest end of every op on unlimited devices without transfers (n,)."""
     arrays = problem.arrays
+    if arrays.op_count > COMPILED_FROM_OPS:
+        from talos_opt.kernels import graphs
+
+        best, release = best_times(arrays), arrays.release[arrays.model]
+        return np.asarray(
+            graphs.earliest_ends(arrays.order, arrays.out_ptr, arrays.edge_dst, best, release)
+        )
     time = best_times(arrays).tolist()
     end = arrays.release[arrays.model].tolist()
     readers, out = arrays.edge_dst.tolist(), arrays.out_ptr.tolist()

@@ -63,6 +63,7 @@ class RelaxedFormulation(SequencingFormulation):
         self.assign_groups()
         self.break_symmetry()
         self.forbid_missing_routes()
+        self.forbid_late_classes()
         self.limit_resident_memory()
         self.time_ops()
         self.time_arrivals()
@@ -74,6 +75,14 @@ class RelaxedFormulation(SequencingFormulation):
     def hops_are_activities(self) -> bool:
         """Transfers do not compete: each arrives its delay after it was produced."""
         return False
+
+    def forbid_late_classes(self) -> None:
+        """No op sits where it would end too late, or leave too much to come, for the limit."""
+        for i, c in np.argwhere(np.isinf(self.memory.head + self.memory.tail)).tolist():
+            row = self.x[int(self.arrays.group[i])]
+            for d in self.memory.classes.members[c].tolist():
+                if row[d] is not None:
+                    self.model.add(row[d] == 0)
 
     def limit_resident_memory(self) -> None:
         """What stays from beginning to end fits (all of it under static, weights under peak)."""
@@ -111,9 +120,7 @@ class RelaxedFormulation(SequencingFormulation):
 
     def _starts(self) -> Floats:
         """Earliest start of every op on each class of devices (n, c); infinite: not allowed."""
-        time = self.memory.classes.time
-        runs = np.isfinite(time)
-        return np.where(runs, self.memory.head - np.where(runs, time, 0.0), np.inf)
+        return self.memory.starts()
 
     def _below(self, time: float) -> int:
         """Last tick before a time that was summed up in floating point, safely."""
@@ -122,12 +129,13 @@ class RelaxedFormulation(SequencingFormulation):
     def follow_path_bounds(self) -> None:
         """Redundant: an op starts no earlier, and leaves no less to come, than paths prove."""
         starts, tail = self._starts(), self.memory.tail
+        possible = np.isfinite(starts) & np.isfinite(tail)
         for i in range(self.arrays.op_count):
-            self._look_up()
+            self.look_up()
             there = [
                 (literal, int(self.class_of[d]))
                 for d, literal in enumerate(self.x[int(self.arrays.group[i])])
-                if literal is not None
+                if literal is not None and possible[i, self.class_of[d]]
             ]
             if len({c for _, c in there}) == 1:
                 continue  # the variables' ranges say as much
@@ -159,9 +167,10 @@ class RelaxedFormulation(SequencingFormulation):
         models = np.unique(self.arrays.model[chosen])
         least = self._below(float(self.memory.completions()[models].max()))
         for d in range(self.arrays.device_count):
-            self._look_up()
+            self.look_up()
             c = int(self.class_of[d])
-            ops = np.flatnonzero(chosen & np.isfinite(starts[:, c]))
+            possible = np.isfinite(starts[:, c]) & np.isfinite(self.memory.tail[:, c])
+            ops = np.flatnonzero(chosen & possible)
             before = starts[ops, c]
             after = self.memory.tail[ops, c] if tails else np.zeros(len(ops))
             seen: set[bytes] = set()
@@ -192,4 +201,4 @@ def _levels(values: Floats) -> list[float]:
     if len(values) == 0:
         return []
     some = np.quantile(values, np.linspace(0, 0.9, _LEVELS), method="lower")
-    return np.unique(some).tolist()
+    return [float(value) for value in np.unique(some)]

@@ -18,17 +18,21 @@ from talos_opt.solvers.bounds.paths import critical_paths
 
 #: Subgradient steps for the device shares: the bound moves little after some dozens.
 _STEPS = 60
+#: The steps look at about so many groups: any shares prove a bound, and a sample finds them.
+_SAMPLE = 20_000
 #: Above this number of ops the path-memory bound is left to the solver `relax`.
 _PATHS_UP_TO_OPS = 20_000
 
 
 def group_work(arrays: Arrays) -> Floats:
     """Share of a device's time that a colocation group takes there (g, m); inf: not allowed."""
-    work = np.zeros(arrays.allowed.shape)
-    with np.errstate(invalid="ignore"):
-        per_op = np.where(np.isfinite(arrays.time), arrays.time, 0.0) * arrays.demand[:, None]
-    np.add.at(work, arrays.group, per_op)
-    return np.asarray(np.where(arrays.allowed, work / arrays.slots, np.inf))
+    work = np.empty(arrays.allowed.shape)
+    for d, slots in enumerate(arrays.slots.tolist()):
+        time = arrays.time[:, d]
+        per_op = np.where(np.isfinite(time), time, 0.0) * arrays.demand
+        load = np.bincount(arrays.group, weights=per_op, minlength=len(work)) / slots
+        work[:, d] = np.where(arrays.allowed[:, d], load, np.inf)
+    return work
 
 
 def load_shares(work: Floats) -> tuple[float, Floats]:
@@ -46,9 +50,28 @@ def load_shares(work: Floats) -> tuple[float, Floats]:
     (m,) float
         The shares lambda that prove it; at least 0, summing to 1.
     """
-    count = work.shape[1]
-    if count == 1:
+    if work.shape[1] == 1:
         return float(work.sum()), np.ones(1)
+    sample = work[:: max(1, len(work) // _SAMPLE)]
+    bound, shares = _descend(sample)
+    if len(sample) < len(work):
+        bound = float(cheapest(work, shares).sum())
+    return bound, shares
+
+
+def cheapest(work: Floats, shares: Floats) -> Floats:
+    """Least priced work of each group (g,)."""
+    least = np.full(len(work), np.inf)
+    for d, share in enumerate(shares.tolist()):
+        own = work[:, d]
+        with np.errstate(invalid="ignore"):  # an infinite time at a price of 0
+            np.minimum(least, np.where(np.isfinite(own), own * share, np.inf), out=least)
+    return least
+
+
+def _descend(work: Floats) -> tuple[float, Floats]:
+    """Improve the shares by steps along a subgradient; see `load_shares`."""
+    count = work.shape[1]
     finite = np.where(np.isfinite(work), work, 0.0)
     shares = best_shares = np.full(count, 1.0 / count)
     best = -1.0
@@ -102,8 +125,7 @@ def _smith_bound(problem: Problem, work: Floats, shares: Floats) -> float:
     minimises their weighted sum. Work of a group that spans models counts for none of them.
     """
     arrays = problem.arrays
-    with np.errstate(invalid="ignore"):
-        priced = np.where(np.isfinite(work), work * shares, np.inf).min(axis=1)
+    priced = cheapest(work, shares)
     owner = np.full(arrays.group_count, -1)
     owner[arrays.group] = arrays.model
     lowest = np.full(arrays.group_count, len(arrays.release))

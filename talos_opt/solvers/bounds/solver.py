@@ -9,6 +9,7 @@ from typing import ClassVar
 from talos_opt.core.problem import Problem
 from talos_opt.core.result import Status
 from talos_opt.solvers.base import ALL_FEATURES, Feature, NoOptions, Solver, Verdict
+from talos_opt.solvers.bounds.diagram import Diagrams
 from talos_opt.solvers.bounds.path_memory import PathMemory
 from talos_opt.solvers.bounds.relaxation import RelaxedFormulation
 from talos_opt.solvers.cpsat import backend
@@ -17,6 +18,13 @@ from talos_opt.solvers.cpsat.placement import BuildStoppedError
 from talos_opt.solvers.cpsat.search import hint, no_time, search
 from talos_opt.solvers.obstacles import find_obstacle
 from talos_opt.solvers.run import Run
+
+#: Labels that the passes over the cut diagrams keep, one after the other.
+_LABELS = (250, 1000, 4000, 16000)
+#: Share of the remaining time that they may take.
+_DIAGRAM_SHARE = 0.5
+#: Above this number of ops a pass takes too long to be worth its start.
+_DIAGRAMS_UP_TO_OPS = 20_000
 
 
 class RelaxSolver(Solver):
@@ -38,6 +46,7 @@ class RelaxSolver(Solver):
         memory = PathMemory(problem)
         memory.improve()
         run.raise_bound(memory.bound(), self.name)
+        self._read_diagrams(memory, run)
         if run.stopped:
             return no_time(run)
         if backend.needs_own_process():
@@ -60,3 +69,16 @@ class RelaxSolver(Solver):
         if run.best is not None:
             hint(formulation, run.best)
         return search(cp, formulation, run, self.name, {}, time.monotonic() - began)
+
+    def _read_diagrams(self, memory: PathMemory, run: Run) -> None:
+        """Pass over cut diagrams with more and more labels, while that pays."""
+        if memory.arrays.op_count > _DIAGRAMS_UP_TO_OPS:
+            return
+        diagrams = Diagrams(memory)
+        with run.limited_to(run.remaining * _DIAGRAM_SHARE):
+            for most in _LABELS:
+                before = memory.bound()
+                more = diagrams.improve(run.value, most, lambda: run.stopped)
+                run.raise_bound(memory.bound(), self.name)
+                if run.stopped or not more or (most > _LABELS[1] and memory.bound() <= before):
+                    return

@@ -95,7 +95,7 @@ class PlacementFormulation:
             for before, after in pairwise(members):
                 previous: Any = None
                 for group in self.by_size:
-                    self._look_up()
+                    self.look_up()
                     literal = self.x[group][after]
                     if literal is not None:
                         if previous is None:
@@ -172,7 +172,7 @@ class PlacementFormulation:
     def hops_of(self, tensor: Tensor) -> list[tuple[int, int]]:
         """Return the hops that a tensor may travel over."""
         if tensor.op not in self.hops:
-            self._look_up()
+            self.look_up()
             self.hops[tensor.op] = [hop for hop in self.routes.pairs if self._served(tensor, hop)]
         return self.hops[tensor.op]
 
@@ -214,13 +214,26 @@ class PlacementFormulation:
         """Literal that is true if the tensor travels over the hop (once, however many read)."""
         key = (tensor.op, *hop)
         if key not in self.travels:
-            self._look_up()
+            self.look_up()
             literal = self.model.new_bool_var(f"u{key}")
             for group, pairs in self._served(tensor, hop).items():
                 for condition in self._conditions(tensor, group, pairs, hop):
                     self.model.add_bool_or([literal, *(one.negated() for one in condition)])
+            self._forbid_idle_travel(tensor, hop, literal)
             self.travels[key] = literal
         return self.travels[key]
+
+    def _forbid_idle_travel(self, tensor: Tensor, hop: tuple[int, int], literal: Any) -> None:
+        """Redundant: a tensor travels from where it is, and not to where it is made.
+
+        Without this, hops that nobody needs could wait for each other in a circle, and their
+        times would creep up tick by tick until the horizon.
+        """
+        home = self.x[tensor.group]
+        sources = {s for pairs in self._served(tensor, hop).values() for s, _ in pairs}
+        self.model.add_bool_or([literal.negated(), *(home[s] for s in sorted(sources))])
+        if home[hop[1]] is not None:
+            self.model.add_implication(literal, home[hop[1]].negated())
 
     def hop_ticks(self, hop: tuple[int, int], size: int) -> int:
         """Return the duration of a hop in ticks."""
@@ -268,7 +281,7 @@ class PlacementFormulation:
         loads = self.op_loads()
         channels: dict[int, list[Any]] = {}
         for tensor in self.tensors:
-            self._look_up()
+            self.look_up()
             for hop in self.hops_of(tensor):
                 carriers = [d for d in hop if not arrays.copy_engine[d]]
                 channel = int(arrays.channel[hop])
@@ -305,6 +318,7 @@ class PlacementFormulation:
                     loads[d].append(ticks * literal)
         return loads
 
-    def _look_up(self) -> None:
+    def look_up(self) -> None:
+        """Raise `BuildStoppedError` if the time is over; called often while building."""
         if self.stopped():
             raise BuildStoppedError

@@ -141,13 +141,21 @@ def _eager_hops(
 
 
 class _Watcher:
-    """What CP-SAT's callbacks leave behind for the caller's thread."""
+    """What CP-SAT's callbacks leave behind for the caller's thread.
 
-    def __init__(self, formulation: PlacementFormulation) -> None:
+    Parameters
+    ----------
+    formulation : PlacementFormulation
+    every : bool
+        Keep every solution until it is taken, not only the latest.
+    """
+
+    def __init__(self, formulation: PlacementFormulation, every: bool) -> None:
         self.formulation = formulation
+        self.every = every
         self.news = threading.Event()
         self.lock = threading.Lock()
-        self.answer: Answer | None = None
+        self.answers: list[Answer] = []
         self.bound: float | None = None
         self.error: BaseException | None = None
 
@@ -174,7 +182,9 @@ class _Watcher:
                     if value(formulation.travels[key])
                 }
         with self.lock:
-            self.answer = Answer(group_device, start, end, hops)
+            if not self.every:
+                self.answers.clear()
+            self.answers.append(Answer(group_device, start, end, hops))
         self.news.set()
 
     def best_bound(self, bound: float) -> None:
@@ -183,12 +193,12 @@ class _Watcher:
             self.bound = bound
         self.news.set()
 
-    def take(self) -> tuple[Answer | None, float | None]:
+    def take(self) -> tuple[list[Answer], float | None]:
         """Return what is new and forget it."""
         with self.lock:
             self.news.clear()
-            news = (self.answer, self.bound)
-            self.answer = self.bound = None
+            news = (self.answers, self.bound)
+            self.answers, self.bound = [], None
             return news
 
 
@@ -199,6 +209,8 @@ def search(
     name: str,
     parameters: dict[str, Any],
     build_s: float = 0.0,
+    *,
+    every: bool = False,
 ) -> Verdict:
     """Run CP-SAT until it is done, out of time or cancelled.
 
@@ -214,11 +226,14 @@ def search(
         CP-SAT parameters to set besides time, seed and workers.
     build_s : float
         Seconds that building took, a measure of the formulation's size.
+    every : bool
+        Report every solution, and let CP-SAT find out by itself that it is done: what is
+        reported then does not hang on when this thread happens to look.
     """
     limit = run.remaining * (1 - _RESERVE) - _LATENESS * build_s
     if limit <= 0:
         return no_time(run)
-    watcher = _Watcher(formulation)
+    watcher = _Watcher(formulation, every)
     solver = cp.CpSolver()
     solver.parameters.random_seed = run.seed % 2**31
     solver.parameters.num_workers = run.workers
@@ -249,7 +264,8 @@ def search(
         while thread.is_alive():
             watcher.news.wait(_PATIENCE)
             _report(formulation, run, name, *watcher.take())
-            if run.stopped and thread.is_alive():
+            done = run.cancel.is_set() or run.remaining <= 0 if every else run.stopped
+            if done and thread.is_alive():
                 solver.stop_search()
             if outcome or watcher.error:
                 thread.join()
@@ -274,10 +290,10 @@ def _report(
     formulation: PlacementFormulation,
     run: Run,
     name: str,
-    answer: Answer | None,
+    answers: list[Answer],
     bound: float | None,
 ) -> None:
-    if answer is not None:
+    for answer in answers:
         for schedule in rebuild(formulation.problem, formulation, answer):
             try:
                 run.offer(schedule, name)

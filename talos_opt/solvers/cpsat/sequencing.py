@@ -9,6 +9,7 @@ import numpy as np
 
 from talos_opt.core.problem import UNLIMITED, MemoryRule, Objective
 from talos_opt.solvers.cpsat.hops import Tensor
+from talos_opt.solvers.cpsat.liveness import LiveMemory
 from talos_opt.solvers.cpsat.placement import PlacementFormulation
 
 Resource = dict[int, list[tuple[Any, int]]]
@@ -63,11 +64,9 @@ class SequencingFormulation(PlacementFormulation):
         heads, tails, latest = self._windows()
         self.start: list[Any] = []
         self.end: list[Any] = []
-        #: Intervals that may turn out to have no length.
-        self.vanishing: set[int] = set()
         self.on_device: Resource = {d: [] for d in range(arrays.device_count)}
         for i in range(arrays.op_count):
-            self._look_up()
+            self.look_up()
             ticks = {
                 d: grid.ticks(float(arrays.time[i, d]))
                 for d, literal in enumerate(self.x[int(arrays.group[i])])
@@ -140,7 +139,7 @@ class SequencingFormulation(PlacementFormulation):
         """A reader starts after its tensor has arrived; transfers start when it is produced."""
         self.arrival: dict[tuple[int, int], Any] = {}
         for tensor in self.tensors:
-            self._look_up()
+            self.look_up()
             if tensor.uniform is not None:
                 self._arrive_uniform(tensor, tensor.uniform)
             else:
@@ -155,7 +154,7 @@ class SequencingFormulation(PlacementFormulation):
     def _arrive_uniform(self, tensor: Tensor, size: int) -> None:
         home, end = self.x[tensor.group], self.end[tensor.op]
         for device in range(self.arrays.device_count):
-            readers = self._readers_on(tensor, device)
+            readers = self.readers_on(tensor, device)
             delays = self._delays(tensor, device, size)
             if not readers or not any(delays.values()):
                 continue
@@ -170,7 +169,7 @@ class SequencingFormulation(PlacementFormulation):
             for reader, literal in readers:
                 self.model.add(self.start[reader] >= arrival).only_enforce_if(literal)
 
-    def _readers_on(self, tensor: Tensor, device: int) -> list[tuple[int, Any]]:
+    def readers_on(self, tensor: Tensor, device: int) -> list[tuple[int, Any]]:
         literals = [
             (reader, self.x[int(self.arrays.group[reader])][device]) for reader in tensor.readers
         ]
@@ -214,7 +213,7 @@ class SequencingFormulation(PlacementFormulation):
         self.hop_end: dict[tuple[int, int, int], Any] = {}
         self.on_channel: Resource = {}
         for tensor in self.tensors:
-            self._look_up()
+            self.look_up()
             hops = self.hops_of(tensor)
             for hop in hops:
                 key = (tensor.op, *hop)
@@ -231,7 +230,7 @@ class SequencingFormulation(PlacementFormulation):
                         ).only_enforce_if(
                             [self.travel(tensor, (a, b)), self.travel(tensor, (c, a))]
                         )
-                for reader, literal in self._readers_on(tensor, b):
+                for reader, literal in self.readers_on(tensor, b):
                     self.model.add(
                         self.start[reader] >= self.hop_end[tensor.op, a, b]
                     ).only_enforce_if([self.travel(tensor, (a, b)), literal])
@@ -243,17 +242,32 @@ class SequencingFormulation(PlacementFormulation):
         if isinstance(size, int) and size == 0:
             self.model.add(end == start)
             return
+        if not isinstance(size, int) and self._shortest(tensor, hop) == 0:
+            literal = self._lasting(start, size, end, literal)
         interval = self.model.new_optional_interval_var(
             start, size, end, literal, f"h{tensor.op},{hop}"
         )
-        if not isinstance(size, int):
-            self.vanishing.add(interval.index)
         for d in hop:
             if not arrays.copy_engine[d]:
                 self.on_device[d].append((interval, 1))
         channel = int(arrays.channel[hop])
         if channel >= 0:
             self.on_channel.setdefault(channel, []).append((interval, 1))
+
+    def _shortest(self, tensor: Tensor, hop: tuple[int, int]) -> int:
+        return self.hop_ticks(hop, min(tensor.readers.values()))
+
+    def _lasting(self, start: Any, size: Any, end: Any, literal: Any) -> Any:
+        """Literal of a hop that is made and takes time.
+
+        One that takes none may happen while others hold the link, which no-overlap would forbid.
+        """
+        lasting = self.model.new_bool_var("")
+        self.model.add_implication(lasting, literal)
+        self.model.add(size >= 1).only_enforce_if(lasting)
+        self.model.add(size == 0).only_enforce_if([literal, lasting.negated()])
+        self.model.add(end >= start).only_enforce_if(literal)
+        return lasting
 
     # ---- resources -------------------------------------------------------------------------
 
@@ -272,112 +286,14 @@ class SequencingFormulation(PlacementFormulation):
         if sum(amount for _, amount in held) <= limit:
             return
         intervals = [interval for interval, _ in held]
-        # No-overlap forbids an interval of no length inside another one; a cumulative does not.
-        if limit == 1 and not any(one.index in self.vanishing for one in intervals):
+        if limit == 1:
             self.model.add_no_overlap(intervals)
         else:
             self.model.add_cumulative(intervals, [amount for _, amount in held], limit)
 
     def limit_live_memory(self) -> None:
         """Weights stay; outputs, received copies and workspaces count while alive (peak rule)."""
-        arrays = self.arrays
-        alive: Resource = {d: [] for d in range(arrays.device_count)}
-        held = [t for t in range(arrays.device_count) if arrays.capacity[t] < UNLIMITED]
-        self._hold_outputs(alive, held)
-        self._hold_copies(alive, held)
-        for d in held:
-            limit = int(arrays.capacity[d])
-            terms = [
-                int(arrays.weights[members].sum()) * self.x[g][d]
-                for g, members in enumerate(arrays.members)
-                if self.x[g][d] is not None
-            ]
-            room = self.model.new_int_var(0, limit, f"room{d}")
-            self.model.add(room + sum(terms) == limit)
-            if alive[d]:
-                intervals, amounts = zip(*alive[d], strict=True)
-                self.model.add_cumulative(intervals, amounts, room)
-
-    def _hold_outputs(self, alive: Resource, devices: list[int]) -> None:
-        arrays = self.arrays
-        by_op = {tensor.op: tensor for tensor in self.tensors}
-        for i in range(arrays.op_count):
-            self._look_up()
-            row = self.x[int(arrays.group[i])]
-            until: Any = None
-            if arrays.output[i] > 0:
-                until = self.model.new_int_var(0, self.grid.horizon, f"until{i}")
-                self._keep_output(i, until, by_op.get(i))
-            for d in devices:
-                if row[d] is None:
-                    continue
-                length = self.grid.ticks(float(arrays.time[i, d]))
-                if arrays.workspace[i] > 0 and length > 0:
-                    work = self.model.new_optional_fixed_size_interval_var(
-                        self.start[i], length, row[d], f"w{i},{d}"
-                    )
-                    alive[d].append((work, int(arrays.workspace[i])))
-                if until is not None:
-                    alive[d].append(
-                        (self._life(self.start[i], until, row[d]), int(arrays.output[i]))
-                    )
-
-    def _life(self, start: Any, until: Any, literal: Any) -> Any:
-        size = self.model.new_int_var(0, self.grid.horizon, "")
-        return self.model.new_optional_interval_var(start, size, until, literal, "")
-
-    def _keep_output(self, i: int, until: Any, tensor: Tensor | None) -> None:
-        """An output lives until its op, its last local reader and its last outgoing hop end."""
-        arrays = self.arrays
-        self.model.add(until >= self.end[i])
-        row = self.x[int(arrays.group[i])]
-        for edge in range(int(arrays.out_ptr[i]), int(arrays.out_ptr[i + 1])):
-            reader = int(arrays.edge_dst[edge])
-            there = self.x[int(arrays.group[reader])]
-            if arrays.group[reader] == arrays.group[i]:
-                self.model.add(until >= self.end[reader])
-                continue
-            for at, literal in zip(row, there, strict=True):
-                if at is not None and literal is not None:
-                    self.model.add(until >= self.end[reader]).only_enforce_if([at, literal])
-        for hop in self.hops_of(tensor) if tensor is not None else ():
-            at = row[hop[0]]
-            if tensor is not None and at is not None:
-                self.model.add(until >= self.hop_end[i, *hop]).only_enforce_if(
-                    [at, self.travel(tensor, hop)]
-                )
-
-    def _hold_copies(self, alive: Resource, devices: list[int]) -> None:
-        """A copy lives from its transfer's start until its last reader or onward hop there ends."""
-        for tensor in self.tensors:
-            self._look_up()
-            hops = self.hops_of(tensor)
-            for d in devices:
-                into = [hop for hop in hops if hop[1] == d]
-                if not into or not any(tensor.readers.values()):
-                    continue
-                until = self.model.new_int_var(0, self.grid.horizon, f"copy{tensor.op},{d}")
-                for reader, literal in self._readers_on(tensor, d):
-                    self.model.add(until >= self.end[reader]).only_enforce_if(literal)
-                for onward in (hop for hop in hops if hop[0] == d):
-                    self.model.add(until >= self.hop_end[tensor.op, *onward]).only_enforce_if(
-                        self.travel(tensor, onward)
-                    )
-                for hop in into:
-                    literal = self.travel(tensor, hop)
-                    self.model.add(until >= self.hop_end[tensor.op, *hop]).only_enforce_if(literal)
-                    life = self._life(self.hop_start[tensor.op, *hop], until, literal)
-                    alive[d].append((life, self._copy_bytes(tensor, hop)))
-
-    def _copy_bytes(self, tensor: Tensor, hop: tuple[int, int]) -> Any:
-        """Bytes that a hop leaves on its target: a constant, or a variable if readers differ."""
-        if tensor.uniform is not None:
-            return tensor.uniform
-        sizes = list(tensor.readers.values())
-        amount = self.model.new_int_var(0, max(sizes), "")
-        for condition, wanted in self.demands(tensor, hop):
-            self.model.add(amount >= wanted).only_enforce_if(condition)
-        return amount
+        LiveMemory(self).limit()
 
     # ---- objectives ------------------------------------------------------------------------
 

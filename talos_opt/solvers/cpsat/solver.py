@@ -26,7 +26,7 @@ class CpsatOptions:
     Parameters
     ----------
     deterministic : bool
-        Same seed, same answer: CP-SAT interleaves its workers. Give `deterministic_time` too,
+        Same seed, same answer: CP-SAT's strategies take turns on one thread. Give `deterministic_time` too,
         since a wall-clock limit ends the search at a different point each time.
     deterministic_time : float
         CP-SAT's deterministic time limit; 0: none.
@@ -43,7 +43,7 @@ class CpsatOptions:
         """Return the CP-SAT parameters that these options stand for."""
         chosen: dict[str, Any] = {}
         if self.deterministic:
-            chosen |= {"interleave_search": True, "num_workers": 8}
+            chosen |= {"interleave_search": True, "num_workers": 1}
         if self.deterministic_time > 0:
             chosen["max_deterministic_time"] = self.deterministic_time
         return chosen
@@ -82,4 +82,8 @@ class CpsatSolver(Solver):
         if run.best is not None:
             hint(formulation, run.best)
         build_s = time.monotonic() - began
-        return search(cp, formulation, run, self.name, self.options.parameters(), build_s)
+        options: CpsatOptions = self.options
+        return search(
+            cp, formulation, run, self.name, options.parameters(), build_s,
+            every=options.deterministic,
+        )  # fmt: skip

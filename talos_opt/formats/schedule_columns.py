@@ -1,0 +1,181 @@
+"""talos-schedule-columns/1: a schedule as named arrays in an ``.npz`` file.
+
+Ops are in the order of their graph; a checksum of their names tells whether it is the same one.
+The array ``header`` holds the JSON of talos-schedule/1, less ``ops`` and ``transfers``.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from talos_opt.core import units
+from talos_opt.core.errors import FormatError, InputError, ScheduleError
+from talos_opt.core.problem import Ints, Problem
+from talos_opt.core.result import Result
+from talos_opt.core.schedule import Schedule, Transfers
+from talos_opt.formats.npz import Array, Members, write_members
+from talos_opt.formats.source import Source
+
+SCHEMA = "talos-schedule-columns/1"
+COLUMNS_SUFFIX = ".npz"
+
+
+def write_columns(
+    result: Result, document: Mapping[str, Any], target: str | os.PathLike[str]
+) -> None:
+    """Write a result.
+
+    Parameters
+    ----------
+    result : Result
+    document : mapping
+        The talos-schedule/1 document without its rows.
+    target : str or path
+
+    Raises
+    ------
+    FormatError
+        If the target cannot be written.
+    """
+    header = dict(document) | {
+        "schema": SCHEMA,
+        "devices": list(result.problem.device_ids),
+        "op_names": _checksum(result.problem),
+    }
+    columns: dict[str, Array] = {}
+    schedule = result.schedule
+    if schedule is not None:
+        moves = schedule.transfers
+        columns = {
+            "device": schedule.device.astype(np.int32),
+            "start": schedule.start,
+            "end": schedule.end,
+            "transfer_op": moves.op,
+            "transfer_from": moves.source.astype(np.int32),
+            "transfer_to": moves.target.astype(np.int32),
+            "transfer_start": moves.start,
+            "transfer_end": moves.end,
+            "transfer_bytes": moves.bytes,
+        }
+    write_members(header, columns, target)
+
+
+def read_header(source: Source) -> dict[str, Any]:
+    """Return what a file says about its schedule: a talos-schedule/1 document without rows."""
+    with _blamed(source):
+        return dict(_header(Members(source)))
+
+
+def read_columns(source: Source, problem: Problem) -> Schedule:
+    """Read a schedule.
+
+    Raises
+    ------
+    FormatError
+        If the file is broken.
+    ScheduleError
+        If it holds no schedule, or one of another graph or cluster.
+    """
+    with _blamed(source):
+        members = Members(source)
+        header = _header(members)
+        _check_belongs(header, problem)
+        if not members.has("device"):
+            status = units.describe(header.get("status"))
+            raise ScheduleError(f"the file holds no schedule: status is {status}")
+        n = problem.arrays.op_count
+        order = _device_order(header, problem)
+        start, end = members.real("start", (n,)), members.real("end", (n,))
+        op = members.whole("transfer_op", (None,))
+        count = (len(op),)
+        schedule = Schedule(
+            device=_devices(members, "device", n, order),
+            start=start,
+            end=end,
+            transfers=Transfers(
+                op=op,
+                source=_devices(members, "transfer_from", len(op), order),
+                target=_devices(members, "transfer_to", len(op), order),
+                start=members.real("transfer_start", count),
+                end=members.real("transfer_end", count),
+                bytes=members.whole("transfer_bytes", count),
+            ),
+        )
+        members.finish()
+        return schedule
+
+
+@contextmanager
+def _blamed(source: Source) -> Iterator[None]:
+    try:
+        yield
+    except InputError as error:
+        raise error.located(source=source.name) from None
+
+
+def _header(members: Members) -> Mapping[str, Any]:
+    header = members.header()
+    if header.get("schema") != SCHEMA:
+        raise FormatError(
+            f"schema is {units.describe(header.get('schema'))}, expected {SCHEMA!r}", path="schema"
+        )
+    return header
+
+
+def _checksum(problem: Problem) -> int:
+    """Checksum of the names of all ops, in order."""
+    columns = problem.graph.columns
+    parts = ("\0".join(columns.model_ids).encode(), columns.model_ptr, columns.ids.ptr)
+    value = zlib.crc32(columns.ids.text.encode(errors="surrogatepass"))
+    for part in parts:
+        value = zlib.crc32(part, value)
+    return value
+
+
+def _check_belongs(header: Mapping[str, Any], problem: Problem) -> None:
+    unit, expected = header.get("time_unit"), problem.graph.time_unit
+    if unit != expected:
+        raise ScheduleError(
+            f"time_unit is {units.describe(unit)}, expected that of the graph, {expected!r}",
+            path="time_unit",
+        )
+    if header.get("op_names") != _checksum(problem):
+        named = units.describe(header.get("graph"))
+        raise ScheduleError(
+            f"the schedule (of graph {named}) is of other ops than those of "
+            f"graph {problem.graph.name!r}, expected the same ops in the same order",
+            path="op_names",
+        )
+
+
+def _device_order(header: Mapping[str, Any], problem: Problem) -> Ints:
+    """Position in the cluster of each device that the file names."""
+    names = header.get("devices")
+    if not isinstance(names, list):
+        raise FormatError(f"devices is {units.describe(names)}, expected a list", path="devices")
+    index = problem.cluster.index
+    for k, name in enumerate(names):
+        if not isinstance(name, str) or name not in index:
+            raise ScheduleError(
+                f"the cluster has no device {units.describe(name)}, "
+                f"expected one of {', '.join(list(index)[:8])}",
+                path=f"devices[{k}]",
+            )
+    return np.array([index[name] for name in names], dtype=np.int64)
+
+
+def _devices(members: Members, column: str, count: int, order: Ints) -> Ints:
+    device = members.whole(column, (count,))
+    wrong = (device < 0) | (device >= len(order))
+    if wrong.any():
+        i = int(np.argmax(wrong))
+        raise ScheduleError(
+            f"column {column!r} holds {device[i]} at {i}, expected a number below {len(order)}"
+        )
+    return np.asarray(order[device])

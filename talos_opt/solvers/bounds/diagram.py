@@ -1,0 +1,367 @@
+"""The cut diagram: a relaxed decision diagram over placements of a narrow graph.
+
+Ops are placed one by one in a topological order; nobody waits for a device, so the order is not a
+decision. What a partial placement leaves behind is where its *open* ops sit (those with a reader
+still to come), when they end, and how full their devices are: a label. Devices without an open op
+are forgotten, and count as empty if they are used again. Labels that are nowhere better than
+another are dropped; where too many are left, some are merged into their least values (a relaxed
+decision diagram: Bergman, Cire, van Hoeve, Hooker, "Discrete Optimization with Decision
+Diagrams", 2016). The argument is in docs/bounds.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from talos_opt.core.problem import Arrays, Floats, Ints
+from talos_opt.solvers.bounds.labels import Bytes8, Labels, join, reduce, rename
+from talos_opt.solvers.bounds.path_memory import PathMemory
+from talos_opt.solvers.bounds.routes import least_delays
+
+#: Labels reach the upper limit within rounding: they must not be lost.
+_ROUNDING = 1e-9
+#: Models with more open ops than this at a time are left to the other bounds.
+_WIDEST = 24
+
+
+@dataclass(frozen=True)
+class View:
+    """One model, read forwards or backwards.
+
+    Backwards every edge is turned round, and the tails of the ops take the place of their starts:
+    what is placed last comes first.
+
+    Parameters
+    ----------
+    order : tuple of int
+        Ops, each after its inputs.
+    place : dict of int to int
+        Position of each op in the order.
+    into : dict of int to list of (int, int)
+        Producers of each op, with the edge.
+    out : dict of int to list of (int, int)
+        Readers of each op, with the edge.
+    delay : (e, c + 1, c + 1) float
+        Least transfer time between different devices; 0 from or to *any* class.
+    closes : dict of int to int
+        Position in the order after which an op's last reader, and the last member of its
+        colocation group in this model, are placed.
+    ungrouped : dict of int to int
+        The same for the last member of the group alone.
+    backward : bool
+    """
+
+    order: tuple[int, ...]
+    place: dict[int, int]
+    into: dict[int, list[tuple[int, int]]]
+    out: dict[int, list[tuple[int, int]]]
+    delay: Floats
+    closes: dict[int, int]
+    ungrouped: dict[int, int]
+    backward: bool
+
+    @property
+    def width(self) -> int:
+        """Largest number of open ops."""
+        count = np.zeros(len(self.order) + 1, dtype=np.int64)
+        for position, op in enumerate(self.order):
+            if self.closes[op] > position:
+                count[position] += 1
+                count[self.closes[op]] -= 1
+        return int(np.cumsum(count).max(initial=0))
+
+
+def views(memory: PathMemory, model: int) -> tuple[View, View]:
+    """Return a model read forwards and backwards."""
+    arrays = memory.arrays
+    classes = len(memory.classes.members)
+    delay = np.zeros((len(arrays.edge_src), classes + 1, classes + 1))
+    delay[:, :classes, :classes] = least_delays(arrays, memory.classes, arrays.edge_bytes)
+    for c in np.flatnonzero(memory.roomy):
+        delay[:, c, c] = 0.0  # all of it may sit on one device of the class
+    order = _narrow_order(arrays, model)
+    into: dict[int, list[tuple[int, int]]] = {op: [] for op in order}
+    out: dict[int, list[tuple[int, int]]] = {op: [] for op in order}
+    for e, (op, reader) in enumerate(
+        zip(arrays.edge_src.tolist(), arrays.edge_dst.tolist(), strict=True)
+    ):
+        if op in out:
+            out[op].append((reader, e))
+            into[reader].append((op, e))
+    forward = _view(arrays, order, into, out, delay, backward=False)
+    turned = delay.transpose(0, 2, 1)
+    return forward, _view(arrays, order[::-1], out, into, turned, backward=True)
+
+
+def _view(
+    arrays: Arrays,
+    order: tuple[int, ...],
+    into: dict[int, list[tuple[int, int]]],
+    out: dict[int, list[tuple[int, int]]],
+    delay: Floats,
+    *,
+    backward: bool,
+) -> View:
+    place = {op: position for position, op in enumerate(order)}
+    group = arrays.group.tolist()
+    last: dict[int, int] = {}
+    for position, op in enumerate(order):
+        last[group[op]] = position
+    ungrouped = {op: last[group[op]] for op in order}
+    closes = {
+        op: max(ungrouped[op], *(place[reader] for reader, _ in out[op]), place[op]) for op in order
+    }
+    return View(order, place, into, out, delay, closes, ungrouped, backward)
+
+
+def _narrow_order(arrays: Arrays, model: int) -> tuple[int, ...]:
+    """Return a topological order of a model in which few ops are open at a time.
+
+    Depth first from the sinks, deepest input first: side inputs such as constants come right
+    before the op that reads them.
+    """
+    src, level = arrays.edge_src[arrays.in_edge].tolist(), arrays.level.tolist()
+    ptr, out = arrays.in_ptr.tolist(), arrays.out_ptr.tolist()
+    ops = np.flatnonzero(arrays.model == model).tolist()
+    order: list[int] = []
+    seen: set[int] = set()
+    for sink in sorted((i for i in ops if out[i] == out[i + 1]), key=level.__getitem__):
+        stack = [(sink, False)]
+        while stack:
+            op, ready = stack.pop()
+            if ready:
+                order.append(op)
+            elif op not in seen:
+                seen.add(op)
+                stack.append((op, True))
+                inputs = sorted(src[ptr[op] : ptr[op + 1]], key=level.__getitem__)
+                stack.extend((i, False) for i in inputs if i not in seen)
+    return tuple(order)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one pass over a view has found out.
+
+    Parameters
+    ----------
+    value : float
+        Lower bound on the completion of the model in all schedules whose completion is at most
+        the upper limit; infinite: there are none.
+    end : (n, c) float
+        Earliest end of each op on each class in such schedules (backwards: least time from the
+        op's start to the completion); infinite: never there. NaN for ops of other models.
+    merged : int
+        Labels lost by merging; 0: nothing was relaxed by it.
+    """
+
+    value: float
+    end: Floats
+    merged: int
+
+
+def read(
+    memory: PathMemory, view: View, upper: float, most: int, stopped: Callable[[], bool]
+) -> Reading | None:
+    """Pass over a view once.
+
+    Parameters
+    ----------
+    memory : PathMemory
+        Heads and tails per class, which strengthen the labels.
+    view : View
+    upper : float
+        Only completions up to this one matter.
+    most : int
+        Labels kept at each cut.
+    stopped : callable
+        Looked at after every op.
+
+    Returns
+    -------
+    Reading or None
+        None if stopped.
+    """
+    step = _Step(memory, view, upper)
+    labels, merged = Labels.root(), 0
+    for position, op in enumerate(view.order):
+        labels = step.place(labels, op)
+        if len(labels) == 0:
+            return Reading(math.inf, step.end, merged)
+        labels = step.close(labels, position)
+        labels, lost = reduce(labels, most, step.any_kind)
+        merged += lost
+        if stopped():
+            return None
+    return Reading(float(labels.value.min()), step.end, merged)
+
+
+class Diagrams:
+    """Passes over all models of a problem, forwards and backwards, that sharpen a `PathMemory`.
+
+    Parameters
+    ----------
+    memory : PathMemory
+    """
+
+    def __init__(self, memory: PathMemory) -> None:
+        self.memory = memory
+        self.views = [views(memory, j) for j in range(len(memory.arrays.release))]
+        self.exact: dict[int, float] = {}
+
+    def improve(self, upper: float, most: int, stopped: Callable[[], bool]) -> bool:
+        """Pass over every narrow model once in both directions.
+
+        Parameters
+        ----------
+        upper : float
+            Value of the incumbent; infinite: none.
+        most : int
+            Labels kept at each cut.
+        stopped : callable
+
+        Returns
+        -------
+        bool
+            Whether more labels could tell more; False: nothing was merged, or stopped.
+        """
+        memory = self.memory
+        memory.upper = min(memory.upper, upper)
+        more = False
+        for model, both in enumerate(self.views):
+            if both[0].width > _WIDEST or self.exact.get(model) == upper:
+                continue
+            merged = [self._pass(view, model, upper, most, stopped) for view in both]
+            if None in merged:
+                return False
+            if 0 in merged:
+                self.exact[model] = upper
+            else:
+                more = True
+        return more
+
+    def _pass(
+        self, view: View, model: int, upper: float, most: int, stopped: Callable[[], bool]
+    ) -> int | None:
+        memory = self.memory
+        limit = float(memory.limits(upper)[model])
+        reading = read(memory, view, limit, most, stopped)
+        if reading is None or not math.isfinite(reading.value):
+            return None  # stopped; or nothing fits, which is for others to prove and to explain
+        memory.proven[model] = max(memory.proven[model], min(reading.value, limit))
+        if view.backward:
+            with np.errstate(invalid="ignore"):
+                memory.learn(tails=reading.end - memory.classes.time)
+        else:
+            memory.learn(heads=reading.end)
+        return reading.merged
+
+
+class _Step:
+    """Places one op after the other for all labels."""
+
+    def __init__(self, memory: PathMemory, view: View, upper: float) -> None:
+        self.memory, self.view = memory, view
+        self.arrays = memory.arrays
+        self.limit = upper * (1 + _ROUNDING)
+        self.time = memory.classes.time
+        self.capacity = memory.classes.capacity
+        self.any_kind = self.time.shape[1]
+        ways: tuple[Floats, Floats] = (memory.starts(), memory.tail)
+        self.starts, self.tails = ways[int(view.backward)], ways[1 - int(view.backward)]
+        self.soonest = self.starts.min(axis=1)
+        self.slowest = np.where(np.isfinite(view.delay), view.delay, 0.0).max(axis=(1, 2))
+        self.end = np.full(self.time.shape, np.nan)
+        self.end[list(view.order)] = np.inf
+        self.open: list[int] = []
+
+    def place(self, labels: Labels, op: int) -> Labels:
+        """Return the labels after one more op, on every device that makes a difference."""
+        group = self.arrays.group
+        mate = next((k for k, w in enumerate(self.open) if group[w] == group[op]), None)
+        size = 0.0 if mate is not None else float(self.memory.group_bytes[group[op]])
+        with_mate = np.ones(len(labels), dtype=bool)
+        parts = []
+        for c in np.flatnonzero(np.isfinite(self.time[op])).tolist():
+            unknown = np.zeros(len(labels), dtype=bool)
+            if mate is not None:
+                unknown = labels.kind[:, mate] == self.any_kind
+                with_mate = unknown | (labels.kind[:, mate] == c)
+            if self.memory.roomy[c]:
+                parts.append(self._put(labels, np.flatnonzero(with_mate), op, c, -1, size))
+                continue
+            devices = np.zeros(len(labels), dtype=np.int64)
+            for k in range(labels.width):
+                there = (labels.unit[:, k] == k) & (labels.kind[:, k] == c)
+                devices += there
+                if mate is not None:
+                    there &= unknown | (labels.unit[:, mate] == k)
+                parts.append(self._put(labels, np.flatnonzero(there), op, c, k, size))
+            fresh = devices < len(self.memory.classes.members[c])
+            if mate is not None:
+                fresh &= unknown
+            parts.append(self._put(labels, np.flatnonzero(fresh), op, c, -1, size))
+        self.open.append(op)
+        return join(parts)
+
+    def _put(self, labels: Labels, rows: Ints, op: int, c: int, unit: int, size: float) -> Labels:
+        """Put an op on the device of an open op, or (unit -1) on another one of its class."""
+        start = np.full(len(rows), self.starts[op, c])
+        for producer, e in self.view.into[op]:
+            k = self.open.index(producer)
+            delay = self.view.delay[e][labels.kind[rows, k], c]
+            if unit >= 0:
+                delay = np.where(labels.unit[rows, k] == unit, 0.0, delay)
+            np.maximum(start, labels.end[rows, k] + delay, out=start)
+        end = start + self.time[op, c]
+        value = np.maximum(labels.value[rows], end + self.tails[op, c])
+        fits = np.isfinite(value) & (value <= self.limit)
+        used = labels.used[rows, unit] if unit >= 0 else np.zeros(len(rows))
+        if not self.memory.roomy[c]:
+            used = used + size
+            fits &= used <= self.capacity[c]
+        rows, end, value, used = rows[fits], end[fits], value[fits], used[fits]
+        self.end[op, c] = min(self.end[op, c], end.min(initial=np.inf))
+        units, held = labels.unit[rows], labels.used[rows]
+        if unit >= 0:
+            held = np.where(units == unit, used[:, None], held)
+        own = -1 - c if self.memory.roomy[c] else (unit if unit >= 0 else labels.width)
+        return Labels(
+            _append(units, own),
+            _append(labels.kind[rows], c),
+            np.column_stack([labels.end[rows], end]),
+            np.column_stack([held, used]),
+            value,
+        )
+
+    def close(self, labels: Labels, position: int) -> Labels:
+        """Forget what cannot matter any more: closed ops, and ends that no reader waits for."""
+        view = self.view
+        keep = [k for k, w in enumerate(self.open) if view.closes[w] > position]
+        self.open = [self.open[k] for k in keep]
+        unit, kind = labels.unit[:, keep].copy(), labels.kind[:, keep].copy()
+        end, used = labels.end[:, keep].copy(), labels.used[:, keep].copy()
+        for k, op in enumerate(self.open):
+            slack = end[:, k] <= self._needed(op, position)
+            end[slack, k] = 0.0
+            if view.ungrouped[op] <= position:
+                unit[slack, k], kind[slack, k] = -1 - self.any_kind, self.any_kind
+                used[slack, k] = 0.0
+        return Labels(rename(unit), kind, end, used, labels.value)
+
+    def _needed(self, op: int, position: int) -> float:
+        """Time up to which an op may end without any reader to come noticing, from anywhere."""
+        needed = [
+            float(self.soonest[reader] - self.slowest[e])
+            for reader, e in self.view.out[op]
+            if self.view.place[reader] > position
+        ]
+        return min(needed, default=math.inf) * (1 - _ROUNDING)
+
+
+def _append(table: Bytes8, value: int) -> Bytes8:
+    return np.column_stack([table, np.full(len(table), value, dtype=np.int8)])
