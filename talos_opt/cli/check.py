@@ -33,7 +33,9 @@ def add_parser(commands: Any) -> None:
         allow_abbrev=False,
     )
     parser.add_argument("graph", metavar="GRAPH", help="graph file; - reads standard input")
-    parser.add_argument("schedule", metavar="SCHEDULE", help="talos-schedule/1 file, or its columns (.npz)")
+    parser.add_argument(
+        "schedule", metavar="SCHEDULE", help="talos-schedule/1 file, or its columns (.npz)"
+    )
     arguments.add_problem(parser)
     arguments.add_format(parser)
     parser.set_defaults(run=run)

@@ -97,7 +97,6 @@ def read_problem(args: argparse.Namespace, graph: str, objective: str | None) ->
 def report(args: argparse.Namespace, result: Result) -> int:
     """Write and print a result; return the exit code that tells what it is."""
     from talos_opt import formats
-    from talos_opt.cli import files
     from talos_opt.cli.summary import summarise
     from talos_opt.core.errors import InputError
     from talos_opt.formats.schedule import json_lines

@@ -185,7 +185,7 @@ def build_arrays(
 
 
 def times_on(columns: Columns, device_id: str, kind: str) -> Floats:
-    """Time of each op on a device (n,), the id winning over the kind; infinite where it has none."""
+    """Time of each op on a device (n,): the id wins over the kind; infinite where it has none."""
     result = np.full(columns.op_count, np.nan)
     for key in dict.fromkeys((kind, device_id)):
         if key in columns.time_keys:

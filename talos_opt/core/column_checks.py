@@ -97,16 +97,19 @@ def _check_ids(columns: Columns) -> None:
 
 def _check_times(columns: Columns) -> None:
     for q, key in enumerate(columns.time_keys):
-        time: Floats = columns.time[:, q]
-        _first(
-            columns,
-            ~((time >= 0) & (time < np.inf) | np.isnan(time)),
-            lambda i, time=time: (
-                f"time of op {columns.ids[i]!r} is {time[i]}, "
-                "expected a finite number of at least 0, or nan where it has none"
-            ),
-            f"time.{key}",
-        )
+        _check_time(columns, columns.time[:, q], key)
+
+
+def _check_time(columns: Columns, time: Floats, key: str) -> None:
+    _first(
+        columns,
+        ~((time >= 0) & (time < np.inf) | np.isnan(time)),
+        lambda i: (
+            f"time of op {columns.ids[i]!r} is {time[i]}, "
+            "expected a finite number of at least 0, or nan where it has none"
+        ),
+        f"time.{key}",
+    )
 
 
 def _check_bytes(columns: Columns, sizes: Ints, part: str) -> None:

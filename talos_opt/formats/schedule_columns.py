@@ -131,10 +131,9 @@ def _header(members: Members) -> Mapping[str, Any]:
 def _checksum(problem: Problem) -> int:
     """Checksum of the names of all ops, in order."""
     columns = problem.graph.columns
-    parts = ("\0".join(columns.model_ids).encode(), columns.model_ptr, columns.ids.ptr)
-    value = zlib.crc32(columns.ids.text.encode(errors="surrogatepass"))
-    for part in parts:
-        value = zlib.crc32(part, value)
+    value = zlib.crc32("\0".join((*columns.model_ids, columns.ids.text)).encode(errors="replace"))
+    for ptr in (columns.model_ptr, columns.ids.ptr):
+        value = zlib.crc32(ptr.data, value)
     return value
 
 

@@ -20,7 +20,7 @@ def test_a_signal_writes_and_prints_the_best_schedule(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     graph, answer = hard_graph(tmp_path), tmp_path / "answer.json"
-    command = OnTerminal("solve", graph, "--time-limit", 300, "-o", answer)
+    command = OnTerminal("solve", graph, "--solver", "cpsat", "--time-limit", 300, "-o", answer)
     command.wait_for("  cpsat")  # in the middle of compiled code that has handlers of its own
     sent = time.monotonic()
     command.process.send_signal(number)
@@ -101,7 +101,7 @@ def test_compare_prints_the_rows_it_has(tmp_path: Path) -> None:
 
 
 def test_a_terminal_shows_progress(tmp_path: Path) -> None:
-    command = OnTerminal("solve", hard_graph(tmp_path), "--time-limit", 3)
+    command = OnTerminal("solve", hard_graph(tmp_path), "--solver", "cpsat", "--time-limit", 3)
     code, out = command.finish()
     assert code == 0
     for part in ("of 3 s", "best ", "bound ", "gap ", "\r\x1b[K"):
@@ -112,10 +112,11 @@ def test_a_terminal_shows_progress(tmp_path: Path) -> None:
 
 def test_a_pipe_shows_none_and_the_limit_holds(tmp_path: Path) -> None:
     began = time.monotonic()
-    done = run("solve", hard_graph(tmp_path), "--time-limit", 2, "--json")
+    # Not auto: its first run on a machine compiles kernels, and says so.
+    done = run("solve", hard_graph(tmp_path), "--solver", "cpsat", "--time-limit", 6, "--json")
     took = time.monotonic() - began
     assert done.returncode == 0
     assert done.stderr == ""
-    allowed = 2 + 1 + 0.05 * 2
+    allowed = 6 + 1 + 0.05 * 6
     assert json.loads(done.stdout)["runtime_s"] < allowed
     assert took < allowed + 3  # Python starts, reads and ends outside the limit
