@@ -20,6 +20,8 @@ BASELINES = ("single", "sequential", "aswm", "tsam", "heft", "etf", "talos")
 _SMALL = 30
 #: Up to this size the full CP-SAT formulation proves optima in seconds to minutes.
 _PROVABLE = 120
+#: Above this size even the baselines take longer than a good answer by linear passes.
+_LARGE = 20_000
 #: Above this size building CP-SAT's formulation takes longer than it is worth.
 _CPSAT_UP_TO_OPS = 5_000
 
@@ -43,12 +45,12 @@ class Stage(NamedTuple):
 class AutoSolver(Solver):
     """Baselines and Talos, annealing, then proofs and repairs from the best of them.
 
-    Never worse than the best baseline, and always with a proven bound: the root bounds, and
+    Up to 20,000 ops never worse than the best baseline; always with a proven bound: the root bounds, and
     whatever an exact solver proves. It stops as soon as the incumbent meets the bound.
     """
 
     name = "auto"
-    summary = "portfolio: baselines, talos, fast, dp, relax, cpsat, lns; the best of all"
+    summary = "portfolio: baselines, talos, fast, dp, relax, cpsat, lns, large; the best of all"
     exact = True
     Options = NoOptions
 
@@ -56,12 +58,12 @@ class AutoSolver(Solver):
         """Let the solvers take their turns until the answer is proven or the time is over."""
         require_compatible_highspy()  # now, not when CP-SAT has its turn, or never
         reason = ""
-        for name in BASELINES:
+        for name in BASELINES if problem.arrays.op_count <= _LARGE else ():
             if run.overdue:
                 break
             reason = reason or registry.create(name).solve(problem, run).reason
         for stage in _stages(problem):
-            if run.stopped:
+            if run.overdue:
                 break
             solver = registry.create(stage.solver, stage.options)
             try:
@@ -76,6 +78,7 @@ class AutoSolver(Solver):
                     raise
                 run.note(str(error))  # without numba the others have all the time
                 continue
+            reason = reason or verdict.reason
             if verdict.status is Status.INFEASIBLE:
                 return verdict
         if run.best is not None:
@@ -89,8 +92,12 @@ def _stages(problem: Problem) -> Iterator[Stage]:
     if count < _SMALL:
         yield Stage("cpsat", 1.0, {})
         return
+    if count > _LARGE:
+        yield Stage("large", 1.0, {})
+        return
     yield Stage("fast", 0.2, {})
     if count > _CPSAT_UP_TO_OPS:
+        yield Stage("large", 0.4, {})
         yield Stage("fast", 1.0, {})
         return
     yield Stage("dp", 0.4, {"most_ideals": 3000})
