@@ -16,155 +16,12 @@ Rows of different ideals differ in length; `Shape` says which ops, models and gr
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
-import numpy.typing as npt
 
 from talos_opt.kernels.compiling import kernel, part
+from talos_opt.kernels.label_bounds import find_next_inputs, lower_bound
+from talos_opt.kernels.label_state import INF, Labels, earliest, offsets, positions
 from talos_opt.kernels.sorting import copy_range, sort_few, stable_order
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
-
-INF = np.inf
-
-
-class Facts(NamedTuple):
-    """What stays the same in every layer; n ops, m devices, k models, g groups.
-
-    Parameters
-    ----------
-    time : (n, m) float
-        Infinite where not allowed.
-    demand : (n,) int
-    in_ptr, in_ops : (n + 1,), (e,) int
-        Producers of op i are ``in_ops[in_ptr[i]:in_ptr[i + 1]]``.
-    readers : (n,) int
-        How many ops read each op; 0: a sink.
-    model : (n,) int
-    release, weight : (k,) float
-    delay : (n, m, m) float
-        Transfer time of each op's tensor, infinite without a route; (0, m, m) if nothing delays.
-    slot_ptr : (m + 1,) int
-        Slots of device d are entries ``slot_ptr[d]:slot_ptr[d + 1]`` of the slots.
-    tail : (n,) float
-        Least time from an op's end to the end of its model.
-    group : (n,) int
-    group_size, group_work : (g,) int
-        Bytes that a group holds, and its largest workspace.
-    limited : (m,) int
-        Position of a device among those with a memory limit, -1 for the others.
-    capacity : (l,) int
-    shares : (m,) float
-        Prices of device time that add up to 1 (see `talos_opt.solvers.bounds.load_shares`).
-    instant : bool
-        Whether some op takes no time: it needs no slot.
-    summed : bool
-        True: weighted sum of completion times; False: maximum.
-    """
-
-    time: Floats
-    demand: Ints
-    in_ptr: Ints
-    in_ops: Ints
-    readers: Ints
-    model: Ints
-    release: Floats
-    weight: Floats
-    delay: Floats
-    slot_ptr: Ints
-    tail: Floats
-    group: Ints
-    group_size: Ints
-    group_work: Ints
-    limited: Ints
-    capacity: Ints
-    shares: Floats
-    instant: bool
-    summed: bool
-
-
-class Shape(NamedTuple):
-    """What the rows of a layer's ideals list; those of ideal i stand at ``ptr[i]:ptr[i + 1]``.
-
-    Parameters
-    ----------
-    front_ptr, front : int
-        Scheduled ops with readers that are not.
-    sink_ptr, sinks : int
-        Open models with a finished sink.
-    group_ptr, groups : int
-        Colocation groups that are placed and have members left.
-    """
-
-    front_ptr: Ints
-    front: Ints
-    sink_ptr: Ints
-    sinks: Ints
-    group_ptr: Ints
-    groups: Ints
-
-
-class Steps(NamedTuple):
-    """How a layer's ideals are reached from the layer before, and left again.
-
-    Parameters
-    ----------
-    into_ptr, into_ideal, into_op : int
-        Ideal i is reached from ideal ``into_ideal[k]`` by op ``into_op[k]``, for k in
-        ``into_ptr[i]:into_ptr[i + 1]``.
-    finishes : bool
-        For each k, whether the op is the last of its model.
-    next_ptr, next_ops : int
-        Ops that may come next after each ideal.
-    work : (i, k) float
-        Priced work (least share times time) of each model that is still to be done.
-    """
-
-    into_ptr: Ints
-    into_ideal: Ints
-    into_op: Ints
-    finishes: Bools
-    next_ptr: Ints
-    next_ops: Ints
-    work: Floats
-
-
-class Labels(NamedTuple):
-    """Labels of one layer.
-
-    Parameters
-    ----------
-    rows : (r, w) float
-    row_ptr : (i + 1,) int
-        Rows of ideal i are ``row_ptr[i]:row_ptr[i + 1]``; ``row_ptr[0]`` is -1 if there would
-        have been more than the limit, or if the kernel was stopped.
-    parent, device, op : (r,) int
-        The row in the layer before that each came from, and the op that was placed, where.
-    bound : float
-        Least lower bound among the labels; infinite if there are none.
-    """
-
-    rows: Floats
-    row_ptr: Ints
-    parent: Ints
-    device: Ints
-    op: Ints
-    bound: float
-
-
-@part
-def offsets(shape, i, facts):  # type: ignore[no-untyped-def]
-    """Return where arrivals, sinks, memory and groups begin in a row of ideal i, and its end."""
-    devices = facts.time.shape[1]
-    each = 1 if len(facts.delay) == 0 else devices
-    arrivals = 2 + facts.slot_ptr[devices]
-    sinks = arrivals + (shape.front_ptr[i + 1] - shape.front_ptr[i]) * each
-    memory = sinks + shape.sink_ptr[i + 1] - shape.sink_ptr[i]
-    groups = memory + 2 * len(facts.capacity)
-    return arrivals, sinks, memory, groups, groups + shape.group_ptr[i + 1] - shape.group_ptr[i]
 
 
 @kernel
@@ -212,32 +69,6 @@ def undominated(rows, count, width, exact, stop):  # type: ignore[no-untyped-def
             keep[kept] = i
             kept += 1
     return keep[:kept]
-
-
-@part
-def _positions(wanted, wanted_from, wanted_to, listed, from_, to):  # type: ignore[no-untyped-def]
-    """Where each wanted number stands in a list, -1 if it does not."""
-    found = np.full(wanted_to - wanted_from, -1, dtype=np.int64)
-    for k in range(wanted_from, wanted_to):
-        for position in range(from_, to):
-            if listed[position] == wanted[k]:
-                found[k - wanted_from] = position - from_
-    return found
-
-
-@part
-def _earliest(row, op, device, arrivals, inputs, facts):  # type: ignore[no-untyped-def]
-    """Earliest start of an op behind the queue of a device, given where its inputs are listed."""
-    start = max(facts.release[facts.model[op]], row[1])
-    if facts.time[op, device] > 0:
-        start = max(start, row[2 + facts.slot_ptr[device] + facts.demand[op] - 1])
-    spread = len(facts.delay) > 0
-    for position in inputs:
-        at = arrivals + position
-        if spread:
-            at = arrivals + position * facts.time.shape[1] + device
-        start = max(start, row[at])
-    return start
 
 
 @part
@@ -298,133 +129,6 @@ def _settle(row, arrivals, fronts, facts):  # type: ignore[no-untyped-def]
 
 
 @part
-def _lower_bound(row, i, now, steps, facts, next_inputs, next_from):  # type: ignore[no-untyped-def]
-    """Objective so far, and for each open model the longest path that is still ahead."""
-    arrivals, sinks, _, _, _ = offsets(now, i, facts)
-    least = np.zeros(len(facts.release))
-    for s in range(now.sink_ptr[i], now.sink_ptr[i + 1]):
-        least[now.sinks[s]] = row[sinks + s - now.sink_ptr[i]]
-    for k in range(steps.next_ptr[i], steps.next_ptr[i + 1]):
-        op = steps.next_ops[k]
-        inputs = next_inputs[
-            next_from[k - steps.next_ptr[i]] : next_from[k - steps.next_ptr[i] + 1]
-        ]
-        best = INF
-        for d in range(facts.time.shape[1]):
-            if facts.time[op, d] < INF:
-                start = _earliest(row, op, d, arrivals, inputs, facts)
-                best = min(best, start + facts.time[op, d])
-        owner = facts.model[op]
-        least[owner] = max(least[owner], best + facts.tail[op])
-    bound = row[0]
-    for j in range(len(least)):
-        bound = bound + facts.weight[j] * least[j] if facts.summed else max(bound, least[j])
-    return max(bound, _load_bound(row, steps.work[i], facts))
-
-
-@part
-def _load_bound(row, work, facts):  # type: ignore[no-untyped-def]
-    """Objective so far plus what the devices' capacity leaves the open models.
-
-    With device d free from f_d on, at most sum_d share_d * max(0, T - f_d) of priced work is
-    done by T. The open models are jobs on that one machine.
-    """
-    order = np.empty(3, dtype=np.int64)
-    count = 0
-    total = 0.0
-    for j in range(len(work)):
-        if work[j] > 0:
-            total += work[j]
-            if count < 3:
-                order[count] = j
-            count += 1
-    if not facts.summed:
-        return max(row[0], _done_by(total, row, facts)) if count else row[0]
-    if count == 0 or count > 3:
-        return row[0]
-    return row[0] + _best_order(order, count, work, row, facts)
-
-
-@part
-def _best_order(order, count, work, row, facts):  # type: ignore[no-untyped-def]
-    """Least weighted sum over all orders of up to three jobs."""
-    best = INF
-    for a in range(count):
-        one = work[order[a]]
-        sum_a = facts.weight[order[a]] * _done_by(one, row, facts)
-        if count == 1:
-            best = min(best, sum_a)
-        for b in range(count):
-            if b == a:
-                continue
-            two = one + work[order[b]]
-            sum_b = sum_a + facts.weight[order[b]] * _done_by(two, row, facts)
-            if count == 2:
-                best = min(best, sum_b)
-            for c in range(count):
-                if c not in (a, b):
-                    three = two + work[order[c]]
-                    sum_c = sum_b + facts.weight[order[c]] * _done_by(three, row, facts)
-                    best = min(best, sum_c)
-    return best
-
-
-@part
-def _done_by(work, row, facts):  # type: ignore[no-untyped-def]
-    """Earliest time by which the devices can have done an amount of priced work."""
-    devices = facts.time.shape[1]
-    start = INF
-    for d in range(devices):
-        start = min(start, row[2 + facts.slot_ptr[d]])
-    # The capacity is convex in time: from each candidate set of free devices take the latest.
-    time = start
-    for _ in range(devices):
-        rate = base = 0.0
-        for d in range(devices):
-            free = row[2 + facts.slot_ptr[d]]
-            if free <= time:
-                rate += facts.shares[d]
-                base += facts.shares[d] * free
-        if rate <= 0:
-            upcoming = INF
-            for d in range(devices):
-                free = row[2 + facts.slot_ptr[d]]
-                if free > time:
-                    upcoming = min(upcoming, free)
-            time = upcoming
-            continue
-        finish = (work + base) / rate
-        upcoming = INF
-        for d in range(devices):
-            free = row[2 + facts.slot_ptr[d]]
-            if free > time:
-                upcoming = min(upcoming, free)
-        if finish <= upcoming:
-            return max(time, finish)
-        time = upcoming
-    return time
-
-
-@part
-def _next_inputs(i, now, steps, facts):  # type: ignore[no-untyped-def]
-    """Where the inputs of the ops that may come next stand in ideal i's frontier."""
-    first, last = steps.next_ptr[i], steps.next_ptr[i + 1]
-    ends = np.zeros(last - first + 1, dtype=np.int64)
-    for k in range(first, last):
-        op = steps.next_ops[k]
-        ends[k - first + 1] = ends[k - first] + facts.in_ptr[op + 1] - facts.in_ptr[op]
-    found = np.empty(ends[-1], dtype=np.int64)
-    for k in range(first, last):
-        op = steps.next_ops[k]
-        at = _positions(
-            facts.in_ops, facts.in_ptr[op], facts.in_ptr[op + 1],
-            now.front, now.front_ptr[i], now.front_ptr[i + 1],
-        )  # fmt: skip
-        copy_range(found, ends[k - first], at, 0, len(at))
-    return found, ends
-
-
-@part
 def _candidates(  # type: ignore[no-untyped-def]
     i, rows, row_ptr, steps, before, now, facts, upper, stop
 ):
@@ -432,7 +136,7 @@ def _candidates(  # type: ignore[no-untyped-def]
     devices, limits = facts.time.shape[1], len(facts.capacity)
     arrivals, sinks, memory, groups, width = offsets(now, i, facts)
     fronts = now.front_ptr[i + 1] - now.front_ptr[i]
-    next_inputs, next_from = _next_inputs(i, now, steps, facts)
+    next_inputs, next_from = find_next_inputs(i, now, steps, facts)
     most = 0
     for k in range(steps.into_ptr[i], steps.into_ptr[i + 1]):
         p = steps.into_ideal[k]
@@ -446,26 +150,24 @@ def _candidates(  # type: ignore[no-untyped-def]
         p_arrivals, p_sinks, p_memory, p_groups, _ = offsets(before, p, facts)
         owner = facts.model[op]
         front_ptr, sink_ptr, group_ptr = before.front_ptr, before.sink_ptr, before.group_ptr
-        inputs = _positions(
+        inputs = positions(
             facts.in_ops, facts.in_ptr[op], facts.in_ptr[op + 1],
             before.front, front_ptr[p], front_ptr[p + 1],
         )  # fmt: skip
-        front_from = _positions(
+        front_from = positions(
             now.front, now.front_ptr[i], now.front_ptr[i + 1],
             before.front, front_ptr[p], front_ptr[p + 1],
         )  # fmt: skip
-        sink_from = _positions(
+        sink_from = positions(
             now.sinks, now.sink_ptr[i], now.sink_ptr[i + 1],
             before.sinks, sink_ptr[p], sink_ptr[p + 1],
         )  # fmt: skip
-        group_from = _positions(
+        group_from = positions(
             now.groups, now.group_ptr[i], now.group_ptr[i + 1],
             before.groups, group_ptr[p], group_ptr[p + 1],
         )  # fmt: skip
-        mine = _positions(facts.group, op, op + 1, before.groups, group_ptr[p], group_ptr[p + 1])[0]
-        own_sink = _positions(facts.model, op, op + 1, before.sinks, sink_ptr[p], sink_ptr[p + 1])[
-            0
-        ]
+        mine = positions(facts.group, op, op + 1, before.groups, group_ptr[p], group_ptr[p + 1])[0]
+        own_sink = positions(facts.model, op, op + 1, before.sinks, sink_ptr[p], sink_ptr[p + 1])[0]
         for r in range(row_ptr[p], row_ptr[p + 1]):
             if stop[0]:
                 break
@@ -483,7 +185,7 @@ def _candidates(  # type: ignore[no-untyped-def]
                     new[memory + limits + slot] = widest
                     if new[memory + slot] + widest > facts.capacity[slot]:
                         continue
-                start = _earliest(old, op, d, p_arrivals, inputs, facts)
+                start = earliest(old, op, d, p_arrivals, inputs, facts)
                 if start == INF:
                     continue
                 end = start + facts.time[op, d]
@@ -502,7 +204,7 @@ def _candidates(  # type: ignore[no-untyped-def]
                         new[sinks + s] = latest
                 for g in range(len(group_from)):
                     new[groups + g] = d if group_from[g] < 0 else old[p_groups + group_from[g]]
-                bound = _lower_bound(new, i, now, steps, facts, next_inputs, next_from)
+                bound = lower_bound(new, i, now, steps, facts, next_inputs, next_from)
                 if bound >= upper:
                     continue
                 _settle(new, arrivals, fronts, facts)

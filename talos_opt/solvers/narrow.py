@@ -30,7 +30,7 @@ from talos_opt.solvers.run import Run
 from talos_opt.solvers.warmup import tiny_problem
 
 if TYPE_CHECKING:
-    from talos_opt.kernels.labels import Facts, Shape, Steps
+    from talos_opt.kernels.label_state import Facts, Shape, Steps
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ def tensor_bytes(arrays: Arrays) -> Ints | None:
 
 def make_facts(problem: Problem) -> Facts:
     """Gather what the label kernel needs to know of a problem with uniform tensors."""
-    from talos_opt.kernels.labels import Facts
+    from talos_opt.kernels.label_state import Facts
 
     arrays = problem.arrays
     held = np.zeros(arrays.group_count, dtype=np.int64)
@@ -244,7 +244,7 @@ def _empty_label(facts: Facts) -> Floats:
 
 
 def _shape(graph: IdealGraph, layer: list[Ideal]) -> Shape:
-    from talos_opt.kernels.labels import Shape
+    from talos_opt.kernels.label_state import Shape
 
     return Shape(
         *ragged(ideal.front for ideal in layer),
@@ -275,7 +275,7 @@ def _work_left(
 def _steps(
     graph: IdealGraph, layer: list[Ideal], into: list[list[tuple[int, int]]], work: Floats
 ) -> Steps:
-    from talos_opt.kernels.labels import Steps
+    from talos_opt.kernels.label_state import Steps
 
     ptr, ideals = ragged([p for p, _ in row] for row in into)
     finishes = [
