@@ -58,7 +58,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     from talos_opt.formats.source import STREAM
 
     if args.output != STREAM:
-        files.require_writable(args.output)
+        files.require_writable(args.output, (*files.SUFFIXES, ".npz"))
     problem = api.read(
         args.input, cluster=args.cluster, objective=args.objective, format=args.source_format
     )

@@ -58,6 +58,7 @@ def _first(
 
 
 def _check_models(columns: Columns) -> None:
+    seen: set[str] = set()
     for j, (name, weight, release) in enumerate(
         zip(columns.model_ids, columns.model_weight.tolist(), columns.release.tolist(), strict=True)
     ):
@@ -65,6 +66,11 @@ def _check_models(columns: Columns) -> None:
             raise GraphError(
                 f"model id {name!r} must be non-empty and hold no '/'", path=f"models[{j}].id"
             )
+        if name in seen:
+            raise GraphError(
+                f"model id {name!r} is used twice, expected unique ids", path=f"models[{j}].id"
+            )
+        seen.add(name)
         units.number(weight, "weight", path=f"models[{j}].weight")
         units.number(release, "release", path=f"models[{j}].release")
     sizes = np.diff(columns.model_ptr)

@@ -331,8 +331,7 @@ class ColumnarModels(Sequence[Model]):
             return NotImplemented
         return self is other or tuple(self) == tuple(other)
 
-    def __hash__(self) -> int:
-        return hash(tuple(self))
+    __hash__ = None  # type: ignore[assignment]  # as little as an op with its mappings has one
 
     def __repr__(self) -> str:
         return repr(tuple(self))

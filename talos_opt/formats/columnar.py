@@ -24,7 +24,7 @@ from talos_opt.core.problem import MemoryRule, Objective, Problem
 from talos_opt.core.records import Keys, as_list, as_mapping, as_name, as_plain, as_text
 from talos_opt.formats.cluster_reader import cluster_beside
 from talos_opt.formats.graph_writer import head_of, plain
-from talos_opt.formats.npz import Array, Members, as_bytes, is_npz, write_members
+from talos_opt.formats.npz import Array, Members, is_npz, write_members
 from talos_opt.formats.source import Source
 
 SCHEMA = "talos-columns/1"
@@ -114,6 +114,8 @@ def _columns(record: Mapping[str, Any], members: Members) -> Columns:
         MODEL_KEYS.check(row, "a model", f"models[{j}]")
         for j, row in enumerate(as_list(record["models"], "models", "models"))
     ]
+    if not models:
+        raise GraphError("the graph has no models, expected at least one", path="models")
     sizes = [_count(row["ops"], f"models[{j}].ops") for j, row in enumerate(models)]
     n = sum(sizes)
     keys = _names(record, "time_keys")
@@ -215,7 +217,17 @@ def _attrs(members: Members, count: int) -> dict[int, Any]:
 
 
 def write_problem(problem: Problem, target: str | os.PathLike[str]) -> None:
-    """Write a problem; what has its default value throughout is left out."""
+    """Write a problem; what has its default value throughout is left out.
+
+    Raises
+    ------
+    FormatError
+        If the target cannot be written, or a name is no text that UTF-8 can hold.
+    """
+    write_members(_header_of(problem), _arrays_of(problem.graph.columns), target)
+
+
+def _header_of(problem: Problem) -> dict[str, Any]:
     columns = problem.graph.columns
     sizes = np.diff(columns.model_ptr).tolist()
     models = [
@@ -228,19 +240,18 @@ def write_problem(problem: Problem, target: str | os.PathLike[str]) -> None:
             strict=True,
         )
     ]
-    header = (
-        {"schema": SCHEMA}
-        | head_of(problem)
-        | {
-            "models": models,
-            "time_keys": list(columns.time_keys),
-            "types": list(columns.types),
-            "groups": list(columns.groups),
-            "pins": [list(pins) for pins in columns.pins],
-        }
-    )
-    arrays: dict[str, Array] = {
-        "op_id": as_bytes(columns.ids.text),
+    return {"schema": SCHEMA, **head_of(problem)} | {
+        "models": models,
+        "time_keys": list(columns.time_keys),
+        "types": list(columns.types),
+        "groups": list(columns.groups),
+        "pins": [list(pins) for pins in columns.pins],
+    }
+
+
+def _arrays_of(columns: Columns) -> dict[str, Array | str]:
+    arrays: dict[str, Array | str] = {
+        "op_id": columns.ids.text,
         "op_id_ptr": columns.ids.ptr,
         "time": columns.time,
         "input_ptr": columns.input_ptr,
@@ -262,5 +273,5 @@ def write_problem(problem: Problem, target: str | os.PathLike[str]) -> None:
     if columns.attrs:
         rows = [plain(row) for row in columns.attrs.values()]
         arrays["attrs_op"] = np.array(list(columns.attrs), dtype=np.int64)
-        arrays["attrs"] = as_bytes(json.dumps(rows, ensure_ascii=False, allow_nan=False))
-    write_members(header, arrays, target)
+        arrays["attrs"] = json.dumps(rows, ensure_ascii=False, allow_nan=False)
+    return arrays

@@ -173,17 +173,35 @@ class Members:
 
 
 def write_members(
-    header: Mapping[str, Any], columns: Mapping[str, Array], target: str | os.PathLike[str]
+    header: Mapping[str, Any],
+    columns: Mapping[str, Array | str],
+    target: str | os.PathLike[str],
 ) -> None:
     """Write named arrays and a header: whole or not at all.
+
+    Parameters
+    ----------
+    header : mapping
+        What JSON can hold.
+    columns : mapping
+        Arrays; and texts, which are kept as their UTF-8 bytes.
+    target : str or path
 
     Raises
     ------
     FormatError
         If the target cannot be written.
     """
-    text = json.dumps(header, ensure_ascii=False, allow_nan=False)
-    arrays = {HEADER: as_bytes(text), **columns}
+    texts = {HEADER: json.dumps(header, ensure_ascii=False, allow_nan=False), **columns}
+    try:
+        arrays = {
+            name: _as_bytes(value) if isinstance(value, str) else value
+            for name, value in texts.items()
+        }
+    except UnicodeEncodeError as error:
+        raise FormatError(
+            f"cannot be written as UTF-8: {error.reason}", source=os.fspath(target)
+        ) from None
 
     def write(file: BinaryIO) -> None:
         # Headers are written before their content, never mended: the target may be a stream.
@@ -197,8 +215,7 @@ def write_members(
     write_file(write, target)
 
 
-def as_bytes(text: str) -> npt.NDArray[np.uint8]:
-    """Return text as the array of its UTF-8 bytes."""
+def _as_bytes(text: str) -> npt.NDArray[np.uint8]:
     return np.frombuffer(text.encode(), dtype=np.uint8)
 
 

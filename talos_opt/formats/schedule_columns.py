@@ -48,7 +48,7 @@ def write_columns(
         "devices": list(result.problem.device_ids),
         "op_names": _checksum(result.problem),
     }
-    columns: dict[str, Array] = {}
+    columns: dict[str, Array | str] = {}
     schedule = result.schedule
     if schedule is not None:
         moves = schedule.transfers

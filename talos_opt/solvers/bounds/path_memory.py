@@ -117,8 +117,14 @@ class PathMemory:
         """Earliest completion of every model (k,)."""
         arrays = self.arrays
         result = self.proven.copy()
-        np.maximum.at(result, arrays.model, (self.head + self.tail).min(axis=1))
+        whole = (self.head + self.tail).min(axis=1)
+        np.maximum.at(result, arrays.model, np.where(np.isfinite(whole), whole, 0.0))
         return result
+
+    @property
+    def stranded(self) -> Ints:
+        """Ops that no class of devices is left for: no schedule is within `upper`."""
+        return np.flatnonzero(np.isinf(self.head + self.tail).all(axis=1))
 
     def starts(self) -> Floats:
         """Earliest start of every op on each class (n, c); infinite where it may not go."""

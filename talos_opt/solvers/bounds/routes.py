@@ -105,3 +105,41 @@ def route_costs(arrays: Arrays) -> tuple[Floats, Floats]:
     per_byte[missing] = np.inf
     assert ((arrays.via == DIRECT) | staged | missing).all()
     return latency, per_byte
+
+
+@dataclass(frozen=True)
+class Legs:
+    """Hops by which tensors leave, or reach, some devices: the least of them counts.
+
+    Parameters
+    ----------
+    latency, per_byte : (k,) float
+    """
+
+    latency: Floats
+    per_byte: Floats
+
+    def time(self, size: int) -> float:
+        """Least time of a hop with so many bytes; infinite if there is no hop."""
+        return float((self.latency + size * self.per_byte).min(initial=np.inf))
+
+
+def route_legs(arrays: Arrays, devices: tuple[int, ...]) -> tuple[Legs, Legs]:
+    """Return the first legs of routes out of some devices, and the last legs of routes in."""
+    inside = np.zeros(arrays.device_count, dtype=bool)
+    inside[list(devices)] = True
+    out, into = set(), set()
+    for source in range(arrays.device_count):
+        for target in range(arrays.device_count):
+            path = arrays.path(source, target) if inside[source] != inside[target] else None
+            if path and inside[source]:
+                out.add(path[0])
+            elif path:
+                into.add(path[-1])
+    return _legs(arrays, out), _legs(arrays, into)
+
+
+def _legs(arrays: Arrays, hops: set[tuple[int, int]]) -> Legs:
+    source = np.array([a for a, _ in hops], dtype=np.int64)
+    target = np.array([b for _, b in hops], dtype=np.int64)
+    return Legs(arrays.latency[source, target], arrays.per_byte[source, target])

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 import time
-from typing import ClassVar
 
-from talos_opt.core.problem import Problem
+from talos_opt.core.problem import Objective, Problem
 from talos_opt.core.result import Status
-from talos_opt.solvers.base import ALL_FEATURES, Feature, NoOptions, Solver, Verdict
+from talos_opt.solvers.base import NoOptions, Solver, Verdict
 from talos_opt.solvers.bounds.diagram import Diagrams
 from talos_opt.solvers.bounds.path_memory import PathMemory
 from talos_opt.solvers.bounds.relaxation import RelaxedFormulation
+from talos_opt.solvers.bounds.superblocks import prove_bottleneck
 from talos_opt.solvers.cpsat import backend
 from talos_opt.solvers.cpsat.grid import make_grid
 from talos_opt.solvers.cpsat.placement import BuildStoppedError
 from talos_opt.solvers.cpsat.search import hint, no_time, search
+from talos_opt.solvers.ilp.builder import BuildStoppedError as BuildStopped
 from talos_opt.solvers.obstacles import find_obstacle
 from talos_opt.solvers.run import Run
 
@@ -35,7 +36,6 @@ class RelaxSolver(Solver):
 
     name = "relax"
     summary = "lower bounds: CP-SAT over placement and delays without sequencing"
-    features: ClassVar[frozenset[Feature]] = ALL_FEATURES - {Feature.BOTTLENECK}
     Options = NoOptions
 
     def solve(self, problem: Problem, run: Run) -> Verdict:
@@ -43,10 +43,14 @@ class RelaxSolver(Solver):
         obstacle = find_obstacle(problem)
         if obstacle:
             return Verdict(Status.INFEASIBLE, obstacle)
+        if problem.objective is Objective.BOTTLENECK:
+            return self._bound_bottleneck(problem, run)
         memory = PathMemory(problem)
         memory.improve()
         run.raise_bound(memory.bound(), self.name)
         self._read_diagrams(memory, run)
+        if memory.stranded.size:
+            return self._give_up(memory, run)
         if run.stopped:
             return no_time(run)
         if backend.needs_own_process():
@@ -69,6 +73,28 @@ class RelaxSolver(Solver):
         if run.best is not None:
             hint(formulation, run.best)
         return search(cp, formulation, run, self.name, {}, time.monotonic() - began)
+
+    def _bound_bottleneck(self, problem: Problem, run: Run) -> Verdict:
+        if run.best is None:
+            return Verdict(
+                Status.UNKNOWN, "relax bounds the bottleneck below a known schedule only"
+            )
+        try:
+            prove_bottleneck(problem, run, self.name)
+        except BuildStopped:
+            run.note("relax: the time limit was reached while the formulation was written")
+        return Verdict(Status.FEASIBLE)
+
+    def _give_up(self, memory: PathMemory, run: Run) -> Verdict:
+        """Nothing is left for some op: there is no schedule, or none below the incumbent."""
+        if math.isfinite(memory.upper):
+            run.raise_bound(memory.upper, self.name)
+            return no_time(run)
+        op = memory.problem.names[int(memory.stranded[0])]
+        return Verdict(
+            Status.INFEASIBLE,
+            f"no placement lets {op} reach its inputs and its readers; add a link, or relax a pin",
+        )
 
     def _read_diagrams(self, memory: PathMemory, run: Run) -> None:
         """Pass over cut diagrams with more and more labels, while that pays."""

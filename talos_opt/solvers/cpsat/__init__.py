@@ -4,7 +4,9 @@ backend      owns the import of cp_model and guards against the two known crashe
 grid         the integer time grid, and why bounds stay valid on it
 symmetry     identical devices
 hops         which tensor may travel over which hop, for every placement
-formulation  variables and one method per constraint family
+placement    variables and constraints of the placement alone, one method per family
+sequencing   the same for times, transfers and resources
+liveness     memory over time
 search       runs CP-SAT on a thread, and turns its answers into schedules and bounds
 isolation    the same search in a process of its own
 solver       ties them together

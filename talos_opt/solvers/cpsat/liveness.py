@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 #: Most pairs (bytes, moment) of a device that are decided by literals of their own. They make
 #: tiny problems easy and larger ones slow.
-_MOST_PAIRS = 900
+_MOST_PAIRS = 1600
 
 
 class Moment(NamedTuple):
@@ -149,9 +149,7 @@ class LiveMemory:
                 into = [hop for hop in hops if hop[1] == d]
                 if not into or not any(tensor.readers.values()):
                     continue
-                until = self.model.new_int_var(
-                    0, formulation.grid.horizon, f"copy{tensor.op},{d}"
-                )
+                until = self.model.new_int_var(0, formulation.grid.horizon, f"copy{tensor.op},{d}")
                 for reader, literal in formulation.readers_on(tensor, d):
                     self.model.add(until >= formulation.end[reader]).only_enforce_if(literal)
                 for onward in (hop for hop in hops if hop[0] == d):

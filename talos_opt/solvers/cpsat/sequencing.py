@@ -170,6 +170,7 @@ class SequencingFormulation(PlacementFormulation):
                 self.model.add(self.start[reader] >= arrival).only_enforce_if(literal)
 
     def readers_on(self, tensor: Tensor, device: int) -> list[tuple[int, Any]]:
+        """Return the readers of a tensor that may sit on a device, each with its literal."""
         literals = [
             (reader, self.x[int(self.arrays.group[reader])][device]) for reader in tensor.readers
         ]

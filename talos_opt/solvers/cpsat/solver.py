@@ -26,8 +26,8 @@ class CpsatOptions:
     Parameters
     ----------
     deterministic : bool
-        Same seed, same answer: CP-SAT's strategies take turns on one thread. Give `deterministic_time` too,
-        since a wall-clock limit ends the search at a different point each time.
+        Same seed, same answer: CP-SAT's strategies take turns on one thread. Give
+        `deterministic_time` too, since a wall-clock limit ends each search at another point.
     deterministic_time : float
         CP-SAT's deterministic time limit; 0: none.
     """
