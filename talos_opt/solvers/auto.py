@@ -45,8 +45,8 @@ class Stage(NamedTuple):
 class AutoSolver(Solver):
     """Baselines and Talos, annealing, then proofs and repairs from the best of them.
 
-    Up to 20,000 ops never worse than the best baseline; always with a proven bound: the root bounds, and
-    whatever an exact solver proves. It stops as soon as the incumbent meets the bound.
+    Up to 20,000 ops never worse than the best baseline; always with a proven bound: the root
+    bounds, and whatever an exact solver proves. It stops as soon as the incumbent meets the bound.
     """
 
     name = "auto"

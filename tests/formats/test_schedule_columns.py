@@ -116,12 +116,12 @@ def test_schedules_of_other_problems(tmp_path: Path) -> None:
     write_schedule(fig1_result(), path)
     other = problem([op(f"op{i}") for i in range(6)])
     graph = fig1().graph
-    for given, message in (
+    for wrong, message in (
         (replace(other, graph=replace(other.graph, time_unit="us")), "time_unit: time_unit is"),
         (replace(other, graph=replace(other.graph, time_unit=graph.time_unit)), "other ops"),
     ):
         with pytest.raises(ScheduleError, match=message):
-            read_schedule(path, given)
+            read_schedule(path, wrong)
     devices = tuple(replace(item, id=f"x{item.id}") for item in fig1().cluster.devices)
     renamed = replace(fig1(), cluster=replace(fig1().cluster, devices=devices, links=None))
     with pytest.raises(ScheduleError, match=r"devices\[0\]: the cluster has no device"):

@@ -64,7 +64,7 @@ def _partition(devices: int, classes: list[list[int]], singles: int) -> Partitio
     chains = []
     for members in classes:
         cut = min(singles, len(members))
-        own = [(d,) for d in members[:cut]]
+        own: list[tuple[int, ...]] = [(d,) for d in members[:cut]]
         own += [tuple(members[cut:])] if cut < len(members) else []
         chains.append(tuple(range(len(blocks), len(blocks) + len(own))))
         blocks += own

@@ -104,7 +104,8 @@ class Passes:
     def _holds(self) -> Floats:
         """When each model would start if they were done one after another, shortest job first."""
         arrays = self.arrays
-        work = np.bincount(arrays.model, weights=self.best_time, minlength=len(arrays.release))
+        time = np.where(np.isfinite(self.best_time), self.best_time, 0.0)
+        work = np.bincount(arrays.model, weights=time, minlength=len(arrays.release))
         weight = np.maximum(arrays.model_weight, 1e-12 * max(1.0, arrays.model_weight.max()))
         order = np.argsort(work / weight, kind="stable")
         share = work[order] / max(1, int(arrays.slots.sum()))
