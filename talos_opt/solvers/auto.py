@@ -102,7 +102,8 @@ def _stages(problem: Problem) -> Iterator[Stage]:
         return
     yield Stage("dp", 0.4, {"most_ideals": 3000})
     if is_placement_only(problem):
-        yield Stage("cpsat", 0.5, {})
+        yield Stage("cpsat", 0.4, {})
+        yield Stage("relax", 0.5, {})
         yield Stage("lns", 0.6, {})
         yield Stage("fast", 1.0, {})
         return

@@ -11,7 +11,7 @@ from talos_opt.core.problem import Problem
 from talos_opt.solvers.run import Progress, Run
 
 #: Loading kernels from disk takes a fraction of a second, compiling them several seconds.
-_COMPILED = 1.0
+_COMPILED = 2.5
 
 
 def tiny_problem() -> Problem:

@@ -9,11 +9,15 @@ import numpy as np
 
 from talos_opt.core.problem import NO_ROUTE, Bools, Floats, Ints, MemoryRule, Objective, Problem
 from talos_opt.core.schedule import Schedule
-from talos_opt.solvers.bounds import best_times, group_work, load_shares
+from talos_opt.solvers.bounds import load_shares
 from talos_opt.solvers.instance import make_instance, make_times, read_times
 
 if TYPE_CHECKING:
     from talos_opt.kernels.instance import Times
+
+
+#: Ops that the prices of the devices are found with: a sample tells them well enough.
+_SAMPLE = 20_000
 
 
 class Knobs(NamedTuple):
@@ -68,7 +72,7 @@ class Passes:
         self.spaces = [make_times(problem)]
         # Placement whose times each working space holds.
         self._written: dict[int, Ints] = {}
-        self.best_time = best_times(arrays)
+        self.best_time = self.instance.time.min(axis=1)
         self.rank = self.instance.tail + self.best_time
         self.size = np.ascontiguousarray(self.instance.group[:, 0])
         self.usable = np.ascontiguousarray(arrays.allowed & self._fits())
@@ -98,7 +102,9 @@ class Passes:
     def _prices(self) -> Floats:
         """Price of a unit of time on each device, 1 on average: a dual of the load bound."""
         arrays = self.arrays
-        shares = load_shares(group_work(arrays))[1] / arrays.slots
+        step = max(1, arrays.op_count // _SAMPLE)
+        work = self.instance.time[::step] * arrays.demand[::step, None] / arrays.slots
+        shares = load_shares(work)[1] / arrays.slots
         return np.asarray(shares / shares.mean())
 
     def _holds(self) -> Floats:
