@@ -61,7 +61,7 @@ class AutoSolver(Solver):
         for name in BASELINES if problem.arrays.op_count <= _LARGE else ():
             if run.overdue:
                 break
-            reason = reason or registry.create(name).solve(problem, run).reason
+            reason = registry.create(name).solve(problem, run).reason or reason
         for stage in _stages(problem):
             if run.overdue:
                 break

@@ -35,23 +35,25 @@ def run_beside(work: Callable[[], T], run: Run, stop: Callable[[], object]) -> T
     """
     results: list[T] = []
     errors: list[BaseException] = []
+    # Not Thread.join: interrupted by Ctrl-C, Python 3.11 takes the thread for ended.
+    done = threading.Event()
 
     def target() -> None:
         try:
             results.append(work())
         except BaseException as error:  # handed to the waiting thread
             errors.append(error)
+        finally:
+            done.set()
 
-    thread = threading.Thread(target=target, name="talos_opt", daemon=True)
-    thread.start()
+    threading.Thread(target=target, name="talos_opt", daemon=True).start()
     try:
-        while thread.is_alive():
-            thread.join(_PATIENCE)
+        while not done.wait(_PATIENCE):
             if run.stopped:
                 stop()
     except BaseException:
         stop()
-        thread.join()
+        done.wait()
         raise
     if errors:
         raise errors[0]

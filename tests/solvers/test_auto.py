@@ -32,12 +32,12 @@ def test_it_is_no_worse_than_any_baseline(drawn: Problem) -> None:
 
 
 @settings(max_examples=8)
-@given(large_problems(min_ops=30, max_ops=60, memory=False))
+@given(large_problems(min_ops=30, max_ops=60, memory=False, colocation=False, pins=False))
 def test_it_is_no_worse_on_larger_problems_in_little_time(drawn: Problem) -> None:
     result = talos_opt.solve(drawn, "auto", time_limit=0.5, workers=2)
-    assert result.value is not None
+    value = float("inf") if result.value is None else result.value
     for name in BASELINES:
-        assert result.value <= run_solver(name, drawn)[0].value * (1 + 1e-9)
+        assert value <= run_solver(name, drawn)[0].value * (1 + 1e-9)
 
 
 @given(problems(max_ops=5))
@@ -114,16 +114,13 @@ def test_infeasible_by_packing_is_proven_too() -> None:
 def test_unknown_says_what_stood_in_the_way() -> None:
     """No rule finds the one packing that fits, and there is no time to search for it."""
     sizes = [6, 6, 5, 5, 5, 3, 3, 2, 2, 2, 1] * 4
-    total = sum(sizes)
     ops = [op(f"op{i}", 1, weights=size * 1000 + i) for i, size in enumerate(sizes)]
     tight = sum(item.memory.weights for item in ops) // 2 + 1
-    assert total % 2 == 0
     packed = problem(ops, [device("cpu0", tight), device("gpu0", tight)])
     result = talos_opt.solve(packed, "auto", time_limit=1e-6)
-    if result.schedule is None:
-        assert result.status is Status.UNKNOWN
-        assert "no schedule was found" in result.reason
-        assert "short by" in result.reason
+    assert result.status is Status.UNKNOWN
+    assert "no schedule was found within the time limit" in result.reason
+    assert "is short by" in result.reason
 
 
 def test_cancelled_it_returns_what_it_has() -> None:

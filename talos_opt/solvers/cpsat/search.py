@@ -25,6 +25,8 @@ from talos_opt.solvers.run import Run
 
 #: Seconds between looks at the clock and the cancel flag while CP-SAT runs.
 _PATIENCE = 0.05
+#: CP-SAT has work for some dozens of threads, and refuses more than some thousands.
+_MOST_WORKERS = 256
 #: Share of the remaining time kept back for rebuilding the last schedule.
 _RESERVE = 0.02
 #: Share of the time that building took, kept back too: CP-SAT looks at the clock rarely while it
@@ -236,7 +238,7 @@ def search(
     watcher = _Watcher(formulation, every)
     solver = cp.CpSolver()
     solver.parameters.random_seed = run.seed % 2**31
-    solver.parameters.num_workers = run.workers
+    solver.parameters.num_workers = min(run.workers, _MOST_WORKERS)
     # CP-SAT's own handler would take Ctrl-C away from Python's, and abort the process when it
     # comes while CP-SAT is not quite running.
     solver.parameters.catch_sigint_signal = False

@@ -74,13 +74,25 @@ class Passes:
         self._written: dict[int, Ints] = {}
         self.best_time = self.instance.time.min(axis=1)
         self.rank = self.instance.tail + self.best_time
-        self.size = np.ascontiguousarray(self.instance.group[:, 0])
         self.usable = np.ascontiguousarray(arrays.allowed & self._fits())
-        self.reserve = self._reserve(self.usable)
+        self.count_outputs(1.0)
         self.price = self._prices()
         self.hold = self._holds()
 
     # ---- what passes are steered by --------------------------------------------------------
+
+    def count_outputs(self, share: float) -> None:
+        """Count a share of the outputs as resident; under liveness few are there at a time.
+
+        Placements are then tried against liveness itself (see `value`).
+        """
+        arrays = self.arrays
+        self.size = np.ascontiguousarray(self.instance.group[:, 0])
+        if share < 1:
+            held = arrays.weights + np.ceil(share * arrays.output)
+            total = np.bincount(arrays.group, weights=held, minlength=arrays.group_count)
+            self.size = total.astype(np.int64)
+        self.reserve = self._reserve(self.usable)
 
     def _fits(self) -> Bools:
         if self.problem.memory_rule is MemoryRule.PEAK:
