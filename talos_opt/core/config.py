@@ -201,7 +201,11 @@ def _time_limit(value: object) -> float:
 
 
 def _whole(value: object, name: str, *, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= value < 2**31:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, Integral)
+        or not least <= int(value) < 2**31
+    ):
         raise ConfigError(
             f"{name} is {units.describe(value)}, expected a whole number of at least {least}",
             path=name,
