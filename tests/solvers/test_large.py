@@ -115,21 +115,6 @@ def test_room_is_kept_for_ops_that_cannot_go_elsewhere() -> None:
     assert found.device[5] == 1
 
 
-def test_liveness_finds_room_that_the_static_rule_has_not() -> None:
-    given = KINDS["chained"](3000)
-    # Weights fit, weights and outputs do not; a fraction of the outputs lives at a time.
-    total = int(given.arrays.weights.sum() + 0.3 * given.arrays.output.sum())
-    limit = total // 8 + 32 * 2**20
-    devices = tuple(replace(item, memory=limit) for item in given.cluster.devices)
-    tight = replace(
-        given, memory_rule=MemoryRule.PEAK, cluster=replace(given.cluster, devices=devices)
-    )
-    assert (given.arrays.weights + given.arrays.output).sum() > 8 * limit
-    run = solve(tight)
-    assert run.best is not None
-    assert check(tight, run.best) == ()
-
-
 def test_devices_without_a_route_are_not_mixed() -> None:
     ops = [op("a"), op("b", inputs="a"), op("c", inputs="b")]
     given = problem(ops, [device("cpu0"), device("cpu1")], links=[])

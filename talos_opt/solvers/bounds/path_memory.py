@@ -227,7 +227,7 @@ class PathMemory:
         group = arrays.group[path]
         unlimited = np.asarray(self.group_bytes[np.unique(group)].sum() <= capacity)
         first = np.column_stack(
-            [first_of_runs(group, self.group_bytes, float(limit)) for limit in capacity]
+            [_first_of_runs(group, self.group_bytes, float(limit)) for limit in capacity]
         )
         cells = (np.arange(len(path))[:, None] - first)[:, ~unlimited].clip(min=0).sum()
         if cells > _MOST_CELLS:
@@ -305,7 +305,7 @@ def sweep(part: PathProblem, release: Floats) -> Floats:
     return result
 
 
-def first_of_runs(group: Ints, group_bytes: Floats, capacity: float) -> Ints:
+def _first_of_runs(group: Ints, group_bytes: Floats, capacity: float) -> Ints:
     """First op of the longest run that ends at each op and fits; a group counts once a run."""
     first = np.empty(len(group), dtype=np.int64)
     inside: dict[int, int] = {}

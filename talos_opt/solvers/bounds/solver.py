@@ -5,12 +5,8 @@ from __future__ import annotations
 import math
 import time
 
-from talos_opt.core.errors import InfeasibleScheduleError
-from talos_opt.core.occupancy import static_memory
-from talos_opt.core.problem import MemoryRule, Objective, Problem
+from talos_opt.core.problem import Objective, Problem
 from talos_opt.core.result import Status
-from talos_opt.core.simulator import MemoryDeadlockError, simulate
-from talos_opt.core.transfers import NoRouteError
 from talos_opt.solvers.base import NoOptions, Solver, Verdict
 from talos_opt.solvers.bounds.diagram import Diagrams
 from talos_opt.solvers.bounds.path_memory import PathMemory
@@ -110,22 +106,5 @@ class RelaxSolver(Solver):
                 before = memory.bound()
                 more = diagrams.improve(run.value, most, lambda: run.stopped)
                 run.raise_bound(memory.bound(), self.name)
-                self._offer(diagrams, run)
                 if run.stopped or not more or (most > _LABELS[1] and memory.bound() <= before):
                     return
-
-    def _offer(self, diagrams: Diagrams, run: Run) -> None:
-        """List-schedule the placement that the diagrams think best, if it fits."""
-        problem = run.problem
-        device = diagrams.placement()
-        if device is None:
-            return
-        capacity = problem.arrays.capacity
-        static = problem.memory_rule is MemoryRule.STATIC
-        if static and (static_memory(problem, device) > capacity).any():
-            return
-        try:
-            schedule = simulate(problem, device, diagrams.memory.starts().min(axis=1))
-            run.offer(schedule, self.name)
-        except (NoRouteError, MemoryDeadlockError, InfeasibleScheduleError):
-            return  # a relaxed placement need not fit over time

@@ -17,8 +17,6 @@ from talos_opt.solvers.run import Run
 _MOST_THREADS = 4
 #: A better schedule is handed in at once where checking it takes but this share of the time left.
 _CHEAP = 0.05
-#: Shares of the outputs that are counted as resident, until a placement keeps to liveness.
-_SHARES = (1.0, 0.3, 0.1, 0.03, 0.0)
 
 
 class Incumbent:
@@ -70,18 +68,12 @@ class Incumbent:
     def start(self) -> None:
         """Find a first schedule: the usual pass, or what needs less memory or fewer routes."""
         began = time.monotonic()
-        for candidate in self._tightening():
+        for candidate in self.first_candidates():
             if self.keep(self.passes.value(candidate)) or self.run.overdue:
                 break
             began = time.monotonic()
         self._pass_cost = time.monotonic() - began
         self.offer()
-
-    def _tightening(self) -> Iterator[Candidate | None]:
-        """Yield the first candidates; under liveness again with fewer outputs counted."""
-        for share in _SHARES if self.passes.peak else _SHARES[:1]:
-            self.passes.count_outputs(share)
-            yield from self.first_candidates()
 
     def first_candidates(self) -> Iterator[Candidate | None]:
         """Yield placements until one of them is feasible."""
