@@ -80,6 +80,10 @@ def parse_yaml(text: str) -> object:
     return builder.root
 
 
+def _too_deep(line: int | None) -> FormatError:
+    return FormatError(f"is nested deeper than {MAX_DEPTH} levels", line=line)
+
+
 def read_events(text: str) -> Iterator[ev.Event]:
     """Yield the parser's events; raise `FormatError` where the text is no YAML."""
     loader = None
@@ -89,11 +93,12 @@ def read_events(text: str) -> Iterator[ev.Event]:
             yield loader.get_event()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        line = None if mark is None else mark.line + 1
+        problem = error.problem or "syntax error"
+        if "nesting depth" in problem:  # libyaml's own limit: its scanner runs ahead of ours
+            raise _too_deep(line) from None
         context = f" {error.context}" if error.context else ""
-        raise FormatError(
-            f"is no valid YAML: {error.problem or 'syntax error'}{context}",
-            line=None if mark is None else mark.line + 1,
-        ) from None
+        raise FormatError(f"is no valid YAML: {problem}{context}", line=line) from None
     except yaml.reader.ReaderError as error:
         raise FormatError(
             f"is no valid YAML: character {error.character!r} is not allowed",
@@ -183,7 +188,7 @@ class _Builder:
         if event.tag is not None and event.tag not in _COLLECTION_TAGS:
             self._refuse_tag(event)
         if len(self._frames) >= MAX_DEPTH:
-            raise FormatError(f"is nested deeper than {MAX_DEPTH} levels", line=line_of(event))
+            raise _too_deep(line_of(event))
         self._count += 1
         if frame.anchor is not None:
             self._anchors[frame.anchor] = None
