@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from talos_opt import formats
+from talos_opt.core import units
 from talos_opt.core.config import SolveConfig
 from talos_opt.core.errors import (
     ConfigError,
@@ -120,12 +121,16 @@ def solve(
         If a backend failed and there is no schedule to return.
     """
     started = time.monotonic() if started is None else started
+    if config is not None and not isinstance(config, SolveConfig):
+        raise ConfigError(
+            f"config is {units.describe(config)}, expected a SolveConfig: load_config reads one"
+        )
     plan = (config or SolveConfig()).override(
         solver=solver, objective=objective, time_limit=time_limit, seed=seed, workers=workers,
         options=options,
     )  # fmt: skip
     if not isinstance(problem, Problem):
-        problem = read(problem)
+        problem = _read_path(problem)
         started = time.monotonic()  # the limit counts from when the file is read
     if plan.objective is not None:
         problem = problem.with_objective(plan.objective)
@@ -177,11 +182,15 @@ def compare(
     Comparison
         A solver that does not cover a problem has a row with the reason instead of a result.
     """
+    if isinstance(solvers, str):
+        raise ConfigError(f"solvers is {solvers!r}, expected a list of names: [{solvers!r}]")
     names = tuple(solvers) if solvers is not None else DEFAULT_COMPARISON
     for name in names:
         registry.create(name, (options or {}).get(name))
     rows: list[Row] = []
     for problem in [problems] if isinstance(problems, Problem) else problems:
+        if not isinstance(problem, Problem):
+            raise InputError(f"problem is {units.describe(problem)}, expected a Problem")
         for name in names:
             if cancel is not None and cancel.is_set():
                 break
@@ -225,10 +234,21 @@ def _options_for(plan: SolveConfig) -> Mapping[str, Any]:
                 f"{', '.join(registry.names())}",
                 path=f"options.{name}",
             )
+        registry.create(name, plan.options[name])  # also where another solver is asked for
     return plan.options.get(plan.solver, {})
 
 
+def _read_path(source: object) -> Problem:
+    if not isinstance(source, str | os.PathLike):
+        raise InputError(
+            f"problem is {units.describe(source)}, expected a Problem or the path of a graph file"
+        )
+    return read(source)
+
+
 def _offer_warm_start(run: Run, schedule: Schedule) -> None:
+    if not isinstance(schedule, Schedule):
+        raise InputError(f"warm_start is {units.describe(schedule)}, expected a Schedule")
     violations = check_schedule(run.problem, schedule)
     if violations:
         raise InputError(f"the warm start is no feasible schedule: {violations[0]}")

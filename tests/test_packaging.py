@@ -75,7 +75,7 @@ def test_the_wheel_works_without_the_checkout(wheel: Path, tmp_path: Path) -> No
     code = (
         "import talos_opt\n"
         "from talos_opt.core.config import config_names, load_config\n"
-        "print(talos_opt.__file__, load_config('fast').solver, *config_names())"
+        "print(talos_opt.__file__, load_config('balanced').solver, *config_names())"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],

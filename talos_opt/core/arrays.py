@@ -96,7 +96,12 @@ class Arrays:
 
     def __post_init__(self) -> None:
         for value in vars(self).values():
-            value.setflags(write=False)
+            if isinstance(value, np.ndarray):
+                value.setflags(write=False)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.__post_init__()  # pickling forgets that arrays are read-only
 
     @property
     def op_count(self) -> int:

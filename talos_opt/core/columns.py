@@ -119,6 +119,10 @@ class Columns:
             if isinstance(value, np.ndarray):
                 value.setflags(write=False)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.__post_init__()  # pickling forgets that arrays are read-only
+
     @property
     def op_count(self) -> int:
         """Number of ops."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ class SolveConfig:
         chosen = {name: value for name, value in given.items() if value is not None}
         if "options" in chosen:
             merged = {name: dict(values) for name, values in self.options.items()}
-            for name, values in chosen["options"].items():
+            for name, values in _options(chosen["options"]).items():
                 merged.setdefault(name, {}).update(values)
             chosen["options"] = merged
         return replace(self, **chosen)
@@ -200,12 +201,16 @@ def _time_limit(value: object) -> float:
 
 
 def _whole(value: object, name: str, *, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 2**31:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, Integral)
+        or not least <= int(value) < 2**31
+    ):
         raise ConfigError(
             f"{name} is {units.describe(value)}, expected a whole number of at least {least}",
             path=name,
         )
-    return value
+    return int(value)
 
 
 def _objective(value: object) -> Objective:

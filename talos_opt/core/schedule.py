@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -117,6 +117,10 @@ class Schedule:
     def __post_init__(self) -> None:
         for column in (self.device, self.start, self.end, *vars(self.transfers).values()):
             column.setflags(write=False)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.__post_init__()  # pickling forgets that arrays are read-only
 
     @property
     def makespan(self) -> float:
