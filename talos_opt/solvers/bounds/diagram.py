@@ -157,11 +157,15 @@ class Reading:
         op's start to the completion); infinite: never there. NaN for ops of other models.
     merged : int
         Labels lost by merging; 0: nothing was relaxed by it.
+    runs : dict of int to (int, int)
+        A best placement: class of each op, and a number that ops on one device share. Where labels
+        were merged, it is put together from several.
     """
 
     value: float
     end: Floats
     merged: int
+    runs: dict[int, tuple[int, int]]
 
 
 def read(
@@ -188,16 +192,34 @@ def read(
     """
     step = _Step(memory, view, upper)
     labels, merged = Labels.root(), 0
+    origins = []
     for position, op in enumerate(view.order):
         labels = step.place(labels, op)
         if len(labels) == 0:
-            return Reading(math.inf, step.end, merged)
+            return Reading(math.inf, step.end, merged, {})
         labels = step.close(labels, position)
         labels, lost = reduce(labels, most, step.any_kind)
         merged += lost
+        origins.append(labels.origin)
         if stopped():
             return None
-    return Reading(float(labels.value.min()), step.end, merged)
+    best = int(labels.value.argmin())
+    return Reading(float(labels.value[best]), step.end, merged, _trace(view, origins, best))
+
+
+def _trace(view: View, origins: list[Ints], last: int) -> dict[int, tuple[int, int]]:
+    """Follow a label back to the root, and name the runs that it was put together from."""
+    choices = []
+    for origin in reversed(origins):
+        last, kind, unit = origin[last].tolist()
+        choices.append((kind, unit))
+    runs: dict[int, tuple[int, int]] = {}
+    open_ops: list[int] = []
+    for position, op in enumerate(view.order):
+        kind, unit = choices[-1 - position]
+        runs[op] = (kind, runs[open_ops[unit]][1] if unit >= 0 else position)
+        open_ops = [w for w in [*open_ops, op] if view.closes[w] > position]
+    return runs
 
 
 class Diagrams:
@@ -212,6 +234,7 @@ class Diagrams:
         self.memory = memory
         self.views = [views(memory, j) for j in range(len(memory.arrays.release))]
         self.exact: dict[int, float] = {}
+        self.runs: dict[int, dict[int, tuple[int, int]]] = {}
 
     def improve(self, upper: float, most: int, stopped: Callable[[], bool]) -> bool:
         """Pass over every narrow model once in both directions.
@@ -244,15 +267,57 @@ class Diagrams:
                 more = True
         return more
 
+    def placement(self) -> Ints | None:
+        """Return a placement (n,) made of the best ones found for each model, or None.
+
+        Runs get devices of their class one after the other, the emptiest first; nothing checks
+        whether they fit.
+        """
+        memory = self.memory
+        arrays, classes = memory.arrays, memory.classes
+        if len(self.runs) < len(self.views):
+            return None
+        free = arrays.capacity.astype(np.float64)
+        home = np.full(arrays.group_count, -1)
+        for model, (forward, _) in enumerate(self.views):
+            chosen: dict[tuple[int, int], int] = {}
+            for op in forward.order:
+                group = arrays.group[op]
+                if home[group] >= 0:
+                    continue
+                run = self.runs[model][op]
+                if run not in chosen:
+                    members = classes.members[run[0]]
+                    members = members[arrays.allowed[group, members]]
+                    if len(members) == 0:
+                        return None
+                    chosen[run] = int(members[free[members].argmax()])
+                    free[chosen[run]] -= self._run_bytes(model, run)
+                home[group] = chosen[run]
+        device = home[arrays.group]
+        runs_there = np.isfinite(arrays.time[np.arange(len(device)), device]).all()
+        return device if runs_there else None
+
+    def _run_bytes(self, model: int, run: tuple[int, int]) -> float:
+        ops = [op for op, own in self.runs[model].items() if own == run]
+        groups = np.unique(self.memory.arrays.group[ops])
+        return float(self.memory.group_bytes[groups].sum())
+
     def _pass(
         self, view: View, model: int, upper: float, most: int, stopped: Callable[[], bool]
     ) -> int | None:
         memory = self.memory
         limit = float(memory.limits(upper)[model])
         reading = read(memory, view, limit, most, stopped)
-        if reading is None or not math.isfinite(reading.value):
-            return None  # stopped; or nothing fits, which is for others to prove and to explain
-        memory.proven[model] = max(memory.proven[model], min(reading.value, limit))
+        if reading is None:
+            return None
+        proven = min(reading.value, limit)
+        if not math.isfinite(proven):
+            return None  # nothing fits at all, which is for others to prove and to explain
+        memory.proven[model] = max(memory.proven[model], proven)
+        if math.isinf(reading.value):
+            return 0  # nothing is within the limit
+        self.runs[model] = reading.runs
         if view.backward:
             with np.errstate(invalid="ignore"):
                 memory.learn(tails=reading.end - memory.classes.time)
@@ -306,7 +371,7 @@ class _Step:
                 fresh &= unknown
             parts.append(self._put(labels, np.flatnonzero(fresh), op, c, -1, size))
         self.open.append(op)
-        return join(parts)
+        return join(parts) if parts else labels.take(np.zeros(0, dtype=np.int64))
 
     def _put(self, labels: Labels, rows: Ints, op: int, c: int, unit: int, size: float) -> Labels:
         """Put an op on the device of an open op, or (unit -1) on another one of its class."""
@@ -330,12 +395,15 @@ class _Step:
         if unit >= 0:
             held = np.where(units == unit, used[:, None], held)
         own = -1 - c if self.memory.roomy[c] else (unit if unit >= 0 else labels.width)
+        origin = np.empty((len(rows), 3), dtype=np.int64)
+        origin[:, 0], origin[:, 1], origin[:, 2] = rows, c, unit
         return Labels(
             _append(units, own),
             _append(labels.kind[rows], c),
             np.column_stack([labels.end[rows], end]),
             np.column_stack([held, used]),
             value,
+            origin,
         )
 
     def close(self, labels: Labels, position: int) -> Labels:
@@ -351,7 +419,7 @@ class _Step:
             if view.ungrouped[op] <= position:
                 unit[slack, k], kind[slack, k] = -1 - self.any_kind, self.any_kind
                 used[slack, k] = 0.0
-        return Labels(rename(unit), kind, end, used, labels.value)
+        return Labels(rename(unit), kind, end, used, labels.value, labels.origin)
 
     def _needed(self, op: int, position: int) -> float:
         """Time up to which an op may end without any reader to come noticing, from anywhere."""

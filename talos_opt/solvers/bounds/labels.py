@@ -36,6 +36,8 @@ class Labels:
         Bytes on the limited device of each open op.
     value : (N,) float
         Lower bound on the completion.
+    origin : (N, 3) int
+        Label one op before, and where that op was put: class, and unit or -1.
     """
 
     unit: Bytes8
@@ -43,12 +45,14 @@ class Labels:
     end: Floats
     used: Floats
     value: Floats
+    origin: Ints
 
     @classmethod
     def root(cls) -> Labels:
         """Return the one label from which nothing is placed."""
         none = np.zeros((1, 0))
-        return cls(none.astype(np.int8), none.astype(np.int8), none, none, np.zeros(1))
+        kind = none.astype(np.int8)
+        return cls(kind, kind, none, none, np.zeros(1), np.zeros((1, 3), dtype=np.int64))
 
     def __len__(self) -> int:
         return len(self.value)
@@ -61,7 +65,12 @@ class Labels:
     def take(self, rows: Ints | Bools) -> Labels:
         """Return some of the labels."""
         return Labels(
-            self.unit[rows], self.kind[rows], self.end[rows], self.used[rows], self.value[rows]
+            self.unit[rows],
+            self.kind[rows],
+            self.end[rows],
+            self.used[rows],
+            self.value[rows],
+            self.origin[rows],
         )
 
 
@@ -73,6 +82,7 @@ def join(parts: list[Labels]) -> Labels:
         np.concatenate([part.end for part in parts]),
         np.concatenate([part.used for part in parts]),
         np.concatenate([part.value for part in parts]),
+        np.concatenate([part.origin for part in parts]),
     )
 
 
@@ -173,6 +183,7 @@ def _merge(labels: Labels, family: Ints, rows: Ints, room: int, any_kind: int) -
             np.minimum.reduceat(group.end, cuts, axis=0),
             np.minimum.reduceat(group.used, cuts, axis=0),
             np.minimum.reduceat(group.value, cuts),
+            group.origin[cuts],
         )
     )
     return join(parts)
@@ -187,4 +198,5 @@ def _forget(labels: Labels, any_kind: int) -> Labels:
         labels.end.min(axis=0, keepdims=True),
         np.zeros((1, width)),
         labels.value.min(keepdims=True),
+        labels.origin[:1],
     )

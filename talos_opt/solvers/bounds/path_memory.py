@@ -27,7 +27,7 @@ from talos_opt.solvers.bounds.routes import (
 )
 
 #: Paths are swept twice while ops times paths stay below this, then once, then fewer.
-_EFFORT = 100_000
+_EFFORT = 50_000
 _MOST_PATHS = 8
 #: Cells (path ops times the longest run) of one sweep; beyond, a path is left out.
 _MOST_CELLS = 20_000_000
@@ -167,7 +167,7 @@ class PathMemory:
             part = self._restrict(path)
             if part is not None:
                 self.paths.append((path, part))
-        rounds = 2 if self.arrays.op_count * len(self.paths) <= _EFFORT // 5 else 1
+        rounds = 2 if self.arrays.op_count * len(self.paths) <= _EFFORT // 2 else 1
         for _ in range(rounds):
             for path, part in self.paths:
                 self._sweep_both_ways(path, part)
@@ -227,7 +227,7 @@ class PathMemory:
         group = arrays.group[path]
         unlimited = np.asarray(self.group_bytes[np.unique(group)].sum() <= capacity)
         first = np.column_stack(
-            [_first_of_runs(group, self.group_bytes, float(limit)) for limit in capacity]
+            [first_of_runs(group, self.group_bytes, float(limit)) for limit in capacity]
         )
         cells = (np.arange(len(path))[:, None] - first)[:, ~unlimited].clip(min=0).sum()
         if cells > _MOST_CELLS:
@@ -305,7 +305,7 @@ def sweep(part: PathProblem, release: Floats) -> Floats:
     return result
 
 
-def _first_of_runs(group: Ints, group_bytes: Floats, capacity: float) -> Ints:
+def first_of_runs(group: Ints, group_bytes: Floats, capacity: float) -> Ints:
     """First op of the longest run that ends at each op and fits; a group counts once a run."""
     first = np.empty(len(group), dtype=np.int64)
     inside: dict[int, int] = {}

@@ -12,16 +12,29 @@ COMPILED_FROM_OPS = 20_000
 
 def best_times(arrays: Arrays) -> Floats:
     """Time of each op on the best device that its whole colocation group may use (n,)."""
-    return np.asarray(times_within_groups(arrays).min(axis=1))
+    best = arrays.time.min(axis=1)
+    shared = _sharing(arrays)
+    best[shared] = _confined(arrays, shared).min(axis=1)
+    return np.asarray(best)
 
 
 def times_within_groups(arrays: Arrays) -> Floats:
     """Time of each op on each device, infinite where its colocation group may not go (n, m)."""
     time = arrays.time.copy()
-    if arrays.group_count < arrays.op_count:
-        shared = np.flatnonzero(np.bincount(arrays.group)[arrays.group] > 1)
-        time[shared] = np.where(arrays.allowed[arrays.group[shared]], time[shared], np.inf)
+    shared = _sharing(arrays)
+    time[shared] = _confined(arrays, shared)
     return np.asarray(time)
+
+
+def _sharing(arrays: Arrays) -> Ints:
+    """Ops that share their colocation group; the others may go wherever they have a time."""
+    if arrays.group_count == arrays.op_count:
+        return np.zeros(0, dtype=np.int64)
+    return np.flatnonzero(np.bincount(arrays.group)[arrays.group] > 1)
+
+
+def _confined(arrays: Arrays, ops: Ints) -> Floats:
+    return np.where(arrays.allowed[arrays.group[ops]], arrays.time[ops], np.inf)
 
 
 def spread(arrays: Arrays, end: Floats, rest: Floats, time: Floats) -> tuple[Floats, Floats]:

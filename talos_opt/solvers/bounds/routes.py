@@ -6,7 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from talos_opt.core.problem import DIRECT, NO_ROUTE, UNLIMITED, Arrays, Floats, Ints, MemoryRule
+from talos_opt.core.problem import (
+    DIRECT,
+    NO_ROUTE,
+    UNLIMITED,
+    Arrays,
+    Bools,
+    Floats,
+    Ints,
+    MemoryRule,
+)
 
 #: More classes than this are merged into one with a memory limit and one without.
 _MOST_CLASSES = 12
@@ -124,17 +133,25 @@ class Legs:
         return float((self.latency + size * self.per_byte).min(initial=np.inf))
 
 
-def route_legs(arrays: Arrays, devices: tuple[int, ...]) -> tuple[Legs, Legs]:
-    """Return the first legs of routes out of some devices, and the last legs of routes in."""
-    inside = np.zeros(arrays.device_count, dtype=bool)
-    inside[list(devices)] = True
+def route_legs(arrays: Arrays, inside: Bools, *, within: bool = False) -> tuple[Legs, Legs]:
+    """Return the first legs of routes out of some devices, and the last legs of routes in.
+
+    Parameters
+    ----------
+    arrays : Arrays
+    inside : (m,) bool
+    within : bool
+        Routes between two of them count too.
+    """
     out, into = set(), set()
     for source in range(arrays.device_count):
         for target in range(arrays.device_count):
-            path = arrays.path(source, target) if inside[source] != inside[target] else None
-            if path and inside[source]:
+            path = arrays.path(source, target)
+            if not path or (inside[source] and inside[target] and not within):
+                continue
+            if inside[source]:
                 out.add(path[0])
-            elif path:
+            if inside[target]:
                 into.add(path[-1])
     return _legs(arrays, out), _legs(arrays, into)
 

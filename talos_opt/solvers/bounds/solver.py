@@ -9,6 +9,7 @@ from talos_opt.core.problem import Objective, Problem
 from talos_opt.core.result import Status
 from talos_opt.solvers.base import NoOptions, Solver, Verdict
 from talos_opt.solvers.bounds.diagram import Diagrams
+from talos_opt.solvers.bounds.offering import offer_placement
 from talos_opt.solvers.bounds.path_memory import PathMemory
 from talos_opt.solvers.bounds.relaxation import RelaxedFormulation
 from talos_opt.solvers.bounds.superblocks import prove_bottleneck
@@ -106,5 +107,8 @@ class RelaxSolver(Solver):
                 before = memory.bound()
                 more = diagrams.improve(run.value, most, lambda: run.stopped)
                 run.raise_bound(memory.bound(), self.name)
+                device = diagrams.placement()
+                if device is not None:
+                    offer_placement(run, device, memory.starts().min(axis=1), self.name)
                 if run.stopped or not more or (most > _LABELS[1] and memory.bound() <= before):
                     return

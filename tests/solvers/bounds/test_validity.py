@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import math
+import time
+from itertools import product
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from talos_opt.core.feasibility import check
 from talos_opt.core.metrics import objective_value
 from talos_opt.core.problem import MemoryRule, Problem
+from talos_opt.core.result import Status
 from talos_opt.core.schedule import Schedule
+from talos_opt.core.simulator import simulate
 from talos_opt.solvers import registry
 from talos_opt.solvers.bounds.diagram import Diagrams
 from talos_opt.solvers.bounds.path_memory import PathMemory
+from talos_opt.solvers.bounds.superblocks import (
+    SuperblockFormulation,
+    partitions,
+    prove_bottleneck,
+)
+from talos_opt.solvers.ilp.backend import Job
+from talos_opt.solvers.ilp.highs import solve_highs
 from talos_opt.solvers.run import Run
+from tests.builders import device, link, op
+from tests.builders import problem as make
 from tests.naive import best_schedule, brute_force
 from tests.strategies import problems
 
@@ -115,7 +129,7 @@ def assert_respects(memory: PathMemory, schedule: Schedule) -> None:
     assert (done >= memory.completions() - CLOSE).all()
 
 
-@given(problems(max_ops=5, objectives=TIMED), st.booleans())
+@given(problems(max_ops=5), st.booleans())
 def test_relax_never_exceeds_the_optimum(problem: Problem, warm: bool) -> None:
     found = best_schedule(problem)
     run = Run(problem, time_limit=30.0, workers=2)
@@ -132,12 +146,92 @@ def test_relax_never_exceeds_the_optimum(problem: Problem, warm: bool) -> None:
 
 @pytest.mark.parametrize("rule", MemoryRule)
 def test_relax_says_that_nothing_fits(rule: MemoryRule) -> None:
-    from talos_opt.core.result import Status
-    from tests.builders import device, op
-    from tests.builders import problem as make
-
     ops = [op("a", weights=3), op("b", 1, "a", weights=3), op("c", 1, "b", weights=3)]
     problem = make(ops, [device("cpu0", 4), device("gpu0", 4)], rule=rule, objective="makespan")
     run = Run(problem, time_limit=20.0, workers=1)
     verdict = registry.create("relax").solve(problem, run)
     assert verdict.status is Status.INFEASIBLE
+
+
+@given(problems(max_ops=5, objectives=("bottleneck",), memory=False, traffic=True))
+def test_superblocks_never_exceed_the_optimum(problem: Problem) -> None:
+    check_superblocks(problem)
+
+
+@given(problems(max_ops=5, objectives=("bottleneck",)))
+def test_superblocks_never_exceed_the_optimum_with_memory(problem: Problem) -> None:
+    check_superblocks(problem)
+
+
+def check_superblocks(problem: Problem) -> None:
+    """Each partition alone, and all together, against the optimal schedule."""
+    schedule = best_schedule(problem)
+    if schedule is None:
+        return
+    run = Run(problem, time_limit=20.0, workers=1)
+    run.offer(schedule, "brute force")
+    if run.value > 0:
+        prove_bottleneck(problem, run, "relax")  # raises if a bound exceeds the optimum
+        assert run.lower_bound <= run.value
+
+
+@st.composite
+def twins(draw: st.DrawFn) -> Problem:
+    """Three identical devices, perhaps beside a host: what superblocks are made for."""
+    count = draw(st.integers(3, 6))
+    ops = []
+    for i in range(count):
+        inputs = draw(st.sets(st.integers(0, i - 1), max_size=2)) if i else set()
+        ops.append(
+            op(
+                f"o{i}",
+                {"gpu": draw(st.sampled_from((1, 2, 3))), "cpu": draw(st.sampled_from((4, 8)))},
+                " ".join(f"o{k}" for k in sorted(inputs)),
+                weights=draw(st.integers(0, 2)),
+                output=draw(st.sampled_from((0, 1, 2))),
+            )
+        )
+    room = draw(st.sampled_from((None, 8)))
+    devices = [device(f"gpu{k}", room, copy_engine=False) for k in range(3)]
+    host = draw(st.booleans())
+    links = [link("gpu gpu", 0.0, draw(st.sampled_from((1.0, 4.0))))]
+    if host:
+        devices.append(device("cpu0"))
+        links = [link("cpu gpu", 0.0, 2.0), link("gpu gpu", via="cpu0")]
+    return make(ops, devices, links, objective="bottleneck")
+
+
+@given(twins())
+def test_superblocks_never_exceed_the_optimum_on_identical_devices(problem: Problem) -> None:
+    schedule = best_placement(problem)
+    if schedule is None:
+        return
+    run = Run(problem, time_limit=20.0, workers=1)
+    run.offer(schedule, "all placements")
+    for partition in partitions(problem):
+        formulation = SuperblockFormulation(problem, partition, run.value, never)
+        assert solve_formulation(formulation) <= run.value * (1 + CLOSE)
+
+
+def best_placement(problem: Problem) -> Schedule | None:
+    """Return the best of all placements; the bottleneck knows no order."""
+    arrays = problem.arrays
+    best: Schedule | None = None
+    for homes in product(*(np.flatnonzero(row).tolist() for row in arrays.allowed)):
+        where = np.array(homes, dtype=np.int64)[arrays.group]
+        schedule = simulate(problem, where, arrays.level)
+        if check(problem, schedule):
+            continue  # memory
+        if best is None or objective_value(problem, schedule) < objective_value(problem, best):
+            best = schedule
+    return best
+
+
+def solve_formulation(formulation: SuperblockFormulation) -> float:
+    job = Job(
+        formulation.write.program, time.monotonic() + 20.0, 1e-9, 0, 1, never,
+        lambda values: None, lambda bound: None,
+    )  # fmt: skip
+    outcome = solve_highs(job)
+    assert outcome.bound is not None
+    return outcome.bound * formulation.unit
