@@ -100,7 +100,7 @@ def _stages(problem: Problem) -> Iterator[Stage]:
         yield Stage("large", 0.4, {})
         yield Stage("fast", 1.0, {})
         return
-    yield Stage("dp", 0.7, {"most_ideals": 3000})
+    yield Stage("dp", 0.4, {"most_ideals": 3000})
     if is_placement_only(problem):
         yield Stage("cpsat", 0.4, {})
         yield Stage("relax", 0.5, {})

@@ -179,6 +179,14 @@ class Builder:
             return float("inf")
         return self.end[producer] + sum(self.arrays.transfer_time(a, b, size) for a, b in path)
 
+    def missing_route(self, op: int, device: int) -> NoRouteError:
+        """Return the error that names an input of an op which cannot reach a device."""
+        for producer, _ in self.inputs[op]:
+            source = self.device[producer]
+            if self.arrays.path(source, device) is None:
+                return NoRouteError(producer, source, device)
+        raise AssertionError(f"all inputs of op {op} reach device {device}")
+
     def queue_end(self, device: int, demand: int = 1) -> float:
         """Return when enough slots of a device are free behind all that is queued there."""
         return float(self.free[device][demand - 1])

@@ -84,7 +84,11 @@ class FastSolver(Solver):
         ]
         with ThreadPoolExecutor(len(chains)) as pool:
             for budget in _budgets(self.options.moves, run):
-                list(pool.map(lambda chain, b=budget: chain.cool(b, run, self.options), chains))
+                try:
+                    list(pool.map(lambda chain, b=budget: chain.cool(b, run, self.options), chains))
+                except BaseException:  # Ctrl-C: the pool waits for its threads
+                    run.cancel.set()
+                    raise
                 best = min(chains, key=Chain.rank)
                 for chain in chains:
                     _offer(problem, chain, run)

@@ -99,22 +99,23 @@ def make_times(problem: Problem) -> Times:
 def read_times(problem: Problem, times: Times, device: Ints) -> Schedule:
     """Return the schedule that the last pass wrote."""
     arrays = problem.arrays
-    op, target = np.nonzero(times.sent == times.clock[0])
-    source = times.hop_source[op, target]
-    start, end = times.hop_start[op, target], times.hop_end[op, target]
+    place = np.flatnonzero(times.sent.ravel() == times.clock[0])
+    op, target = np.divmod(place, arrays.device_count)
+    source = times.hop_source.ravel()[place]
+    start, end = times.hop_start.ravel()[place], times.hop_end.ravel()[place]
     size = _hop_bytes(arrays, device, op, target)
     # A transfer of no bytes that takes no time is no transfer.
     real = (size > 0) | (arrays.latency[source, target] > 0)
-    order = np.lexsort((target[real], op[real], end[real], start[real]))
-    chosen = np.flatnonzero(real)[order]
+    chosen = np.flatnonzero(real)  # by op, then target: both sorts below are stable
+    chosen = chosen[np.lexsort((end[chosen], start[chosen]))]
     return Schedule(
         device=device.copy(),
         start=times.start.copy(),
         end=times.end.copy(),
         transfers=Transfers(
-            op=op[chosen].astype(np.int64),
+            op=op[chosen],
             source=source[chosen],
-            target=target[chosen].astype(np.int64),
+            target=target[chosen],
             start=start[chosen],
             end=end[chosen],
             bytes=size[chosen],

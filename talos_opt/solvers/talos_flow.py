@@ -126,7 +126,9 @@ def place(builder: Builder, batch: int) -> None:
     Raises
     ------
     DeadEndError
-        If memory, colocation or routes leave an op no device.
+        If memory or colocation leave an op no device.
+    NoRouteError
+        If an op's group was bound to a device that one of its inputs cannot reach.
     OutOfTimeError
     """
     level = builder.arrays.level
@@ -182,6 +184,8 @@ class Step:
         row[:] = np.nan
         for d in self.builder.candidates(op):
             row[d] = self.builder.arrival(op, d)
+            if row[d] == np.inf:  # its group was bound here before its inputs had a place
+                raise self.builder.missing_route(op, d)
 
     def _starts(self) -> Floats:
         """Earliest start of the ops that are left, behind the queue of each device."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import signal
+import threading
 
 from talos_opt.core.cluster import Cluster, Device, Link
 from talos_opt.core.graph import Graph, Input, Memory, Model, Op
@@ -41,6 +43,13 @@ def starts_of(run: Run) -> dict[str, float]:
     """Start of each op by its bare name."""
     assert run.best is not None
     return {item.op: item.start for item in run.best.named_ops(run.problem)}
+
+
+def press_ctrl_c(after_s: float) -> None:
+    """Send this process what Ctrl-C in a terminal sends, after some time."""
+    main = threading.main_thread().ident
+    assert main is not None
+    threading.Timer(after_s, signal.pthread_kill, [main, signal.SIGINT]).start()
 
 
 def layered(

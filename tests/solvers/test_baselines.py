@@ -13,12 +13,14 @@ from talos_opt.core.feasibility import check
 from talos_opt.core.problem import Problem
 from talos_opt.core.result import Status
 from talos_opt.solvers import registry
+from talos_opt.solvers.baselines.heft import _place_by_rank
 from talos_opt.solvers.baselines.orders import (
     average_speedups,
     mean_times,
     shortest_first,
     upward_ranks,
 )
+from talos_opt.solvers.constructive import Builder
 from talos_opt.solvers.run import GRACE, Run
 from tests.builders import device, fig1, link, op, problem
 from tests.solvers.running import devices_of, layered, run_solver, starts_of
@@ -110,6 +112,22 @@ def test_no_route_is_a_reason_or_avoided(name: str) -> None:
     run, verdict = run_solver(name, problem(parted, links=[]))
     assert run.best is None
     assert verdict.reason
+
+
+@every_heuristic
+def test_a_group_bound_where_an_input_cannot_reach_it_is_named(name: str) -> None:
+    """b goes where a is; its other input sits where no link leads from."""
+    ops = [
+        op("a", {"gpu": 1}, colocate="g"),
+        op("c", {"cpu": 1}),
+        op("b", {"gpu": 1}, "a c", colocate="g"),
+    ]
+    run, verdict = run_solver(name, problem(ops, links=[]))
+    assert run.best is None
+    assert verdict.reason
+    if name in ("talos", "etf"):
+        assert "m/c" in verdict.reason
+        assert "no route" in verdict.reason or "no link" in verdict.reason
 
 
 @every_heuristic
@@ -342,6 +360,17 @@ def test_heft_schedule_of_the_textbook_example() -> None:
         "n1": ("p2", 0), "n2": ("p0", 27), "n3": ("p2", 9), "n4": ("p1", 18), "n5": ("p2", 28),
         "n6": ("p1", 26), "n7": ("p2", 38), "n8": ("p0", 57), "n9": ("p1", 56), "n10": ("p1", 73),
     }  # fmt: skip
+
+
+def test_heft_places_the_textbook_example_alike_where_edges_share_a_tensor() -> None:
+    """But what n4 reads now waits for the larger bytes that n6 reads there: 85 instead of 80."""
+    shared = topcuoglu(tensor_per_edge=False)
+    builder = Builder(shared)
+    _place_by_rank(builder)
+    order = [shared.ops[i].id for i in builder.order]
+    assert order == ["n1", "n3", "n4", "n2", "n5", "n6", "n9", "n7", "n8", "n10"]
+    assert max(builder.end) == 80
+    assert run_solver("heft", shared)[0].value == 85
 
 
 def test_heft_fills_gaps() -> None:

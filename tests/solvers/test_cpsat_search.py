@@ -28,6 +28,8 @@ from tests.strategies import large_problems, problems
 
 cp = backend.load()
 
+pytestmark = pytest.mark.usefixtures("compiled")  # `auto` keeps its limit beside compiling
+
 
 def build(drawn: Problem, upper: float = math.inf) -> PlacementFormulation:
     kind = PlacementFormulation if is_placement_only(drawn) else SequencingFormulation
@@ -41,6 +43,7 @@ def hint_is_a_solution(formulation: PlacementFormulation, schedule: Schedule) ->
     solver = cp.CpSolver()
     solver.parameters.fix_variables_to_their_hinted_value = True
     solver.parameters.num_workers = 1
+    solver.parameters.catch_sigint_signal = False  # else Ctrl-C kills the process from then on
     return solver.solve(formulation.model) in (cp.OPTIMAL, cp.FEASIBLE)
 
 

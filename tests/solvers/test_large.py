@@ -21,6 +21,7 @@ from talos_opt.kernels import graphs
 from talos_opt.solvers import bounds, registry
 from talos_opt.solvers.instance import make_instance, tails
 from talos_opt.solvers.large.passes import Knobs, Passes
+from talos_opt.solvers.large.trivial import model_by_model, trivial_candidates
 from talos_opt.solvers.run import Run
 from tests.builders import device, link, op, problem
 from tests.naive import brute_force
@@ -113,6 +114,42 @@ def test_room_is_kept_for_ops_that_cannot_go_elsewhere() -> None:
     found = passes.place(Knobs(0.0))
     assert found is not None
     assert found.device[5] == 1
+
+
+def test_liveness_finds_room_that_the_static_rule_has_not() -> None:
+    given = KINDS["chained"](3000)
+    # Weights fit, weights and outputs do not; a fraction of the outputs lives at a time.
+    total = int(given.arrays.weights.sum() + 0.3 * given.arrays.output.sum())
+    limit = total // 8 + 32 * 2**20
+    devices = tuple(replace(item, memory=limit) for item in given.cluster.devices)
+    tight = replace(
+        given, memory_rule=MemoryRule.PEAK, cluster=replace(given.cluster, devices=devices)
+    )
+    assert (given.arrays.weights + given.arrays.output).sum() > 8 * limit
+    run = solve(tight)
+    assert run.best is not None
+    assert check(tight, run.best) == ()
+
+
+def test_trivial_placements() -> None:
+    chains = {f"m{j}": [op("a", size, weights=4), op("b", size, "a")] for j, size in
+              enumerate((3, 1, 2))}  # fmt: skip
+    passes = Passes(problem(chains, [device("cpu0", memory=20), device("cpu1", memory=8)]), 0)
+    order = model_by_model(passes)
+    assert order.tolist() == [2, 3, 4, 5, 0, 1]
+    single, whole, sequential = (item for item in trivial_candidates(passes))
+    assert single is not None
+    assert whole is not None
+    assert sequential is not None
+    assert single.device.tolist() == [0] * 6
+    assert whole.device.tolist() == [0, 0, 0, 0, 1, 1]
+    assert sequential.device.tolist() == [0] * 6
+    tight = Passes(problem(chains, [device("cpu0", memory=9), device("cpu1", memory=4)]), 0)
+    found = list(trivial_candidates(tight))
+    assert [None if item is None else item.device.tolist() for item in found] == [
+        [0, 0, 0, 0, 1, 1],
+        [1, 1, 0, 0, 0, 0],
+    ]
 
 
 def test_devices_without_a_route_are_not_mixed() -> None:

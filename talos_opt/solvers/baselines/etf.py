@@ -7,7 +7,7 @@ import numpy as np
 from talos_opt.core.problem import Floats, Ints, Problem
 from talos_opt.solvers.base import NoOptions, Solver, Verdict
 from talos_opt.solvers.baselines.orders import upward_ranks
-from talos_opt.solvers.constructive import Builder, DeadEndError, construct
+from talos_opt.solvers.constructive import Builder, construct
 from talos_opt.solvers.run import Run
 
 
@@ -76,8 +76,7 @@ class _Table:
         first = float(start.min())
         if not np.isfinite(first):
             op = int(ready[0])
-            builder.candidates(op)
-            raise DeadEndError(f"{builder.problem.names[op]} cannot be reached by its inputs")
+            raise builder.missing_route(op, builder.candidates(op)[0])
         row, device = np.nonzero(start == first)
         ops = ready[row]
         best = int(np.lexsort((device, ops, builder.arrays.time[ops, device], -self.rank[ops]))[0])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 import numpy as np
 
 from talos_opt.solvers.large.passes import Candidate
 from talos_opt.solvers.large.search import Incumbent
+from talos_opt.solvers.large.trivial import trivial_candidates
 
 #: Single moves tried between two looks at the clock.
 _MOVES = 20_000
@@ -32,8 +34,9 @@ class Balancer(Incumbent):
 
     def improve(self, passes: int) -> None:
         """Try other starts, then move single groups, until time or passes are used up."""
+        kinds = (self._spreads(), chain(self._stretches(), trivial_candidates(self.passes)))
         families: list[list[Candidate]] = [[] if self.best is None else [self.best], []]
-        for family, candidates in zip(families, (self._spreads(), self._stretches()), strict=True):
+        for family, candidates in zip(families, kinds, strict=True):
             for candidate in candidates:
                 if self.over:
                     break

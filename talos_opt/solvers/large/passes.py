@@ -9,11 +9,15 @@ import numpy as np
 
 from talos_opt.core.problem import NO_ROUTE, Bools, Floats, Ints, MemoryRule, Objective, Problem
 from talos_opt.core.schedule import Schedule
-from talos_opt.solvers.bounds import best_times, group_work, load_shares
+from talos_opt.solvers.bounds import load_shares
 from talos_opt.solvers.instance import make_instance, make_times, read_times
 
 if TYPE_CHECKING:
     from talos_opt.kernels.instance import Times
+
+
+#: Ops that the prices of the devices are found with: a sample tells them well enough.
+_SAMPLE = 20_000
 
 
 class Knobs(NamedTuple):
@@ -68,15 +72,27 @@ class Passes:
         self.spaces = [make_times(problem)]
         # Placement whose times each working space holds.
         self._written: dict[int, Ints] = {}
-        self.best_time = best_times(arrays)
+        self.best_time = self.instance.time.min(axis=1)
         self.rank = self.instance.tail + self.best_time
-        self.size = np.ascontiguousarray(self.instance.group[:, 0])
         self.usable = np.ascontiguousarray(arrays.allowed & self._fits())
-        self.reserve = self._reserve(self.usable)
+        self.count_outputs(1.0)
         self.price = self._prices()
         self.hold = self._holds()
 
     # ---- what passes are steered by --------------------------------------------------------
+
+    def count_outputs(self, share: float) -> None:
+        """Count a share of the outputs as resident; under liveness few are there at a time.
+
+        Placements are then tried against liveness itself (see `value`).
+        """
+        arrays = self.arrays
+        self.size = np.ascontiguousarray(self.instance.group[:, 0])
+        if share < 1:
+            held = arrays.weights + np.ceil(share * arrays.output)
+            total = np.bincount(arrays.group, weights=held, minlength=arrays.group_count)
+            self.size = total.astype(np.int64)
+        self.reserve = self._reserve(self.usable)
 
     def _fits(self) -> Bools:
         if self.problem.memory_rule is MemoryRule.PEAK:
@@ -98,7 +114,9 @@ class Passes:
     def _prices(self) -> Floats:
         """Price of a unit of time on each device, 1 on average: a dual of the load bound."""
         arrays = self.arrays
-        shares = load_shares(group_work(arrays))[1] / arrays.slots
+        step = max(1, arrays.op_count // _SAMPLE)
+        work = self.instance.time[::step] * arrays.demand[::step, None] / arrays.slots
+        shares = load_shares(work)[1] / arrays.slots
         return np.asarray(shares / shares.mean())
 
     def _holds(self) -> Floats:

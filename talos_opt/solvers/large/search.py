@@ -11,12 +11,15 @@ import numpy as np
 
 from talos_opt.core.problem import NO_ROUTE, Bools, Objective
 from talos_opt.solvers.large.passes import Candidate, Knobs, Passes
+from talos_opt.solvers.large.trivial import trivial_candidates
 from talos_opt.solvers.run import Run
 
 #: Most threads that make passes: each has a working space of 32 bytes per op and device.
 _MOST_THREADS = 4
 #: A better schedule is handed in at once where checking it takes but this share of the time left.
 _CHEAP = 0.05
+#: Shares of the outputs that are counted as resident, until a placement keeps to liveness.
+_SHARES = (1.0, 0.3, 0.1, 0.03, 0.0)
 
 
 class Incumbent:
@@ -68,12 +71,18 @@ class Incumbent:
     def start(self) -> None:
         """Find a first schedule: the usual pass, or what needs less memory or fewer routes."""
         began = time.monotonic()
-        for candidate in self.first_candidates():
+        for candidate in self._tightening():
             if self.keep(self.passes.value(candidate)) or self.run.overdue:
                 break
             began = time.monotonic()
         self._pass_cost = time.monotonic() - began
         self.offer()
+
+    def _tightening(self) -> Iterator[Candidate | None]:
+        """Yield the first candidates; under liveness again with fewer outputs counted."""
+        for share in _SHARES if self.passes.peak else _SHARES[:1]:
+            self.passes.count_outputs(share)
+            yield from self.first_candidates()
 
     def first_candidates(self) -> Iterator[Candidate | None]:
         """Yield placements until one of them is feasible."""
@@ -130,6 +139,7 @@ class Search(Incumbent):
         spaces = self.passes.spaces
         while len(spaces) < workers:
             spaces.append(self.passes.new_space())
+        self._try_trivial()
         made = 0
         proposals = self._proposals()
         with ThreadPoolExecutor(workers) as pool:
@@ -144,6 +154,13 @@ class Search(Incumbent):
                         self.knobs = knobs
                 self.offer_if_cheap()
         self.offer()
+
+    def _try_trivial(self) -> None:
+        """Be no worse than the baselines."""
+        for candidate in trivial_candidates(self.passes):
+            if self.over:
+                return
+            self.keep(self.passes.value(candidate))
 
     def _try(self, knobs: Knobs, space: int) -> Candidate | None:
         like = None if self.best is None else self.best.device

@@ -1,0 +1,152 @@
+"""`auto`: never worse than a baseline, always with a bound, and honest about the rest."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+
+import talos_opt
+from talos_opt.core.feasibility import check
+from talos_opt.core.problem import Problem
+from talos_opt.core.result import Status
+from talos_opt.solvers.auto import BASELINES
+from tests.builders import device, fig1, op, problem
+from tests.naive import brute_force
+from tests.solvers.running import layered, run_solver
+from tests.strategies import large_problems, problems
+
+ROOT = Path(__file__).resolve().parents[2]
+
+pytestmark = pytest.mark.usefixtures("compiled")
+
+
+@given(problems(max_ops=7))
+def test_it_is_no_worse_than_any_baseline(drawn: Problem) -> None:
+    auto, _ = run_solver("auto", drawn)
+    for name in BASELINES:
+        assert auto.value <= run_solver(name, drawn)[0].value * (1 + 1e-9)
+
+
+@settings(max_examples=8)
+@given(large_problems(min_ops=30, max_ops=60, memory=False, colocation=False, pins=False))
+def test_it_is_no_worse_on_larger_problems_in_little_time(drawn: Problem) -> None:
+    result = talos_opt.solve(drawn, "auto", time_limit=0.5, workers=2)
+    value = float("inf") if result.value is None else result.value
+    for name in BASELINES:
+        assert value <= run_solver(name, drawn)[0].value * (1 + 1e-9)
+
+
+@given(problems(max_ops=5))
+def test_status_bound_and_gap_agree_with_the_optimum(drawn: Problem) -> None:
+    expected = brute_force(drawn)
+    result = talos_opt.solve(drawn, "auto", time_limit=60, workers=2)
+    if expected is None:
+        assert result.status is Status.INFEASIBLE
+        assert result.schedule is None
+        assert result.value is result.gap is result.metrics is None
+        assert result.lower_bound == float("inf")
+        assert result.reason
+        return
+    assert result.status is Status.OPTIMAL
+    assert result.schedule is not None
+    assert check(drawn, result.schedule) == ()
+    assert result.value == pytest.approx(expected[0])
+    assert result.lower_bound <= expected[0] * (1 + 1e-9)
+    assert result.gap is not None
+    assert 0 <= result.gap <= 1e-6
+    assert result.reason == ""
+    assert not result.interrupted
+
+
+@settings(max_examples=8)
+@given(large_problems(min_ops=30, max_ops=60))
+def test_a_short_run_is_honest(drawn: Problem) -> None:
+    result = talos_opt.solve(drawn, "auto", time_limit=0.5, workers=2)
+    if result.status in (Status.OPTIMAL, Status.FEASIBLE):
+        assert result.value is not None
+        assert result.schedule is not None
+        assert check(drawn, result.schedule) == ()
+        assert 0 <= result.lower_bound <= result.value
+        assert result.gap == pytest.approx(
+            0 if result.value == 0 else (result.value - result.lower_bound) / result.value
+        )
+        assert (result.gap <= 1e-6) == (result.status is Status.OPTIMAL)
+    else:
+        assert result.schedule is None
+        assert result.reason
+
+
+def test_it_stops_as_soon_as_the_answer_is_proven() -> None:
+    began = time.monotonic()
+    result = talos_opt.solve(fig1(), "auto", time_limit=600)
+    assert time.monotonic() - began < 10
+    assert result.status is Status.OPTIMAL
+
+
+def test_a_chain_is_proven_without_a_search() -> None:
+    """The critical path meets what the first baseline finds."""
+    line = problem([op(f"op{i}", 1, f"op{i - 1}" if i else "") for i in range(300)])
+    result = talos_opt.solve(line, "auto", time_limit=600)
+    assert result.status is Status.OPTIMAL
+    assert {event.solver for event in result.history} <= {"bounds", "single", "sequential"}
+
+
+def test_infeasible_by_size_says_which_device_is_short() -> None:
+    ops = [op(name, 1, weights=5) for name in "abc"]
+    result = talos_opt.solve(problem(ops, [device("cpu0", 6), device("gpu0", 7)]), "auto")
+    assert result.status is Status.INFEASIBLE
+    assert "short by 2 bytes" in result.reason
+    assert "cpu0, gpu0" in result.reason
+
+
+def test_infeasible_by_packing_is_proven_too() -> None:
+    """Fifteen bytes into two times eight, in portions of five."""
+    ops = [op(name, 1, weights=5) for name in "abc"]
+    result = talos_opt.solve(problem(ops, [device("cpu0", 8), device("gpu0", 8)]), "auto")
+    assert result.status is Status.INFEASIBLE
+    assert "memory" in result.reason
+
+
+def test_unknown_says_what_stood_in_the_way() -> None:
+    """No rule finds the one packing that fits, and there is no time to search for it."""
+    sizes = [6, 6, 5, 5, 5, 3, 3, 2, 2, 2, 1] * 4
+    ops = [op(f"op{i}", 1, weights=size * 1000 + i) for i, size in enumerate(sizes)]
+    tight = sum(item.memory.weights for item in ops) // 2 + 1
+    packed = problem(ops, [device("cpu0", tight), device("gpu0", tight)])
+    result = talos_opt.solve(packed, "auto", time_limit=1e-6)
+    assert result.status is Status.UNKNOWN
+    assert "no schedule was found within the time limit" in result.reason
+    assert "is short by" in result.reason
+
+
+def test_cancelled_it_returns_what_it_has() -> None:
+    cancel = threading.Event()
+    result = talos_opt.solve(
+        layered(400), "auto", time_limit=60, cancel=cancel, workers=2,
+        on_progress=lambda progress: cancel.set() if progress.value is not None else None,
+    )  # fmt: skip
+    assert result.interrupted
+    assert result.status is Status.FEASIBLE
+    assert result.runtime_s < 2
+
+
+def test_without_numba_the_others_go_on() -> None:
+    code = (
+        "import sys; sys.modules['numba'] = None\n"
+        "import talos_opt\n"
+        "from tests.solvers.running import layered\n"
+        "result = talos_opt.solve(layered(40), 'auto', time_limit=2, workers=2)\n"
+        "assert result.status == 'feasible', result.status\n"
+        "print(*result.notes)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "numba" in done.stdout
