@@ -204,17 +204,35 @@ def _window(x, state, op, reach):  # type: ignore[no-untyped-def]
 
 
 @part
-def sort_by_start(times, state):  # type: ignore[no-untyped-def]
-    """Put the ops in the order in which they started: never a worse one."""
-    order, place, start = state.order, state.place, times.start
+def _set_order(state, order):  # type: ignore[no-untyped-def]
+    for position in range(len(order)):
+        state.order[position] = order[position]
+        state.place[order[position]] = position
+
+
+@part
+def sort_by_start(x, times, state, value, over):  # type: ignore[no-untyped-def]
+    """Put the ops in the order in which they started, unless that makes the schedule worse.
+
+    It can where tensors queue: they are sent when the first op in the order asks for them.
+
+    Returns
+    -------
+    (float, float)
+        Value and bytes over memory (peak rule) of the order that stays; given as those before.
+    """
+    order, start = state.order, times.start
     starts = np.empty(len(order))
     for position in range(len(order)):
         starts[position] = start[order[position]]
     before = order.copy()
     ranked = stable_order(starts)
-    for position in range(len(order)):
-        order[position] = before[ranked[position]]
-        place[order[position]] = position
+    _set_order(state, before[ranked])
+    sorted_value, sorted_over = evaluate(x, times, state, INF)
+    if sorted_over > over or sorted_value > value:
+        _set_order(state, before)
+        return value, over
+    return sorted_value, sorted_over
 
 
 @part
@@ -347,7 +365,7 @@ def anneal(x, times, state, allowed, moves, hot, cold, order_share):  # type: ig
     kept = 0
     for stamp in range(moves + 1):
         op, here, moved = -1, 0, 0
-        value, over, threshold = INF, 0.0, INF
+        value, over, live, threshold = INF, 0.0, 0.0, INF
         if stamp > 0:
             temperature *= cooling
             threshold = state.value[0] - temperature * np.log(1.0 - next_random(state.random))
@@ -384,11 +402,12 @@ def anneal(x, times, state, allowed, moves, hot, cold, order_share):  # type: ig
                 _copy_loads(state, scratch)
             continue
         kept += 1
-        state.value[0], state.value[1] = value, over
         if over < state.value[3] or (over == state.value[3] and value < state.value[2]):
             if not loads and value < INF:
-                sort_by_start(times, state)
+                value, sorted_live = sort_by_start(x, times, state, value, live)
+                over += sorted_live - live
             _keep_best(state, value, over)
+        state.value[0], state.value[1] = value, over
         if kept % 64 == 0:
             for d in range(len(state.widest)):
                 refit(x, state.home, state.widest, d)

@@ -41,18 +41,23 @@ def undominated(rows, count, width, exact, stop):  # type: ignore[no-untyped-def
     Returns
     -------
     (k,) int
-        By ascending sum; of equal rows the first is kept.
+        By ascending sum, those with infinite entries last; of equal rows the first is kept.
     """
     free = width - exact
-    sums = np.empty(count)
+    sums, endless = np.zeros(count), np.zeros(count)
     for i in range(count):
-        sums[i] = 0.0
         for k in range(free):
-            sums[i] += rows[i, k]
+            if rows[i, k] == INF:
+                endless[i] += 1.0
+            else:
+                sums[i] += rows[i, k]
+    # A row can only be dominated by one with no more infinite entries, and if it has as many,
+    # with no larger a sum of the others.
+    order = stable_order(sums)
+    order = order[stable_order(endless[order])]
     keep = np.empty(count, dtype=np.int64)
     kept = 0
-    # A row can only be dominated by one whose sum is not larger.
-    for i in stable_order(sums):
+    for i in order:
         if stop[0]:
             break
         dominated = False
