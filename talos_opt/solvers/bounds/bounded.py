@@ -139,6 +139,8 @@ class BoundedFormulation(SequencingFormulation):
             self.look_up()
             c = int(self.class_of[d])
             possible = np.isfinite(starts[:, c]) & np.isfinite(self.memory.tail[:, c])
+            # A class that several were merged into may go where one of its devices may not.
+            possible &= np.isfinite(self.arrays.time[:, d])
             ops = np.flatnonzero(chosen & possible)
             before = starts[ops, c]
             after = self.memory.tail[ops, c] if tails else np.zeros(len(ops))
