@@ -128,9 +128,7 @@ def as_problem(instance: Instance) -> Problem:
         )
         for i, work in enumerate(instance.work)
     )
-    links = tuple(
-        Link(a, b, bandwidth=_BANDWIDTH) for k, a in enumerate(ids) for b in ids[k + 1 :]
-    )
+    links = tuple(Link(a, b, bandwidth=_BANDWIDTH) for k, a in enumerate(ids) for b in ids[k + 1 :])
     cluster = Cluster(tuple(Device(name, name) for name in ids), links)
     return Problem(Graph("related", (Model("m", ops),), "s"), cluster, "makespan")
 

@@ -46,6 +46,8 @@ class Features:
     links : bool
         False: tensors move in no time between all devices.
     via, missing_routes, serial, no_copy_engine, slots, pins, colocation, absent_kinds : bool
+    demands : bool
+        Ops may hold several slots, where there are any.
     edge_bytes, releases, weights, zero_times, device_times : bool
         `device_times`: times keyed by a device id beside the kind.
     traffic : bool, optional
@@ -65,6 +67,7 @@ class Features:
     serial: bool = True
     no_copy_engine: bool = True
     slots: bool = True
+    demands: bool = True
     pins: bool = True
     colocation: bool = True
     absent_kinds: bool = True
@@ -267,7 +270,7 @@ def _op(
         inputs=_inputs(pick, position, on, mood),
         colocate=pick((None,) * 7 + ("g",)) if on.colocation else None,
         devices=pins,
-        slots=pick((1, 1, most)) if on.slots else 1,
+        slots=pick((1, 1, most)) if on.slots and on.demands else 1,
     )
 
 

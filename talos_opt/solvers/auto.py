@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from talos_opt.core.errors import DependencyError, UnsupportedError
+from talos_opt.core.errors import DependencyError, SolverError, UnsupportedError
 from talos_opt.core.problem import Problem
 from talos_opt.core.result import Status
 from talos_opt.solvers import registry
@@ -22,6 +23,8 @@ _SMALL = 30
 _PROVABLE = 120
 #: Above this size even the baselines take longer than a good answer by linear passes.
 _LARGE = 20_000
+#: Seconds that the first turn of local search takes at the most, and for each op.
+_FIRST_S, _FIRST_S_PER_OP = 2.0, 0.01
 #: Above this size building CP-SAT's formulation takes longer than it is worth.
 _CPSAT_UP_TO_OPS = 5_000
 
@@ -35,11 +38,14 @@ class Stage(NamedTuple):
     share : float
         Share of the time that remains when its turn comes.
     options : mapping
+    most_s : float
+        Seconds that it takes at the most, whatever the share.
     """
 
     solver: str
     share: float
-    options: Mapping[str, Any]
+    options: Mapping[str, Any] = {}
+    most_s: float = math.inf
 
 
 class AutoSolver(Solver):
@@ -71,12 +77,15 @@ class AutoSolver(Solver):
             except UnsupportedError:
                 continue
             try:
-                with run.limited_to(stage.share * run.remaining):
+                with run.limited_to(min(stage.most_s, stage.share * run.remaining)):
                     verdict = solver.solve(problem, run)
             except DependencyError as error:
                 if stage.solver == "cpsat":
                     raise
                 run.note(str(error))  # without numba the others have all the time
+                continue
+            except SolverError as error:
+                run.note(f"{stage.solver}: {error}")  # the others go on
                 continue
             reason = reason or verdict.reason
             if verdict.status is Status.INFEASIBLE:
@@ -90,25 +99,27 @@ def _stages(problem: Problem) -> Iterator[Stage]:
     """Yield the turns that suit a problem, by its size."""
     count = problem.arrays.op_count
     if count < _SMALL:
-        yield Stage("cpsat", 1.0, {})
+        yield Stage("cpsat", 1.0)
         return
     if count > _LARGE:
-        yield Stage("large", 1.0, {})
+        yield Stage("large", 1.0)
         return
-    yield Stage("fast", 0.2, {})
+    # Exact solvers need a good incumbent, not the best: what is left to find has another turn.
+    yield Stage("fast", 0.3, most_s=_FIRST_S + _FIRST_S_PER_OP * count)
     if count > _CPSAT_UP_TO_OPS:
-        yield Stage("large", 0.4, {})
-        yield Stage("fast", 1.0, {})
+        yield Stage("large", 0.4)
+        yield Stage("fast", 1.0)
+        return
+    if is_placement_only(problem):
+        yield Stage("cpsat", 0.2)
+        yield Stage("relax", 0.5)
+        yield Stage("cpsat", 0.4)
+        yield Stage("lns", 0.5)
+        yield Stage("fast", 1.0)
         return
     yield Stage("dp", 0.4, {"most_ideals": 3000})
-    if is_placement_only(problem):
-        yield Stage("cpsat", 0.4, {})
-        yield Stage("relax", 0.5, {})
-        yield Stage("lns", 0.6, {})
-        yield Stage("fast", 1.0, {})
-        return
-    yield Stage("relax", 0.4, {})
+    yield Stage("relax", 0.35)
     if count <= _PROVABLE:
-        yield Stage("cpsat", 0.5, {})
-    yield Stage("lns", 0.3, {})
-    yield Stage("fast", 1.0, {})
+        yield Stage("cpsat", 0.5)
+    yield Stage("lns", 0.2)
+    yield Stage("fast", 1.0)

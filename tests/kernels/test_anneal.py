@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from talos_opt.core.feasibility import check
 from talos_opt.core.problem import MemoryRule, Objective, Problem
 from talos_opt.kernels.anneal import UNREACHED, anneal
-from talos_opt.solvers.fast import Chain
+from talos_opt.solvers.fast.chain import Chain
 from talos_opt.solvers.instance import make_instance
 from tests.builders import device, link, op, problem
 from tests.kernels.drawing import Ordered, ints, ordered_problems
@@ -85,7 +85,10 @@ def widest_on(problem: Problem, device: list[int], d: int) -> int:
 @given(ordered_problems())
 def test_a_point_is_valued_as_from_scratch(drawn: Ordered) -> None:
     state = start(drawn).state
-    value, over = worth(drawn.problem, drawn.device, drawn.order)
+    given = worth(drawn.problem, drawn.device, drawn.order)
+    # Ops are put in the order in which they start, where that is no worse.
+    value, over = worth(drawn.problem, drawn.device, state.order.tolist())
+    assert (over, value) <= (given[1], given[0])
     assert state.value.tolist() == [value, over, value, over]
 
 
@@ -123,7 +126,7 @@ def test_the_value_after_a_run_is_that_of_the_point(drawn: Ordered, order_share:
         device = check_point(problem, home.tolist(), order.tolist())
         true_value, true_over = worth(problem, device, order.tolist())
         assert true_value == pytest.approx(value, rel=1e-9)
-        assert true_over == over
+        assert true_over <= over  # workspaces that have left count until they are found anew
 
 
 @given(ordered_problems(), st.sampled_from([0.0, 0.3]))

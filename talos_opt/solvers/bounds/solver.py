@@ -25,6 +25,8 @@ from talos_opt.solvers.run import Run
 _LABELS = (250, 1000, 4000, 16000)
 #: Share of the remaining time that they may take.
 _DIAGRAM_SHARE = 0.5
+#: Share of its time after which CP-SAT gives up if nothing moves: on wide graphs nothing will.
+_PATIENCE = 0.35
 #: Above this number of ops a pass takes too long to be worth its start.
 _DIAGRAMS_UP_TO_OPS = 20_000
 
@@ -73,7 +75,8 @@ class RelaxSolver(Solver):
             return no_time(run)
         if run.best is not None:
             hint(formulation, run.best)
-        return search(cp, formulation, run, self.name, {}, time.monotonic() - began)
+        build_s = time.monotonic() - began
+        return search(cp, formulation, run, self.name, {}, build_s, patience=_PATIENCE)
 
     def _bound_bottleneck(self, problem: Problem, run: Run) -> Verdict:
         if run.best is None:

@@ -213,6 +213,7 @@ def search(
     build_s: float = 0.0,
     *,
     every: bool = False,
+    patience: float = 1.0,
 ) -> Verdict:
     """Run CP-SAT until it is done, out of time or cancelled.
 
@@ -231,6 +232,8 @@ def search(
     every : bool
         Report every solution, and let CP-SAT find out by itself that it is done: what is
         reported then does not hang on when this thread happens to look.
+    patience : float
+        Share of the time after which to stop if neither value nor bound has moved for so long.
     """
     limit = run.remaining * (1 - _RESERVE) - _LATENESS * build_s
     if limit <= 0:
@@ -262,11 +265,15 @@ def search(
 
     thread = threading.Thread(target=work, name="cpsat", daemon=True)
     thread.start()
+    known, since = (run.value, run.lower_bound), run.elapsed
     try:
         while thread.is_alive():
             watcher.news.wait(_PATIENCE)
             _report(formulation, run, name, *watcher.take())
             done = run.cancel.is_set() or run.remaining <= 0 if every else run.stopped
+            if (run.value, run.lower_bound) != known:
+                known, since = (run.value, run.lower_bound), run.elapsed
+            done = done or run.elapsed - since > patience * limit
             if done and thread.is_alive():
                 solver.stop_search()
             if outcome or watcher.error:

@@ -1,0 +1,170 @@
+"""The `fast` solver: local search from constructive starts, any time limit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from talos_opt.core.problem import Problem
+from talos_opt.core.result import Status
+from talos_opt.solvers.base import Solver, Verdict
+from talos_opt.solvers.fast.chain import Budget, Chain
+from talos_opt.solvers.fast.starts import find_starts
+from talos_opt.solvers.instance import make_instance
+from talos_opt.solvers.obstacles import find_obstacle
+from talos_opt.solvers.run import Run
+from talos_opt.solvers.warmup import tiny_problem, warm
+
+#: Most chains: one per worker, up to this number.
+_MOST_CHAINS = 8
+
+
+class Round(NamedTuple):
+    """A turn that all chains take at a time; afterwards all go on from the best point.
+
+    Parameters
+    ----------
+    share : float
+        Share of the whole budget.
+    even, odd : float
+        First temperature of the annealing by chains of even and of odd number, as a share of the
+        value; 0 (`TABU`): tabu search, where it applies.
+    """
+
+    share: float
+    even: float
+    odd: float
+
+
+TABU = 0.0
+#: Hot cycles find other placements, where memory and transfers rule; cool ones, and tabu search,
+#: other orders, where there is much to run side by side. Short rounds find out which start is
+#: promising, and who does better on this problem; long ones finish.
+TRIALS = (
+    Round(0.05, TABU, 0.003),
+    Round(0.10, 0.03, TABU),
+    Round(0.10, TABU, 0.01),
+)
+#: What follows if neither of the two won all trials, if tabu search did, if annealing did.
+MIXED = (Round(0.25, 0.003, 0.03), Round(0.20, TABU, 0.001), Round(0.30, 0.01, TABU))
+TABU_LEADS = (Round(0.25, TABU, TABU), Round(0.20, TABU, 0.001), Round(0.30, TABU, TABU))
+ANNEALING_LEADS = (Round(0.25, 0.003, 0.03), Round(0.20, 0.01, 0.001), Round(0.30, 0.01, 0.03))
+#: What annealing starts with where tabu search does not apply.
+_INSTEAD = 0.03
+
+
+@dataclass(frozen=True)
+class FastOptions:
+    """Options of `FastSolver`.
+
+    Parameters
+    ----------
+    moves : int
+        Moves that each chain tries; 0: until the time is over. With a number, the same seed and
+        the same number of workers give the same answer.
+    order_share : float
+        Share of the annealing moves that change the order of the ops instead of the placement.
+    """
+
+    moves: int = 0
+    order_share: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.moves < 0:
+            raise ValueError(f"moves is {self.moves}, expected at least 0")
+        if not 0 <= self.order_share < 1:
+            raise ValueError(f"order_share is {self.order_share}, expected 0 <= share < 1")
+
+
+class FastSolver(Solver):
+    """Annealing and tabu search in turns, one chain per worker, from constructive starts."""
+
+    name = "fast"
+    summary = "local search over placement and order from constructive starts; any time limit"
+    Options = FastOptions
+
+    def solve(self, problem: Problem, run: Run) -> Verdict:
+        """Improve until the time, or the number of moves, is used up."""
+        obstacle = find_obstacle(problem)
+        if obstacle:
+            return Verdict(Status.INFEASIBLE, obstacle)
+        warm(run, _use_kernels)
+        starts = find_starts(problem, run, self.name)
+        instance = make_instance(problem)
+        chains = [
+            Chain(problem, instance, run.seed * 1000 + number, starts[number % len(starts)])
+            for number in range(max(1, min(run.workers, _MOST_CHAINS)))
+        ]
+        begin, total, spent = run.elapsed, run.remaining, 0.0
+        won = {TABU: 0, _INSTEAD: 0}
+        with ThreadPoolExecutor(len(chains)) as pool:
+            for turn in chain_rounds(won):
+                spent += turn.share
+                moves = self.options.moves
+                count = max(1, int(moves * turn.share)) if moves else 0
+                hots = [turn.odd if number % 2 else turn.even for number in range(len(chains))]
+                budget = Budget(count, begin + spent * total)
+                try:
+                    list(pool.map(lambda c, h, b=budget: self._improve(c, h, b, run), chains, hots))
+                except BaseException:  # Ctrl-C: the pool waits for its threads
+                    run.cancel.set()
+                    raise
+                _count_win(chains, hots, won)
+                best = min(chains, key=Chain.rank)
+                _offer(problem, best, run)
+                for chain in chains:
+                    chain.restart(best)
+                if run.stopped:
+                    break
+        if run.best is not None:
+            return Verdict(Status.FEASIBLE)
+        return Verdict(
+            Status.UNKNOWN, f"fast: every placement tried exceeds memory by {best.excess()} bytes"
+        )
+
+    def _improve(self, chain: Chain, hot: float, budget: Budget, run: Run) -> None:
+        """Let a chain take its turn."""
+        if hot == TABU and chain.can_reinsert:
+            chain.reinsert(budget, run)
+        else:
+            chain.cool(budget, run, hot or _INSTEAD, self.options.order_share)
+
+
+def chain_rounds(won: dict[float, int]) -> Iterator[Round]:
+    """Yield the trials, then the rounds that suit who won them."""
+    yield from TRIALS
+    if won[TABU] == len(TRIALS):
+        yield from TABU_LEADS
+    elif won[_INSTEAD] == len(TRIALS):
+        yield from ANNEALING_LEADS
+    else:
+        yield from MIXED
+
+
+def _count_win(chains: list[Chain], hots: list[float], won: dict[float, int]) -> None:
+    """Count a round for tabu search or for annealing, if one of them got further."""
+    ranks: dict[float, tuple[float, float]] = {}
+    for chain, hot in zip(chains, hots, strict=True):
+        kind = TABU if hot == TABU and chain.can_reinsert else _INSTEAD
+        ranks[kind] = min(chain.rank(), ranks.get(kind, chain.rank()))
+    if len(ranks) == 2 and ranks[TABU] != ranks[_INSTEAD]:
+        won[min(ranks, key=lambda kind: ranks[kind])] += 1
+
+
+def _offer(problem: Problem, chain: Chain, run: Run) -> None:
+    overflow, value = chain.rank()
+    if overflow == 0 and value < run.value:
+        run.offer(chain.schedule(), FastSolver.name)
+
+
+def _use_kernels() -> None:
+    problem = tiny_problem()
+    order = problem.arrays.order.copy()
+    chain = Chain(problem, make_instance(problem), 0, (np.zeros(2, dtype=np.int64), order))
+    chain.anneal(1, 1.0, 1.0, 0.5)
+    chain.reinsert(Budget(4, 0.0), Run(problem))
+    chain.schedule()

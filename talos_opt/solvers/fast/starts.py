@@ -1,0 +1,71 @@
+"""Placements and orders that the local search starts from."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from talos_opt.core.feasibility import check
+from talos_opt.core.metrics import objective_value
+from talos_opt.core.problem import Ints, Objective, Problem
+from talos_opt.core.schedule import Schedule
+from talos_opt.core.simulator import MemoryDeadlockError
+from talos_opt.core.transfers import NoRouteError
+from talos_opt.solvers import registry
+from talos_opt.solvers.constructive import realise
+from talos_opt.solvers.contiguous import contiguous_split
+from talos_opt.solvers.run import Run
+
+#: Constructive rules that give the first placements.
+RULES = ("single", "sequential", "heft", "etf")
+
+
+def find_starts(problem: Problem, run: Run, name: str) -> list[tuple[Ints, Ints]]:
+    """Return placements to start from, the best first: at least one, feasible if any is known."""
+    found: list[tuple[float, Schedule]] = []
+    if run.best is not None:
+        found.append((run.value, run.best))
+    for rule in RULES:
+        if run.stopped:
+            break
+        trial = Run(problem, time_limit=run.remaining, cancel=run.cancel)
+        registry.create(rule).solve(problem, trial)
+        if trial.best is not None:
+            run.offer(trial.best, rule)
+            found.append((trial.value, trial.best))
+    split = contiguous_split(problem) if problem.objective is Objective.BOTTLENECK else None
+    if split is not None:
+        schedule = _realised(problem, split)
+        if schedule is not None:
+            run.offer(schedule, name)
+            found.append((objective_value(problem, schedule), schedule))
+    found.sort(key=lambda item: item[0])
+    if not found:
+        return [_fastest_devices(problem)]
+    return [(schedule.device, _order_of(problem, schedule)) for _, schedule in found]
+
+
+def _realised(problem: Problem, device: Ints) -> Schedule | None:
+    """Return a schedule of a placement, None if it has none."""
+    try:
+        schedule = realise(problem, device, problem.arrays.order.tolist())
+    except (MemoryDeadlockError, NoRouteError):
+        return None
+    return None if check(problem, schedule) else schedule
+
+
+def _order_of(problem: Problem, schedule: Schedule) -> Ints:
+    """Ops by start; those that start together in topological order."""
+    rank = np.empty(problem.arrays.op_count, dtype=np.int64)
+    rank[problem.arrays.order] = np.arange(len(rank))
+    if problem.objective is Objective.BOTTLENECK:
+        return problem.arrays.order.copy()
+    return np.lexsort((rank, schedule.end, schedule.start)).astype(np.int64)
+
+
+def _fastest_devices(problem: Problem) -> tuple[Ints, Ints]:
+    """Every group where it takes least time, whatever the memory: a start to be repaired."""
+    arrays = problem.arrays
+    work = np.zeros(arrays.allowed.shape)
+    np.add.at(work, arrays.group, np.where(np.isfinite(arrays.time), arrays.time, 0.0))
+    home = np.where(arrays.allowed, work, np.inf).argmin(axis=1)
+    return home[arrays.group].astype(np.int64), arrays.order.copy()
