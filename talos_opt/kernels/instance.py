@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Shorts = npt.NDArray[np.int32]
 
 #: Columns of `Instance.op`.
 DEMAND, MODEL, GROUP = 0, 1, 2
@@ -85,30 +86,35 @@ class Instance(NamedTuple):
 class Times(NamedTuple):
     """Where a schedule is written to; overwritten by every pass.
 
+    Hops are numbered through all passes: those of the last one are `clock[0]` to `clock[1]`, and
+    stand in the arrays from 0 on.
+
     Parameters
     ----------
     start, end : (n,) float
-    sent : (n, m) int
-        Number of the pass that sent an op's output to a device; 0: never.
-    hop_start, hop_end : (n, m) float
-        When it was sent there, and from when on it can be read; valid where `sent` is current.
-    hop_source : (n, m) int
-        Device that it came from.
+    sent : (n, m) int32
+        Number of the last hop that brought an op's output to a device; 0: none.
+    hop_op, hop_source, hop_target : (h,) int32
+        Whose output went from where to where; at most one hop for each op and device.
+    hop_start, hop_end : (h,) float
+        When it was sent, and from when on it can be read.
     slot : (s,) float
         When each slot of each device is free again.
     channel : (c,) float
     done : (k,) float
         Completion time of each model.
-    clock : (1,) int
-        Number of the current pass.
+    clock : (2,) int
+        Number of the first hop of the last pass, and one past its last.
     """
 
     start: Floats
     end: Floats
-    sent: Ints
+    sent: Shorts
+    hop_op: Shorts
+    hop_source: Shorts
+    hop_target: Shorts
     hop_start: Floats
     hop_end: Floats
-    hop_source: Ints
     slot: Floats
     channel: Floats
     done: Floats

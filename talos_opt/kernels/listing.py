@@ -21,6 +21,8 @@ from talos_opt.kernels.instance import (
 from talos_opt.kernels.sorting import sort_few
 
 INF = np.inf
+#: Hop numbers stay below this.
+LAST_HOP = 2**31 - 1
 
 
 @part
@@ -44,6 +46,19 @@ def _first_free(slot, devices, d):  # type: ignore[no-untyped-def]
         if slot[s] < slot[best]:
             best = s
     return best
+
+
+@part
+def next_pass(times):  # type: ignore[no-untyped-def]
+    """Return the number of the first hop of a new pass; no older hop has it or a larger one."""
+    clock, sent = times.clock, times.sent
+    if clock[1] + len(times.hop_op) >= LAST_HOP:  # begin anew
+        for op in range(len(sent)):
+            for d in range(sent.shape[1]):
+                sent[op, d] = 0
+        clock[1] = 1
+    clock[0] = clock[1]
+    return clock[0]
 
 
 @kernel
@@ -77,11 +92,11 @@ def list_schedule(x, times, device, order, threshold):  # type: ignore[no-untype
     out_ptr, out_op, out_bytes = x.out_ptr, x.out_op, x.out_bytes
     devices, link, route, model, tail = x.device, x.link, x.route, x.model, x.tail
     op_start, op_end, sent, hop_start = times.start, times.end, times.sent, times.hop_start
-    hop_end, hop_source, slot, channels = times.hop_end, times.hop_source, times.slot, times.channel
-    done = times.done
+    hop_end, slot, channels, done = times.hop_end, times.slot, times.channel, times.done
+    hop_op, hop_source, hop_target = times.hop_op, times.hop_source, times.hop_target
     uniform, makespan = x.rule[UNIFORM] == 1, x.rule[OBJECTIVE] == MAKESPAN
-    times.clock[0] += 1
-    now = times.clock[0]
+    now = next_pass(times)
+    hops = 0
     for line in (slot, channels, done):
         for k in range(len(line)):
             line[k] = 0.0
@@ -95,17 +110,18 @@ def list_schedule(x, times, device, order, threshold):  # type: ignore[no-untype
             if home == d:
                 ready = max(ready, op_end[producer])
                 continue
-            if sent[producer, d] == now:
-                ready = max(ready, hop_end[producer, d])
+            if sent[producer, d] >= now:
+                ready = max(ready, hop_end[sent[producer, d] - now])
                 continue
             stage = route[VIA, home, d]
             if stage == -2:
+                times.clock[1] = now + hops
                 return INF
             source, arrival = home, op_end[producer]
             for leg in range(1 if stage < 0 else 2):
                 target = stage if leg == 0 and stage >= 0 else d
-                if sent[producer, target] == now:
-                    source, arrival = target, hop_end[producer, target]
+                if sent[producer, target] >= now:
+                    source, arrival = target, hop_end[sent[producer, target] - now]
                     continue
                 first, last = out_ptr[producer], out_ptr[producer + 1]
                 size = out_bytes[first]
@@ -133,10 +149,10 @@ def list_schedule(x, times, device, order, threshold):  # type: ignore[no-untype
                         slot[out] = arrival + length
                     if into >= 0:
                         slot[into] = arrival + length
-                sent[producer, target] = now
-                hop_start[producer, target] = arrival
-                hop_end[producer, target] = arrival + length
-                hop_source[producer, target] = source
+                sent[producer, target] = now + hops
+                hop_op[hops], hop_source[hops], hop_target[hops] = producer, source, target
+                hop_start[hops], hop_end[hops] = arrival, arrival + length
+                hops += 1
                 source, arrival = target, arrival + length
             ready = max(ready, arrival)
         length = op_time[op, d]
@@ -158,7 +174,9 @@ def list_schedule(x, times, device, order, threshold):  # type: ignore[no-untype
         op_end[op] = end
         done[owner] = max(done[owner], end)
         if (makespan and end + tail[op] > threshold) or end == INF:
+            times.clock[1] = now + hops
             return INF
+    times.clock[1] = now + hops
     value = 0.0
     for j in range(len(done)):
         value = max(value, done[j]) if makespan else value + model[j, 1] * done[j]

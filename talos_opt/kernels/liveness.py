@@ -23,17 +23,18 @@ def peak_overflow(x, times, device):  # type: ignore[no-untyped-def]
     """
     ops, devices = x.time.shape
     now = times.clock[0]
+    hop_op, hop_source, hop_target = times.hop_op, times.hop_source, times.hop_target
+    hop_start, hop_end = times.hop_start, times.hop_end
     # When each tensor is last needed on each device that it is on.
     last = np.zeros((ops, devices))
-    hops = 0
+    hops = times.clock[1] - now
     for op in range(ops):
         last[op, device[op]] = times.end[op]
-        for d in range(devices):
-            if times.sent[op, d] == now:
-                hops += 1
-                last[op, d] = max(last[op, d], times.hop_end[op, d])
-                source = times.hop_source[op, d]
-                last[op, source] = max(last[op, source], times.hop_end[op, d])
+    for k in range(hops):
+        op = hop_op[k]
+        for d in (hop_source[k], hop_target[k]):
+            last[op, d] = max(last[op, d], hop_end[k])
+    for op in range(ops):
         for e in range(x.out_ptr[op], x.out_ptr[op + 1]):
             reader = x.out_op[e]
             last[op, device[reader]] = max(last[op, device[reader]], times.end[reader])
@@ -51,8 +52,8 @@ def peak_overflow(x, times, device):  # type: ignore[no-untyped-def]
         for d in range(devices):
             if d == home:
                 begin, size = times.start[op], x.memory[op, OUTPUT]
-            elif times.sent[op, d] == now:
-                begin, size = times.hop_start[op, d], hop_bytes(x, op, d, device)
+            elif times.sent[op, d] >= now:
+                begin, size = hop_start[times.sent[op, d] - now], hop_bytes(x, op, d, device)
             else:
                 continue
             if last[op, d] > begin and size > 0:

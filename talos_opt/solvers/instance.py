@@ -82,31 +82,37 @@ def make_times(problem: Problem) -> Times:
     arrays = problem.arrays
     shape = (arrays.op_count, arrays.device_count)
     channels = int(arrays.channel.max(initial=-1)) + 1
+    # A tensor comes to a device once, and a reader makes it take two hops at the most.
+    hops = min(shape[0] * shape[1], 2 * len(arrays.edge_src))
     return Times(
         start=np.zeros(shape[0]),
         end=np.zeros(shape[0]),
-        sent=np.zeros(shape, dtype=np.int64),
-        hop_start=np.zeros(shape),
-        hop_end=np.zeros(shape),
-        hop_source=np.zeros(shape, dtype=np.int64),
+        sent=np.zeros(shape, dtype=np.int32),
+        hop_op=np.zeros(hops, dtype=np.int32),
+        hop_source=np.zeros(hops, dtype=np.int32),
+        hop_target=np.zeros(hops, dtype=np.int32),
+        hop_start=np.zeros(hops),
+        hop_end=np.zeros(hops),
         slot=np.zeros(int(arrays.slots.sum())),
         channel=np.zeros(channels),
         done=np.zeros(len(arrays.release)),
-        clock=np.zeros(1, dtype=np.int64),
+        clock=np.ones(2, dtype=np.int64),
     )
 
 
 def read_times(problem: Problem, times: Times, device: Ints) -> Schedule:
     """Return the schedule that the last pass wrote."""
     arrays = problem.arrays
-    place = np.flatnonzero(times.sent.ravel() == times.clock[0])
-    op, target = np.divmod(place, arrays.device_count)
-    source = times.hop_source.ravel()[place]
-    start, end = times.hop_start.ravel()[place], times.hop_end.ravel()[place]
+    hops = int(times.clock[1] - times.clock[0])
+    op, source, target = (
+        column[:hops].astype(np.int64)
+        for column in (times.hop_op, times.hop_source, times.hop_target)
+    )
+    start, end = times.hop_start[:hops], times.hop_end[:hops]
     size = _hop_bytes(arrays, device, op, target)
     # A transfer of no bytes that takes no time is no transfer.
     real = (size > 0) | (arrays.latency[source, target] > 0)
-    chosen = np.flatnonzero(real)  # by op, then target: both sorts below are stable
+    chosen = np.flatnonzero(real)  # in the order of the ops that asked for them
     chosen = chosen[np.lexsort((end[chosen], start[chosen]))]
     return Schedule(
         device=device.copy(),

@@ -9,7 +9,7 @@ from hypothesis import given
 
 from talos_opt.core.problem import UNLIMITED, MemoryRule, Objective
 from talos_opt.kernels.instance import CAPACITY
-from talos_opt.kernels.listing import list_schedule
+from talos_opt.kernels.listing import LAST_HOP, list_schedule
 from talos_opt.kernels.liveness import peak_overflow
 from talos_opt.solvers.instance import make_instance, make_times, read_times
 from tests.kernels.drawing import Ordered, ints, ordered_problems
@@ -22,7 +22,9 @@ from tests.reference.queues import excess_bytes, queue_schedule
 def test_schedules_are_those_of_queues(drawn: Ordered) -> None:
     problem, device, order, _ = drawn
     times = make_times(problem)
-    # A pass may find what another one has left: times are numbered, not cleared.
+    # A pass may find what another one has left: hops are numbered, not cleared, until the
+    # numbers run out.
+    times.clock[1] = LAST_HOP - drawn.seed % 30 - len(times.hop_op)
     for one in (drawn.order, order):
         value = list_schedule(make_instance(problem), times, ints(device), ints(one), np.inf)
     expected = queue_schedule(problem, device, order)
@@ -32,12 +34,15 @@ def test_schedules_are_those_of_queues(drawn: Ordered) -> None:
     assert value == expected.value
     assert times.start.tolist() == expected.start
     assert times.end.tolist() == expected.end
-    now = times.clock[0]
-    hops = {
-        (op, int(times.hop_source[op, d]), d, times.hop_start[op, d], times.hop_end[op, d])
-        for op, d in zip(*(x.tolist() for x in np.nonzero(times.sent == now)), strict=True)
-    }
-    assert hops == {move[:5] for move in expected.moves}
+    first, end = times.clock.tolist()
+    columns = (
+        times.hop_op, times.hop_source, times.hop_target, times.hop_start, times.hop_end
+    )  # fmt: skip
+    hops = list(zip(*(column[: end - first].tolist() for column in columns), strict=True))
+    assert sorted(hops) == sorted(move[:5] for move in expected.moves)
+    for number, (op, _, target, *_) in enumerate(hops, start=first):
+        assert times.sent[op, target] == number
+    assert (times.sent >= first).sum() == len(hops)
     schedule = read_times(problem, times, ints(device))
     assert [bad for bad in naive_check(problem, schedule) if not bad.startswith("memory")] == []
 
