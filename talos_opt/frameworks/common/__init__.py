@@ -1,0 +1,8 @@
+"""What every framework needs: nothing here imports one.
+
+profile      what is known of a model's ops, devices and links; as a problem
+statistics   medians and spreads of repeated measurements
+calibration  measured ops against the measured whole, estimates against measurements
+catalogue    published datasheets of devices
+roofline     the time of an op from its FLOPs and bytes
+"""

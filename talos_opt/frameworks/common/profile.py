@@ -1,0 +1,228 @@
+"""What profiling a model finds out, whatever the framework; `Profile.problem` is what is solved.
+
+Seconds and bytes throughout; the problem is in microseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from talos_opt.core.cluster import Cluster, Device, Link
+from talos_opt.core.graph import Graph, Input, Memory, Model, Op
+from talos_opt.core.problem import Objective, Problem
+
+TIME_UNIT = "us"
+_PER_SECOND = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long an op takes on a device.
+
+    Parameters
+    ----------
+    raw_s : float
+        Seconds as measured (median), or as estimated.
+    time_s : float
+        The same after calibration: what is solved with.
+    spread : float
+        Half the interquartile range over the median; 0 for estimates.
+    repeats : int
+        Measurements behind it; 0: an estimate.
+    """
+
+    raw_s: float
+    time_s: float
+    spread: float = 0.0
+    repeats: int = 0
+
+    @property
+    def estimated(self) -> bool:
+        """Whether nobody measured it."""
+        return self.repeats == 0
+
+
+@dataclass(frozen=True, slots=True)
+class OpProfile:
+    """One op of a captured model.
+
+    Parameters
+    ----------
+    id : str
+        Unique in the model; the same whenever the model is captured again.
+    type : str
+        Operator type, as the framework names it.
+    inputs : tuple of (str, int)
+        Producing ops, and the bytes of theirs that are read.
+    timings : mapping of str to Timing
+        By device id; a device that is absent cannot run the op.
+    flops : float, optional
+        None: unknown.
+    moved_bytes : int
+        Bytes read and written by the op, weights included.
+    weights, output : int
+        Bytes. Output 0: a view, which lives in its base.
+    workspace : int, optional
+        None: unknown, counted as 0.
+    colocate : str, optional
+        Ops of one name share a device: tied weights, views and their base, in-place ops.
+    module : str
+        Path of the module that the op belongs to.
+    facts : mapping
+        Shapes, types and the like, kept in the graph.
+    """
+
+    id: str
+    type: str
+    inputs: tuple[tuple[str, int], ...] = ()
+    timings: Mapping[str, Timing] = field(default_factory=dict)
+    flops: float | None = None
+    moved_bytes: int = 0
+    weights: int = 0
+    output: int = 0
+    workspace: int | None = None
+    colocate: str | None = None
+    module: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def record(self) -> Op:
+        """Return the op as a graph holds it; what is not for solvers goes into its attrs."""
+        attrs: dict[str, Any] = dict(self.facts)
+        if self.module:
+            attrs["module"] = self.module
+        if self.flops is not None:
+            attrs["flops"] = self.flops
+        if self.workspace is None:
+            attrs["workspace"] = "unknown"
+        attrs["moved_bytes"] = self.moved_bytes
+        attrs["raw_us"] = {d: t.raw_s * _PER_SECOND for d, t in self.timings.items()}
+        attrs["spread"] = {d: t.spread for d, t in self.timings.items() if not t.estimated}
+        estimated = sorted(d for d, t in self.timings.items() if t.estimated)
+        if estimated:
+            attrs["estimated"] = estimated
+        return Op(
+            id=self.id,
+            time={d: t.time_s * _PER_SECOND for d, t in self.timings.items()},
+            memory=Memory(self.weights, self.output, self.workspace or 0),
+            inputs=tuple(Input(op, size) for op, size in self.inputs),
+            type=self.type,
+            colocate=self.colocate,
+            attrs=attrs,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceProfile:
+    """A device that ops were measured on, or estimated for.
+
+    Parameters
+    ----------
+    id, kind : str
+    memory : int, optional
+        Bytes; None: no limit.
+    estimated : bool
+        Whether it stands in the catalogue only.
+    whole_s : float, optional
+        Measured time of the whole model on it, undisturbed.
+    factor : float
+        What raw times of ops were multiplied by, so that their sum is `whole_s`.
+    threads : int, optional
+        Intra-op threads that the times hold for.
+    """
+
+    id: str
+    kind: str
+    memory: int | None = None
+    estimated: bool = False
+    whole_s: float | None = None
+    factor: float = 1.0
+    threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LinkProfile:
+    """How tensors move between two devices, in both directions.
+
+    Parameters
+    ----------
+    a, b : str
+        Device ids.
+    latency_s : float
+    bandwidth : float
+        Bytes per second.
+    estimated : bool
+    """
+
+    a: str
+    b: str
+    latency_s: float
+    bandwidth: float
+    estimated: bool = False
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A profiled model.
+
+    Parameters
+    ----------
+    name : str
+        Of the model, and of the graph.
+    framework : str
+    mode : {'inference', 'training'}
+    ops : tuple of OpProfile
+        Producers before their readers.
+    devices : tuple of DeviceProfile
+    links : tuple of LinkProfile
+        Where two devices have none, tensors go through the first device of kind cpu.
+    facts : mapping
+        What the model was profiled with: input shapes, versions and the like.
+    """
+
+    name: str
+    framework: str
+    mode: str
+    ops: tuple[OpProfile, ...]
+    devices: tuple[DeviceProfile, ...]
+    links: tuple[LinkProfile, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def problem(self, objective: Objective | str = Objective.MAKESPAN) -> Problem:
+        """Return what is to be solved: one model on a cluster of the profiled devices."""
+        model = Model(self.name, tuple(op.record() for op in self.ops))
+        graph = Graph(self.name, (model,), TIME_UNIT, description=self._describe())
+        return Problem(graph, self._cluster(), Objective(objective))
+
+    def sum_of_ops_s(self, device: str) -> float:
+        """Sum of the calibrated op times on a device, in seconds."""
+        return sum(op.timings[device].time_s for op in self.ops if device in op.timings)
+
+    def _cluster(self) -> Cluster:
+        devices = tuple(Device(d.id, d.kind, d.memory) for d in self.devices)
+        links = [
+            Link(link.a, link.b, link.latency_s * _PER_SECOND, link.bandwidth)
+            for link in self.links
+        ]
+        known = {frozenset((link.a, link.b)) for link in self.links}
+        host = next((d.id for d in self.devices if d.kind == "cpu"), None)
+        for k, a in enumerate(self.devices):
+            for b in self.devices[k + 1 :]:
+                apart = frozenset((a.id, b.id)) not in known
+                if apart and host is not None and host not in (a.id, b.id):
+                    links.append(Link(a.id, b.id, via=host))
+        return Cluster(devices, tuple(links))
+
+    def _describe(self) -> str:
+        parts = [f"{self.framework} {self.mode}"]
+        parts += [f"{key}: {value}" for key, value in self.facts.items()]
+        for device in self.devices:
+            if device.estimated:
+                parts.append(f"{device.id}: estimated from its datasheet")
+            elif device.whole_s is not None:
+                parts.append(
+                    f"{device.id}: measured, whole model {device.whole_s * 1e3:.3f} ms, "
+                    f"op times calibrated by {device.factor:.4f}"
+                )
+        return "; ".join(parts)
