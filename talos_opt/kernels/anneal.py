@@ -22,6 +22,7 @@ from talos_opt.kernels.loads import (
     add_tensor_load,
     largest,
     placement_loads,
+    smoothed,
     unreachable,
 )
 from talos_opt.kernels.moves import (
@@ -326,7 +327,7 @@ def _move_loads(x, state, scratch, moved, stamp):  # type: ignore[no-untyped-def
 
 
 @kernel
-def anneal(x, times, state, allowed, moves, hot, cold, order_share):  # type: ignore[no-untyped-def]
+def anneal(x, times, state, allowed, moves, hot, cold, order_share, smooth):  # type: ignore[no-untyped-def]
     """Value the point, then try a number of moves, cooling down geometrically.
 
     Parameters
@@ -341,6 +342,9 @@ def anneal(x, times, state, allowed, moves, hot, cold, order_share):  # type: ig
         First and last temperature, in units of the value; above 0.
     order_share : float
         Share of the moves that change the order.
+    smooth : bool
+        Whether moves are judged by the 8-norm of the loads, where loads are all that counts: it
+        leads across plateaus of the largest one.
 
     Returns
     -------
@@ -363,12 +367,14 @@ def anneal(x, times, state, allowed, moves, hot, cold, order_share):  # type: ig
     cooling = (cold / hot) ** (1.0 / max(1, moves))
     temperature = hot
     kept = 0
+    smooth = smooth and loads
+    guide = next_guide = INF
     for stamp in range(moves + 1):
         op, here, moved = -1, 0, 0
         value, over, live, threshold = INF, 0.0, 0.0, INF
         if stamp > 0:
             temperature *= cooling
-            threshold = state.value[0] - temperature * np.log(1.0 - next_random(state.random))
+            threshold = guide - temperature * np.log(1.0 - next_random(state.random))
             if not loads and next_random(state.random) < order_share:
                 op, here = _move_op(x, state)
             else:
@@ -389,8 +395,9 @@ def anneal(x, times, state, allowed, moves, hot, cold, order_share):  # type: ig
                 over += live
             if x.rule[PARTED]:
                 over += UNREACHED * unreachable(x, state.device)
+        next_guide = smoothed(state.load, state.channel) if smooth and valued else value
         # What breaks a limit by less is worth any value; by more, none.
-        fits = over < state.value[1] or (over == state.value[1] and value <= threshold)
+        fits = over < state.value[1] or (over == state.value[1] and next_guide <= threshold)
         if stamp > 0 and not fits:
             if op >= 0:
                 shift_order(x, state, op, here)
@@ -408,6 +415,7 @@ def anneal(x, times, state, allowed, moves, hot, cold, order_share):  # type: ig
                 over += sorted_live - live
             _keep_best(state, value, over)
         state.value[0], state.value[1] = value, over
+        guide = next_guide if smooth else value
         if kept % 64 == 0:
             for d in range(len(state.widest)):
                 refit(x, state.home, state.widest, d)

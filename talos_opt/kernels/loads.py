@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from talos_opt.kernels.compiling import kernel, part
 from talos_opt.kernels.instance import CHANNEL, DEMAND, ENGINE, FIRST_SLOT, LAST_SLOT, VIA
 
@@ -91,3 +93,19 @@ def largest(load, channel):  # type: ignore[no-untyped-def]
     for c in range(len(channel)):
         top = max(top, channel[c])
     return top
+
+
+@part
+def smoothed(load, channel):  # type: ignore[no-untyped-def]
+    """Return the 8-norm of the loads: near the largest, but any load that falls lowers it."""
+    top = largest(load, channel)
+    if top <= 0:
+        return top
+    total = 0.0
+    for line in (load, channel):
+        for k in range(len(line)):
+            share = line[k] / top
+            share *= share
+            share *= share
+            total += share * share
+    return top * np.sqrt(np.sqrt(np.sqrt(total)))

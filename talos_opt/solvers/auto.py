@@ -105,13 +105,14 @@ def _stages(problem: Problem) -> Iterator[Stage]:
         yield Stage("large", 1.0)
         return
     if count > _CPSAT_UP_TO_OPS:
+        yield Stage("coarse", 0.7, {"share": 1.0})
         yield Stage("large", 0.4)
         yield Stage("fast", 1.0)
         return
     # Exact solvers need a good incumbent, not the best: what is left to find has another turn.
     yield Stage("fast", 0.3, most_s=_FIRST_S + _FIRST_S_PER_OP * count)
     if is_placement_only(problem):
-        yield Stage("cpsat", 0.2)
+        yield Stage("cpsat", 0.35)
         yield Stage("relax", 0.5)
         yield Stage("cpsat", 0.4)
         yield Stage("lns", 0.5)

@@ -34,11 +34,11 @@ def start(drawn: Ordered, seed: int = 0) -> Chain:
     return Chain(drawn.problem, instance, seed, (ints(drawn.device), ints(drawn.order)))
 
 
-def run(drawn: Ordered, order_share: float, seed: int = 0) -> Chain:
+def run(drawn: Ordered, order_share: float, seed: int = 0, *, smooth: bool = False) -> Chain:
     chain = start(drawn, seed)
     value = chain.state.value[0]
     scale = float(value) if math.isfinite(value) and value > 0 else 1.0
-    chain.anneal(MOVES, scale * 0.1, scale * 1e-3, order_share)
+    chain.anneal(MOVES, scale * 0.1, scale * 1e-3, order_share, smooth=smooth)
     return chain
 
 
@@ -115,10 +115,12 @@ def test_books_are_right_after_a_run(drawn: Ordered, order_share: float) -> None
             assert state.channel[route[a, b]] == pytest.approx(expected, abs=1e-9)
 
 
-@given(ordered_problems(), st.sampled_from([0.0, 0.3, 0.9]))
-def test_the_value_after_a_run_is_that_of_the_point(drawn: Ordered, order_share: float) -> None:
+@given(ordered_problems(), st.sampled_from([0.0, 0.3, 0.9]), st.booleans())
+def test_the_value_after_a_run_is_that_of_the_point(
+    drawn: Ordered, order_share: float, smooth: bool
+) -> None:
     problem = drawn.problem
-    state = run(drawn, order_share).state
+    state = run(drawn, order_share, smooth=smooth).state
     for home, order, (value, over) in (
         (state.home, state.order, state.value[:2]),
         (state.best_home, state.best_order, state.value[2:]),
@@ -129,9 +131,11 @@ def test_the_value_after_a_run_is_that_of_the_point(drawn: Ordered, order_share:
         assert true_over <= over  # workspaces that have left count until they are found anew
 
 
-@given(ordered_problems(), st.sampled_from([0.0, 0.3]))
-def test_the_best_is_no_worse_than_the_start(drawn: Ordered, order_share: float) -> None:
-    before, after = start(drawn).state.value, run(drawn, order_share).state.value
+@given(ordered_problems(), st.sampled_from([0.0, 0.3]), st.booleans())
+def test_the_best_is_no_worse_than_the_start(
+    drawn: Ordered, order_share: float, smooth: bool
+) -> None:
+    before, after = start(drawn).state.value, run(drawn, order_share, smooth=smooth).state.value
     assert (after[3], after[2]) <= (before[1], before[0])
     assert (after[3], after[2]) <= (after[1], after[0])
 
@@ -146,9 +150,9 @@ def test_the_same_seed_gives_the_same_point(drawn: Ordered, seed: int) -> None:
 # ---- one move at a time --------------------------------------------------------------------
 
 
-@given(ordered_problems(), st.sampled_from([0.0, 0.5]), st.sampled_from([1e-6, 1.0]))
+@given(ordered_problems(), st.sampled_from([0.0, 0.5]), st.sampled_from([1e-6, 1.0]), st.booleans())
 def test_a_move_that_is_not_kept_leaves_no_trace(
-    drawn: Ordered, order_share: float, heat: float
+    drawn: Ordered, order_share: float, heat: float, smooth: bool
 ) -> None:
     chain = start(drawn)
     instance, state = chain.instance, chain.state
@@ -158,7 +162,9 @@ def test_a_move_that_is_not_kept_leaves_no_trace(
     for _ in range(20):
         before = {name: getattr(state, name).tolist() for name in kept_ones}
         # To value the point counts as one; unless ops were put in another order after that.
-        kept = anneal(instance, chain.times, state, chain.allowed, 1, heat, heat, order_share)
+        kept = anneal(
+            instance, chain.times, state, chain.allowed, 1, heat, heat, order_share, smooth
+        )
         if kept == 1 and state.value[0] == before["value"][0]:
             assert {name: getattr(state, name).tolist() for name in kept_ones} == before
         for d in range(len(before["widest"])):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from talos_opt.kernels.loads import largest, placement_loads, unreachable
+from talos_opt.kernels.loads import largest, placement_loads, smoothed, unreachable
 from talos_opt.solvers.instance import make_instance
 from tests.builders import device, link, op, problem
 from tests.kernels.drawing import Ordered, interpreted, ints, ordered_problems
@@ -31,6 +31,8 @@ def test_loads_are_those_of_the_hops_that_are_needed(drawn: Ordered) -> None:
         assert carried[arrays.channel[a, b]] == line
     assert not size.any(), "working space is left as it was found"
     assert interpreted(largest)(load, carried) == pytest.approx(max([*expected, *lines.values()]))
+    norm = float(np.sum(np.array([*load, *carried]) ** 8) ** 0.125)
+    assert interpreted(smoothed)(load, carried) == pytest.approx(norm)
     assert interpreted(unreachable)(instance, ints(where)) == unreached_edges(given, where)
 
 

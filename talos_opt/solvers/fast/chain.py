@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from talos_opt.core.problem import Ints, Problem
+from talos_opt.core.problem import Ints, Objective, Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.solvers.fast.queues import make_queues, queues_tell_all
 from talos_opt.solvers.instance import make_times, read_times
@@ -120,13 +120,20 @@ class Chain:
 
     # ---- annealing ---------------------------------------------------------------------------
 
-    def anneal(self, moves: int, hot: float, cold: float, order_share: float) -> None:
+    def anneal(
+        self, moves: int, hot: float, cold: float, order_share: float, *, smooth: bool = False
+    ) -> None:
         """Call the kernel."""
         from talos_opt.kernels.anneal import anneal
 
-        anneal(self.instance, self.times, self.state, self.allowed, moves, hot, cold, order_share)
+        anneal(
+            self.instance, self.times, self.state, self.allowed, moves, hot, cold, order_share,
+            smooth,
+        )  # fmt: skip
 
-    def cool(self, budget: Budget, run: Run, hot: float, order_share: float) -> None:
+    def cool(
+        self, budget: Budget, run: Run, hot: float, order_share: float, *, smooth: bool = False
+    ) -> None:
         """Anneal through one cooling cycle from the current point.
 
         Parameters
@@ -137,6 +144,8 @@ class Chain:
             First temperature, as a share of the value.
         order_share : float
             Share of the moves that change the order.
+        smooth : bool
+            Under the bottleneck, whether all loads count, the largest most.
         """
         scale = self.state.value[0]
         scale = float(scale) if math.isfinite(scale) and scale > 0 else 1.0
@@ -153,8 +162,14 @@ class Chain:
             if share >= 1:
                 return
             first, last = (scale * hot * (_COLD / hot) ** s for s in (share, next_share))
-            self.anneal(size, first, last, order_share)
+            self.anneal(size, first, last, order_share, smooth=smooth)
             done += size
+
+    @property
+    def counts_loads(self) -> bool:
+        """Whether loads alone decide, so that annealing may be led by all of them."""
+        rule = self.instance.rule
+        return self.problem.objective is Objective.BOTTLENECK and rule[2] == 0
 
     # ---- tabu search -------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ class Round(NamedTuple):
         Share of the whole budget.
     even, odd : float
         First temperature of the annealing by chains of even and of odd number, as a share of the
-        value; 0 (`TABU`): tabu search, where it applies.
+        value; 0 (`OTHER`): the other search.
     """
 
     share: float
@@ -40,20 +40,22 @@ class Round(NamedTuple):
     odd: float
 
 
-TABU = 0.0
+#: The other search: tabu search where it applies; under the bottleneck annealing that is led by all
+#: loads instead of the largest one.
+OTHER = 0.0
 #: Hot cycles find other placements, where memory and transfers rule; cool ones, and tabu search,
 #: other orders, where there is much to run side by side. Short rounds find out which start is
 #: promising, and who does better on this problem; long ones finish.
 TRIALS = (
-    Round(0.05, TABU, 0.003),
-    Round(0.10, 0.03, TABU),
-    Round(0.10, TABU, 0.01),
+    Round(0.05, OTHER, 0.003),
+    Round(0.10, 0.03, OTHER),
+    Round(0.10, OTHER, 0.01),
 )
-#: What follows if neither of the two won all trials, if tabu search did, if annealing did.
-MIXED = (Round(0.25, 0.003, 0.03), Round(0.20, TABU, 0.001), Round(0.30, 0.01, TABU))
-TABU_LEADS = (Round(0.25, TABU, TABU), Round(0.20, TABU, 0.001), Round(0.30, TABU, TABU))
+#: What follows if neither of the two won all trials, if the other search did, if annealing did.
+MIXED = (Round(0.25, 0.003, 0.03), Round(0.20, OTHER, 0.001), Round(0.30, 0.01, OTHER))
+OTHER_LEADS = (Round(0.25, OTHER, OTHER), Round(0.20, OTHER, 0.001), Round(0.30, OTHER, OTHER))
 ANNEALING_LEADS = (Round(0.25, 0.003, 0.03), Round(0.20, 0.01, 0.001), Round(0.30, 0.01, 0.03))
-#: What annealing starts with where tabu search does not apply.
+#: What annealing starts with in place of the other search.
 _INSTEAD = 0.03
 
 
@@ -100,7 +102,7 @@ class FastSolver(Solver):
             for number in range(max(1, min(run.workers, _MOST_CHAINS)))
         ]
         begin, total, spent = run.elapsed, run.remaining, 0.0
-        won = {TABU: 0, _INSTEAD: 0}
+        won = {OTHER: 0, _INSTEAD: 0}
         with ThreadPoolExecutor(len(chains)) as pool:
             for turn in chain_rounds(won):
                 spent += turn.share
@@ -128,17 +130,18 @@ class FastSolver(Solver):
 
     def _improve(self, chain: Chain, hot: float, budget: Budget, run: Run) -> None:
         """Let a chain take its turn."""
-        if hot == TABU and chain.can_reinsert:
+        if hot == OTHER and chain.can_reinsert:
             chain.reinsert(budget, run)
         else:
-            chain.cool(budget, run, hot or _INSTEAD, self.options.order_share)
+            smooth = hot == OTHER and chain.counts_loads
+            chain.cool(budget, run, hot or _INSTEAD, self.options.order_share, smooth=smooth)
 
 
 def chain_rounds(won: dict[float, int]) -> Iterator[Round]:
     """Yield the trials, then the rounds that suit who won them."""
     yield from TRIALS
-    if won[TABU] == len(TRIALS):
-        yield from TABU_LEADS
+    if won[OTHER] == len(TRIALS):
+        yield from OTHER_LEADS
     elif won[_INSTEAD] == len(TRIALS):
         yield from ANNEALING_LEADS
     else:
@@ -146,12 +149,13 @@ def chain_rounds(won: dict[float, int]) -> Iterator[Round]:
 
 
 def _count_win(chains: list[Chain], hots: list[float], won: dict[float, int]) -> None:
-    """Count a round for tabu search or for annealing, if one of them got further."""
+    """Count a round for the other search or for annealing, if one of them got further."""
     ranks: dict[float, tuple[float, float]] = {}
     for chain, hot in zip(chains, hots, strict=True):
-        kind = TABU if hot == TABU and chain.can_reinsert else _INSTEAD
+        other = hot == OTHER and (chain.can_reinsert or chain.counts_loads)
+        kind = OTHER if other else _INSTEAD
         ranks[kind] = min(chain.rank(), ranks.get(kind, chain.rank()))
-    if len(ranks) == 2 and ranks[TABU] != ranks[_INSTEAD]:
+    if len(ranks) == 2 and ranks[OTHER] != ranks[_INSTEAD]:
         won[min(ranks, key=lambda kind: ranks[kind])] += 1
 
 
