@@ -395,7 +395,7 @@ def anneal(x, times, state, allowed, moves, hot, cold, order_share, smooth):  # 
                 over += live
             if x.rule[PARTED]:
                 over += UNREACHED * unreachable(x, state.device)
-        next_guide = smoothed(state.load, state.channel) if smooth and valued else value
+        next_guide = smoothed(state.load, state.channel, value) if smooth and valued else value
         # What breaks a limit by less is worth any value; by more, none.
         fits = over < state.value[1] or (over == state.value[1] and next_guide <= threshold)
         if stamp > 0 and not fits:

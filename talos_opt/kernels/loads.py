@@ -96,9 +96,8 @@ def largest(load, channel):  # type: ignore[no-untyped-def]
 
 
 @part
-def smoothed(load, channel):  # type: ignore[no-untyped-def]
-    """Return the 8-norm of the loads: near the largest, but any load that falls lowers it."""
-    top = largest(load, channel)
+def smoothed(load, channel, top):  # type: ignore[no-untyped-def]
+    """Return the 8-norm of loads, the largest of which is `top`: any that falls lowers it."""
     if top <= 0:
         return top
     total = 0.0
