@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -47,10 +47,18 @@ class Chain:
     seed : int
     start : tuple of ((n,) int, (n,) int)
         Device of every op, and an order.
+    valued : bool
+        Whether to value the start, by the annealing kernel.
     """
 
     def __init__(
-        self, problem: Problem, instance: Instance, seed: int, start: tuple[Ints, Ints]
+        self,
+        problem: Problem,
+        instance: Instance,
+        seed: int,
+        start: tuple[Ints, Ints],
+        *,
+        valued: bool = True,
     ) -> None:
         from talos_opt.kernels.anneal import State
 
@@ -79,7 +87,8 @@ class Chain:
         home = np.zeros(groups, dtype=whole)
         home[arrays.group] = start[0]
         self.goto(home, start[1])
-        self.anneal(0, 1.0, 1.0, 0.0)
+        if valued:
+            self.anneal(0, 1.0, 1.0, 0.0)
 
     # ---- the point --------------------------------------------------------------------------
 
@@ -189,10 +198,14 @@ class Chain:
             size = min(chunk, total - done) if budget.moves else chunk
             if size == 0 or (not budget.moves and run.elapsed >= budget.until_s):
                 return
-            made = reinsert(
-                self.instance, self.times, self.queues, self.state, self.allowed, size, _SAMPLE,
-                _PATIENCE, _KICK, fresh,
-            )  # fmt: skip
+            made = reinsert(*self.reinsert_arguments(size, fresh=fresh))
             done, fresh = done + size, False
             if made < size:
                 return
+
+    def reinsert_arguments(self, steps: int, *, fresh: bool) -> tuple[Any, ...]:
+        """Return what the kernel of tabu search takes."""
+        return (
+            self.instance, self.times, self.queues, self.state, self.allowed, steps, _SAMPLE,
+            _PATIENCE, _KICK, fresh,
+        )  # fmt: skip

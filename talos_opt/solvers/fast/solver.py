@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ import numpy as np
 
 from talos_opt.core.problem import Problem
 from talos_opt.core.result import Status
+from talos_opt.solvers.background import is_compiled, start_python
 from talos_opt.solvers.base import Solver, Verdict
 from talos_opt.solvers.fast.chain import Budget, Chain
 from talos_opt.solvers.fast.starts import find_starts
@@ -166,9 +169,46 @@ def _offer(problem: Problem, chain: Chain, run: Run) -> None:
 
 
 def _use_kernels() -> None:
+    chain = _tiny_chain()
+    beside = _start_compiling_reinsertion(chain)
+    try:
+        chain.anneal(1, 1.0, 1.0, 0.5)
+        if beside is not None:
+            beside.wait()
+    finally:
+        if beside is not None:
+            beside.kill()
+            beside.wait()
+    use_reinsertion(chain)
+    chain.schedule()
+
+
+def use_reinsertion(chain: Chain | None = None) -> None:
+    """Call the kernel of tabu search, and nothing that compiles annealing."""
+    (chain or _tiny_chain()).reinsert(Budget(1, 0.0), Run(tiny_problem()))
+
+
+def _tiny_chain() -> Chain:
     problem = tiny_problem()
     order = problem.arrays.order.copy()
-    chain = Chain(problem, make_instance(problem), 0, (np.zeros(2, dtype=np.int64), order))
-    chain.anneal(1, 1.0, 1.0, 0.5)
-    chain.reinsert(Budget(4, 0.0), Run(problem))
-    chain.schedule()
+    start = (np.zeros(2, dtype=np.int64), order)
+    chain = Chain(problem, make_instance(problem), 0, start, valued=False)
+    chain.state.best_order[:] = order
+    return chain
+
+
+def _start_compiling_reinsertion(chain: Chain) -> subprocess.Popen[bytes] | None:
+    """Let a child compile the second large kernel while this process compiles the first.
+
+    Each takes some eight seconds, and compiling holds Python's lock. None if there is nothing to
+    compile; whatever the child fails to do is done here.
+    """
+    from talos_opt.kernels.reinsertion import reinsert
+
+    if (os.cpu_count() or 1) < 2 or is_compiled(reinsert, chain.reinsert_arguments(1, fresh=True)):
+        return None
+    quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    try:
+        return start_python(__name__, use_reinsertion.__name__, **quiet)
+    except OSError:
+        return None
