@@ -264,9 +264,9 @@ def search(
         watcher.news.set()
 
     thread = threading.Thread(target=work, name="cpsat", daemon=True)
-    thread.start()
     known, since = (run.value, run.lower_bound), run.elapsed
     try:
+        thread.start()  # in here: Ctrl-C while it starts must not leave it behind
         while thread.is_alive():
             watcher.news.wait(_PATIENCE)
             _report(formulation, run, name, *watcher.take())
