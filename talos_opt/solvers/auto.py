@@ -23,6 +23,8 @@ _SMALL = 30
 _PROVABLE = 120
 #: Above this size even the baselines take longer than a good answer by linear passes.
 _LARGE = 20_000
+#: Above this size, what local search over packs of ops would need is taken by merging ops.
+_COARSE_UP_TO_OPS = 200_000
 #: Seconds that the first turn of local search takes at the most, and for each op.
 _FIRST_S, _FIRST_S_PER_OP = 2.0, 0.01
 #: Above this size building CP-SAT's formulation takes longer than it is worth.
@@ -102,6 +104,9 @@ def _stages(problem: Problem) -> Iterator[Stage]:
         yield Stage("cpsat", 1.0)
         return
     if count > _LARGE:
+        if count <= _COARSE_UP_TO_OPS:
+            yield Stage("large", 0.3)
+            yield Stage("coarse", 0.7, {"share": 1.0})
         yield Stage("large", 1.0)
         return
     if count > _CPSAT_UP_TO_OPS:

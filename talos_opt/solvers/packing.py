@@ -2,40 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from talos_opt.core.graph import Graph, Input, Memory, Model, Op
-from talos_opt.core.problem import Floats, Ints, Problem
-from talos_opt.core.schedule import Schedule
+from talos_opt.core.problem import Floats, Problem
+from talos_opt.solvers.quotient import Packed, quotient
 
-
-@dataclass(frozen=True)
-class Packed:
-    """A problem whose ops are packs of the original's.
-
-    Parameters
-    ----------
-    original, problem : Problem
-        Before and after packing.
-    packs : tuple of tuple of int
-        Members of each op of `problem`, in topological order.
-    """
-
-    original: Problem
-    problem: Problem
-    packs: tuple[tuple[int, ...], ...]
-
-    def unpack(self, schedule: Schedule) -> tuple[Ints, list[int]]:
-        """Return device and order of the original ops; members of a pack stand back to back."""
-        device = np.empty(self.original.arrays.op_count, dtype=np.int64)
-        for pack_, home in zip(self.packs, schedule.device.tolist(), strict=True):
-            device[list(pack_)] = home
-        rank = np.empty(len(self.packs))
-        rank[self.problem.arrays.order] = np.arange(len(self.packs))
-        order = np.lexsort((rank, schedule.start))
-        return device, [op for k in order.tolist() for op in self.packs[k]]
+__all__ = ["Packed", "pack", "reference_speedups"]
 
 
 def reference_speedups(problem: Problem) -> Floats:
@@ -95,7 +67,7 @@ def pack(problem: Problem, sv_low: float, sv_high: float, tv: float) -> Packed:
                 members[home].append(i)
                 owner[i] = home
                 break
-    return _build(problem, owner, members)
+    return quotient(problem, np.array(owner, dtype=np.int64))
 
 
 def _may_join(problem: Problem, pack_: list[int], op: int) -> bool:
@@ -114,55 +86,3 @@ def _may_join(problem: Problem, pack_: list[int], op: int) -> bool:
     both = [*pack_, op]
     need = int((arrays.weights[both] + arrays.output[both]).sum() + arrays.workspace[both].max())
     return need <= int(arrays.capacity[homes].max())
-
-
-def _build(problem: Problem, owner: list[int], members: list[list[int]]) -> Packed:
-    arrays, ids = problem.arrays, problem.device_ids
-    heads = [i for i in range(arrays.op_count) if owner[i] == i]
-    edges = _edges(problem, owner)
-    models = []
-    for j, model in enumerate(problem.graph.models):
-        ops = tuple(
-            _merge(problem, members[h], edges.get(h, {}), ids)
-            for h in heads
-            if arrays.model[h] == j
-        )
-        models.append(Model(model.id, ops, model.weight, model.release))
-    graph = Graph(problem.graph.name, tuple(models), problem.graph.time_unit)
-    packed = Problem(graph, problem.cluster, problem.objective, problem.memory_rule)
-    return Packed(problem, packed, tuple(tuple(members[h]) for h in heads))
-
-
-def _edges(problem: Problem, owner: list[int]) -> dict[int, dict[int, int]]:
-    """Reading pack -> producing pack -> bytes of all distinct tensors that pass between them."""
-    arrays = problem.arrays
-    sizes: dict[tuple[int, int, int], int] = {}
-    for op, reader, size in zip(
-        arrays.edge_src.tolist(), arrays.edge_dst.tolist(), arrays.edge_bytes.tolist(), strict=True
-    ):
-        if owner[op] != owner[reader]:
-            key = (owner[reader], owner[op], op)
-            sizes[key] = max(size, sizes.get(key, 0))
-    result: dict[int, dict[int, int]] = {}
-    for (reader, producer, _), size in sizes.items():
-        row = result.setdefault(reader, {})
-        row[producer] = row.get(producer, 0) + size
-    return result
-
-
-def _merge(problem: Problem, pack_: list[int], inputs: dict[int, int], ids: tuple[str, ...]) -> Op:
-    """One op for a pack: times and resident bytes add up, the largest workspace counts."""
-    arrays, ops = problem.arrays, problem.ops
-    time = arrays.time[pack_].sum(axis=0)
-    return Op(
-        id=ops[pack_[0]].id,
-        time={name: float(t) for name, t in zip(ids, time, strict=True) if np.isfinite(t)},
-        memory=Memory(
-            int(arrays.weights[pack_].sum()),
-            int(arrays.output[pack_].sum()),
-            int(arrays.workspace[pack_].max()),
-        ),
-        inputs=tuple(Input(ops[producer].id, size) for producer, size in inputs.items()),
-        colocate=ops[pack_[0]].colocate,
-        slots=int(arrays.demand[pack_[0]]),
-    )

@@ -16,6 +16,7 @@ _SOLVERS = {
     "auto": ("talos_opt.solvers.auto", "AutoSolver"),
     "fast": ("talos_opt.solvers.fast", "FastSolver"),
     "large": ("talos_opt.solvers.large.solver", "LargeSolver"),
+    "coarse": ("talos_opt.solvers.coarse.solver", "CoarseSolver"),
     "lns": ("talos_opt.solvers.lns", "LnsSolver"),
     "cpsat": ("talos_opt.solvers.cpsat.solver", "CpsatSolver"),
     "relax": ("talos_opt.solvers.bounds.solver", "RelaxSolver"),

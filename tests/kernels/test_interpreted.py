@@ -18,6 +18,7 @@ TESTS = (
     "test_placing.py",
     "test_relieving.py",
     "test_graphs.py",
+    "test_contracting.py",
     "test_chunks.py",
     "test_labels.py::test_labels_are_the_minimal_rows_of_all_partial_schedules",
     "test_loads.py",
