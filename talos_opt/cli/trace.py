@@ -1,0 +1,62 @@
+"""``talos-opt trace``: a schedule as a trace that Perfetto shows."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from talos_opt.cli import arguments, exits
+from talos_opt.cli.output import emit
+from talos_opt.cli.signals import Signals
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "trace",
+        help="write a schedule as a Chrome trace, for Perfetto",
+        description="Write a schedule as a Chrome trace, which ui.perfetto.dev and "
+        "chrome://tracing open: a row for each slot of each device, rows for the transfers of "
+        "each link, and arrows from the op that makes a tensor over its transfer to the first op "
+        "that reads it.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("graph", metavar="GRAPH", help="graph file; - reads standard input")
+    parser.add_argument(
+        "schedule", metavar="SCHEDULE", help="talos-schedule/1 file, or its columns (.npz)"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        required=True,
+        help="file to write the trace to: .json or .json.gz; - writes to standard output",
+    )
+    arguments.add_problem(parser)
+    arguments.add_format(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace, signals: Signals) -> int:
+    """Write the trace of a schedule and return the exit code."""
+    from talos_opt import formats
+    from talos_opt.cli import files
+    from talos_opt.cli.solve import read_problem
+    from talos_opt.core.errors import InputError
+    from talos_opt.formats.chrome_trace import write_schedule_trace
+    from talos_opt.formats.source import STREAM
+
+    if args.output != STREAM:
+        files.require_writable(args.output, (".json",))
+    if args.schedule == STREAM:
+        raise InputError("the schedule must be a file; only the graph is read from -")
+    # An msr workload is read by its objective, which the schedule knows.
+    stated = formats.read_schedule_document(args.schedule).get("objective")
+    objective = args.objective or (stated if stated in arguments.OBJECTIVES else None)
+    problem = read_problem(args, args.graph, objective)
+    schedule = formats.read_schedule(args.schedule, problem)
+    write_schedule_trace(problem, schedule, args.output)
+    if args.output != STREAM:
+        ops, moves = problem.graph.op_count, len(schedule.transfers)
+        emit(f"{args.output}: {ops} ops, {moves} transfers, {len(problem.device_ids)} devices")
+    return exits.SOLVED

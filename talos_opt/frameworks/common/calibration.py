@@ -1,0 +1,137 @@
+"""Times that fit together: measured ops with the measured whole, estimates with measurements.
+
+An op that is timed alone pays for the timer, for a dispatch that the whole model hides, and for
+caches that nobody warmed; so the sum of the ops is not the whole. One factor per device mends the
+sum and keeps the ratios of the ops, which are what placement needs.
+
+Estimates are mended per op type, by the median over the ops of a type of how many times longer
+they took than estimated. Medians of logarithms: twice as long and half as long weigh the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from talos_opt.core.errors import InputError
+from talos_opt.frameworks.common.profile import OpProfile
+
+#: A ratio beyond this, either way, says that something else was measured than was estimated.
+MAX_RATIO = 10.0
+
+#: Seconds that no clock can tell from none.
+_LEAST_S = 1e-12
+
+
+def whole_factor(ops: Iterable[OpProfile], device: str, whole_s: float | None) -> float:
+    """Return what raw op times on a device are multiplied by, so that their sum is the whole.
+
+    1 where the whole was not measured, or where all ops took no time (less than any clock can
+    tell): nothing can be said then.
+
+    Parameters
+    ----------
+    ops : iterable of OpProfile
+    device : str
+        Ops without a timing on it do not count.
+    whole_s : float or None
+        Measured time of the whole model, in seconds.
+
+    Raises
+    ------
+    InputError
+        If the whole is negative or not finite.
+    """
+    if whole_s is None:
+        return 1.0
+    if not (math.isfinite(whole_s) and whole_s >= 0):
+        raise InputError(
+            f"the whole model's time on {device} is {whole_s!r}, expected seconds of at least 0"
+        )
+    total = sum(op.timings[device].raw_s for op in ops if device in op.timings)
+    if total <= _LEAST_S or whole_s == 0:
+        return 1.0
+    return whole_s / total
+
+
+def calibrated(
+    ops: Sequence[OpProfile], device: str, whole_s: float | None
+) -> tuple[OpProfile, ...]:
+    """Return the ops with `time_s` on a device set to ``raw_s * whole_factor``; raw times stay."""
+    factor = whole_factor(ops, device, whole_s)
+    return tuple(_scaled(op, device, factor) for op in ops)
+
+
+def _scaled(op: OpProfile, device: str, factor: float) -> OpProfile:
+    timing = op.timings.get(device)
+    if timing is None:
+        return op
+    return replace(
+        op, timings={**op.timings, device: replace(timing, time_s=timing.raw_s * factor)}
+    )
+
+
+@dataclass(frozen=True)
+class TypeRatios:
+    """How many times longer ops took than they were estimated to take, per op type.
+
+    Parameters
+    ----------
+    by_type : mapping of str to float
+        Types that were measured; not yet clamped.
+    overall : float
+        For all other types: the median over the types; 1 if none was measured.
+    counts : mapping of str to int
+        Ops behind each type's ratio.
+    """
+
+    by_type: Mapping[str, float] = field(default_factory=dict)
+    overall: float = 1.0
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    def of(self, type_: str) -> float:
+        """Return the ratio of a type, measured or not, from 1/`MAX_RATIO` to `MAX_RATIO`."""
+        return _clamp(self.by_type.get(type_, self.overall))
+
+    @property
+    def clamped(self) -> tuple[str, ...]:
+        """Types whose ratio is beyond the clamp."""
+        return tuple(name for name, ratio in self.by_type.items() if _clamp(ratio) != ratio)
+
+    def shape(self, power: float = 1.0) -> TypeRatios:
+        """Return the ratios over the overall one, raised to a power: what is peculiar to a type.
+
+        How good a device is as a whole cancels, so that the rest can be carried to another one.
+        """
+        shaped = {name: (ratio / self.overall) ** power for name, ratio in self.by_type.items()}
+        return TypeRatios(shaped, 1.0, self.counts)
+
+
+def _clamp(ratio: float) -> float:
+    return max(1 / MAX_RATIO, min(MAX_RATIO, ratio))
+
+
+def type_ratios(observed: Iterable[tuple[str, float, float]]) -> TypeRatios:
+    """Return the ratios per type that observations give.
+
+    Parameters
+    ----------
+    observed : iterable of (str, float, float)
+        Op type, measured time, estimated time, in one unit. Rows where either time is 0 say
+        nothing about a ratio and are left out.
+    """
+    logs: dict[str, list[float]] = {}
+    for type_, measured, estimated in observed:
+        if measured > 0 and estimated > 0:
+            logs.setdefault(type_, []).append(math.log(measured / estimated))
+    if not logs:
+        return TypeRatios()
+    medians = {type_: float(np.median(values)) for type_, values in logs.items()}
+    return TypeRatios(
+        by_type={type_: math.exp(value) for type_, value in medians.items()},
+        overall=math.exp(float(np.median(list(medians.values())))),
+        counts={type_: len(values) for type_, values in logs.items()},
+    )

@@ -1,0 +1,148 @@
+"""``talos-opt trace`` and ``talos-opt speedups``: files in, files and tables out."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from talos_opt.cli.main import main
+from tests.cli.process import FIG1, run
+from tests.cli.test_startup import HEAVY, imported_by
+
+
+@pytest.fixture(scope="module")
+def solved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("fig1") / "schedule.json"
+    assert main(["solve", str(FIG1), "--solver", "heft", "-o", str(path)]) == 0
+    return path
+
+
+def trace_file(folder: Path, name: str, *ops: tuple[str, float]) -> Path:
+    events, at = [], 0.0
+    for op, time in ops:
+        events.append(
+            {"ph": "X", "cat": "cpu_op", "name": op, "pid": 1, "tid": 1, "ts": at, "dur": time}
+        )
+        at += time
+    path = folder / name
+    path.write_text(json.dumps({"traceEvents": events}))
+    return path
+
+
+def test_a_schedule_becomes_a_trace(
+    solved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    target = tmp_path / "trace.json.gz"
+    assert main(["trace", str(FIG1), str(solved), "-o", str(target)]) == 0
+    assert capsys.readouterr().out == f"{target}: 6 ops, 0 transfers, 2 devices\n"
+    document = json.loads(gzip.decompress(target.read_bytes()))
+    assert document["otherData"] == {"graph": "fig1", "time_unit": "ms", "by": "talos_opt"}
+    assert sum(event["ph"] == "X" for event in document["traceEvents"]) == 6
+
+
+def test_a_trace_on_standard_output_is_all_that_is_there(solved: Path) -> None:
+    done = run("trace", FIG1, solved, "-o", "-")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["displayTimeUnit"] == "ms"
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("target", "complaint"), [("trace.txt", "suffix '.txt'"), ("no/trace.json", "no folder")]
+)
+def test_a_target_that_cannot_be_written(
+    solved: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    target: str,
+    complaint: str,
+) -> None:
+    assert main(["trace", str(FIG1), str(solved), "-o", str(tmp_path / target)]) == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_a_schedule_of_another_graph(
+    solved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = FIG1.with_name("mix_serving.yaml")
+    assert main(["trace", str(other), str(solved), "-o", str(tmp_path / "t.json")]) == 2
+    assert "time_unit is 'ms', expected that of the graph, 'us'" in capsys.readouterr().err
+
+
+def test_speedups_print_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cpu = trace_file(tmp_path, "cpu.json", ("conv", 80), ("pack", 10), ("relu", 10))
+    gpu = trace_file(tmp_path, "gpu.json", ("conv", 8), ("relu", 20))
+    assert main(["speedups", str(cpu), str(gpu)]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    lines = captured.out.splitlines()
+    assert lines[0] == "2 ops aligned, speedup 3.214"  # 90 / 28
+    assert lines[1] == f"reference  {cpu}: 3 ops, 100 us, 90 % of it aligned"
+    assert lines[2] == f"other      {gpu}: 2 ops, 28 us, 100 % of it aligned"
+    assert [line.split() for line in lines[4:7]] == [
+        ["op", "type", "count", "reference", "other", "speedup", "spread"],
+        ["conv", "1", "80", "us", "8", "us", "10", "0", "%"],
+        ["relu", "1", "10", "us", "20", "us", "0.5", "0", "%"],
+    ]
+    assert lines[7:] == ["only on the reference: pack x 1 (10 us)"]
+
+
+def test_speedups_as_json_and_as_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cpu = trace_file(tmp_path, "cpu.json", ("conv", 80), ("relu", 10))
+    gpu = trace_file(tmp_path, "gpu.json", ("conv", 8), ("relu", 20))
+    target = tmp_path / "speedups.json"
+    argv = ["speedups", str(cpu), str(gpu), "--json", "-o", str(target), "--top", "1"]
+    assert main(argv) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert json.loads(target.read_text()) == document
+    assert [row["name"] for row in document["types"]] == ["conv", "relu"]
+    assert document["types"][0]["speedup"] == 10
+    assert document["reference"]["trace"] == str(cpu)
+    assert document["other"]["coverage"] == 1
+    assert [pair["speedup"] for pair in document["pairs"]] == [10, 0.5]
+
+
+def test_top_says_how_many_are_hidden(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cpu = trace_file(tmp_path, "cpu.json", ("conv", 80), ("relu", 10))
+    assert main(["speedups", str(cpu), str(cpu), "--top", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "relu" not in out
+    assert out.endswith("and 1 more op types\n")
+
+
+def test_our_own_traces_are_compared_by_process(
+    solved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "trace.json"
+    assert main(["trace", str(FIG1), str(solved), "-o", str(target)]) == 0
+    assert main(["speedups", str(target), str(target)]) == 2
+    assert "expected one: name the process" in capsys.readouterr().err
+    each = ["--reference-process", "gpu0", "--other-process", "gpu0"]
+    assert main(["speedups", str(target), str(target), *each]) == 0
+    assert "speedup 1\n" in capsys.readouterr().out
+    apart = ["--reference-process", "cpu0", "--other-process", "gpu0"]
+    assert main(["speedups", str(target), str(target), *apart]) == 0
+    captured = capsys.readouterr()
+    assert "0 ops aligned, speedup -" in captured.out
+    assert captured.err == "note: the traces have no op in common\n"
+
+
+def test_a_broken_trace_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = trace_file(tmp_path, "good.json", ("conv", 1))
+    bad = trace_file(tmp_path, "bad.json", ("conv", -1))
+    assert main(["speedups", str(good), str(bad)]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"error: {bad}: traceEvents[0]: 'conv' takes -1 us")
+    assert main(["speedups", str(good), str(tmp_path / "none.json")]) == 2
+
+
+def test_nothing_heavy_is_loaded(tmp_path: Path) -> None:
+    trace = trace_file(tmp_path, "t.json", ("conv", 1))
+    argv = ["speedups", str(trace), str(trace)]
+    modules = imported_by(f"from talos_opt.cli.main import main\nassert main({argv}) == 0")
+    assert modules & set(HEAVY) == set()
