@@ -23,7 +23,7 @@ _SMALL = 30
 _PROVABLE = 120
 #: Above this size even the baselines take longer than a good answer by linear passes.
 _LARGE = 20_000
-#: Above this size, what local search over packs of ops would need is taken by merging ops.
+#: Above this size merging ops and taking packs apart takes too much of the time.
 _COARSE_UP_TO_OPS = 200_000
 #: Seconds that the first turn of local search takes at the most, and for each op.
 _FIRST_S, _FIRST_S_PER_OP = 2.0, 0.01
@@ -58,7 +58,7 @@ class AutoSolver(Solver):
     """
 
     name = "auto"
-    summary = "portfolio: baselines, talos, fast, dp, relax, cpsat, lns, large; the best of all"
+    summary = "portfolio: baselines, talos, fast, dp, relax, cpsat, lns, coarse, large; best of all"
     exact = True
     Options = NoOptions
 
