@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 #: The contract's values, spelled out so that ``--help`` need not import numpy with the core.
+GRANULARITIES = ("op", "module")
 OBJECTIVES = ("toct", "makespan", "bottleneck")
 MEMORY_RULES = ("static", "peak")
 
@@ -32,6 +34,11 @@ def count(text: str) -> int:
     return _whole(text, 1)
 
 
+def threads(text: str) -> int | str:
+    """Read a number of threads, or ``auto``."""
+    return text if text == "auto" else count(text)
+
+
 def _whole(text: str, least: int) -> int:
     try:
         value = int(text)
@@ -48,6 +55,35 @@ def names(text: str) -> tuple[str, ...]:
     if not all(found):
         raise argparse.ArgumentTypeError(f"{text!r} is no list of names such as heft,cpsat")
     return tuple(dict.fromkeys(found))
+
+
+def assignments(text: str) -> dict[str, str]:
+    """Read NAME=VALUE,NAME=VALUE into a mapping."""
+    found: dict[str, str] = {}
+    for item in text.split(","):
+        name, equals, value = (part.strip() for part in item.partition("="))
+        if not (equals and name and value):
+            raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE,NAME=VALUE")
+        if name in found:
+            raise argparse.ArgumentTypeError(f"{text!r} gives {name!r} twice")
+        found[name] = value
+    return found
+
+
+def require_devices(named: Iterable[str], known: Sequence[str]) -> None:
+    """Refuse names that no device has.
+
+    Raises
+    ------
+    InputError
+    """
+    from talos_opt.core.errors import InputError
+
+    for name in named:
+        if name not in known:
+            raise InputError(
+                f"--map names the unknown device {name!r}, expected one of {', '.join(known)}"
+            )
 
 
 def option(text: str) -> tuple[str, str, Any]:

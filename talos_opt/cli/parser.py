@@ -10,10 +10,22 @@ import argparse
 from typing import NoReturn
 
 from talos_opt import __version__
-from talos_opt.cli import check, compare, convert, exits, solve, solvers, speedups, trace
+from talos_opt.cli import (
+    check,
+    compare,
+    convert,
+    exits,
+    export,
+    profile,
+    run,
+    solve,
+    solvers,
+    speedups,
+    trace,
+)
 
 #: Modules of the commands, in the order in which the help lists them.
-COMMANDS = (solve, compare, check, convert, trace, speedups, solvers)
+COMMANDS = (solve, compare, check, convert, profile, run, export, trace, speedups, solvers)
 
 EXIT_CODES = (
     "Exit codes: 0 solved; 1 no feasible schedule, proven or none found; 2 bad input; "

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from talos_opt.cli.text import percent, quantity
 
@@ -17,6 +17,9 @@ _ERASE = "\r\x1b[K"
 
 #: Seconds between two drawings of the line.
 INTERVAL = 0.2
+
+#: Characters of a bar.
+BAR = 24
 
 
 class ProgressLine:
@@ -41,7 +44,7 @@ class ProgressLine:
         self._began = time.monotonic()
         self._drawn = 0.0
 
-    def __enter__(self) -> ProgressLine:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -96,6 +99,24 @@ class ProgressLine:
             sys.stderr.flush()
         except OSError:  # the terminal is gone; the solve goes on without it
             self.enabled = False
+
+
+class ProgressBar(ProgressLine):
+    """A bar for work whose end is known: the share that is done, and what is being done."""
+
+    def __init__(self) -> None:
+        super().__init__(0.0)
+        self._state = (0.0, "")
+
+    def report(self, share: float, doing: str) -> None:
+        """Take how far the work is; safe from any thread."""
+        self._state = (min(1.0, max(0.0, share)), doing)
+
+    def text(self, elapsed: float) -> str:
+        """Return the line for this many seconds since the start."""
+        share, doing = self._state
+        done = round(share * BAR)
+        return f"[{'#' * done}{'.' * (BAR - done)}] {share:4.0%}  {elapsed:.1f} s  {doing}"
 
 
 def _width() -> int:

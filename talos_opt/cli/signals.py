@@ -16,6 +16,9 @@ T = TypeVar("T")
 #: Seconds between two looks at the solver's thread; a signal is handled within this time.
 TICK = 0.1
 
+#: What a signal leaves of a solve.
+SCHEDULE = "the best schedule so far"
+
 
 class Signals:
     """Handlers for the signals that ask the process to stop.
@@ -28,6 +31,7 @@ class Signals:
     def __init__(self) -> None:
         self.cancel = threading.Event()
         self._working = False
+        self._kept = SCHEDULE
         self._previous: dict[int, Any] = {}
 
     @property
@@ -55,8 +59,8 @@ class Signals:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    def run(self, work: Callable[[], T], tick: Callable[[], None]) -> T:
-        """Do `work` in a thread and return its result.
+    def run(self, work: Callable[[], T], tick: Callable[[], None], kept: str = SCHEDULE) -> T:
+        """Do `work` in a thread and return its result; `kept` is what a signal leaves of it.
 
         The main thread only waits, in short steps: Python handles signals there, and a solver
         deep in compiled code would hold them up. `tick` is called at every step.
@@ -70,7 +74,7 @@ class Signals:
             except BaseException as error:  # raised again below, in the main thread
                 failure.append(error)
 
-        self._working = True
+        self._working, self._kept = True, kept
         thread = threading.Thread(target=target, name="solve", daemon=True)
         thread.start()
         while thread.is_alive():
@@ -87,4 +91,5 @@ class Signals:
             os._exit(exits.INTERRUPTED)
         self.cancel.set()
         # The buffered streams may be in the middle of a write, so not through them.
-        os.write(2, b"\nstopping: the best schedule so far follows (once more: quit at once)\n")
+        text = f"\nstopping: {self._kept} follows (once more: quit at once)\n"
+        os.write(2, text.encode())

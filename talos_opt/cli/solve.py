@@ -46,6 +46,20 @@ def add_parser(commands: Any) -> None:
         metavar="SCHEDULE",
         help="schedule to start from; the answer is never worse than it",
     )
+    parser.add_argument(
+        "--granularity",
+        choices=arguments.GRANULARITIES,
+        default="op",
+        help="what is placed as a whole: each op (default), or each module, by what the graph says "
+        "of its ops' modules",
+    )
+    parser.add_argument(
+        "--no-split",
+        type=arguments.names,
+        metavar="PATTERN,PATTERN",
+        help="with --granularity module: modules with parts to keep whole too, by their paths, "
+        "such as encoder.layer.*",
+    )
     arguments.add_limits(parser)
     arguments.add_output(parser, "the schedule")
     parser.set_defaults(run=run)
@@ -66,7 +80,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
         options=arguments.options_by_solver(args.option),
     )
     files.require_writable(args.output, (*files.SUFFIXES, ".npz"))
-    problem = read_problem(args, args.graph, plan.objective)
+    problem = _coarsen(read_problem(args, args.graph, plan.objective), args)
     started = time.monotonic()
     warm_start = formats.read_schedule(args.warm_start, problem) if args.warm_start else None
     with ProgressLine(plan.time_limit, problem.graph.time_unit) as line:
@@ -92,6 +106,18 @@ def read_problem(args: argparse.Namespace, graph: str, objective: str | None) ->
     if args.memory_rule is None:
         return problem
     return dataclasses.replace(problem, memory_rule=args.memory_rule)
+
+
+def _coarsen(problem: Problem, args: argparse.Namespace) -> Problem:
+    """Return the problem at the granularity that the command line asks for."""
+    from talos_opt.core.errors import InputError
+    from talos_opt.core.granularity import Granularity, by_module
+
+    if args.granularity == Granularity.MODULE:
+        return by_module(problem, args.no_split or ())
+    if args.no_split:
+        raise InputError("--no-split keeps modules whole: it needs --granularity module")
+    return problem
 
 
 def report(args: argparse.Namespace, result: Result) -> int:

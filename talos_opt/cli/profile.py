@@ -1,0 +1,198 @@
+"""``talos-opt profile``: from a real model to a graph that can be solved."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from talos_opt.cli import arguments, exits
+from talos_opt.cli.output import complain, emit
+from talos_opt.cli.progress import ProgressBar
+from talos_opt.cli.signals import Signals
+from talos_opt.cli.text import number, table
+
+if TYPE_CHECKING:
+    from talos_opt.frameworks.common.profile import Profile
+
+_MILLI = 1e3
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "profile",
+        help="measure a model and write its graph",
+        description="Capture a model, find out what its ops cost on devices that are there and "
+        "on devices of the catalogue, and write the graph with its cluster: what solve needs.",
+        epilog="Interrupted, it writes the graph with what has been measured so far.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("framework", metavar="FRAMEWORK", choices=("torch",), help="torch")
+    parser.add_argument(
+        "target",
+        metavar="MODULE:CALLABLE",
+        help="what makes the model, such as torchvision.models:resnet50 or ./net.py:make",
+    )
+    parser.add_argument(
+        "--input",
+        action="append",
+        metavar="SHAPE[:DTYPE[:LOW-HIGH]]",
+        help="example input, such as 8x3x224x224 or 1x128:int64:0-30521 (both ends included); "
+        "once for each input of the model",
+    )
+    parser.add_argument(
+        "--mode",
+        choices=("inference", "training"),
+        default="inference",
+        help="a forward pass (default); or forwards, backwards and a step of gradient descent",
+    )
+    parser.add_argument(
+        "--devices",
+        type=arguments.names,
+        default=("cpu",),
+        metavar="DEVICE,DEVICE",
+        help="cpu, cuda:0, or estimate:NAME for one of the catalogue; several as 4xcpu; another "
+        "id as gpu0=estimate:a100 (default: cpu)",
+    )
+    _add_measuring(parser)
+    parser.add_argument("-o", "--output", metavar="FILE", help="file to write the graph to")
+    parser.add_argument(
+        "--trace", metavar="FILE", help="file to write the op times to, as a Chrome trace"
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print the figures as JSON on standard output, and nothing else there",
+    )
+    parser.set_defaults(run=run)
+
+
+def _add_measuring(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--threads",
+        type=arguments.threads,
+        metavar="N",
+        help="intra-op threads on the CPU; auto: those with the least time per op (default: "
+        "torch's)",
+    )
+    parser.add_argument(
+        "--max-time",
+        type=arguments.seconds,
+        default=120.0,
+        metavar="SECONDS",
+        help="cap on the time spent measuring, on all devices together (default: 120)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=arguments.seed,
+        default=0,
+        metavar="N",
+        help="of the inputs' values (default: 0)",
+    )
+
+
+def run(args: argparse.Namespace, signals: Signals) -> int:
+    """Profile a model, write its graph, print the figures, and return the exit code."""
+    from talos_opt import formats
+    from talos_opt.cli import files
+
+    files.require_writable(args.output, (*files.SUFFIXES, ".npz"))
+    files.require_writable(args.trace, (".json",))
+    # What a user's own code prints is no part of the answer.
+    with ProgressBar() as bar, contextlib.redirect_stdout(sys.stderr):
+        profile = signals.run(
+            lambda: _profile(args, signals, bar), bar.draw, "what has been measured so far"
+        )
+    if args.output:
+        formats.write_problem(profile.problem(), args.output)
+    if args.trace:
+        from talos_opt.formats.chrome_trace import write_schedule_trace
+        from talos_opt.frameworks.common.side_by_side import side_by_side
+
+        write_schedule_trace(*side_by_side(profile), args.trace)
+    emit(json.dumps(figures(profile), indent=1) if args.json else describe(profile, args.output))
+    for device in profile.devices:
+        note = profile.facts.get(f"measured on {device.id}")
+        if note:
+            complain(f"note: {device.id}: {note}")
+    return exits.INTERRUPTED if signals.interrupted else exits.SOLVED
+
+
+def _profile(args: argparse.Namespace, signals: Signals, bar: ProgressBar) -> Profile:
+    """Load the model and profile it; without memory where no device is measured."""
+    from talos_opt.core.errors import DependencyError
+
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        raise DependencyError(
+            "torch is not installed: pip install 'talos-opt[torch]' brings it"
+        ) from None
+    from talos_opt.frameworks.torch.loading import InputSpec, load_callable, make_inputs
+    from talos_opt.frameworks.torch.profile import profile_module
+    from talos_opt.frameworks.torch.targets import parse_targets
+
+    specs = [InputSpec.parse(text) for text in args.input or ()]
+    targets = parse_targets(args.devices)
+    measured = any(target.device is not None for target in targets)
+    place = "cpu" if measured else "meta"
+    module = load_callable(args.target, None if measured else place)
+    return profile_module(
+        module,
+        make_inputs(specs, place, args.seed),
+        mode=args.mode,
+        devices=args.devices,
+        threads=args.threads,
+        max_time_s=args.max_time,
+        name=args.target.rpartition(":")[2],
+        progress=bar.report,
+        cancel=signals.cancel,
+    )
+
+
+def figures(profile: Profile) -> dict[str, Any]:
+    """Return what ``--json`` prints; times in seconds, None where nothing was measured."""
+    measured = [d for d in profile.devices if not d.estimated]
+    devices = {
+        device.id: {
+            "kind": device.kind,
+            "estimated": device.estimated,
+            "calibration": device.factor,
+            "measured_s": device.whole_s,
+            "sum_of_ops_s": profile.sum_of_ops_s(device.id),
+            "threads": device.threads,
+        }
+        for device in profile.devices
+    }
+    first = measured[0] if measured else None
+    return {
+        "ops": len(profile.ops),
+        "calibration": first.factor if first else None,
+        "measured_s": first.whole_s if first else None,
+        "sum_of_ops_s": profile.sum_of_ops_s((first or profile.devices[0]).id),
+        "devices": devices,
+    }
+
+
+def describe(profile: Profile, output: str | None) -> str:
+    """Return the text that ``profile`` prints."""
+    weights = sum(op.weights for op in profile.ops)
+    head = f"{profile.name}: {len(profile.ops)} ops, {weights} bytes of weights, {profile.mode}"
+    rows = []
+    for device in profile.devices:
+        total = profile.sum_of_ops_s(device.id) * _MILLI
+        if device.estimated:
+            rows.append((device.id, device.kind, "estimated", f"{number(total)} ms", "", ""))
+            continue
+        whole = "" if device.whole_s is None else f"{number(device.whole_s * _MILLI)} ms"
+        threads = "" if device.threads is None else str(device.threads)
+        factor = f"{device.factor:.3f}"
+        rows.append((device.id, device.kind, whole, f"{number(total)} ms", factor, threads))
+    titles = ("device", "kind", "whole model", "sum of ops", "calibration", "threads")
+    parts = [head, table(titles, rows, left=(0, 1))]
+    if output:
+        parts.append(f"graph: {output}")
+    return "\n".join(parts)

@@ -1,0 +1,138 @@
+"""Coarser placements: the ops of a module stay on one device.
+
+Ops say in ``attrs: {module: path}`` which module they belong to; the path of a part begins with
+that of the whole and a dot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from enum import StrEnum
+from fnmatch import fnmatchcase
+
+from talos_opt.core.errors import GraphError
+from talos_opt.core.graph import Model, Op
+from talos_opt.core.module_paths import module_of
+from talos_opt.core.problem import Problem
+
+_Key = tuple[str, ...]
+
+
+class Granularity(StrEnum):
+    """What is placed as a whole."""
+
+    OP = "op"
+    MODULE = "module"
+
+
+def by_module(problem: Problem, no_split: Sequence[str] = ()) -> Problem:
+    """Return the problem in which the ops of a module share a device.
+
+    Modules are those without parts, and those that must not be split. Of what a module with
+    parts does between them, only ops that hold weights of its own are kept together.
+
+    Parameters
+    ----------
+    problem : Problem
+    no_split : sequence of str
+        Patterns of paths of modules to keep whole, such as ``encoder.layer.*``; ``*`` does not
+        reach over a dot.
+
+    Returns
+    -------
+    Problem
+        With more colocation groups; those that there were still hold.
+
+    Raises
+    ------
+    GraphError
+        If no op says which module it belongs to, a pattern fits no module, or the ops of a
+        module have no device in common.
+    """
+    paths = [[module_of(op) for op in model.ops] for model in problem.graph.models]
+    known = {path for row in paths for path in row if path}
+    if not known:
+        raise GraphError(
+            "no op says which module it belongs to (attrs: {module: path}), "
+            "expected that for granularity module"
+        )
+    prefixes = {prefix for path in known for prefix in _prefixes(path)}
+    for pattern in no_split:
+        if not any(_fits(prefix, pattern) for prefix in prefixes):
+            raise GraphError(f"no module is called {pattern!r}, such as {min(known)!r}")
+    parents = {"", *(path.rpartition(".")[0] for path in prefixes)}
+    groups = _Groups()
+    for model, row in zip(problem.graph.models, paths, strict=True):
+        for op, path in zip(model.ops, row, strict=True):
+            block = _block(op, path, no_split, parents)
+            names: list[_Key] = [] if block is None else [("module", model.id, block)]
+            if op.colocate is not None:
+                names.append(("group", op.colocate))
+            groups.join(names)
+    models = tuple(
+        _regroup(model, row, no_split, parents, groups)
+        for model, row in zip(problem.graph.models, paths, strict=True)
+    )
+    return replace(problem, graph=replace(problem.graph, models=models))
+
+
+def _regroup(
+    model: Model,
+    paths: Sequence[str],
+    no_split: Sequence[str],
+    parents: set[str],
+    groups: _Groups,
+) -> Model:
+    ops: list[Op] = []
+    for op, path in zip(model.ops, paths, strict=True):
+        block = _block(op, path, no_split, parents)
+        if block is not None:
+            ops.append(replace(op, colocate=groups.name(("module", model.id, block))))
+        elif op.colocate is not None:
+            ops.append(replace(op, colocate=groups.name(("group", op.colocate))))
+        else:
+            ops.append(op)
+    return replace(model, ops=tuple(ops))
+
+
+def _prefixes(path: str) -> Iterator[str]:
+    """Yield the paths of the modules around one, outermost first, and its own."""
+    parts = path.split(".")
+    yield from (".".join(parts[: k + 1]) for k in range(len(parts)))
+
+
+def _fits(path: str, pattern: str) -> bool:
+    parts, wanted = path.split("."), pattern.split(".")
+    return len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
+
+
+def _block(op: Op, path: str, no_split: Sequence[str], parents: set[str]) -> str | None:
+    """Return the path of what an op must stay with; None: it is free."""
+    for prefix in _prefixes(path):
+        if any(_fits(prefix, pattern) for pattern in no_split):
+            return prefix
+    return None if path in parents and not op.memory.weights else path
+
+
+class _Groups:
+    """Names that mean one group are joined: modules with tied weights, for example."""
+
+    def __init__(self) -> None:
+        self._root: dict[_Key, _Key] = {}
+
+    def join(self, keys: Sequence[_Key]) -> None:
+        for key in keys:
+            self._root.setdefault(key, key)
+        for key in keys[1:]:
+            a, b = self._find(keys[0]), self._find(key)
+            self._root[max(a, b)] = min(a, b)
+
+    def name(self, key: _Key) -> str:
+        """Return the name of the group that a name has come to mean."""
+        return "/".join(self._find(key)[1:])
+
+    def _find(self, key: _Key) -> _Key:
+        while self._root[key] != key:
+            key = self._root[key]
+        return key

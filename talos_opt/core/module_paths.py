@@ -1,0 +1,48 @@
+"""Paths of modules: names with dots in between; the path of a part begins with the whole's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from talos_opt.core.graph import Op
+
+#: What a device map gives a module: the index of a GPU, or ``cpu`` or ``disk``.
+Target = int | str
+
+
+def module_of(op: Op) -> str:
+    """Return the path of the module that an op belongs to, the root's where it says none."""
+    path = op.attrs.get("module", "")
+    return path if isinstance(path, str) else ""
+
+
+def above(path: str) -> Iterator[str]:
+    """Yield the paths of the modules around one, innermost first, the root (``""``) last."""
+    while path:
+        path = path.rpartition(".")[0]
+        yield path
+
+
+def merge(entries: Mapping[str, Target]) -> dict[str, Target]:
+    """Return a device map with the shortest prefixes under which all entries have one device.
+
+    Parameters
+    ----------
+    entries : mapping of str to int or str
+        By path; that of a module with parts is for tensors that it holds itself.
+
+    Returns
+    -------
+    dict
+        Every entry's device is that of its longest prefix in it; ``{"": device}`` where all
+        agree.
+    """
+    below: dict[str, set[Target]] = {}
+    for path, target in entries.items():
+        for prefix in (path, *above(path)):
+            below.setdefault(prefix, set()).add(target)
+    merged: dict[str, Target] = {}
+    for path, target in entries.items():
+        agreeing = [prefix for prefix in (path, *above(path)) if len(below[prefix]) == 1]
+        merged[min(agreeing, key=len, default=path)] = target
+    return merged

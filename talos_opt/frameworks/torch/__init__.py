@@ -1,0 +1,26 @@
+"""PyTorch: capture a module, profile it, run it under a placement.
+
+loading                      modules and example inputs from the words on a command line
+capture                      a module as a flat graph of calls: by export, tracing where it fails
+captured, training           what capturing yields; what one step of training is
+costs, ops                   FLOPs, bytes and colocation of the calls
+timing, threads, links       measurements
+targets, profile             devices, and all of this together
+
+Importing this package does not import torch.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from talos_opt.frameworks.torch.profile import profile_module
+
+__all__ = ["profile_module"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from talos_opt.frameworks.torch import profile
+
+    return getattr(profile, name)

@@ -1,0 +1,180 @@
+"""What capturing a model yields: a flat graph of calls, and what its ends stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.utils._pytree as pytree
+from torch import fx, nn
+
+from talos_opt.frameworks.torch.training import training_step
+
+#: What a placeholder may be.
+PLACEHOLDER_KINDS = ("parameter", "buffer", "input", "constant")
+#: What an output may be: `mutation` is a new value of a buffer or an input, `update` one of a
+#: parameter after the optimiser's step.
+OUTPUT_KINDS = ("user_output", "loss", "gradient", "mutation", "update")
+
+
+@dataclass(frozen=True, slots=True)
+class Placeholder:
+    """A tensor that the graph is given.
+
+    Parameters
+    ----------
+    name : str
+        Of its node.
+    kind : {'parameter', 'buffer', 'input', 'constant'}
+    target : str or int
+        Qualified name in the module, or position among the inputs.
+    value : torch.Tensor, optional
+        The module's own tensor, the example input, or the constant.
+    """
+
+    name: str
+    kind: str
+    target: str | int
+    value: torch.Tensor | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A value that the graph returns.
+
+    Parameters
+    ----------
+    kind : {'user_output', 'loss', 'gradient', 'mutation', 'update'}
+    target : str or int
+        Position among the module's outputs, or the parameter, buffer or input that it is of.
+    """
+
+    kind: str
+    target: str | int
+
+
+@dataclass(frozen=True)
+class Captured:
+    """A model as a graph of calls; made by `capture`.
+
+    Parameters
+    ----------
+    graph_module : torch.fx.GraphModule
+        Placeholders, call_function nodes and one output; without in-place ops, so that values
+        depend on nothing but the edges.
+    placeholders : tuple of Placeholder
+        In the order of the graph's.
+    outputs : tuple of Output
+        In the order of the graph's.
+    mode : {'inference', 'training'}
+    module : torch.nn.Module
+        The captured module itself, in the mode that it was captured in.
+    tied : tuple of frozenset of str
+        Parameters and buffers that are one tensor, by their qualified names.
+    out_spec : pytree.TreeSpec
+        How the module's outputs nest.
+    by : {'export', 'fx'}
+        What captured it.
+    """
+
+    graph_module: fx.GraphModule
+    placeholders: tuple[Placeholder, ...]
+    outputs: tuple[Output, ...]
+    mode: str
+    module: nn.Module
+    tied: tuple[frozenset[str], ...]
+    out_spec: Any
+    by: str = "export"
+
+    def ops(self) -> list[fx.Node]:
+        """Return the calls, producers before their readers."""
+        return [node for node in self.graph_module.graph.nodes if node.op == "call_function"]
+
+    def op_id(self, node: fx.Node) -> str:
+        """Return the id of a call; the same whenever the model is captured again."""
+        return node.name
+
+    def flat_values(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Return a tensor for every placeholder, weights from the module.
+
+        Raises
+        ------
+        ValueError
+            If the number of inputs is wrong.
+        """
+        expected = sum(p.kind == "input" for p in self.placeholders)
+        if len(inputs) != expected:
+            raise ValueError(f"{len(inputs)} inputs given, the model was captured with {expected}")
+        return [
+            inputs[int(p.target)] if p.kind == "input" else _present(p) for p in self.placeholders
+        ]
+
+    def unflatten(self, outputs: Sequence[Any]) -> Any:
+        """Return what the graph returned, as the module would have.
+
+        Returns
+        -------
+        Any
+            Inference: what the module returns. Training: a dict of `loss`, `outputs` (what the
+            module returns), and by qualified name `gradients`, `mutations` and `updates`.
+        """
+        by_kind: dict[str, dict[str | int, Any]] = {kind: {} for kind in OUTPUT_KINDS}
+        for spec, value in zip(self.outputs, outputs, strict=True):
+            by_kind[spec.kind][spec.target] = value
+        user = [value for _, value in sorted(by_kind["user_output"].items(), key=lambda kv: kv[0])]
+        result = pytree.tree_unflatten(user, self.out_spec)
+        if self.mode == "inference":
+            return result
+        return {
+            "loss": by_kind["loss"].get(0),
+            "outputs": result,
+            "gradients": by_kind["gradient"],
+            "mutations": by_kind["mutation"],
+            "updates": by_kind["update"],
+        }
+
+    def reference(self, inputs: Sequence[torch.Tensor]) -> list[Any]:
+        """Return what the plain module computes for every output of the graph.
+
+        The module is left as it was: neither buffers nor weights change.
+        """
+        if self.mode == "inference":
+            return self._plain(inputs)
+        return training_step(self.module, inputs, self.outputs)
+
+    def _plain(self, inputs: Sequence[torch.Tensor]) -> list[Any]:
+        buffers = {name: b.detach().clone() for name, b in self.module.named_buffers()}
+        given = [value.clone() for value in inputs]
+        with torch.no_grad():
+            leaves = pytree.tree_leaves(self.module(*given))
+            after = {name: buffer.detach().clone() for name, buffer in self.module.named_buffers()}
+            for name, buffer in self.module.named_buffers():
+                buffer.copy_(buffers[name])
+        found: list[Any] = []
+        for spec in self.outputs:
+            if spec.kind == "user_output":
+                found.append(leaves[int(spec.target)])
+            else:
+                source: Any = after if isinstance(spec.target, str) else given
+                found.append(source[spec.target])
+        return found
+
+
+def _present(placeholder: Placeholder) -> torch.Tensor:
+    if placeholder.value is None:
+        raise ValueError(f"placeholder {placeholder.name} has no value")
+    return placeholder.value.detach()
+
+
+def place_call(node: fx.Node, device: torch.device | str) -> dict[str, Any]:
+    """Return a call's keyword arguments with the device that they name replaced.
+
+    Calls such as ``arange`` and ``_to_copy`` say where their output goes; under a placement that
+    is the device that they run on.
+    """
+    kwargs = dict(node.kwargs)
+    if kwargs.get("device") is not None:
+        kwargs["device"] = torch.device(device)
+    return kwargs

@@ -1,0 +1,90 @@
+"""Capture by torch.export; for training, its graph is traced with its gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import fx, nn
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind, OutputKind
+
+from talos_opt.frameworks.torch.captured import Output, Placeholder
+from talos_opt.frameworks.torch.tracing import Call, Found, trace_call
+
+_KINDS = {
+    InputKind.PARAMETER: "parameter",
+    InputKind.BUFFER: "buffer",
+    InputKind.CONSTANT_TENSOR: "constant",
+    InputKind.USER_INPUT: "input",
+}
+
+
+def export_inference(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> Found:
+    """Capture a module forwards; in-place ops become ops that return new values."""
+    with torch.no_grad():
+        program = torch.export.export(module, inputs, strict=False)
+        # No op is taken apart that the module's author called as one; only mutations go.
+        program = program.run_decompositions({})
+    placeholders = _placeholders(program, module, inputs)
+    outputs: list[Output] = []
+    for spec in program.graph_signature.output_specs:
+        if spec.kind == OutputKind.USER_OUTPUT:
+            position = sum(output.kind == "user_output" for output in outputs)
+            outputs.append(Output("user_output", position))
+        else:
+            outputs.append(Output("mutation", _mutated(spec, placeholders)))
+    return program.graph_module, placeholders, tuple(outputs), program.call_spec.out_spec
+
+
+def _mutated(spec: Any, placeholders: tuple[Placeholder, ...]) -> str | int:
+    if spec.kind == OutputKind.USER_INPUT_MUTATION:
+        return next(p.target for p in placeholders if p.name == spec.target)
+    return str(spec.target)
+
+
+def _placeholders(
+    program: ExportedProgram, module: nn.Module, inputs: tuple[torch.Tensor, ...]
+) -> tuple[Placeholder, ...]:
+    own: dict[str, torch.Tensor] = {
+        **dict(module.named_parameters(remove_duplicate=False)),
+        **dict(module.named_buffers(remove_duplicate=False)),
+    }
+    found: list[Placeholder] = []
+    for spec in program.graph_signature.input_specs:
+        kind = _KINDS.get(spec.kind)
+        name = spec.arg.name
+        if kind is None:
+            raise TypeError(f"input {name} of the exported graph is a {spec.kind.name}")
+        if kind == "input":
+            position = sum(p.kind == "input" for p in found)
+            found.append(Placeholder(name, kind, position, inputs[position]))
+        else:
+            target = str(spec.target)
+            value = own[target] if target in own else program.constants[target]
+            found.append(Placeholder(name, kind, target, value))
+    return tuple(found)
+
+
+def export_training(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> Found:
+    """Capture a module forwards and backwards, with the loss of `training.loss_of`.
+
+    The exported forward graph is traced once more, together with its gradients.
+    """
+    program = torch.export.export(module, inputs, strict=False)
+    placeholders = _placeholders(program, module, inputs)
+    forward = program.graph_module
+    out_spec = program.call_spec.out_spec
+    fakes = [node.meta["val"] for node in forward.graph.find_nodes(op="placeholder")]
+    copies = [
+        fake.detach().requires_grad_(p.kind == "parameter" and fake.requires_grad)
+        for fake, p in zip(fakes, placeholders, strict=True)
+    ]
+
+    def run(*values: torch.Tensor) -> tuple[Sequence[Any], Any]:
+        # Node by node, so that modules and lines stay known.
+        return list(fx.Interpreter(forward).run(*values)), out_spec
+
+    with fakes[0].fake_mode:
+        return trace_call(Call(run, training=True), copies, placeholders)

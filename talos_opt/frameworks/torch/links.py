@@ -1,0 +1,59 @@
+"""How fast tensors move between devices that are there: measured by copying."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Mapping
+from itertools import combinations
+
+import torch
+
+from talos_opt.frameworks.common.profile import LinkProfile
+from talos_opt.frameworks.torch.timing import synchronise
+
+#: Bytes of the copies that bandwidth and latency are found with.
+LARGE, SMALL = 64 * 1024 * 1024, 4
+_REPEATS = 11
+
+
+def measure_links(devices: Mapping[str, torch.device]) -> tuple[LinkProfile, ...]:
+    """Return a link for each pair of devices.
+
+    Parameters
+    ----------
+    devices : mapping of str to torch.device
+        By id. Two ids of one torch device share its memory: nothing moves, in no time.
+    """
+    found: list[LinkProfile] = []
+    for (a, first), (b, second) in combinations(devices.items(), 2):
+        if first == second:
+            found.append(LinkProfile(a, b, 0.0, math.inf))
+            continue
+        ways = (_copy_rates(first, second), _copy_rates(second, first))
+        # One number for both directions: the slower one's.
+        latency = max(latency for latency, _ in ways)
+        found.append(LinkProfile(a, b, latency, min(bandwidth for _, bandwidth in ways)))
+    return tuple(found)
+
+
+def _copy_rates(source: torch.device, target: torch.device) -> tuple[float, float]:
+    """Return latency in seconds and bandwidth in bytes per second."""
+    latency = _copy_time(source, target, SMALL)
+    large = _copy_time(source, target, LARGE)
+    return latency, LARGE / max(large - latency, 1e-9)
+
+
+def _copy_time(source: torch.device, target: torch.device, size: int) -> float:
+    tensor = torch.zeros(size, dtype=torch.uint8, device=source)
+    times: list[float] = []
+    for _ in range(_REPEATS + 1):
+        synchronise(source)
+        synchronise(target)
+        start = time.perf_counter_ns()
+        tensor.to(target)
+        synchronise(source)
+        synchronise(target)
+        times.append((time.perf_counter_ns() - start) / 1e9)
+    return statistics.median(times[1:])  # the first one warms up

@@ -1,0 +1,240 @@
+"""From a captured graph to the ops that are placed: bytes, FLOPs, and what must stay together."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.utils._pytree as pytree
+from torch import fx
+
+from talos_opt.frameworks.common.profile import OpProfile
+from talos_opt.frameworks.torch.captured import Captured, Placeholder
+from talos_opt.frameworks.torch.costs import Cost, Evaluator, moved_bytes, nbytes, op_type
+
+#: Buffers and constants up to this many bytes are kept wherever they are read, unless the model
+#: changes them: a mask that every layer reads should not tie all layers to one device.
+REPLICATED_BYTES = 64 * 1024
+
+
+def describe_ops(captured: Captured) -> tuple[OpProfile, ...]:
+    """Return the ops of a captured model, without timings.
+
+    - A view, or what picks a value out of several, is colocated with its base and has no output.
+    - All readers of a weight are colocated, through views too; the first one holds it. Tied
+      weights are one weight; a weight's gradient and update belong to its readers.
+    - Inputs of the model are taken to be wherever they are read: no op makes them.
+
+    Parameters
+    ----------
+    captured : Captured
+    """
+    return _Description(captured).ops()
+
+
+@dataclass(frozen=True, slots=True)
+class _Weight:
+    """A tensor that the model owns, and the ops that read it."""
+
+    bytes: int
+    together: bool
+    readers: list[fx.Node]
+
+
+class _Description:
+    def __init__(self, captured: Captured) -> None:
+        self._captured = captured
+        self._nodes = captured.ops()
+        evaluator = Evaluator()
+        self._costs = {node: evaluator.cost(node) for node in self._nodes}
+        self._bases = {node: base for node in self._nodes if (base := self._base(node))}
+        graph = captured.graph_module.graph
+        self._placeholders = dict(
+            zip(graph.find_nodes(op="placeholder"), captured.placeholders, strict=True)
+        )
+        self._returned = pytree.tree_leaves(graph.output_node().args[0])
+        self._weights = self._find_weights()
+
+    def ops(self) -> tuple[OpProfile, ...]:
+        groups = self._groups()
+        held = self._held()
+        modules = self._modules()
+        return tuple(
+            self._op(node, groups.get(node), held.get(node, 0), modules[node])
+            for node in self._nodes
+        )
+
+    def _op(self, node: fx.Node, group: str | None, weights: int, module: str) -> OpProfile:
+        cost = self._costs[node]
+        value = node.meta.get("val")
+        fresh = cost.alias_of is None and node not in self._in_place()
+        return OpProfile(
+            id=self._captured.op_id(node),
+            type=op_type(node),
+            inputs=tuple(
+                (self._captured.op_id(source), self._read_bytes(node, source))
+                for source in node.all_input_nodes
+                if source.op == "call_function"
+            ),
+            flops=cost.flops,
+            moved_bytes=moved_bytes(node, cost),
+            weights=weights,
+            output=nbytes(value) if fresh else 0,
+            colocate=group,
+            module=module,
+            facts=_facts(value),
+        )
+
+    def _base(self, node: fx.Node) -> fx.Node | None:
+        """Return the node whose memory a call's output is in, if it is another's."""
+        position = self._costs[node].alias_of
+        if position is None:
+            return None
+        sources = [n for n in pytree.tree_leaves((node.args, dict(node.kwargs))) if _is_tensor(n)]
+        return sources[position] if position < len(sources) else None
+
+    def _root(self, node: fx.Node) -> fx.Node:
+        while node in self._bases:
+            node = self._bases[node]
+        return node
+
+    def _read_bytes(self, node: fx.Node, source: fx.Node) -> int:
+        value = source.meta.get("val")
+        return nbytes(node.meta.get("val") if isinstance(value, (tuple, list)) else value)
+
+    def _in_place(self) -> set[fx.Node]:
+        """Ops whose output is a new value of a weight, which lives where the old one did."""
+        kinds = ("mutation", "update")
+        pairs = zip(self._captured.outputs, self._returned, strict=True)
+        return {node for spec, node in pairs if spec.kind in kinds}
+
+    def _find_weights(self) -> dict[str | int, _Weight]:
+        """Return the weights by qualified name, tied ones by the least of theirs."""
+        tied = {name: min(names) for names in self._captured.tied for name in names}
+        changed = {s.target for s in self._captured.outputs if s.kind in ("mutation", "update")}
+        found: dict[str | int, _Weight] = {}
+        readers: dict[str | int, list[fx.Node]] = defaultdict(list)
+        for node in self._nodes:
+            for target in dict.fromkeys(self._weights_read(node, tied)):
+                readers[target].append(node)
+        for node, placeholder in self._placeholders.items():
+            target = tied.get(str(placeholder.target), placeholder.target)
+            if placeholder.kind == "input":
+                continue
+            size = nbytes(node.meta.get("val"))
+            together = (
+                placeholder.kind == "parameter"
+                or size > REPLICATED_BYTES
+                or placeholder.target in changed
+            )
+            earlier = found.get(target)
+            if earlier is not None:
+                size, together = max(size, earlier.bytes), together or earlier.together
+            found[target] = _Weight(size, together, readers[target])
+        return found
+
+    def _weights_read(self, node: fx.Node, tied: Mapping[str, str]) -> Iterable[str | int]:
+        for source in node.all_input_nodes:
+            root = self._root(source)
+            placeholder: Placeholder | None = self._placeholders.get(root)
+            if placeholder is not None and placeholder.kind != "input":
+                yield tied.get(str(placeholder.target), placeholder.target)
+
+    def _held(self) -> dict[fx.Node, int]:
+        """Bytes of weights by the op that is taken to hold them."""
+        held: dict[fx.Node, int] = defaultdict(int)
+        for weight in self._weights.values():
+            for reader in weight.readers[: 1 if weight.together else None]:
+                if weight.together or reader not in self._bases:
+                    held[reader] += weight.bytes
+        return held
+
+    def _groups(self) -> dict[fx.Node, str]:
+        """Return the colocation group of each op that has one: the id of its first op."""
+        union = _Union(self._nodes)
+        for node in self._nodes:
+            if node in self._bases and self._bases[node].op == "call_function":
+                union.join(node, self._bases[node])
+        for weight in self._weights.values():
+            if weight.together:
+                union.join(*weight.readers)
+        tied = {name: min(names) for names in self._captured.tied for name in names}
+        for spec, node in zip(self._captured.outputs, self._returned, strict=True):
+            if spec.kind in ("gradient", "update", "mutation") and node in self._costs:
+                target = tied.get(str(spec.target), spec.target)
+                owned = self._weights.get(target)
+                union.join(node, *(owned.readers if owned is not None else ()))
+        return {
+            node: self._captured.op_id(members[0])
+            for members in union.sets()
+            if len(members) > 1
+            for node in members
+        }
+
+    def _modules(self) -> dict[fx.Node, str]:
+        """Return the path of the module of each op; ops of a backward pass follow their inputs."""
+        found: dict[fx.Node, str] = {}
+        for node in self._nodes:
+            stack = list((node.meta.get("nn_module_stack") or {}).values())
+            if stack:
+                found[node] = str(stack[-1][0])
+                continue
+            owned = [
+                str(placeholder.target).rpartition(".")[0]
+                for source in node.all_input_nodes
+                if (placeholder := self._placeholders.get(self._root(source)))
+                and placeholder.kind in ("parameter", "buffer")
+            ]
+            made = [found[source] for source in node.all_input_nodes if found.get(source)]
+            # What was saved by the forward pass comes last among a gradient's arguments.
+            found[node] = (owned or made[::-1] or [""])[0]
+        return found
+
+
+class _Union:
+    """Disjoint sets of ops, each known by its first one."""
+
+    def __init__(self, nodes: Iterable[fx.Node]) -> None:
+        self._order = {node: k for k, node in enumerate(nodes)}
+        self._parent = {node: node for node in self._order}
+
+    def _find(self, node: fx.Node) -> fx.Node:
+        while self._parent[node] is not node:
+            self._parent[node] = self._parent[self._parent[node]]
+            node = self._parent[node]
+        return node
+
+    def join(self, *nodes: fx.Node) -> None:
+        heads = sorted({self._find(node) for node in nodes}, key=self._order.__getitem__)
+        for head in heads[1:]:
+            self._parent[head] = heads[0]
+
+    def sets(self) -> list[list[fx.Node]]:
+        found: dict[fx.Node, list[fx.Node]] = defaultdict(list)
+        for node in self._order:
+            found[self._find(node)].append(node)
+        return list(found.values())
+
+
+def _is_tensor(value: Any) -> bool:
+    """Whether an argument is a node that stands for a tensor, or for several."""
+    return isinstance(value, fx.Node) and any(
+        isinstance(leaf, torch.Tensor) for leaf in pytree.tree_leaves(value.meta.get("val"))
+    )
+
+
+def _facts(value: Any) -> dict[str, Any]:
+    tensors = [t for t in pytree.tree_leaves(value) if isinstance(t, torch.Tensor)]
+    if not tensors:
+        return {}
+    shapes = [[int(size) for size in tensor.shape] for tensor in tensors]
+    return {
+        "shape": shapes[0] if isinstance(value, torch.Tensor) else shapes,
+        "dtype": str(tensors[0].dtype).removeprefix("torch."),
+    }
+
+
+__all__ = ["REPLICATED_BYTES", "Cost", "describe_ops"]

@@ -1,0 +1,262 @@
+"""Profile a module: its ops with bytes and FLOPs, their times on devices, as one problem."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections import Counter
+from collections.abc import Callable, Sequence
+from threading import Event
+from typing import TypeAlias
+
+import torch
+from torch import nn
+
+from talos_opt.core.errors import InputError
+from talos_opt.frameworks.common.calibration import calibrated, whole_factor
+from talos_opt.frameworks.common.profile import DeviceProfile, OpProfile, Profile, Timing
+from talos_opt.frameworks.common.roofline import with_estimates
+from talos_opt.frameworks.common.statistics import timing
+from talos_opt.frameworks.torch.capture import capture
+from talos_opt.frameworks.torch.captured import Captured
+from talos_opt.frameworks.torch.links import measure_links
+from talos_opt.frameworks.torch.ops import describe_ops
+from talos_opt.frameworks.torch.targets import Target, parse_targets
+from talos_opt.frameworks.torch.threads import climb, core_count, threads_set
+from talos_opt.frameworks.torch.timing import Budget, Measured, measure
+
+#: Called with the share that is done, and what is being done.
+ProgressCallback: TypeAlias = Callable[[float, str], None]
+
+#: Share of a device's time that the search for a thread count may take.
+_SEARCH_SHARE = 0.25
+_DTYPE_DEFAULT = "float32"
+
+
+def profile_module(
+    module: nn.Module,
+    inputs: Sequence[torch.Tensor],
+    *,
+    mode: str = "inference",
+    devices: Sequence[str] = ("cpu",),
+    threads: int | str | None = None,
+    max_time_s: float = 120.0,
+    name: str | None = None,
+    progress: ProgressCallback | None = None,
+    cancel: Event | None = None,
+) -> Profile:
+    """Capture a module and find out what its ops cost on devices.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        On the CPU; on the meta device where no device is measured. Is left in the mode that it
+        is profiled in.
+    inputs : sequence of torch.Tensor
+        Example inputs by position, on the same device.
+    mode : {'inference', 'training'}
+        Training: forwards, backwards, and a step of plain gradient descent.
+    devices : sequence of str
+        See `targets.parse_targets`.
+    threads : int or 'auto', optional
+        Intra-op threads on the CPU; 'auto': those with the least time per op; default: torch's.
+    max_time_s : float
+        Cap on the time that is spent measuring, on all devices together. Ops that were not
+        reached get the time of their like, and count as estimated.
+    name : str, optional
+        Of the model; default: the module's class.
+    progress : callable, optional
+    cancel : threading.Event, optional
+        Once set, measuring ends and the profile is made of what there is. So it is after Ctrl-C.
+
+    Returns
+    -------
+    Profile
+
+    Raises
+    ------
+    InputError
+        If the module cannot be captured, a device is unknown, or a device is to be measured with
+        a module on the meta device.
+    """
+    targets = parse_targets(devices)
+    _check(module, targets, threads)
+    report = progress or _silent
+    report(0.0, "capturing")
+    captured = capture(module, inputs, mode)
+    report(0.0, "counting")
+    profile = Profile(
+        name=name or type(module).__name__,
+        framework="torch",
+        mode=mode,
+        ops=describe_ops(captured),
+        devices=(),
+        facts=_facts(captured, inputs),
+    )
+    there = [target for target in targets if target.device is not None]
+    profile = _measure_all(profile, captured, inputs, there, threads, max_time_s, report, cancel)
+    return _estimate(profile, module, targets, there)
+
+
+def _silent(share: float, doing: str) -> None:
+    """Report to nobody."""
+
+
+def _check(module: nn.Module, targets: Sequence[Target], threads: int | str | None) -> None:
+    if isinstance(threads, str) and threads != "auto":
+        raise InputError(f"threads is {threads!r}, expected a whole number or auto")
+    if isinstance(threads, int) and threads < 1:
+        raise InputError(f"threads is {threads}, expected at least 1")
+    empty = next((n for n, p in module.named_parameters() if p.device.type == "meta"), None)
+    measured = next((t.id for t in targets if t.device is not None), None)
+    if empty is not None and measured is not None:
+        raise InputError(
+            f"{empty} is on the meta device, so the model cannot be measured on {measured}: ask "
+            "for estimates only, or make the model on the CPU"
+        )
+
+
+def _facts(captured: Captured, inputs: Sequence[torch.Tensor]) -> dict[str, str]:
+    shapes = ", ".join(
+        f"{'x'.join(map(str, v.shape)) or 'scalar'}:{str(v.dtype).removeprefix('torch.')}"
+        for v in inputs
+    )
+    return {"inputs": shapes, "torch": torch.__version__, "captured by": captured.by}
+
+
+def _measure_all(
+    profile: Profile,
+    captured: Captured,
+    inputs: Sequence[torch.Tensor],
+    targets: Sequence[Target],
+    threads: int | str | None,
+    max_time_s: float,
+    report: ProgressCallback,
+    cancel: Event | None,
+) -> Profile:
+    """Return the profile with the devices that are there; each torch device is measured once."""
+    distinct = list(dict.fromkeys(target.device for target in targets if target.device))
+    found: dict[torch.device, tuple[Measured, int | None]] = {}
+    for k, device in enumerate(distinct):
+
+        def share(done: float, k: int = k, device: torch.device = device) -> None:
+            report((k + done) / len(distinct), f"measuring on {device}")
+
+        share(0.0)
+        budget = Budget(max_time_s / len(distinct), cancel)
+        found[device] = _measure_on(captured, device, inputs, budget, threads, share)
+    for target in targets:
+        if target.device is not None:
+            profile = _with_device(profile, target, *found[target.device])
+    report(1.0, "measuring links")
+    links = measure_links({t.id: t.device for t in targets if t.device is not None})
+    return dataclasses.replace(profile, links=links)
+
+
+def _measure_on(
+    captured: Captured,
+    device: torch.device,
+    inputs: Sequence[torch.Tensor],
+    budget: Budget,
+    threads: int | str | None,
+    share: Callable[[float], None],
+) -> tuple[Measured, int | None]:
+    if device.type != "cpu":
+        return measure(captured, device, inputs, budget, share), None
+    count = threads if isinstance(threads, int) else None
+    if threads == "auto":
+
+        def cost(count: int) -> float:
+            if budget.used > _SEARCH_SHARE * budget.seconds:
+                return float("inf")
+            with threads_set(count):
+                return measure(captured, device, inputs, budget, rounds=3).sum_s
+
+        count = climb(cost, torch.get_num_threads(), core_count())
+    with threads_set(count) as used:
+        return measure(captured, device, inputs, budget, share), used
+
+
+def _with_device(
+    profile: Profile, target: Target, measured: Measured, threads: int | None
+) -> Profile:
+    """Return the profile with a device's timings, calibrated so that they sum to the whole."""
+    ops = tuple(_timed(op, target.id, measured) for op in profile.ops)
+    ops = _filled(ops, target.id)
+    device = DeviceProfile(
+        target.id,
+        target.kind,
+        target.memory,
+        whole_s=measured.whole_s,
+        factor=whole_factor(ops, target.id, measured.whole_s),
+        threads=threads,
+    )
+    facts = dict(profile.facts)
+    if threads is not None:
+        facts[f"threads on {target.id}"] = str(threads)
+    if measured.stopped:
+        facts[f"measured on {target.id}"] = "stopped before every op had been timed repeatedly"
+    ops = calibrated(ops, target.id, measured.whole_s)
+    return dataclasses.replace(profile, ops=ops, devices=(*profile.devices, device), facts=facts)
+
+
+def _timed(op: OpProfile, device: str, measured: Measured) -> OpProfile:
+    times = measured.ops.get(op.id)
+    if not times:
+        return op
+    facts = dict(op.facts)
+    if measured.too_short(op.id):
+        facts["below_resolution"] = [*facts.get("below_resolution", ()), device]
+    workspace = op.workspace
+    if op.id in measured.workspace:
+        workspace = max(workspace or 0, measured.workspace[op.id])
+    return dataclasses.replace(
+        op, timings={**op.timings, device: timing(times)}, facts=facts, workspace=workspace
+    )
+
+
+def _filled(ops: tuple[OpProfile, ...], device: str) -> tuple[OpProfile, ...]:
+    """Return the ops, with those that were not reached taking as long as others of their type."""
+    missing = [op for op in ops if device not in op.timings]
+    if not missing:
+        return ops
+    known = [op for op in ops if device in op.timings]
+    filled: list[OpProfile] = []
+    for op in ops:
+        if device in op.timings:
+            filled.append(op)
+            continue
+        like = [o.timings[device].raw_s for o in known if o.type == op.type]
+        like = like or [o.timings[device].raw_s for o in known] or [0.0]
+        guess = statistics.median(like)
+        filled.append(dataclasses.replace(op, timings={**op.timings, device: Timing(guess, guess)}))
+    return tuple(filled)
+
+
+def _estimate(
+    profile: Profile, module: nn.Module, targets: Sequence[Target], there: Sequence[Target]
+) -> Profile:
+    """Return the profile with the catalogue's devices, all in the order that was asked for."""
+    sheets = {target.id: target.sheet for target in targets if target.sheet is not None}
+    if sheets:
+        profile = with_estimates(
+            profile,
+            sheets,
+            dtype=_dtype(module),
+            measured={target.id: target.product for target in there},
+        )
+    order = {target.id: k for k, target in enumerate(targets)}
+    devices = tuple(sorted(profile.devices, key=lambda device: order[device.id]))
+    return dataclasses.replace(profile, devices=devices)
+
+
+def _dtype(module: nn.Module) -> str:
+    """Return the type that most of a module's floating-point weights have."""
+    sizes: Counter[str] = Counter()
+    for parameter in module.parameters():
+        if parameter.is_floating_point():
+            sizes[str(parameter.dtype).removeprefix("torch.")] += parameter.numel()
+    return sizes.most_common(1)[0][0] if sizes else _DTYPE_DEFAULT
+
+
+__all__ = ["ProgressCallback", "profile_module"]

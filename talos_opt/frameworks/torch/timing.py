@@ -1,0 +1,259 @@
+"""How long every op of a captured model takes on a device, and the whole model undisturbed.
+
+The graph is run as a whole, over and over, and each op is timed where it stands: caches are as
+warm as they are in the model, and memory is held no longer. Runs of the plain model are timed in
+between, so that a machine that gets busier slows both.
+"""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from threading import Event
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from talos_opt.frameworks.torch.captured import Captured, Output, place_call
+from talos_opt.frameworks.torch.costs import nbytes
+from talos_opt.frameworks.torch.training import training_step
+
+#: Rounds of one run of the model and one of its ops: no more than this,
+MAX_ROUNDS = 50
+#: and no more than so many seconds once there are as many rounds as these.
+ENOUGH_ROUNDS, ENOUGH_S = 7, 20.0
+#: Parts that the runs of the plain model are split into, in the order of time.
+BATCHES = 5
+#: Times of less than so many resolutions of the timer are marked.
+RESOLUTIONS = 3.0
+
+
+@dataclass
+class Measured:
+    """What was measured on a device; seconds and bytes.
+
+    Parameters
+    ----------
+    ops : dict of str to list of float
+        Times of each op, by id; empty where it was not reached.
+    whole : list of float
+        Times of the plain model.
+    workspace : dict of str to int
+        By op; empty where the allocator does not tell.
+    resolution_s : float
+        Smallest difference that the timer tells.
+    stopped : bool
+        Whether time or patience ended before the first round was complete.
+    """
+
+    ops: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    whole: list[float] = field(default_factory=list)
+    workspace: dict[str, int] = field(default_factory=dict)
+    resolution_s: float = 0.0
+    stopped: bool = False
+
+    @property
+    def whole_s(self) -> float | None:
+        """Time of the plain model: the least median of `BATCHES` in a row.
+
+        A model's run is hit by any interruption, one of its ops seldom; so what is wanted is the
+        model's time while nobody interrupts.
+        """
+        if not self.whole:
+            return None
+        size = max(3, -(-len(self.whole) // BATCHES))
+        batches = (self.whole[k : k + size] for k in range(0, len(self.whole), size))
+        full = [batch for batch in batches if len(batch) == size] or [self.whole]
+        return min(statistics.median(batch) for batch in full)
+
+    @property
+    def sum_s(self) -> float:
+        """Sum of the medians of the ops."""
+        return sum(statistics.median(times) for times in self.ops.values() if times)
+
+    def too_short(self, op: str) -> bool:
+        """Whether an op's time is not much more than what the timer can tell."""
+        times = self.ops.get(op)
+        return bool(times) and statistics.median(times or ()) < RESOLUTIONS * self.resolution_s
+
+
+class Budget:
+    """Until when measurements may go on.
+
+    Parameters
+    ----------
+    seconds : float
+    cancel : threading.Event, optional
+        Set by whoever wants what has been measured so far.
+    """
+
+    def __init__(self, seconds: float, cancel: Event | None = None) -> None:
+        self._cancel = cancel
+        self._began = time.monotonic()
+        self.seconds = seconds
+
+    @property
+    def used(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._began
+
+    @property
+    def spent(self) -> bool:
+        """Whether it is time to stop."""
+        return self.used >= self.seconds or (self._cancel is not None and self._cancel.is_set())
+
+
+class Stopped(Exception):
+    """The budget is spent in the middle of a run."""
+
+
+def measure(
+    captured: Captured,
+    device: torch.device,
+    inputs: Sequence[torch.Tensor],
+    budget: Budget,
+    progress: Callable[[float], None] | None = None,
+    rounds: int = MAX_ROUNDS,
+) -> Measured:
+    """Time every op, and the plain model, on a device.
+
+    Parameters
+    ----------
+    captured : Captured
+    device : torch.device
+    inputs : sequence of torch.Tensor
+    budget : Budget
+    progress : callable, optional
+        Called with the share that is done.
+    rounds : int
+        At most.
+    """
+    measured = Measured(resolution_s=timer_resolution())
+    module = captured.module if device.type == "cpu" else copy.deepcopy(captured.module).to(device)
+    given = [value.to(device) for value in inputs]
+    values = [value.to(device) for value in captured.flat_values(inputs)]
+    clock = _Clock(captured, device, budget, measured)
+    warm: dict[str, list[float]] = {}
+    try:
+        clock.run_once(values, watch_memory=device.type == "cuda")
+        warm, measured.ops = measured.ops, defaultdict(list)
+        whole_time(module, captured, given, device)
+        for count in range(rounds):
+            measured.whole.append(whole_time(module, captured, given, device))
+            clock.run_once(values)
+            if progress is not None:
+                progress(min(1.0, max((count + 1) / rounds, budget.used / budget.seconds)))
+            if budget.spent or (count + 1 >= ENOUGH_ROUNDS and budget.used > ENOUGH_S):
+                break
+    except (Stopped, KeyboardInterrupt):
+        measured.stopped = not measured.whole or len(measured.ops) < len(warm)
+    for op, times in warm.items():  # better a first, cold time than none
+        if op not in measured.ops:
+            measured.ops[op] = times
+    return measured
+
+
+class _Clock(fx.Interpreter):
+    """Runs the graph and times its calls."""
+
+    def __init__(
+        self, captured: Captured, device: torch.device, budget: Budget, measured: Measured
+    ) -> None:
+        super().__init__(captured.graph_module)
+        self._captured = captured
+        self._device = device
+        self._budget = budget
+        self._measured = measured
+        self._overhead = timer_overhead()
+        self._kwargs = {node: place_call(node, device) for node in captured.ops()}
+        self._events: list[tuple[str, Any, Any]] = []
+        self._watch_memory = False
+
+    def run_once(self, values: Sequence[torch.Tensor], *, watch_memory: bool = False) -> None:
+        """Run all ops once, and keep how long each took."""
+        self._watch_memory = watch_memory
+        self._events.clear()
+        with torch.no_grad():
+            self.run(*values)
+        if self._events:
+            torch.cuda.synchronize(self._device)
+            for op, start, end in self._events:
+                self._measured.ops[op].append(start.elapsed_time(end) / 1e3)
+
+    def run_node(self, n: fx.Node) -> Any:
+        """Run one node, timed if it is an op."""
+        if n.op != "call_function":
+            return super().run_node(n)
+        if self._budget.spent:
+            raise Stopped
+        args, _ = self.fetch_args_kwargs_from_env(n)
+        kwargs = fx.node.map_arg(self._kwargs[n], lambda m: self.env[m])
+        call: Any = n.target
+        op = self._captured.op_id(n)
+        if self._device.type == "cuda":
+            return self._on_cuda(op, call, args, kwargs)
+        start = time.perf_counter_ns()
+        result = call(*args, **kwargs)
+        took = time.perf_counter_ns() - start
+        self._measured.ops[op].append(max(0, took - self._overhead) / 1e9)
+        return result
+
+    def _on_cuda(self, op: str, call: Any, args: Any, kwargs: Any) -> Any:
+        before = 0
+        if self._watch_memory:
+            torch.cuda.reset_peak_memory_stats(self._device)
+            before = torch.cuda.memory_allocated(self._device)
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        start.record()
+        result = call(*args, **kwargs)
+        end.record()
+        self._events.append((op, start, end))
+        if self._watch_memory:
+            peak = torch.cuda.max_memory_allocated(self._device) - before
+            self._measured.workspace[op] = max(0, peak - nbytes(result))
+        return result
+
+
+def whole_time(
+    module: nn.Module,
+    captured: Captured,
+    inputs: Sequence[torch.Tensor],
+    device: torch.device,
+) -> float:
+    """Return how long one run of the plain model takes, in seconds.
+
+    In training that is forwards, backwards and the step of gradient descent; weights and buffers
+    stay as they are.
+    """
+    asked: tuple[Output, ...] = tuple(s for s in captured.outputs if s.kind in ("loss", "update"))
+    synchronise(device)
+    start = time.perf_counter_ns()
+    if captured.mode == "training":
+        training_step(module, inputs, asked)
+    else:
+        with torch.no_grad():
+            module(*inputs)
+    synchronise(device)
+    return (time.perf_counter_ns() - start) / 1e9
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until a device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def timer_overhead() -> int:
+    """Return what two looks at the clock cost, in nanoseconds."""
+    looks = [(time.perf_counter_ns(), time.perf_counter_ns()) for _ in range(1001)]
+    return int(statistics.median(end - start for start, end in looks))
+
+
+def timer_resolution() -> float:
+    """Return the smallest difference that the clock tells, in seconds."""
+    return max(time.get_clock_info("perf_counter").resolution, timer_overhead() / 1e9)

@@ -1,0 +1,119 @@
+"""One step of training: which number is minimised, and what the plain module makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.utils._pytree as pytree
+from torch import nn
+
+from talos_opt.core.errors import InputError
+
+if TYPE_CHECKING:
+    from talos_opt.frameworks.torch.captured import Output
+
+#: Step of the plain gradient descent that ends a training graph.
+LEARNING_RATE = 1e-3
+
+
+def set_mode(module: nn.Module, mode: str) -> None:
+    """Put a module into the state that it is captured, measured and compared in.
+
+    Inference: evaluation. Training: normalisation layers with running statistics train; all
+    else evaluates, so that dropout and the like are off and two runs agree. Decoders of
+    transformers return no cache, which is no tensor.
+    """
+    module.eval()
+    for part in module.modules():
+        if getattr(getattr(part, "config", None), "use_cache", None) is True:
+            part.config.use_cache = False  # type: ignore[union-attr]
+    if mode == "training":
+        for part in module.modules():
+            if isinstance(part, nn.modules.batchnorm._NormBase) and part.track_running_stats:
+                part.train()
+
+
+def loss_index(out_spec: Any, count: int) -> int | None:
+    """Return which of the flat outputs is called `loss`, if one is.
+
+    Parameters
+    ----------
+    out_spec : pytree.TreeSpec
+    count : int
+        Flat outputs.
+    """
+    numbered = pytree.tree_unflatten(list(range(count)), out_spec)
+    found = numbered.get("loss") if isinstance(numbered, dict) else getattr(numbered, "loss", None)
+    return found if isinstance(found, int) and not isinstance(found, bool) else None
+
+
+def loss_of(leaves: Sequence[Any], named: int | None) -> torch.Tensor:
+    """Return what is minimised.
+
+    The output called `loss`; else the first output with a gradient: itself where it is a single
+    number, its mean square otherwise.
+
+    Raises
+    ------
+    InputError
+        If no output depends on anything that has a gradient.
+    """
+    able = [k for k, leaf in enumerate(leaves) if _differentiable(leaf)]
+    if named is not None and named in able:
+        first = named
+    elif able:
+        first = able[0]
+    else:
+        raise InputError("no output of the model has a gradient: there is nothing to train")
+    chosen: torch.Tensor = leaves[first]
+    if chosen.numel() == 1:
+        return chosen.reshape(())
+    return (chosen * chosen).mean()
+
+
+def _differentiable(leaf: Any) -> bool:
+    return (
+        isinstance(leaf, torch.Tensor)
+        and leaf.requires_grad
+        and (leaf.is_floating_point())
+        and leaf.numel() > 0
+    )
+
+
+def training_step(
+    module: nn.Module, inputs: Sequence[torch.Tensor], specs: Sequence[Output]
+) -> list[Any]:
+    """Run a module forwards and backwards; return one value for each output of its graph.
+
+    Neither its weights and their gradients nor its buffers are changed.
+    """
+    parameters = dict(module.named_parameters(remove_duplicate=False))
+    before = {name: buffer.detach().clone() for name, buffer in module.named_buffers()}
+    given = [value.clone() for value in inputs]
+    leaves, out_spec = pytree.tree_flatten(module(*given))
+    loss = loss_of(leaves, loss_index(out_spec, len(leaves)))
+    wanted = sorted({str(s.target) for s in specs if s.kind in ("gradient", "update")})
+    found = torch.autograd.grad(loss, [parameters[name] for name in wanted])
+    gradients = dict(zip(wanted, found, strict=True))
+    after = {name: buffer.detach().clone() for name, buffer in module.named_buffers()}
+    with torch.no_grad():
+        for name, buffer in module.named_buffers():
+            buffer.copy_(before[name])
+    values: list[Any] = []
+    for spec in specs:
+        if spec.kind == "loss":
+            values.append(loss.detach())
+        elif spec.kind == "user_output":
+            leaf = leaves[int(spec.target)]
+            values.append(leaf.detach() if isinstance(leaf, torch.Tensor) else leaf)
+        elif spec.kind == "gradient":
+            values.append(gradients[str(spec.target)])
+        elif spec.kind == "update":
+            weight = parameters[str(spec.target)].detach()
+            values.append(weight - LEARNING_RATE * gradients[str(spec.target)])
+        else:
+            source: Any = after if isinstance(spec.target, str) else given
+            values.append(source[spec.target])
+    return values

@@ -1,0 +1,105 @@
+"""``export``: from a graph file and a schedule to a device map, and what hinders it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from talos_opt.cli.main import main
+from tests.cli.process import FIG1
+
+Capture = pytest.CaptureFixture[str]
+
+
+def op(name: str, module: str, cpu: float, gpu: float, *inputs: str, **more: Any) -> dict[str, Any]:
+    memory = {"weights": 10, "output": 1}
+    return {
+        "id": name, "time": {"cpu": cpu, "gpu": gpu}, "memory": memory, "inputs": list(inputs),
+        "attrs": {"module": module}, **more,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def graph(tmp_path: Path) -> Path:
+    """A chain in which each device is best for some ops of module ``mid``."""
+    document = {
+        "schema": "talos-graph/1",
+        "name": "net",
+        "cluster": {"devices": [{"id": "host", "kind": "cpu"}, {"id": "gpu0", "kind": "gpu"}]},
+        "ops": [
+            op("a", "head", 1, 9),
+            op("b", "mid.conv", 1, 9, "a"),
+            op("c", "mid.conv", 20, 1, "b"),
+            op("d", "mid.norm", 9, 1, "c"),
+            op("e", "tail", 9, 1, "d"),
+        ],
+    }
+    path = tmp_path / "net.json"
+    path.write_text(json.dumps(document))
+    return path
+
+
+def solved(graph: Path, *argv: str) -> Path:
+    target = graph.with_name("schedule.json")
+    assert main(["solve", str(graph), "-o", str(target), "--time-limit", "5", *argv]) == 0
+    return target
+
+
+def export(*argv: object) -> int:
+    return main(["export", *map(str, argv), "--to", "device-map"])
+
+
+def test_modules_stay_whole(capsys: Capture, graph: Path) -> None:
+    schedule = solved(graph, "--granularity", "module")
+    target = graph.with_name("device_map.json")
+    capsys.readouterr()
+    assert export(schedule, "--graph", graph, "-o", target) == 0
+    assert capsys.readouterr().out == f"{target}: 3 modules on 2 devices\n"
+    assert json.loads(target.read_text()) == {"head": "cpu", "mid": 0, "tail": 0}
+    assert export(schedule, "--graph", graph, "-o", "-", "--map", "gpu0=3,host=disk") == 0
+    assert json.loads(capsys.readouterr().out) == {"head": "disk", "mid": 3, "tail": 3}
+
+
+def test_no_split_keeps_more_together(graph: Path) -> None:
+    schedule = solved(graph, "--granularity", "module", "--no-split", "mid")
+    devices = {row["op"]: row["device"] for row in json.loads(schedule.read_text())["ops"]}
+    assert devices["b"] == devices["c"] == devices["d"]
+
+
+def test_a_split_module_is_named(capsys: Capture, graph: Path) -> None:
+    schedule = solved(graph)
+    capsys.readouterr()
+    assert export(schedule, "--graph", graph, "-o", "-") == 2
+    error = capsys.readouterr().err
+    assert "module 'mid.conv' is split: op 'b' is on 'cpu', op 'c' on 0" in error
+    assert "--granularity module" in error
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (("-o", "map.yaml"), "suffix '.yaml' is unknown"),
+        (("-o", "-", "--map", "gpu7=0"), "unknown device 'gpu7', expected one of host, gpu0"),
+        (("-o", "-", "--map", "gpu0"), "not of the form NAME=VALUE"),
+        (("-o", "-", "--map", "gpu0=1,gpu0=2"), "gives 'gpu0' twice"),
+    ],
+)
+def test_bad_input(capsys: Capture, graph: Path, argv: tuple[str, ...], message: str) -> None:
+    schedule = solved(graph, "--granularity", "module")
+    capsys.readouterr()
+    assert export(schedule, "--graph", graph, *argv) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_another_graph_or_no_modules(capsys: Capture, graph: Path) -> None:
+    schedule = solved(graph, "--granularity", "module")
+    assert export(schedule, "--graph", FIG1, "-o", "-") == 2
+    assert "expected that of the graph, 'ms'" in capsys.readouterr().err
+    assert export("-", "--graph", graph, "-o", "-") == 2
+    assert main(["solve", str(FIG1), "--granularity", "module"]) == 2
+    assert "no op says which module it belongs to" in capsys.readouterr().err
+    assert main(["solve", str(graph), "--no-split", "mid"]) == 2
+    assert "needs --granularity module" in capsys.readouterr().err

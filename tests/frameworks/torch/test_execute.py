@@ -1,0 +1,136 @@
+"""Running a captured model under placements: equal outputs, and the transfers of the schedule."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed")
+
+from talos_opt.frameworks.torch.capture import capture  # noqa: E402
+from talos_opt.frameworks.torch.captured import Captured  # noqa: E402
+from talos_opt.frameworks.torch.execute import Execution, Executor, Hop  # noqa: E402
+from talos_opt.frameworks.torch.run import compare_outputs  # noqa: E402
+from tests.frameworks.torch import nets  # noqa: E402
+from tests.frameworks.torch.synthetic import problem_of, random_schedule  # noqa: E402
+
+CPU = torch.device("cpu")
+
+
+def image(size: int) -> tuple[Any, ...]:
+    return (torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1)),)
+
+
+def ids(top: int) -> tuple[Any, ...]:
+    return (torch.randint(0, top, (2, 12), generator=torch.Generator().manual_seed(1)),)
+
+
+MODELS: dict[str, tuple[Callable[[], Any], Callable[[], tuple[Any, ...]]]] = {
+    "branches": (nets.branches, lambda: image(16)),
+    "googlenet": (nets.googlenet_like, lambda: image(64)),
+    "tied": (nets.tied, lambda: ids(50)),
+    "bert": (nets.bert, lambda: ids(500)),
+}
+
+
+@pytest.fixture(scope="module")
+def captures() -> Callable[[str, str], tuple[Captured, tuple[Any, ...]]]:
+    known: dict[tuple[str, str], tuple[Captured, tuple[Any, ...]]] = {}
+
+    def find(name: str, mode: str) -> tuple[Captured, tuple[Any, ...]]:
+        if name == "bert":
+            pytest.importorskip("transformers", reason="transformers is not installed")
+        if (name, mode) not in known:
+            make, inputs = MODELS[name]
+            given = inputs()
+            known[name, mode] = (capture(make(), given, mode), given)
+        return known[name, mode]
+
+    return find
+
+
+def execute(captured: Captured, inputs: tuple[Any, ...], document: dict[str, Any]) -> Execution:
+    executor = Executor(
+        captured,
+        {row["op"]: row["device"] for row in document["ops"]},
+        dict.fromkeys(("cpu0", "gpu0", "gpu1"), CPU),
+        captured.flat_values(inputs),
+        {row["op"]: row["start"] for row in document["ops"]},
+        [Hop(row["op"], row["from"], row["to"]) for row in document["transfers"]],
+    )
+    return executor.run()
+
+
+@pytest.mark.parametrize("mode", ["inference", "training"])
+@pytest.mark.parametrize("name", list(MODELS))
+def test_random_placements(captures: Any, name: str, mode: str) -> None:
+    captured, inputs = captures(name, mode)
+    expected = captured.reference(inputs)
+    problem = problem_of(captured)
+    for seed in range(3):
+        document = random_schedule(problem, seed)
+        done = execute(captured, inputs, document)
+        error, equal = compare_outputs(expected, done.outputs)
+        assert equal, error
+        assert len(done.ops) == len(document["ops"])
+        moved = Counter((m.op, m.device, m.target, m.bytes) for m in done.transfers)
+        planned = ((t["op"], t["from"], t["to"], t["bytes"]) for t in document["transfers"])
+        assert moved == Counter(planned)
+        assert set(moved.values()) == {1}, "a tensor moves once over a hop"
+
+
+def test_ops_run_in_the_order_of_the_schedule(captures: Any) -> None:
+    captured, inputs = captures("branches", "inference")
+    document = random_schedule(problem_of(captured), 3)
+    done = execute(captured, inputs, document)
+    starts = {row["op"]: row["start"] for row in document["ops"]}
+    order = [starts[span.op] for span in done.ops]
+    assert order == sorted(order)
+    assert all(a.end_s <= b.start_s for a, b in zip(done.ops, done.ops[1:], strict=False))
+
+
+def test_without_hops_tensors_go_straight(captures: Any) -> None:
+    captured, inputs = captures("googlenet", "inference")
+    document = random_schedule(problem_of(captured, via=False), 0)
+    placement = {row["op"]: row["device"] for row in document["ops"]}
+    devices = dict.fromkeys(("cpu0", "gpu0", "gpu1"), CPU)
+    done = Executor(captured, placement, devices, captured.flat_values(inputs)).run()
+    assert len(done.transfers) == len(document["transfers"])
+    assert compare_outputs(captured.reference(inputs), done.outputs)[1]
+
+
+def test_values_are_freed_after_their_last_reader(captures: Any) -> None:
+    captured, inputs = captures("bert", "inference")
+    document = random_schedule(problem_of(captured), 1)
+    done = execute(captured, inputs, document)
+    assert done.peak_values < len(document["ops"]) / 4
+
+
+def test_nothing_is_changed_by_a_run(captures: Any) -> None:
+    captured, inputs = captures("branches", "training")
+    before = {name: t.clone() for name, t in captured.module.state_dict().items()}
+    document = random_schedule(problem_of(captured), 1)
+    first, second = (execute(captured, inputs, document) for _ in range(2))
+    assert compare_outputs(first.outputs, second.outputs) == (0.0, True)
+    for name, tensor in captured.module.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("name", list(MODELS))
+def test_with_cuda(captures: Any, name: str) -> None:
+    captured, inputs = captures(name, "inference")
+    document = random_schedule(problem_of(captured), 0)
+    devices = {"cpu0": CPU, "gpu0": torch.device("cuda:0"), "gpu1": torch.device("cuda:0")}
+    executor = Executor(
+        captured,
+        {row["op"]: row["device"] for row in document["ops"]},
+        devices,
+        captured.flat_values(inputs),
+        hops=[Hop(row["op"], row["from"], row["to"]) for row in document["transfers"]],
+    )
+    done = executor.run()
+    assert compare_outputs(captured.reference(inputs), done.outputs)[1]
