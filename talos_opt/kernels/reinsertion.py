@@ -11,246 +11,33 @@ It holds where transfers wait for nothing: no serial links, every device with a 
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
-import numpy.typing as npt
 
 from talos_opt.kernels.compiling import kernel, part
 from talos_opt.kernels.instance import CAPACITY, FIRST_SLOT, GROUP, LAST_SLOT, MODEL
 from talos_opt.kernels.listing import list_schedule
 from talos_opt.kernels.moves import below, next_random, refit
+from talos_opt.kernels.queues import (
+    BEST,
+    BETTER,
+    EPS,
+    EXPECTED,
+    NOW,
+    STAMP,
+    STEP,
+    WILD,
+    find_done,
+    find_heads,
+    find_tails,
+    link,
+    load_queues,
+    refresh,
+    sort_topologically,
+    unlink,
+)
 from talos_opt.kernels.sorting import copy_range, stable_order
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-
 INF = np.inf
-#: Entries of `Queues.counter`: steps made, the step that last found a better value, the last stamp,
-#: random moves that are still to come.
-STEP, BETTER, STAMP, WILD = 0, 1, 2, 3
-#: Entries of `Queues.value`: of the queues, of the best ones, what the last move was to be worth.
-NOW, BEST, EXPECTED = 0, 1, 2
-#: Ends that differ by less than this share of the value are the same.
-EPS = 1e-9
-
-
-class Queues(NamedTuple):
-    """A schedule as queues, and what the search knows of it; changed in place.
-
-    n ops, s slots of all devices, l lanes: one for the makespan, else one per model.
-
-    Parameters
-    ----------
-    lane : (n,) int
-        Lane of each op.
-    weight : (l,) float
-        What a unit of each lane's completion costs.
-    delay : (2, m, m) float
-        Latency and time per byte from device to device, over all hops; infinite without route.
-    home : (g,) int
-    device, slot : (n,) int
-        Slot -1: takes no time, and waits for nobody.
-    before, after : (n,) int
-        Neighbours in the queue, -1 at its ends.
-    first, last : (s,) int
-        Ends of each queue, -1 if empty.
-    order, place : (n,) int
-        A topological order of edges and queues, and its inverse.
-    head, head_without : (n,) float
-        Earliest start; the same without the op that is taken out.
-    tail, tail_without : (n, l) float
-        Longest path from an op's end to the end of each lane; minus infinity if none.
-    done : (l,) float
-        Completion of each lane, without the op taken out.
-    held, widest : (m,) int
-        Bytes of the groups on each device, and the largest workspace.
-    banned : (n,) int
-        Step until which an op may not move.
-    mark : (n,) int
-        Inputs and readers of the op taken out carry its stamp.
-    pick : (n,) int
-        Critical ops.
-    counter : (4,) int
-        See `STEP`, `BETTER`, `STAMP`, `WILD`.
-    value : (3,) float
-        See `NOW`, `BEST`, `EXPECTED`.
-    random : (1,) uint64
-    """
-
-    lane: Ints
-    weight: Floats
-    delay: Floats
-    home: Ints
-    device: Ints
-    slot: Ints
-    before: Ints
-    after: Ints
-    first: Ints
-    last: Ints
-    order: Ints
-    place: Ints
-    head: Floats
-    head_without: Floats
-    tail: Floats
-    tail_without: Floats
-    done: Floats
-    held: Ints
-    widest: Ints
-    banned: Ints
-    mark: Ints
-    pick: Ints
-    counter: Ints
-    value: Floats
-    random: npt.NDArray[np.uint64]
-
-
-@part
-def _unlink(q, op):  # type: ignore[no-untyped-def]
-    """Take an op out of its queue."""
-    s = q.slot[op]
-    if s < 0:
-        return
-    a, b = q.before[op], q.after[op]
-    if a >= 0:
-        q.after[a] = b
-    else:
-        q.first[s] = b
-    if b >= 0:
-        q.before[b] = a
-    else:
-        q.last[s] = a
-
-
-@part
-def _link(q, op, s, a):  # type: ignore[no-untyped-def]
-    """Put an op into a queue behind `a`, or in front of all (-1); slot -1: into none."""
-    q.slot[op] = s
-    if s < 0:
-        q.before[op] = q.after[op] = -1
-        return
-    b = q.after[a] if a >= 0 else q.first[s]
-    q.before[op], q.after[op] = a, b
-    if a >= 0:
-        q.after[a] = op
-    else:
-        q.first[s] = op
-    if b >= 0:
-        q.before[b] = op
-    else:
-        q.last[s] = op
-
-
-@part
-def _sort_topologically(x, q, missing):  # type: ignore[no-untyped-def]
-    """Order all ops along edges and queues; return whether there is no cycle."""
-    in_ptr, out_ptr, out_op = x.in_ptr, x.out_ptr, x.out_op
-    before, after, order, place = q.before, q.after, q.order, q.place
-    count = len(order)
-    found = 0
-    for op in range(count):
-        missing[op] = in_ptr[op + 1] - in_ptr[op] + (1 if before[op] >= 0 else 0)
-        if missing[op] == 0:
-            order[found] = op
-            found += 1
-    scan = 0
-    while scan < found:
-        op = order[scan]
-        place[op] = scan
-        scan += 1
-        for e in range(out_ptr[op], out_ptr[op + 1]):
-            reader = out_op[e]
-            missing[reader] -= 1
-            if missing[reader] == 0:
-                order[found] = reader
-                found += 1
-        reader = after[op]
-        if reader >= 0:
-            missing[reader] -= 1
-            if missing[reader] == 0:
-                order[found] = reader
-                found += 1
-    return found == count
-
-
-@part
-def _find_heads(x, q, head, begin, out):  # type: ignore[no-untyped-def]
-    """Earliest starts from a position of the order on; the op `out` counts for nobody."""
-    in_ptr, in_op, in_bytes, time, model = x.in_ptr, x.in_op, x.in_bytes, x.time, x.model
-    table, order, device, before, delay = x.op, q.order, q.device, q.before, q.delay
-    for position in range(begin, len(order)):
-        op = order[position]
-        if op == out:
-            continue
-        d = device[op]
-        start = model[table[op, MODEL], 0]
-        for e in range(in_ptr[op], in_ptr[op + 1]):
-            producer = in_op[e]
-            if producer == out:
-                continue
-            p = device[producer]
-            arrival = head[producer] + time[producer, p]
-            if p != d:
-                arrival += delay[0, p, d] + in_bytes[e] * delay[1, p, d]
-            start = max(start, arrival)
-        a = before[op]
-        if a >= 0:
-            start = max(start, head[a] + time[a, d])
-        head[op] = start
-
-
-@part
-def _find_tails(x, q, tail, begin, out):  # type: ignore[no-untyped-def]
-    """Longest paths from ends, from a position of the order back; `out` counts for nobody."""
-    out_ptr, out_op, out_bytes, time = x.out_ptr, x.out_op, x.out_bytes, x.time
-    order, device, after, delay, lane = q.order, q.device, q.after, q.delay, q.lane
-    lanes = tail.shape[1]
-    for position in range(begin, -1, -1):
-        op = order[position]
-        if op == out:
-            continue
-        d = device[op]
-        for k in range(lanes):
-            tail[op, k] = -INF
-        tail[op, lane[op]] = 0.0
-        for e in range(out_ptr[op], out_ptr[op + 1]):
-            reader = out_op[e]
-            if reader == out:
-                continue
-            r = device[reader]
-            step = time[reader, r]
-            if r != d:
-                step += delay[0, d, r] + out_bytes[e] * delay[1, d, r]
-            for k in range(lanes):
-                tail[op, k] = max(tail[op, k], step + tail[reader, k])
-        b = after[op]
-        if b >= 0:
-            step = time[b, d]
-            for k in range(lanes):
-                tail[op, k] = max(tail[op, k], step + tail[b, k])
-
-
-@part
-def _find_done(x, q, head, out):  # type: ignore[no-untyped-def]
-    """Completion of each lane, into `done`; return their weighted sum."""
-    done, lane, device, time, weight = q.done, q.lane, q.device, x.time, q.weight
-    for k in range(len(done)):
-        done[k] = 0.0
-    for op in range(len(lane)):
-        if op != out:
-            done[lane[op]] = max(done[lane[op]], head[op] + time[op, device[op]])
-    value = 0.0
-    for k in range(len(done)):
-        value += weight[k] * done[k]
-    return value
-
-
-@part
-def _refresh(x, q):  # type: ignore[no-untyped-def]
-    """Compute heads, tails and the value of the current queues."""
-    _find_heads(x, q, q.head, 0, -1)
-    _find_tails(x, q, q.tail, len(q.order) - 1, -1)
-    q.value[NOW] = _find_done(x, q, q.head, -1)
 
 
 @part
@@ -285,9 +72,9 @@ def _take_out(x, q, op):  # type: ignore[no-untyped-def]
         head_without[other] = head[other]
         for k in range(tail.shape[1]):
             tail_without[other, k] = tail[other, k]
-    _find_heads(x, q, head_without, q.place[op] + 1, op)
-    _find_tails(x, q, tail_without, q.place[op] - 1, op)
-    _find_done(x, q, head_without, op)
+    find_heads(x, q, head_without, q.place[op] + 1, op)
+    find_tails(x, q, tail_without, q.place[op] - 1, op)
+    find_done(x, q, head_without, op)
 
 
 @part
@@ -420,14 +207,14 @@ def _apply(x, q, found, missing):  # type: ignore[no-untyped-def]
     """Move an op to the place that was found."""
     op, d, s, a = int(found[2]), int(found[3]), int(found[4]), int(found[5])
     old, old_slot, old_before = q.device[op], q.slot[op], q.before[op]
-    _unlink(q, op)
+    unlink(q, op)
     q.device[op] = d
-    _link(q, op, s, a)
-    if not _sort_topologically(x, q, missing):  # only where rounding hides what must come first
-        _unlink(q, op)
+    link(q, op, s, a)
+    if not sort_topologically(x, q, missing):  # only where rounding hides what must come first
+        unlink(q, op)
         q.device[op] = d = old
-        _link(q, op, old_slot, old_before)
-        _sort_topologically(x, q, missing)
+        link(q, op, old_slot, old_before)
+        sort_topologically(x, q, missing)
     if d != old:
         group = x.op[op, GROUP]
         q.home[group] = d
@@ -435,46 +222,6 @@ def _apply(x, q, found, missing):  # type: ignore[no-untyped-def]
         q.held[d] += x.group[group, 0]
         q.widest[d] = max(q.widest[d], x.group[group, 1])
         refit(x, q.home, q.widest, old)
-
-
-@part
-def _first_free(x, times, q, d):  # type: ignore[no-untyped-def]
-    """Slot of a device whose queue ends first."""
-    best, free = -1, INF
-    for s in range(x.device[d, FIRST_SLOT], x.device[d, LAST_SLOT]):
-        end = times.end[q.last[s]] if q.last[s] >= 0 else -INF
-        if end < free:
-            best, free = s, end
-    return best
-
-
-@part
-def _load(x, times, q, state, missing, keys):  # type: ignore[no-untyped-def]
-    """Make the queues those of the best point's schedule."""
-    count, order = len(q.order), state.best_order
-    for op in range(count):
-        q.device[op] = state.best_home[x.op[op, GROUP]]
-        q.banned[op] = 0
-    list_schedule(x, times, q.device, order, INF)
-    for position in range(count):
-        keys[position] = times.start[order[position]]
-    ranked = stable_order(keys)
-    for s in range(len(q.first)):
-        q.first[s] = q.last[s] = -1
-    for position in range(count):
-        op = order[ranked[position]]
-        d = q.device[op]
-        s = _first_free(x, times, q, d) if x.time[op, d] > 0 else -1
-        _link(q, op, s, q.last[s] if s >= 0 else -1)
-    for d in range(len(q.held)):
-        q.held[d] = q.widest[d] = 0
-    for group in range(len(q.home)):
-        d = state.best_home[group]
-        q.home[group] = d
-        q.held[d] += x.group[group, 0]
-        q.widest[d] = max(q.widest[d], x.group[group, 1])
-    _sort_topologically(x, q, missing)
-    _refresh(x, q)
 
 
 @part
@@ -510,10 +257,10 @@ def _choose(x, q, allowed, sample, wild, ready, way, found):  # type: ignore[no-
         expected = q.value[EXPECTED]
         copy_range(best, 0, found, 0, len(found))
         s, a = q.slot[op], q.before[op]
-        _unlink(q, op)
+        unlink(q, op)
         _take_out(x, q, op)
         _best_place(x, q, op, allowed, ready, way, found, wild)
-        _link(q, op, s, a)
+        link(q, op, s, a)
         banned = q.banned[op] > q.counter[STEP]
         if found[2] == op and banned and not found[0] < q.value[BEST] * (1 - EPS):
             q.value[EXPECTED] = expected
@@ -555,7 +302,7 @@ def reinsert(x, times, q, state, allowed, steps, sample, patience, kick, fresh):
     ready, way = np.empty(len(q.held)), np.empty((len(q.held), len(q.weight)))
     for step in range(steps):
         if fresh or q.counter[STEP] - q.counter[BETTER] > patience:
-            _load(x, times, q, state, missing, keys)
+            load_queues(x, times, q, state, missing, keys)
             q.counter[WILD] = 0 if fresh else kick
             q.counter[STEP] = q.counter[BETTER] = 0
             q.value[BEST] = q.value[NOW]
@@ -572,7 +319,7 @@ def reinsert(x, times, q, state, allowed, steps, sample, patience, kick, fresh):
         q.counter[WILD] -= 1 if wild else 0
         q.banned[op] = now + 4 + below(q.random, 4 + min(critical, 40))
         _apply(x, q, found, missing)
-        _refresh(x, q)
+        refresh(x, q)
         if q.value[NOW] < q.value[BEST] * (1 - EPS):
             q.value[BEST] = q.value[NOW]
             q.counter[BETTER] = now

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from talos_opt.core.feasibility import check
 from talos_opt.core.problem import Objective
-from talos_opt.kernels.reinsertion import BEST, BETTER, EXPECTED, NOW, STEP, WILD, Queues, reinsert
+from talos_opt.kernels.queues import BEST, BETTER, EXPECTED, NOW, STEP, WILD, Queues
+from talos_opt.kernels.reinsertion import reinsert
 from talos_opt.solvers.fast.chain import Chain
 from talos_opt.solvers.fast.queues import queues_tell_all
 from tests.builders import device, op, problem

@@ -9,7 +9,7 @@ import numpy as np
 from talos_opt.core.problem import UNLIMITED, Arrays, Floats, MemoryRule, Objective, Problem
 
 if TYPE_CHECKING:
-    from talos_opt.kernels.reinsertion import Queues
+    from talos_opt.kernels.queues import Queues
 
 #: Completions of more models are not told apart in reasonable time.
 _MOST_MODELS = 16
@@ -35,7 +35,7 @@ def queues_tell_all(problem: Problem) -> bool:
 
 def make_queues(problem: Problem, seed: int) -> Queues:
     """Allocate queues and working space; the kernel fills them."""
-    from talos_opt.kernels.reinsertion import Queues
+    from talos_opt.kernels.queues import Queues
 
     arrays = problem.arrays
     several = problem.objective is Objective.TOCT
