@@ -191,6 +191,8 @@ def _best_place(x, q, op, allowed, ready, way, found, wild):  # type: ignore[no-
                             through += weight[k] * path
                         value += weight[k] * max(done[k], path)
                     rank = -next_random(random) if wild else value
+                    if not through < INF:  # a reader that its tensor cannot reach
+                        rank = INF
                     if rank < found[0] or (rank == found[0] and through < found[1]):
                         found[0], found[1] = rank, through
                         found[2], found[3], found[4], found[5] = op, d, s, a

@@ -16,7 +16,7 @@ from talos_opt.kernels.queues import BEST, BETTER, EXPECTED, NOW, STEP, WILD, Qu
 from talos_opt.kernels.reinsertion import reinsert
 from talos_opt.solvers.fast.chain import Chain
 from talos_opt.solvers.fast.queues import queues_tell_all
-from tests.builders import device, op, problem
+from tests.builders import device, link, op, problem
 from tests.kernels.drawing import Ordered, ordered_problems
 from tests.kernels.test_anneal import start
 from tests.reference.flat import Flat, route
@@ -166,6 +166,19 @@ def test_after_some_patience_it_returns_to_the_best_and_moves_at_random() -> Non
     step(chain, 1, patience=0)
     assert q.counter[STEP] == 1
     assert q.counter[WILD] == 1
+
+
+def test_no_random_move_parts_an_op_from_its_reader() -> None:
+    """Not even where the model counts for nothing: no link leads back from the gpu."""
+    ops = [op("a", 1, output=1), op("b", {"cpu": 1}, "a"), op("c", 1)]
+    given_one_way = problem(
+        ops, links=[link("cpu0 > gpu0", 0, 1)], weight={"m": 0.0}, objective="toct"
+    )
+    chain = start(Ordered(given_one_way, [0, 0, 0], [0, 1, 2], 0))
+    for _ in range(60):
+        step(chain, 1, fresh=False, patience=0)
+        assert np.isfinite(chain.queues.value[NOW])
+        assert chain.queues.device[0] == 0
 
 
 @pytest.mark.parametrize(
