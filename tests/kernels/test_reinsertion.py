@@ -175,8 +175,8 @@ def test_no_random_move_parts_an_op_from_its_reader() -> None:
         ops, links=[link("cpu0 > gpu0", 0, 1)], weight={"m": 0.0}, objective="toct"
     )
     chain = start(Ordered(given_one_way, [0, 0, 0], [0, 1, 2], 0))
-    for _ in range(60):
-        step(chain, 1, fresh=False, patience=0)
+    for number in range(60):
+        step(chain, 1, fresh=number == 0, patience=0)
         assert np.isfinite(chain.queues.value[NOW])
         assert chain.queues.device[0] == 0
 
