@@ -7,6 +7,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+#: Frameworks whose models can be profiled and run.
+FRAMEWORKS = ("torch", "tensorflow")
 #: The contract's values, spelled out so that ``--help`` need not import numpy with the core.
 GRANULARITIES = ("op", "module")
 OBJECTIVES = ("toct", "makespan", "bottleneck")
@@ -113,6 +115,45 @@ def options_by_solver(given: list[tuple[str, str, Any]] | None) -> dict[str, dic
     for solver, name, value in given or ():
         gathered.setdefault(solver, {})[name] = value
     return gathered
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say which model to capture, and with what."""
+    parser.add_argument(
+        "framework", metavar="FRAMEWORK", choices=FRAMEWORKS, help=" or ".join(FRAMEWORKS)
+    )
+    parser.add_argument(
+        "target",
+        metavar="MODULE:CALLABLE",
+        help="what makes the model, such as torchvision.models:resnet50 or ./net.py:make; for "
+        "tensorflow also the folder of a SavedModel or a .keras file",
+    )
+    parser.add_argument(
+        "--input",
+        action="append",
+        metavar="SHAPE[:DTYPE[:LOW-HIGH]]",
+        help="example input, such as 8x3x224x224 or 1x128:int64:0-30521 (both ends included); "
+        "once for each input of the model, and the same for profile and run",
+    )
+    parser.add_argument(
+        "--mode",
+        choices=("inference", "training"),
+        default="inference",
+        help="a forward pass (default); or forwards, backwards and a step of gradient descent",
+    )
+    parser.add_argument(
+        "--logical-devices",
+        type=count,
+        metavar="N",
+        help="split the CPU into N devices, cpu0, cpu1, ... (tensorflow)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=seed,
+        default=0,
+        metavar="N",
+        help="of the inputs' values, and of random weights (default: 0)",
+    )
 
 
 def add_problem(parser: argparse.ArgumentParser) -> None:

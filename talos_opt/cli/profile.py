@@ -30,32 +30,14 @@ def add_parser(commands: Any) -> None:
         epilog="Interrupted, it writes the graph with what has been measured so far.",
         allow_abbrev=False,
     )
-    parser.add_argument("framework", metavar="FRAMEWORK", choices=("torch",), help="torch")
-    parser.add_argument(
-        "target",
-        metavar="MODULE:CALLABLE",
-        help="what makes the model, such as torchvision.models:resnet50 or ./net.py:make",
-    )
-    parser.add_argument(
-        "--input",
-        action="append",
-        metavar="SHAPE[:DTYPE[:LOW-HIGH]]",
-        help="example input, such as 8x3x224x224 or 1x128:int64:0-30521 (both ends included); "
-        "once for each input of the model",
-    )
-    parser.add_argument(
-        "--mode",
-        choices=("inference", "training"),
-        default="inference",
-        help="a forward pass (default); or forwards, backwards and a step of gradient descent",
-    )
+    arguments.add_model(parser)
     parser.add_argument(
         "--devices",
         type=arguments.names,
         default=("cpu",),
         metavar="DEVICE,DEVICE",
-        help="cpu, cuda:0, or estimate:NAME for one of the catalogue; several as 4xcpu; another "
-        "id as gpu0=estimate:a100 (default: cpu)",
+        help="cpu, cuda:0 (in tensorflow gpu:0), or estimate:NAME for one of the catalogue; "
+        "several as 4xcpu; another id as gpu0=estimate:a100 (default: cpu)",
     )
     _add_measuring(parser)
     parser.add_argument("-o", "--output", metavar="FILE", help="file to write the graph to")
@@ -76,7 +58,7 @@ def _add_measuring(parser: argparse.ArgumentParser) -> None:
         type=arguments.threads,
         metavar="N",
         help="intra-op threads on the CPU; auto: those with the least time per op (default: "
-        "torch's)",
+        "torch's own number; in tensorflow all cores, shared out among logical devices)",
     )
     parser.add_argument(
         "--max-time",
@@ -85,26 +67,21 @@ def _add_measuring(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="cap on the time spent measuring, on all devices together (default: 120)",
     )
-    parser.add_argument(
-        "--seed",
-        type=arguments.seed,
-        default=0,
-        metavar="N",
-        help="of the inputs' values (default: 0)",
-    )
 
 
 def run(args: argparse.Namespace, signals: Signals) -> int:
     """Profile a model, write its graph, print the figures, and return the exit code."""
     from talos_opt import formats
-    from talos_opt.cli import files
+    from talos_opt.cli import files, frameworks
 
     files.require_writable(args.output, (*files.SUFFIXES, ".npz"))
     files.require_writable(args.trace, (".json",))
     # What a user's own code prints is no part of the answer.
     with ProgressBar() as bar, contextlib.redirect_stdout(sys.stderr):
         profile = signals.run(
-            lambda: _profile(args, signals, bar), bar.draw, "what has been measured so far"
+            lambda: frameworks.load(args).profile(args, bar.report, signals.cancel),
+            bar.draw,
+            "what has been measured so far",
         )
     if args.output:
         formats.write_problem(profile.problem(), args.output)
@@ -119,38 +96,6 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
         if note:
             complain(f"note: {device.id}: {note}")
     return exits.INTERRUPTED if signals.interrupted else exits.SOLVED
-
-
-def _profile(args: argparse.Namespace, signals: Signals, bar: ProgressBar) -> Profile:
-    """Load the model and profile it; without memory where no device is measured."""
-    from talos_opt.core.errors import DependencyError
-
-    try:
-        import torch  # noqa: F401
-    except ImportError:
-        raise DependencyError(
-            "torch is not installed: pip install 'talos-opt[torch]' brings it"
-        ) from None
-    from talos_opt.frameworks.torch.loading import InputSpec, load_callable, make_inputs
-    from talos_opt.frameworks.torch.profile import profile_module
-    from talos_opt.frameworks.torch.targets import parse_targets
-
-    specs = [InputSpec.parse(text) for text in args.input or ()]
-    targets = parse_targets(args.devices)
-    measured = any(target.device is not None for target in targets)
-    place = "cpu" if measured else "meta"
-    module = load_callable(args.target, None if measured else place)
-    return profile_module(
-        module,
-        make_inputs(specs, place, args.seed),
-        mode=args.mode,
-        devices=args.devices,
-        threads=args.threads,
-        max_time_s=args.max_time,
-        name=args.target.rpartition(":")[2],
-        progress=bar.report,
-        cancel=signals.cancel,
-    )
 
 
 def figures(profile: Profile) -> dict[str, Any]:

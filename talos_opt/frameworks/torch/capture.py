@@ -13,9 +13,9 @@ import torch
 from torch import fx, nn
 
 from talos_opt.core.errors import InputError
+from talos_opt.frameworks.common.loading import explain, user_line
 from talos_opt.frameworks.torch.captured import Captured, Output, Placeholder, place_call
 from talos_opt.frameworks.torch.exporting import export_inference, export_training
-from talos_opt.frameworks.torch.loading import explain, user_line
 from talos_opt.frameworks.torch.tracing import trace
 from talos_opt.frameworks.torch.training import set_mode
 

@@ -11,71 +11,15 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import fx
 from torch.utils import _pytree as pytree
 
+from talos_opt.frameworks.common.running import Execution, Hop, Span
 from talos_opt.frameworks.torch.captured import Captured, place_call
 from talos_opt.frameworks.torch.copying import Clock, Copier
-
-
-@dataclass(frozen=True, slots=True)
-class Hop:
-    """A tensor (or what else an op returns) goes from one device to another."""
-
-    op: str
-    source: str
-    target: str
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Something that took time.
-
-    Parameters
-    ----------
-    op : str
-    device : str
-        Where it ran; of a transfer, where it came from.
-    target : str, optional
-        Of a transfer, where it went.
-    start_s, end_s : float
-        Since the run began.
-    bytes : int
-        Moved by a transfer.
-    """
-
-    op: str
-    device: str
-    start_s: float
-    end_s: float
-    target: str | None = None
-    bytes: int = 0
-
-
-@dataclass(frozen=True)
-class Execution:
-    """One run.
-
-    Parameters
-    ----------
-    outputs : list
-        Of the graph, flat, on the devices where they were made.
-    wall_s : float
-        From the first op to the end of the last, on all devices.
-    ops, transfers : tuple of Span
-    peak_values : int
-        Most values that were held at a time, copies included.
-    """
-
-    outputs: list[Any]
-    wall_s: float
-    ops: tuple[Span, ...]
-    transfers: tuple[Span, ...]
-    peak_values: int
 
 
 class Executor:

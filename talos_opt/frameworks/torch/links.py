@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics
 import time
@@ -10,11 +11,10 @@ from itertools import combinations
 
 import torch
 
+from talos_opt.frameworks.common.links import link_rates
 from talos_opt.frameworks.common.profile import LinkProfile
 from talos_opt.frameworks.torch.timing import synchronise
 
-#: Bytes of the copies that bandwidth and latency are found with.
-LARGE, SMALL = 64 * 1024 * 1024, 4
 _REPEATS = 11
 
 
@@ -31,18 +31,14 @@ def measure_links(devices: Mapping[str, torch.device]) -> tuple[LinkProfile, ...
         if first == second:
             found.append(LinkProfile(a, b, 0.0, math.inf))
             continue
-        ways = (_copy_rates(first, second), _copy_rates(second, first))
+        ways = [
+            link_rates(functools.partial(_copy_time, first, second)),
+            link_rates(functools.partial(_copy_time, second, first)),
+        ]
         # One number for both directions: the slower one's.
         latency = max(latency for latency, _ in ways)
         found.append(LinkProfile(a, b, latency, min(bandwidth for _, bandwidth in ways)))
     return tuple(found)
-
-
-def _copy_rates(source: torch.device, target: torch.device) -> tuple[float, float]:
-    """Return latency in seconds and bandwidth in bytes per second."""
-    latency = _copy_time(source, target, SMALL)
-    large = _copy_time(source, target, LARGE)
-    return latency, LARGE / max(large - latency, 1e-9)
 
 
 def _copy_time(source: torch.device, target: torch.device, size: int) -> float:

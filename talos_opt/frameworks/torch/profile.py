@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
 from threading import Event
@@ -13,17 +12,17 @@ import torch
 from torch import nn
 
 from talos_opt.core.errors import InputError
-from talos_opt.frameworks.common.calibration import calibrated, whole_factor
-from talos_opt.frameworks.common.profile import DeviceProfile, OpProfile, Profile, Timing
-from talos_opt.frameworks.common.roofline import with_estimates
-from talos_opt.frameworks.common.statistics import timing
+from talos_opt.frameworks.common.measuring import Budget, Measured, with_device, with_sheets
+from talos_opt.frameworks.common.profile import Profile
+from talos_opt.frameworks.common.targets import Target
+from talos_opt.frameworks.common.threads import climb, core_count
 from talos_opt.frameworks.torch.capture import capture
 from talos_opt.frameworks.torch.captured import Captured
 from talos_opt.frameworks.torch.links import measure_links
 from talos_opt.frameworks.torch.ops import describe_ops
-from talos_opt.frameworks.torch.targets import Target, parse_targets
-from talos_opt.frameworks.torch.threads import climb, core_count, threads_set
-from talos_opt.frameworks.torch.timing import Budget, Measured, measure
+from talos_opt.frameworks.torch.targets import parse_targets
+from talos_opt.frameworks.torch.threads import threads_set
+from talos_opt.frameworks.torch.timing import measure
 
 #: Called with the share that is done, and what is being done.
 ProgressCallback: TypeAlias = Callable[[float, str], None]
@@ -93,9 +92,9 @@ def profile_module(
         devices=(),
         facts=_facts(captured, inputs),
     )
-    there = [target for target in targets if target.device is not None]
+    there = [target for target in targets if target.local is not None]
     profile = _measure_all(profile, captured, inputs, there, threads, max_time_s, report, cancel)
-    return _estimate(profile, module, targets, there)
+    return with_sheets(profile, targets, _dtype(module))
 
 
 def _silent(share: float, doing: str) -> None:
@@ -108,7 +107,7 @@ def _check(module: nn.Module, targets: Sequence[Target], threads: int | str | No
     if isinstance(threads, int) and threads < 1:
         raise InputError(f"threads is {threads}, expected at least 1")
     empty = next((n for n, p in module.named_parameters() if p.device.type == "meta"), None)
-    measured = next((t.id for t in targets if t.device is not None), None)
+    measured = next((t.id for t in targets if t.local is not None), None)
     if empty is not None and measured is not None:
         raise InputError(
             f"{empty} is on the meta device, so the model cannot be measured on {measured}: ask "
@@ -135,7 +134,8 @@ def _measure_all(
     cancel: Event | None,
 ) -> Profile:
     """Return the profile with the devices that are there; each torch device is measured once."""
-    distinct = list(dict.fromkeys(target.device for target in targets if target.device))
+    devices = {target.id: torch.device(target.local) for target in targets if target.local}
+    distinct = list(dict.fromkeys(devices.values()))
     found: dict[torch.device, tuple[Measured, int | None]] = {}
     for k, device in enumerate(distinct):
 
@@ -146,11 +146,9 @@ def _measure_all(
         budget = Budget(max_time_s / len(distinct), cancel)
         found[device] = _measure_on(captured, device, inputs, budget, threads, share)
     for target in targets:
-        if target.device is not None:
-            profile = _with_device(profile, target, *found[target.device])
+        profile = with_device(profile, target, *found[devices[target.id]])
     report(1.0, "measuring links")
-    links = measure_links({t.id: t.device for t in targets if t.device is not None})
-    return dataclasses.replace(profile, links=links)
+    return dataclasses.replace(profile, links=measure_links(devices))
 
 
 def _measure_on(
@@ -175,79 +173,6 @@ def _measure_on(
         count = climb(cost, torch.get_num_threads(), core_count())
     with threads_set(count) as used:
         return measure(captured, device, inputs, budget, share), used
-
-
-def _with_device(
-    profile: Profile, target: Target, measured: Measured, threads: int | None
-) -> Profile:
-    """Return the profile with a device's timings, calibrated so that they sum to the whole."""
-    ops = tuple(_timed(op, target.id, measured) for op in profile.ops)
-    ops = _filled(ops, target.id)
-    device = DeviceProfile(
-        target.id,
-        target.kind,
-        target.memory,
-        whole_s=measured.whole_s,
-        factor=whole_factor(ops, target.id, measured.whole_s),
-        threads=threads,
-    )
-    facts = dict(profile.facts)
-    if threads is not None:
-        facts[f"threads on {target.id}"] = str(threads)
-    if measured.stopped:
-        facts[f"measured on {target.id}"] = "stopped before every op had been timed repeatedly"
-    ops = calibrated(ops, target.id, measured.whole_s)
-    return dataclasses.replace(profile, ops=ops, devices=(*profile.devices, device), facts=facts)
-
-
-def _timed(op: OpProfile, device: str, measured: Measured) -> OpProfile:
-    times = measured.ops.get(op.id)
-    if not times:
-        return op
-    facts = dict(op.facts)
-    if measured.too_short(op.id):
-        facts["below_resolution"] = [*facts.get("below_resolution", ()), device]
-    workspace = op.workspace
-    if op.id in measured.workspace:
-        workspace = max(workspace or 0, measured.workspace[op.id])
-    return dataclasses.replace(
-        op, timings={**op.timings, device: timing(times)}, facts=facts, workspace=workspace
-    )
-
-
-def _filled(ops: tuple[OpProfile, ...], device: str) -> tuple[OpProfile, ...]:
-    """Return the ops, with those that were not reached taking as long as others of their type."""
-    missing = [op for op in ops if device not in op.timings]
-    if not missing:
-        return ops
-    known = [op for op in ops if device in op.timings]
-    filled: list[OpProfile] = []
-    for op in ops:
-        if device in op.timings:
-            filled.append(op)
-            continue
-        like = [o.timings[device].raw_s for o in known if o.type == op.type]
-        like = like or [o.timings[device].raw_s for o in known] or [0.0]
-        guess = statistics.median(like)
-        filled.append(dataclasses.replace(op, timings={**op.timings, device: Timing(guess, guess)}))
-    return tuple(filled)
-
-
-def _estimate(
-    profile: Profile, module: nn.Module, targets: Sequence[Target], there: Sequence[Target]
-) -> Profile:
-    """Return the profile with the catalogue's devices, all in the order that was asked for."""
-    sheets = {target.id: target.sheet for target in targets if target.sheet is not None}
-    if sheets:
-        profile = with_estimates(
-            profile,
-            sheets,
-            dtype=_dtype(module),
-            measured={target.id: target.product for target in there},
-        )
-    order = {target.id: k for k, target in enumerate(targets)}
-    devices = tuple(sorted(profile.devices, key=lambda device: order[device.id]))
-    return dataclasses.replace(profile, devices=devices)
 
 
 def _dtype(module: nn.Module) -> str:

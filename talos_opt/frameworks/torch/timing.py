@@ -12,13 +12,12 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from threading import Event
 from typing import Any
 
 import torch
 from torch import fx, nn
 
+from talos_opt.frameworks.common.measuring import Budget, Measured
 from talos_opt.frameworks.torch.captured import Captured, Output, place_call
 from talos_opt.frameworks.torch.costs import nbytes
 from talos_opt.frameworks.torch.training import training_step
@@ -27,85 +26,6 @@ from talos_opt.frameworks.torch.training import training_step
 MAX_ROUNDS = 50
 #: and no more than so many seconds once there are as many rounds as these.
 ENOUGH_ROUNDS, ENOUGH_S = 7, 20.0
-#: Parts that the runs of the plain model are split into, in the order of time.
-BATCHES = 5
-#: Times of less than so many resolutions of the timer are marked.
-RESOLUTIONS = 3.0
-
-
-@dataclass
-class Measured:
-    """What was measured on a device; seconds and bytes.
-
-    Parameters
-    ----------
-    ops : dict of str to list of float
-        Times of each op, by id; empty where it was not reached.
-    whole : list of float
-        Times of the plain model.
-    workspace : dict of str to int
-        By op; empty where the allocator does not tell.
-    resolution_s : float
-        Smallest difference that the timer tells.
-    stopped : bool
-        Whether time or patience ended before the first round was complete.
-    """
-
-    ops: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    whole: list[float] = field(default_factory=list)
-    workspace: dict[str, int] = field(default_factory=dict)
-    resolution_s: float = 0.0
-    stopped: bool = False
-
-    @property
-    def whole_s(self) -> float | None:
-        """Time of the plain model: the least median of `BATCHES` in a row.
-
-        A model's run is hit by any interruption, one of its ops seldom; so what is wanted is the
-        model's time while nobody interrupts.
-        """
-        if not self.whole:
-            return None
-        size = max(3, -(-len(self.whole) // BATCHES))
-        batches = (self.whole[k : k + size] for k in range(0, len(self.whole), size))
-        full = [batch for batch in batches if len(batch) == size] or [self.whole]
-        return min(statistics.median(batch) for batch in full)
-
-    @property
-    def sum_s(self) -> float:
-        """Sum of the medians of the ops."""
-        return sum(statistics.median(times) for times in self.ops.values() if times)
-
-    def too_short(self, op: str) -> bool:
-        """Whether an op's time is not much more than what the timer can tell."""
-        times = self.ops.get(op)
-        return bool(times) and statistics.median(times or ()) < RESOLUTIONS * self.resolution_s
-
-
-class Budget:
-    """Until when measurements may go on.
-
-    Parameters
-    ----------
-    seconds : float
-    cancel : threading.Event, optional
-        Set by whoever wants what has been measured so far.
-    """
-
-    def __init__(self, seconds: float, cancel: Event | None = None) -> None:
-        self._cancel = cancel
-        self._began = time.monotonic()
-        self.seconds = seconds
-
-    @property
-    def used(self) -> float:
-        """Seconds since the start."""
-        return time.monotonic() - self._began
-
-    @property
-    def spent(self) -> bool:
-        """Whether it is time to stop."""
-        return self.used >= self.seconds or (self._cancel is not None and self._cancel.is_set())
 
 
 class Stopped(Exception):

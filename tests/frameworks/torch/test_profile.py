@@ -17,12 +17,12 @@ torch = pytest.importorskip("torch", reason="needs talos-opt[torch]")
 import talos_opt  # noqa: E402
 from talos_opt.cli.main import main  # noqa: E402
 from talos_opt.core.errors import InputError  # noqa: E402
+from talos_opt.frameworks.common.measuring import Budget  # noqa: E402
 from talos_opt.frameworks.torch import profile_module  # noqa: E402
 from talos_opt.frameworks.torch.capture import capture  # noqa: E402
 from talos_opt.frameworks.torch.links import measure_links  # noqa: E402
 from talos_opt.frameworks.torch.targets import parse_targets  # noqa: E402
-from talos_opt.frameworks.torch.threads import climb  # noqa: E402
-from talos_opt.frameworks.torch.timing import Budget, measure  # noqa: E402
+from talos_opt.frameworks.torch.timing import measure  # noqa: E402
 from tests.frameworks.torch import nets  # noqa: E402
 from tests.frameworks.torch.test_capture import MODES, image, tokens  # noqa: E402
 
@@ -127,19 +127,6 @@ def test_a_meta_model_is_estimated_but_not_measured() -> None:
 def test_devices_that_are_not_clear(devices: tuple[str, ...], complaint: str) -> None:
     with pytest.raises(InputError, match=complaint):
         parse_targets(devices)
-
-
-def test_hill_climbing_finds_the_valley() -> None:
-    asked: list[int] = []
-
-    def cost(count: int) -> float:
-        asked.append(count)
-        return 1 + abs(count - 6)
-
-    assert climb(cost, 1, 16) == 6
-    assert len(asked) == len(set(asked))
-    assert climb(lambda count: 1.0, 4, 8) == 4
-    assert climb(lambda count: 1 / count, 1, 2) == 2
 
 
 def test_threads_are_found_and_set_back() -> None:

@@ -129,6 +129,25 @@ def test_outputs_that_differ() -> None:
     assert compare_outputs([1], []) == (0.0, False)
 
 
+@pytest.mark.filterwarnings("ignore:ComplexHalf")
+@pytest.mark.parametrize(
+    "name", ["bfloat16", "float16", "float8_e4m3fn", "float64", "complex32", "complex64", "uint8"]
+)
+def test_outputs_of_types_that_numpy_has_or_lacks(name: str) -> None:
+    dtype = getattr(torch, name)
+    a, b = (torch.tensor([1.0, k]).to(dtype).requires_grad_(name == "bfloat16") for k in (2.0, 4.0))
+    assert compare_outputs([a], [a.clone()]) == (0.0, True)
+    assert compare_outputs([a], [b]) == (2.0, False)
+    other = torch.tensor([1, 2], dtype=torch.int16)
+    assert compare_outputs([a], [other])[1] is False
+
+
+def test_outputs_that_are_views() -> None:
+    a = torch.tensor([1 + 2j, 3 - 1j])
+    assert compare_outputs([a.conj()], [torch.tensor([1 - 2j, 3 + 1j])]) == (0.0, True)
+    assert compare_outputs([a.conj().imag], [torch.tensor([-2.0, 1.0])]) == (0.0, True)
+
+
 def run(*argv: object) -> int:
     return main(["run", "torch", *map(str, argv)])
 

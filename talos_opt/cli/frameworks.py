@@ -1,0 +1,55 @@
+"""Which framework profiles and runs a model: the one place where commands choose between them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from importlib.util import find_spec
+from threading import Event
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+if TYPE_CHECKING:
+    from talos_opt.core.problem import Problem
+    from talos_opt.core.schedule import Schedule
+    from talos_opt.frameworks.common.profile import Profile
+    from talos_opt.frameworks.common.running import RunReport
+
+
+class Framework(Protocol):
+    """What ``talos_opt.frameworks.NAME.command`` has."""
+
+    def profile(
+        self, args: argparse.Namespace, progress: Callable[[float, str], None], cancel: Event
+    ) -> Profile:
+        """Load the model that the arguments name, and profile it."""
+
+    def run(
+        self, args: argparse.Namespace, document: Mapping[str, Any]
+    ) -> tuple[RunReport, Callable[[], tuple[Problem, Schedule]]]:
+        """Load and run it under a schedule; what was measured is made a schedule when asked."""
+
+
+def load(args: argparse.Namespace) -> Framework:
+    """Return the framework that the arguments ask for.
+
+    Raises
+    ------
+    DependencyError
+        If its library is not installed, or broken.
+    InputError
+        If an argument is not one of its.
+    """
+    from talos_opt.core.errors import DependencyError, InputError
+
+    name = args.framework
+    if name != "tensorflow" and args.logical_devices is not None:
+        raise InputError(f"--logical-devices splits the CPU for tensorflow, not for {name}")
+    if find_spec(name) is None:
+        raise DependencyError(f"{name} is not installed: pip install 'talos-opt[{name}]' brings it")
+    try:
+        return cast(Framework, import_module(f"talos_opt.frameworks.{name}.command"))
+    except ImportError as error:
+        if (error.name or "").startswith("talos_opt"):
+            raise
+        raise DependencyError(f"{name} is installed, but cannot be imported: {error}") from error

@@ -1,0 +1,150 @@
+"""What MODULE:CALLABLE names, and how to tell what went wrong in a user's own code."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from talos_opt.core.errors import InputError
+
+#: Libraries whose lines are not the user's.
+_LIBRARIES = ("torch", "tensorflow", "keras")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What MODULE:CALLABLE names.
+
+    Parameters
+    ----------
+    target : str
+    place, name : str
+        Its two parts.
+    value : object
+    """
+
+    target: str
+    place: str
+    name: str
+    value: Any
+
+    def call(self) -> Any:
+        """Call it without arguments; its own folder counts as a place for modules.
+
+        Raises
+        ------
+        InputError
+            If it cannot be called, or raises.
+        """
+        if not callable(self.value):
+            kind = type(self.value).__name__
+            raise InputError(f"{self.target}: {self.name} is a {kind}, expected a callable")
+        try:
+            with _importable(self.place):
+                return self.value()
+        except (Exception, SystemExit) as error:
+            raise InputError(f"{self.target}: {self.name}() raised {explain(error)}") from error
+
+
+def resolve(target: str) -> Found:
+    """Return what MODULE:CALLABLE names.
+
+    Parameters
+    ----------
+    target : str
+        Importable module, or path of a Python file, and a name in it, dotted perhaps.
+
+    Raises
+    ------
+    InputError
+        If there is no such thing, or importing raises.
+    """
+    place, colon, name = target.rpartition(":")
+    if not (colon and place and name):
+        raise InputError(f"{target!r} is not of the form MODULE:CALLABLE or ./file.py:CALLABLE")
+    return Found(target, place, name, _attribute(_import(place, target), name, target))
+
+
+def _import(place: str, target: str) -> ModuleType:
+    """Import a file or a module; the working folder counts as a place for modules."""
+    is_file = place.endswith(".py")
+    if is_file and not Path(place).is_file():
+        raise InputError(f"{target}: there is no file {place}")
+    try:
+        with _importable(place):
+            return _from_file(Path(place)) if is_file else importlib.import_module(place)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if not is_file and (place == missing or place.startswith(f"{missing}.")):
+            raise InputError(f"{target}: there is no module {missing}") from error
+        raise InputError(f"{target}: importing {place} raised {explain(error)}") from error
+    except (Exception, SystemExit) as error:
+        raise InputError(f"{target}: importing {place} raised {explain(error)}") from error
+
+
+def _from_file(path: Path) -> ModuleType:
+    name = f"_talos_opt_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickles look modules up by name
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+@contextlib.contextmanager
+def _importable(place: str) -> Iterator[None]:
+    """Let a user's file import what lies beside it, and a module lie in the working folder."""
+    folder = str(Path(place).resolve().parent) if place.endswith(".py") else str(Path.cwd())
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ValueError):
+            sys.path.remove(folder)
+
+
+def _attribute(module: ModuleType, name: str, target: str) -> Any:
+    found: Any = module
+    for part in name.split("."):
+        if not hasattr(found, part):
+            raise InputError(
+                f"{target}: {module.__name__.removeprefix('_talos_opt_')} has no {name}"
+            )
+        found = getattr(found, part)
+    return found
+
+
+def explain(error: BaseException) -> str:
+    """Return an error in one line: its type, the first line of its message, the user's line."""
+    message = str(error).strip().split("\n")[0]
+    text = f"{type(error).__name__}: {message}" if message else type(error).__name__
+    place = user_line(error)
+    return f"{text} ({place})" if place else text
+
+
+def user_line(error: BaseException) -> str:
+    """Return the last line of a user's own code that an error came through."""
+    loaded = (sys.modules.get(name) for name in _LIBRARIES)
+    inside = [str(Path(m.__file__).resolve().parent) for m in loaded if m and m.__file__]
+    inside.append(str(Path(__file__).resolve().parents[2]))
+    inside.append(str(Path(contextlib.__file__).parent))
+    skipped = (*inside, "<frozen ", "<eval_with_key>", "<__array_function__")
+    last = ""
+    for frame in traceback.extract_tb(error.__traceback__):
+        if not frame.filename.startswith(skipped):
+            last = f"{frame.filename}:{frame.lineno}: {(frame.line or '').strip()}".rstrip(": ")
+    return last

@@ -1,0 +1,116 @@
+"""How ``profile`` and ``run`` find their framework, without any being imported."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from talos_opt.cli import frameworks
+from talos_opt.cli.arguments import FRAMEWORKS, add_model
+from talos_opt.cli.main import main
+from talos_opt.core.errors import DependencyError, InputError
+from tests.cli.process import FIG1
+
+Capture = pytest.CaptureFixture[str]
+
+
+def given(*argv: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_model(parser)
+    return parser.parse_args(argv)
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every library is there, as far as one can tell without importing it."""
+    monkeypatch.setattr(frameworks, "find_spec", lambda name: name)
+
+
+def importing(
+    monkeypatch: pytest.MonkeyPatch, error: ImportError | None = None
+) -> Callable[[], list[str]]:
+    asked: list[str] = []
+
+    def pretend(name: str) -> Any:
+        asked.append(name)
+        if error is not None:
+            raise error
+        return SimpleNamespace(name=name)
+
+    monkeypatch.setattr(frameworks, "import_module", pretend)
+    return lambda: asked
+
+
+def test_the_arguments_of_a_model() -> None:
+    args = given("tensorflow", "net:make", "--input", "2x3", "--input", "4", "--seed", "7")
+    assert (args.framework, args.target, args.input) == ("tensorflow", "net:make", ["2x3", "4"])
+    assert (args.mode, args.seed, args.logical_devices) == ("inference", 7, None)
+    assert given("tensorflow", "saved", "--logical-devices", "2").logical_devices == 2
+
+
+@pytest.mark.parametrize("name", FRAMEWORKS)
+@pytest.mark.usefixtures("installed")
+def test_a_framework_is_its_command_module(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = importing(monkeypatch)
+    frameworks.load(given(name, "a:b"))
+    assert asked() == [f"talos_opt.frameworks.{name}.command"]
+
+
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_a_library_that_is_not_installed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(DependencyError) as caught:
+        frameworks.load(given(name, "a:b"))
+    assert str(caught.value) == (
+        f"{name} is not installed: pip install 'talos-opt[{name}]' brings it"
+    )
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_library_that_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    importing(monkeypatch, ImportError("libcudart.so.13: cannot open", name="torch._C"))
+    with pytest.raises(DependencyError, match="torch is installed, but cannot be imported: libcud"):
+        frameworks.load(given("torch", "a:b"))
+
+
+@pytest.mark.usefixtures("installed")
+def test_a_mistake_of_our_own_is_no_broken_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    importing(monkeypatch, ImportError("cannot import name", name="talos_opt.core"))
+    with pytest.raises(ImportError, match="cannot import name") as caught:
+        frameworks.load(given("torch", "a:b"))
+    assert not isinstance(caught.value, DependencyError)
+
+
+@pytest.mark.usefixtures("installed")
+def test_only_tensorflow_splits_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    importing(monkeypatch)
+    frameworks.load(given("tensorflow", "a:b", "--logical-devices", "2"))
+    with pytest.raises(InputError, match="--logical-devices splits the CPU for tensorflow, not"):
+        frameworks.load(given("torch", "a:b", "--logical-devices", "2"))
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (("torch", "a:b", "--logical-devices", "2"), "--logical-devices splits the CPU"),
+        (("jax", "a:b"), "invalid choice: 'jax'"),
+        (("tensorflow", "a:b", "--logical-devices", "0"), "'0' is no whole number of at least 1"),
+    ],
+)
+def test_both_commands_refuse_the_same(
+    argv: tuple[str, ...], message: str, capsys: Capture, tmp_path: Path
+) -> None:
+    schedule = tmp_path / "schedule.json"
+    assert main(["solve", str(FIG1), "--solver", "heft", "-o", str(schedule)]) == 0
+    capsys.readouterr()
+    for command in (["profile"], ["run", "--schedule", str(schedule)]):
+        assert main([*command, *argv]) == 2
+        captured = capsys.readouterr()
+        assert message in captured.err
+        assert captured.out == ""

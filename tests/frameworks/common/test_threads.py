@@ -1,0 +1,35 @@
+"""The search for a thread count."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from talos_opt.frameworks.common.threads import climb, core_count
+
+
+def test_hill_climbing_finds_the_valley() -> None:
+    asked: list[int] = []
+
+    def cost(count: int) -> float:
+        asked.append(count)
+        return 1 + abs(count - 6)
+
+    assert climb(cost, 1, 16) == 6
+    assert len(asked) == len(set(asked))
+    assert climb(lambda count: 1.0, 4, 8) == 4
+    assert climb(lambda count: 1 / count, 1, 2) == 2
+
+
+@given(st.integers(1, 64), st.integers(-3, 99), st.integers(1, 64))
+def test_it_stays_within_its_limit_and_gets_no_worse(valley: int, start: int, limit: int) -> None:
+    def cost(count: int) -> float:
+        assert 1 <= count <= limit
+        return 1 + abs(count - valley) / 4
+
+    found = climb(cost, start, limit)
+    assert cost(found) <= cost(max(1, min(start, limit)))
+
+
+def test_there_is_a_core() -> None:
+    assert core_count() >= 1
