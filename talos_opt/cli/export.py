@@ -45,12 +45,28 @@ def _device_map(problem: Problem, schedule: Schedule, args: argparse.Namespace) 
     return f"{len(found)} modules on {len(set(found.values()))} devices"
 
 
+def _device_scopes(problem: Problem, schedule: Schedule, args: argparse.Namespace) -> str:
+    from talos_opt.formats.device_scopes import device_scopes_of, write_device_scopes
+
+    names = args.map or {}
+    arguments.require_devices(names, problem.device_ids)
+    found = device_scopes_of(problem, schedule, names)
+    write_device_scopes(found, args.output)
+    used = len(set(schedule.device.tolist()))
+    return f"{len(schedule.device)} nodes on {used} device{'' if used == 1 else 's'}"
+
+
 #: All forms, by the name that ``--to`` takes.
 EXPORTERS: dict[str, Exporter] = {
     "device-map": Exporter(
         "the device_map of Hugging Face accelerate and transformers, as JSON",
         (".json",),
         _device_map,
+    ),
+    "tf-device-scopes": Exporter(
+        "the device of each node of a TensorFlow graph, as JSON",
+        (".json",),
+        _device_scopes,
     ),
 }
 
@@ -92,8 +108,9 @@ def add_parser(commands: Any) -> None:
         "--map",
         type=arguments.assignments,
         metavar="DEVICE=NAME,...",
-        help="what the other tool calls a device, such as gpu0=1,host=cpu (default: N for gpuN, "
-        "cpu and disk for devices of that kind)",
+        help="what the other tool calls a device. In a device-map such as gpu0=1,host=cpu "
+        "(default: N for gpuN, cpu and disk for devices of that kind); in tf-device-scopes such "
+        "as gpu0=/device:GPU:1 (default: /device:GPU:N for gpuN, /device:CPU:0 and on for CPUs)",
     )
     parser.add_argument(
         "--cluster",

@@ -86,18 +86,37 @@ def load_events(file: Source) -> list[Any]:
     return events
 
 
-def process_names(events: Iterable[Any]) -> dict[str, str]:
-    """Names of the processes, by number as text."""
-    names: dict[str, str] = {}
+@dataclass(frozen=True)
+class RowNames:
+    """Names of the rows of a trace; numbers as text.
+
+    Parameters
+    ----------
+    processes : dict of str to str
+        By process.
+    threads : dict of (str, str) to str
+        By process and thread.
+    """
+
+    processes: dict[str, str]
+    threads: dict[tuple[str, str], str]
+
+
+def row_names(events: Iterable[Any]) -> RowNames:
+    """Return what the metadata events call processes and threads."""
+    names = RowNames({}, {})
     for event in events:
-        if (
-            isinstance(event, dict)
-            and event.get("ph") == "M"
-            and event.get("name") == ("process_name")
-        ):
-            args = event.get("args")
-            if isinstance(args, dict) and args.get("name"):
-                names[str(event.get("pid", ""))] = str(args["name"])
+        if not isinstance(event, dict) or event.get("ph") != "M":
+            continue
+        args = event.get("args")
+        name = args.get("name") if isinstance(args, dict) else None
+        if not name:
+            continue
+        pid = str(event.get("pid", ""))
+        if event.get("name") == "process_name":
+            names.processes[pid] = str(name)
+        elif event.get("name") == "thread_name":
+            names.threads[pid, str(event.get("tid", ""))] = str(name)
     return names
 
 

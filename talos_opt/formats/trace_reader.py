@@ -1,4 +1,4 @@
-"""Traces in Chrome's event format, as torch.profiler and TensorFlow's timeline write them.
+"""Traces in Chrome's event format, as torch.profiler and TensorFlow write them.
 
 What is wanted of a trace is the sequence of the ops of one device, with their times. Of ops that
 call others, only the outermost count. In a trace with kernels (a GPU's), an op takes as long as
@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from talos_opt.core.errors import FormatError
 from talos_opt.formats.source import Source, open_source
-from talos_opt.formats.trace_events import Slice, load_events, process_names, slices_of
+from talos_opt.formats.trace_events import Slice, load_events, row_names, slices_of
+from talos_opt.formats.trace_tensorflow import latest_profile, settle
 
 #: Categories of ops: torch.profiler (now, and up to 1.11), TensorFlow and this package.
 OPS = frozenset(("cpu_op", "operator", "op"))
@@ -92,7 +93,7 @@ def read_trace(source: str | os.PathLike[str], *, process: str | None = None) ->
     ----------
     source : str or path
         JSON, as an object with ``traceEvents`` or as the bare list; packed as gzip or not.
-        ``-``: standard input.
+        ``-``: standard input. A folder: that of tf.profiler's logs, whose latest run is read.
     process : str, optional
         Where ops of several processes are in the file: name, number or a unique part of the name
         of the one that is wanted.
@@ -103,7 +104,7 @@ def read_trace(source: str | os.PathLike[str], *, process: str | None = None) ->
         If it is no trace, holds no ops or those of several processes, an event is broken or
         negative, all take no time, or two of one thread overlap without one holding the other.
     """
-    file = open_source(source)
+    file = open_source(latest_profile(source) if os.path.isdir(source) else source)
     # Not `blamed`: to find the line of an event it would read the whole file again, as YAML.
     try:
         return _read(file, process)
@@ -113,11 +114,17 @@ def read_trace(source: str | os.PathLike[str], *, process: str | None = None) ->
 
 def _read(file: Source, process: str | None) -> Trace:
     events = load_events(file)
-    named = process_names(events)
+    names = row_names(events)
+    named = names.processes
     slices = list(slices_of(events))
+    settled = settle(slices, names, process)
+    if settled is not None:
+        slices = settled
     ops = _chosen(slices, named, process)
     outermost = list(_outermost(ops))
     kernels = [item for item in slices if item.category in KERNELS]
+    if settled is not None:  # which tells whose they are; torch.profiler shows them apart
+        kernels = [item for item in kernels if item.pid == ops[0].pid]
     if kernels and all(op.category in OPS for op in ops):
         trace = _by_kernels(file.name, slices, ops, outermost, kernels, named)
     else:

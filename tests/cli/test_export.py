@@ -1,4 +1,4 @@
-"""``export``: from a graph file and a schedule to a device map, and what hinders it."""
+"""``export``: from a graph file and a schedule to what other tools take, and what hinders it."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def solved(graph: Path, *argv: str) -> Path:
     return target
 
 
-def export(*argv: object) -> int:
-    return main(["export", *map(str, argv), "--to", "device-map"])
+def export(*argv: object, to: str = "device-map") -> int:
+    return main(["export", *map(str, argv), "--to", to])
 
 
 def test_modules_stay_whole(capsys: Capture, graph: Path) -> None:
@@ -103,3 +103,48 @@ def test_another_graph_or_no_modules(capsys: Capture, graph: Path) -> None:
     assert "no op says which module it belongs to" in capsys.readouterr().err
     assert main(["solve", str(graph), "--no-split", "mid"]) == 2
     assert "needs --granularity module" in capsys.readouterr().err
+
+
+def test_device_scopes(capsys: Capture, graph: Path) -> None:
+    schedule = solved(graph)
+    target = graph.with_name("scopes.json")
+    capsys.readouterr()
+    assert export(schedule, "--graph", graph, "-o", target, to="tf-device-scopes") == 0
+    assert capsys.readouterr().out == f"{target}: 5 nodes on 2 devices\n"
+    placed = {row["op"]: row["device"] for row in json.loads(schedule.read_text())["ops"]}
+    called = {"host": "/device:CPU:0", "gpu0": "/device:GPU:0"}
+    assert json.loads(target.read_text()) == {op: called[d] for op, d in placed.items()}
+    given = ["--map", "gpu0=/device:CPU:1"]
+    assert export(schedule, "--graph", graph, "-o", "-", *given, to="tf-device-scopes") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found.values()) == {"/device:CPU:0", "/device:CPU:1"}
+
+
+def test_device_scopes_of_two_models(capsys: Capture, tmp_path: Path) -> None:
+    schedule = tmp_path / "schedule.json"
+    mix = FIG1.with_name("mix_serving.yaml")
+    assert main(["solve", str(mix), "-o", str(schedule), "--solver", "heft"]) == 0
+    capsys.readouterr()
+    assert export(schedule, "--graph", mix, "-o", "-", to="tf-device-scopes") == 0
+    found = json.loads(capsys.readouterr().out)
+    rows = json.loads(schedule.read_text())["ops"]
+    assert len(found) > 1
+    assert {(m, op) for m, scopes in found.items() for op in scopes} == {
+        (row["model"], row["op"]) for row in rows
+    }
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (("--map", "gpu0=1"), "--map gpu0=1: '1' is no device of TensorFlow's"),
+        (("--map", "tpu=/device:TPU:0"), "unknown device 'tpu', expected one of host, gpu0"),
+    ],
+)
+def test_names_that_tensorflow_lacks(
+    capsys: Capture, graph: Path, argv: tuple[str, ...], message: str
+) -> None:
+    schedule = solved(graph)
+    capsys.readouterr()
+    assert export(schedule, "--graph", graph, "-o", "-", *argv, to="tf-device-scopes") == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,113 @@
+"""Capture a Keras model, a tf.function or a SavedModel as a flat graph of ops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from talos_opt.core.errors import InputError
+from talos_opt.frameworks.common.loading import explain
+from talos_opt.frameworks.tensorflow.backend import tf
+from talos_opt.frameworks.tensorflow.captured import Captured, Given
+from talos_opt.frameworks.tensorflow.flattening import flatten
+from talos_opt.frameworks.tensorflow.folding import fold
+from talos_opt.frameworks.tensorflow.models import Model
+from talos_opt.frameworks.tensorflow.training import training_step
+
+MODES = ("inference", "training")
+
+
+def capture(model: Model, inputs: Sequence[np.ndarray], mode: str = "inference") -> Captured:
+    """Capture a model with example inputs.
+
+    Parameters
+    ----------
+    model : Model
+        As `models.as_model` or `loading.load_model` return it.
+    inputs : sequence of np.ndarray
+        Example inputs by position; their shapes and types are those of the graph.
+    mode : {'inference', 'training'}
+        Training: forwards, backwards and a step of plain gradient descent.
+
+    Raises
+    ------
+    InputError
+        If the model does not take the inputs, nothing in it can be trained, or it keeps
+        something that no variable holds, such as a table.
+    """
+    if mode not in MODES:
+        raise InputError(f"mode is {mode!r}, expected one of {', '.join(MODES)}")
+    specs = [tf.TensorSpec(value.shape, tf.as_dtype(value.dtype)) for value in inputs]
+    call = model.call(mode == "training")
+    function = _trace(training_step(call) if mode == "training" else call, specs)
+    given = _given(function, len(inputs))
+    graph_def = flatten(function)
+    resources = [item.node for item in given if item.kind == "variable"]
+    try:
+        folded = fold(
+            graph_def,
+            resources,
+            [tensor.op.name for tensor in function.outputs],
+            [op.name for op in function.graph.control_outputs],
+        )
+    except ValueError as error:
+        raise InputError(f"the model's graph cannot be placed: {error}") from error
+    if not folded.ops:
+        raise InputError("the model computes nothing: its graph has no ops")
+    graph = _import(graph_def, given)
+    outputs = tuple(tensor.name for tensor in function.outputs)
+    return Captured(folded, graph, given, outputs, function, mode, model.by)
+
+
+def _trace(call: Callable[..., Any], specs: Sequence[Any]) -> Any:
+    try:
+        return tf.function(call, autograph=False).get_concrete_function(*specs)
+    except InputError:
+        raise
+    except Exception as error:
+        shapes = ", ".join(f"{spec.dtype.name}{spec.shape.as_list()}" for spec in specs)
+        raise InputError(
+            f"the model cannot be captured with the inputs ({shapes}): {explain(error)}"
+        ) from error
+
+
+def _import(graph_def: Any, given: Sequence[Given]) -> Any:
+    """Return the graph with the shapes that follow from its inputs and variables."""
+    graph = tf.Graph()
+    with graph.as_default():
+        handles = {
+            f"{item.node}:0": tf.raw_ops.VarHandleOp(
+                dtype=item.dtype, shape=item.source.shape, shared_name=item.node
+            )
+            for item in given
+            if item.kind == "variable"
+        }
+        tf.graph_util.import_graph_def(graph_def, input_map=handles, name="")
+    return graph
+
+
+def _given(function: Any, inputs: int) -> tuple[Given, ...]:
+    """Return what the function's placeholders stand for."""
+    captures = list(function.graph.captures)
+    own = function.inputs[: len(function.inputs) - len(captures)]
+    if len(own) != inputs:
+        raise InputError(f"the model takes {len(own)} tensors, {inputs} inputs are given")
+    found = [Given(t.op.name, "input", t.dtype, k) for k, t in enumerate(own)]
+    # By identity: a handle is a tensor, which compares elementwise.
+    variables = {id(variable.handle): variable for variable in function.graph.variables}
+    for outer, inner in captures:
+        name = inner.op.name
+        if inner.dtype != tf.resource:
+            found.append(Given(name, "constant", inner.dtype, outer))
+            continue
+        variable = variables.get(id(outer))
+        if variable is None:
+            readers = ", ".join(op.name for op in inner.consumers()[:3])
+            raise InputError(
+                f"{readers}: reads a resource that is no variable (a table, say), which cannot be "
+                "put on another device"
+            )
+        found.append(Given(name, "variable", variable.dtype, variable))
+    return tuple(found)

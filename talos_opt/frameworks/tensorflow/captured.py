@@ -1,0 +1,118 @@
+"""What capturing a model yields: a flat GraphDef, what it is given, and what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from talos_opt.frameworks.tensorflow.backend import tf
+from talos_opt.frameworks.tensorflow.folding import Folded
+
+#: What a placeholder of the graph may stand for.
+GIVEN_KINDS = ("input", "variable", "constant")
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A value that the graph is given.
+
+    Parameters
+    ----------
+    node : str
+        Of its placeholder.
+    kind : {'input', 'variable', 'constant'}
+        Constants are tensors that the function closes over.
+    dtype : tf.DType
+        Of the value; the placeholder of a variable is a resource.
+    source : int or tf.Variable or tf.Tensor
+        Position among the inputs, or what holds the value.
+    """
+
+    node: str
+    kind: str
+    dtype: Any
+    source: Any = field(compare=False, repr=False)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of a variable or constant."""
+        if self.kind == "input":
+            return 0
+        return int(np.prod(self.source.shape.as_list(), dtype=np.int64)) * int(self.dtype.size)
+
+
+@dataclass(frozen=True)
+class Captured:
+    """A model as a flat graph; made by `capture`.
+
+    Parameters
+    ----------
+    folded : Folded
+        Its nodes: ops, and what is folded into their readers.
+    graph : tf.Graph
+        The same graph, imported, which knows the shapes.
+    given : tuple of Given
+    outputs : tuple of str
+        Tensors that the function returns (``node:0``), those of nested structures in order.
+    function : tf.types.experimental.ConcreteFunction
+        What was captured.
+    mode : {'inference', 'training'}
+    by : str
+        What it was captured from.
+    """
+
+    folded: Folded
+    graph: Any
+    given: tuple[Given, ...]
+    outputs: tuple[str, ...]
+    function: Any
+    mode: str
+    by: str
+
+    def op_ids(self) -> tuple[str, ...]:
+        """Return the ids of the ops, producers before their readers: names of their nodes."""
+        return self.folded.ops
+
+    def variables(self) -> tuple[Given, ...]:
+        """Return what is given by variables."""
+        return tuple(given for given in self.given if given.kind == "variable")
+
+    def written(self) -> list[str]:
+        """Return the placeholders of variables that the graph may change."""
+        return [g.node for g in self.variables() if g.node in self.folded.written]
+
+    def values(self, inputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """Return the value of everything that is given, by its placeholder.
+
+        Raises
+        ------
+        ValueError
+            If the number of inputs is wrong.
+        """
+        expected = sum(given.kind == "input" for given in self.given)
+        if len(inputs) != expected:
+            raise ValueError(f"{len(inputs)} inputs given, the model was captured with {expected}")
+        return {
+            given.node: inputs[given.source] if given.kind == "input" else given.source.numpy()
+            for given in self.given
+        }
+
+    def reference(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return what the model itself computes: its outputs, then its variables after the step.
+
+        The variables are left as they were. Inference returns no variables, unless the model
+        writes some.
+        """
+        written = [g for g in self.variables() if g.node in self.folded.written]
+        before = [given.source.numpy() for given in written]
+        given = [tf.constant(value) for value in inputs]
+        try:
+            found = tf.nest.flatten(self.function(*given))
+            outputs = [value.numpy() for value in found if isinstance(value, tf.Tensor)]
+            return outputs + [item.source.numpy() for item in written]
+        finally:
+            for item, value in zip(written, before, strict=True):
+                item.source.assign(value)

@@ -1,0 +1,63 @@
+"""What ``talos-opt profile`` and ``run`` do for TensorFlow."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from threading import Event
+from typing import Any
+
+from talos_opt.core.problem import Problem
+from talos_opt.core.schedule import Schedule
+from talos_opt.frameworks.common.profile import Profile
+from talos_opt.frameworks.common.running import RunReport
+from talos_opt.frameworks.tensorflow.capture import capture
+from talos_opt.frameworks.tensorflow.loading import example_inputs, load_model
+from talos_opt.frameworks.tensorflow.profile import profile_model
+from talos_opt.frameworks.tensorflow.run import measured, run_schedule
+
+
+def profile(
+    args: argparse.Namespace,
+    progress: Callable[[float, str], None],
+    cancel: Event,
+) -> Profile:
+    """Load the model that the arguments name, and profile it."""
+    model = load_model(args.target, args.seed)
+    return profile_model(
+        model,
+        example_inputs(model, args.input or (), args.seed),
+        mode=args.mode,
+        devices=args.devices,
+        logical_devices=args.logical_devices,
+        threads=args.threads,
+        max_time_s=args.max_time,
+        progress=progress,
+        cancel=cancel,
+    )
+
+
+def run(
+    args: argparse.Namespace, document: Mapping[str, Any]
+) -> tuple[RunReport, Callable[[], tuple[Problem, Schedule]]]:
+    """Load the model that the arguments name, and run it under a schedule.
+
+    Returns
+    -------
+    RunReport
+    callable
+        Makes problem and schedule of what was measured.
+    """
+    model = load_model(args.target, args.seed)
+    inputs = example_inputs(model, args.input or (), args.seed)
+    captured = capture(model, inputs, args.mode)
+    report = run_schedule(
+        captured,
+        inputs,
+        document,
+        args.map,
+        logical_devices=args.logical_devices,
+        repeats=args.repeats,
+    )
+    name = str(document.get("graph") or "measured")
+    return report, lambda: measured(captured, report, name)

@@ -1,0 +1,200 @@
+"""From a captured graph to the ops that are placed: bytes, FLOPs, and what must stay together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from talos_opt.frameworks.common.profile import OpProfile
+from talos_opt.frameworks.tensorflow.backend import tf
+from talos_opt.frameworks.tensorflow.captured import Captured
+from talos_opt.frameworks.tensorflow.costs import flops, nbytes, shape_of
+from talos_opt.frameworks.tensorflow.folding import node_of
+
+#: Constants up to this many bytes are kept wherever they are read; a larger one ties its readers
+#: together, as variables of any size do.
+REPLICATED_BYTES = 64 * 1024
+#: Outputs that share the memory of the first input.
+_VIEWS = frozenset(
+    (
+        "Reshape", "Squeeze", "ExpandDims", "Identity", "StopGradient", "PreventGradient",
+        "Bitcast", "Snapshot",
+    )
+)  # fmt: skip
+_BACKWARD = "gradient_tape/"
+
+
+def describe_ops(
+    captured: Captured, sizes: Mapping[str, int] | None = None
+) -> tuple[OpProfile, ...]:
+    """Return the ops of a captured model, without timings.
+
+    - What reads or writes a variable is colocated, and the first such op holds it.
+    - A view (Reshape, Identity and the like) is colocated with its base and has no output.
+    - Ops that hand each other resources or lists of tensors are colocated.
+    - An op that another one waits for is an input of no bytes.
+    - Inputs of the model are taken to be wherever they are read: no op makes them.
+
+    Parameters
+    ----------
+    captured : Captured
+    sizes : mapping of str to int, optional
+        Measured bytes of ops' outputs, for those whose shapes are not known beforehand.
+    """
+    return _Description(captured, sizes or {}).ops()
+
+
+@dataclass(frozen=True, slots=True)
+class _Weight:
+    """Bytes of a variable or constant, and whether all that read it share a device."""
+
+    bytes: int
+    together: bool
+
+
+class _Description:
+    def __init__(self, captured: Captured, sizes: Mapping[str, int]) -> None:
+        self._captured, self._folded, self._sizes = captured, captured.folded, sizes
+        graph = captured.graph
+        self._nodes = {op: graph.get_operation_by_name(op) for op in captured.op_ids()}
+        self._readers = self._find_readers()
+        self._weights = {root: self._weight(root) for root in self._readers}
+        self._groups = self._find_groups()
+
+    def ops(self) -> tuple[OpProfile, ...]:
+        held = self._held()
+        return tuple(self._op(op, held.get(op, 0)) for op in self._captured.op_ids())
+
+    def _op(self, op: str, weights: int) -> OpProfile:
+        node = self._nodes[op]
+        base = self._base(op)
+        made = self._made(op)
+        read = sum(nbytes(tensor) or 0 for tensor in node.inputs)
+        shapes = [shape_of(tensor) for tensor in node.outputs]
+        return OpProfile(
+            id=op,
+            type=node.type,
+            inputs=tuple(
+                (name, self._read_bytes(name, ports))
+                for name, ports in self._folded.producers(op).items()
+            ),
+            flops=flops(node),
+            moved_bytes=0 if base else read + made,
+            weights=weights,
+            output=0 if base else made,
+            colocate=self._groups.get(op),
+            module=module_of(op),
+            facts={
+                "shape": [list(shape) if shape is not None else None for shape in shapes],
+                "dtype": [tensor.dtype.name for tensor in node.outputs],
+            },
+        )
+
+    def _made(self, op: str) -> int:
+        known = [nbytes(tensor) for tensor in self._nodes[op].outputs]
+        if any(size is None for size in known):
+            return self._sizes.get(op, 0)
+        return sum(size or 0 for size in known)
+
+    def _read_bytes(self, name: str, ports: Iterable[int]) -> int:
+        outputs = self._nodes[name].outputs
+        found = [nbytes(outputs[port]) for port in ports if port >= 0]
+        if any(size is None for size in found):
+            return self._sizes.get(name, 0)
+        return sum(size or 0 for size in found)
+
+    def _base(self, op: str) -> str | None:
+        """Return what a view is a view of: an op, or a source; None for other ops."""
+        if self._nodes[op].type not in _VIEWS or not self._folded.inputs[op]:
+            return None
+        return node_of(self._folded.inputs[op][0])
+
+    def _find_readers(self) -> dict[str, list[str]]:
+        """Return the ops that read or write each root of sources."""
+        found: dict[str, list[str]] = {}
+        for op in self._captured.op_ids():
+            for source in self._folded.read_sources(op):
+                readers = found.setdefault(self._folded.roots[source], [])
+                if op not in readers:
+                    readers.append(op)
+        return found
+
+    def _weight(self, root: str) -> _Weight:
+        given = next((item for item in self._captured.given if item.node == root), None)
+        if given is None:  # a Const node
+            size = nbytes(self._captured.graph.get_operation_by_name(root).outputs[0]) or 0
+            return _Weight(size, size > REPLICATED_BYTES)
+        if given.kind == "variable":
+            return _Weight(given.bytes, True)
+        return _Weight(given.bytes, given.kind == "constant" and given.bytes > REPLICATED_BYTES)
+
+    def _held(self) -> dict[str, int]:
+        """Return the bytes that each op holds for itself and those that it shares them with."""
+        held: dict[str, int] = {}
+        for root, readers in self._readers.items():
+            weight = self._weights[root]
+            for op in readers[:1] if weight.together else readers:
+                held[op] = held.get(op, 0) + weight.bytes
+        return held
+
+    def _find_groups(self) -> dict[str, str]:
+        """Return the group of every op that has to share a device; named after its first op."""
+        sets = _Sets()
+        for root, readers in self._readers.items():
+            if self._weights[root].together:
+                sets.join(readers)
+        for op, node in self._nodes.items():
+            base = self._base(op)
+            if base is not None and base in self._nodes:
+                sets.join((base, op))
+            for text, tensor in zip(self._folded.inputs[op], node.inputs, strict=True):
+                if tensor.dtype in (tf.resource, tf.variant) and node_of(text) in self._nodes:
+                    sets.join((node_of(text), op))
+        return sets.named(self._captured.op_ids())
+
+
+class _Sets:
+    """Disjoint sets of names."""
+
+    def __init__(self) -> None:
+        self._parent: dict[str, str] = {}
+
+    def join(self, names: Iterable[str]) -> None:
+        first: str | None = None
+        for name in names:
+            root = self._find(name)
+            first = root if first is None else first
+            self._parent[root] = first
+
+    def named(self, order: Iterable[str]) -> dict[str, str]:
+        """Return the set of every name that is not alone, called by its first name in order."""
+        names: dict[str, list[str]] = {}
+        for name in order:
+            names.setdefault(self._find(name), []).append(name)
+        return {name: group[0] for group in names.values() if len(group) > 1 for name in group}
+
+    def _find(self, name: str) -> str:
+        root = name
+        while (above := self._parent.setdefault(root, root)) != root:
+            root = above
+        while self._parent[name] != root:
+            self._parent[name], name = root, self._parent[name]
+        return root
+
+
+def module_of(op: str) -> str:
+    """Return the layer that an op belongs to, dotted; gradients belong to what they are of."""
+    scope = op.removeprefix(_BACKWARD).rpartition("/")[0]
+    return scope.replace("/", ".")
+
+
+def main_dtype(captured: Captured) -> str:
+    """Return the type that most of the model's floating-point weights have."""
+    sizes: dict[str, int] = {}
+    for given in captured.given:
+        if given.kind != "input" and given.dtype.is_floating:
+            sizes[given.dtype.name] = sizes.get(given.dtype.name, 0) + given.bytes
+    return max(sizes, key=lambda name: sizes[name]) if sizes else "float32"
+
+
+__all__ = ["REPLICATED_BYTES", "describe_ops", "main_dtype", "module_of"]

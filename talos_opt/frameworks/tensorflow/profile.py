@@ -1,0 +1,150 @@
+"""Profile a model: its ops with bytes and FLOPs, their times on devices, as one problem."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from threading import Event
+from typing import TypeAlias
+
+import numpy as np
+
+from talos_opt.frameworks.common.measuring import Budget, Measured, with_device, with_sheets
+from talos_opt.frameworks.common.profile import Profile
+from talos_opt.frameworks.common.threads import climb, core_count
+from talos_opt.frameworks.tensorflow.backend import tf
+from talos_opt.frameworks.tensorflow.capture import capture
+from talos_opt.frameworks.tensorflow.captured import Captured
+from talos_opt.frameworks.tensorflow.devices import is_gpu
+from talos_opt.frameworks.tensorflow.links import measure_links
+from talos_opt.frameworks.tensorflow.measuring import measure
+from talos_opt.frameworks.tensorflow.models import Model
+from talos_opt.frameworks.tensorflow.ops import describe_ops, main_dtype
+from talos_opt.frameworks.tensorflow.targets import parse_targets, strings_of
+
+#: Called with the share that is done, and what is being done.
+ProgressCallback: TypeAlias = Callable[[float, str], None]
+
+#: Share of a device's time that the search for a thread count may take.
+_SEARCH_SHARE = 0.25
+
+
+def profile_model(
+    model: Model,
+    inputs: Sequence[np.ndarray],
+    *,
+    mode: str = "inference",
+    devices: Sequence[str] = ("cpu",),
+    logical_devices: int | None = None,
+    threads: int | str | None = None,
+    max_time_s: float = 120.0,
+    name: str | None = None,
+    progress: ProgressCallback | None = None,
+    cancel: Event | None = None,
+) -> Profile:
+    """Capture a model and find out what its ops cost on devices.
+
+    Parameters
+    ----------
+    model : Model
+        As `models.as_model` or `loading.load_model` return it.
+    inputs : sequence of np.ndarray
+        Example inputs by position.
+    mode : {'inference', 'training'}
+        Training: forwards, backwards, and a step of plain gradient descent.
+    devices : sequence of str
+        See `targets.parse_targets`.
+    logical_devices : int, optional
+        Devices that the CPU is split into.
+    threads : int or 'auto', optional
+        Intra-op threads of each CPU device; 'auto': those with the least time per op; default:
+        the cores, shared out among the logical devices.
+    max_time_s : float
+        Cap on the time that is spent measuring, on all devices together.
+    name : str, optional
+        Of the model; default: its own.
+    progress : callable, optional
+    cancel : threading.Event, optional
+        Once set, measuring ends and the profile is made of what there is.
+
+    Returns
+    -------
+    Profile
+
+    Raises
+    ------
+    InputError
+        If the model cannot be captured, or a device is unknown or not there.
+    """
+    targets = parse_targets(devices, logical_devices)
+    report = progress or _silent
+    report(0.0, "capturing")
+    captured = capture(model, inputs, mode)
+    there = [target for target in targets if target.local is not None]
+    cpus = sum(not is_gpu(target.local or "") for target in there)
+    found: dict[str, tuple[Measured, int | None]] = {}
+    sizes: dict[str, int] = {}
+    distinct = list(dict.fromkeys(target.local for target in there if target.local))
+    for k, device in enumerate(distinct):
+
+        def share(done: float, k: int = k, device: str = device) -> None:
+            report((k + done) / len(distinct), f"measuring on {device}")
+
+        share(0.0)
+        budget = Budget(max_time_s / len(distinct), cancel)
+        used = None if is_gpu(device) else _threads(captured, device, inputs, budget, threads, cpus)
+        measured, runs = measure(captured, device, inputs, budget, threads=used, progress=share)
+        found[device] = measured, used
+        sizes |= {op: run.output_bytes for op, run in runs.items()}
+    profile = Profile(
+        name=name or model.name,
+        framework="tensorflow",
+        mode=mode,
+        ops=describe_ops(captured, sizes),
+        devices=(),
+        facts=_facts(captured, inputs),
+    )
+    for target in there:
+        if target.local is not None:
+            profile = with_device(profile, target, *found[target.local])
+    report(1.0, "measuring links")
+    links = measure_links(strings_of(there))
+    profile = dataclasses.replace(profile, links=links)
+    return with_sheets(profile, targets, main_dtype(captured))
+
+
+def _silent(share: float, doing: str) -> None:
+    """Report to nobody."""
+
+
+def _threads(
+    captured: Captured,
+    device: str,
+    inputs: Sequence[np.ndarray],
+    budget: Budget,
+    threads: int | str | None,
+    cpus: int,
+) -> int:
+    """Return the intra-op threads to measure with."""
+    if isinstance(threads, int):
+        return threads
+    each = max(1, core_count() // max(1, cpus))
+    if threads is None:
+        return each
+
+    def cost(count: int) -> float:
+        if budget.used > _SEARCH_SHARE * budget.seconds:
+            return float("inf")
+        return measure(captured, device, inputs, budget, threads=count, rounds=3)[0].sum_s
+
+    return climb(cost, each, core_count())
+
+
+def _facts(captured: Captured, inputs: Sequence[np.ndarray]) -> dict[str, str]:
+    shapes = ", ".join(
+        f"{'x'.join(map(str, value.shape)) or 'scalar'}:{value.dtype}" for value in inputs
+    )
+    return {"inputs": shapes, "tensorflow": tf.__version__, "captured by": captured.by}
+
+
+__all__ = ["ProgressCallback", "profile_model"]

@@ -1,0 +1,105 @@
+"""Small networks to capture, profile and run; each function makes one, without arguments."""
+
+import tensorflow as tf
+from tensorflow.keras import layers
+
+
+def cnn() -> tf.keras.Model:
+    """Convolutions with a residual connection, batch normalisation and dropout."""
+    image = layers.Input((16, 16, 3))
+    x = layers.Conv2D(8, 3, padding="same", activation="relu")(image)
+    y = layers.Conv2D(8, 3, padding="same")(x)
+    y = layers.BatchNormalization()(y)
+    x = layers.Add()([x, y])
+    x = layers.Dropout(0.25)(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    return tf.keras.Model(image, layers.Dense(10)(x))
+
+
+def branches() -> tf.keras.Model:
+    """Two independent heavy branches, joined by a small op."""
+    features = layers.Input((1024,))
+    ends = []
+    for _ in range(2):
+        x = features
+        for _ in range(4):
+            x = layers.Dense(1024, activation="relu", use_bias=False)(x)
+        ends.append(layers.Dense(8)(x))
+    return tf.keras.Model(features, layers.Add()(ends))
+
+
+def bert(blocks: int = 2, width: int = 64, words: int = 100) -> tf.keras.Model:
+    """An encoder as in BERT: embeddings, attention, feed-forward layers."""
+    tokens = layers.Input((12,), dtype="int32")
+    places = tf.range(12)
+    x = layers.Embedding(words, width)(tokens) + layers.Embedding(12, width)(places)
+    x = layers.LayerNormalization()(x)
+    for _ in range(blocks):
+        y = layers.MultiHeadAttention(4, width // 4)(x, x)
+        x = layers.LayerNormalization()(x + y)
+        y = layers.Dense(4 * width, activation="gelu")(x)
+        x = layers.LayerNormalization()(x + layers.Dense(width)(y))
+    return tf.keras.Model(tokens, layers.Dense(2)(x[:, 0]))
+
+
+def resnet50() -> tf.keras.Model:
+    """ResNet-50 for small pictures, with random weights."""
+    return tf.keras.applications.ResNet50(weights=None, input_shape=(64, 64, 3), classes=10)
+
+
+def two_inputs() -> tf.keras.Model:
+    """Two inputs and two outputs."""
+    a, b = layers.Input((4,)), layers.Input((4,))
+    x = layers.Concatenate()([a, b])
+    return tf.keras.Model([a, b], [layers.Dense(3)(x), layers.Dense(2)(x)])
+
+
+class Loop(tf.Module):
+    """A loop whose length depends on the values, around a matrix product, and a counter."""
+
+    def __init__(self) -> None:
+        super().__init__(name="loop")
+        self.weights = tf.Variable(tf.random.stateless_uniform((8, 8), (1, 2)) / 8, name="weights")
+        self.calls = tf.Variable(0, trainable=False, name="calls")
+
+    @tf.function(input_signature=[tf.TensorSpec((4, 8))])
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        self.calls.assign_add(1)
+        y = tf.while_loop(
+            lambda y: tf.reduce_sum(y) > 1.0, lambda y: (tf.matmul(y, self.weights) * 0.5,), (x,)
+        )[0]
+        z = tf.cond(tf.reduce_mean(y) > 0.0, lambda: y + 1.0, lambda: y - 1.0)
+        return z * tf.cast(self.calls, tf.float32)
+
+
+def loop() -> Loop:
+    """Control flow, and a variable that every call changes."""
+    return Loop()
+
+
+@tf.function
+def twice(x: tf.Tensor) -> tf.Tensor:
+    """A function of no variables."""
+    return x + x
+
+
+def table() -> tf.function:
+    """A function that keeps a table, which no variable holds."""
+    keys = tf.lookup.KeyValueTensorInitializer(tf.constant(["a"]), tf.constant([1]))
+    found = tf.lookup.StaticHashTable(keys, -1)
+
+    @tf.function
+    def look(x: tf.Tensor) -> tf.Tensor:
+        return found.lookup(tf.as_string(x))
+
+    return look
+
+
+def broken() -> None:
+    """What raises when it is called."""
+    raise RuntimeError("no such network")
+
+
+def number() -> int:
+    """What makes no model."""
+    return 3
