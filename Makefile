@@ -47,16 +47,23 @@ imports: $(VENV)/.installed-dev
 
 # CP-SAT 9.15 aborts the process now and then (OR-Tools issue 5025 and others, mended after it);
 # pytest counts the test that was running as failed. Only after that are failures tried again.
-tests: $(VENV)/.installed-dev
+define pytest
 	@mkdir -p build
-	@echo "$(BIN)/python -m pytest -n $(JOBS)"
-	@{ $(BIN)/python -m pytest -n $(JOBS); echo $$? > build/tests.code; } 2>&1 | tee build/tests.log; \
+	@echo "$(BIN)/python -m pytest -n $(JOBS) $(1)"
+	@{ $(BIN)/python -m pytest -n $(JOBS) $(1); echo $$? > build/tests.code; } 2>&1 \
+		| tee build/tests.log; \
 	code=$$(cat build/tests.code); \
 	if [ $$code -ne 0 ] && grep -q "node down: Not properly terminated" build/tests.log; then \
 		echo "a worker process died: once more what failed, one by one"; \
-		$(BIN)/python -m pytest -n 0 --last-failed --last-failed-no-failures none; code=$$?; \
+		$(BIN)/python -m pytest -n 0 --last-failed --last-failed-no-failures none $(1); code=$$?; \
 	fi; \
 	exit $$code
+endef
+
+# TensorFlow's tests have processes of their own: where it is loaded, CP-SAT goes another way.
+tests: $(VENV)/.installed-dev
+	$(call pytest,)
+	$(call pytest,tests/frameworks/tensorflow)
 
 format: $(VENV)/.installed-dev
 	$(BIN)/python -m ruff check --fix .

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import signal
+import subprocess
+import sys
 import threading
+from collections.abc import Callable
+from pathlib import Path
 
 from talos_opt.core.cluster import Cluster, Device, Link
 from talos_opt.core.graph import Graph, Input, Memory, Model, Op
@@ -13,6 +18,8 @@ from talos_opt.core.schedule import Schedule
 from talos_opt.solvers import registry
 from talos_opt.solvers.base import Verdict
 from talos_opt.solvers.run import Run
+
+_ROOT = Path(__file__).parents[2]
 
 
 def run_solver(
@@ -43,6 +50,28 @@ def starts_of(run: Run) -> dict[str, float]:
     """Start of each op by its bare name."""
     assert run.best is not None
     return {item.op: item.start for item in run.best.named_ops(run.problem)}
+
+
+def in_own_process(test: Callable[..., None]) -> Callable[..., None]:
+    """Run a test in a process of its own.
+
+    A signal that comes too late, or a crash inside a library, then fails this test and tells
+    where; in the test runner's process it would take the runner with it.
+    """
+
+    @functools.wraps(test)
+    def run(*args: object, **kwargs: object) -> None:
+        code = (
+            f"import {test.__module__} as tests; "
+            f"tests.{test.__name__}.__wrapped__(*{args!r}, **{kwargs!r})"
+        )
+        command = [sys.executable, "-X", "faulthandler", "-c", code]
+        done = subprocess.run(
+            command, cwd=_ROOT, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0, f"exit code {done.returncode}\n{done.stderr[-4000:]}"
+
+    return run
 
 
 def press_ctrl_c(after_s: float) -> None:

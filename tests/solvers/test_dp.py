@@ -24,7 +24,7 @@ from talos_opt.solvers.bounds import root_bound
 from talos_opt.solvers.ideals import IdealGraph
 from talos_opt.solvers.run import Run
 from tests.builders import device, fig1, link, op, problem
-from tests.solvers.running import press_ctrl_c, run_solver
+from tests.solvers.running import in_own_process, press_ctrl_c, run_solver
 from tests.strategies import problems
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -154,6 +154,7 @@ def test_what_the_work_raises_is_raised_here() -> None:
         run_beside(work, Run(fig1()), lambda: None)
 
 
+@in_own_process
 def test_ctrl_c_stops_the_work_before_it_goes_on() -> None:
     stop, ended = threading.Event(), threading.Event()
 
