@@ -68,6 +68,14 @@ FORMATS: dict[str, Format] = {
     item.name: item
     for item in (
         Format("npz", "talos-columns/1, for graphs too large for text", (".npz",), "columnar"),
+        # Before talos, which parses a file to know it; this one looks at the first line.
+        Format(
+            "speedup-csv",
+            "times per op type and device kind, CSV",
+            (".csv",),
+            "speedup_csv",
+            writes=False,
+        ),
         Format("talos", "talos-graph/1, YAML or JSON", (".yaml", ".yml", ".json"), "talos"),
         Format(
             "msr",

@@ -1,0 +1,161 @@
+"""An analysis in tables, for a person to read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from talos_opt.cli.text import number, percent, quantity, table
+
+#: Headings of the distributions, by the share of ops below.
+SHARES = {
+    "0": "least",
+    "0.05": "5 %",
+    "0.25": "25 %",
+    "0.5": "median",
+    "0.75": "75 %",
+    "0.95": "95 %",
+    "1": "most",
+}
+
+
+def describe(document: Mapping[str, Any], top: int) -> str:
+    """Return the text that ``analyze`` prints.
+
+    Parameters
+    ----------
+    document : mapping
+        See `talos_opt.reports.analysis_document`.
+    top : int
+        Ops of each model to list.
+    """
+    return "\n".join(_lines(document, top))
+
+
+def _lines(document: Mapping[str, Any], top: int) -> Iterator[str]:
+    models, here, there = document["models"], document["reference"], document["other"]
+    count = sum(model["op_count"] for model in models)
+    yield f"{document['graph']}: {_many(len(models), 'model')}, {_many(count, 'op')}"
+    yield f"speedup = time on {here} / time on {there}"
+    yield f"\n{_summary(document)}"
+    yield f"\ndistributions\n{_distributions(document)}"
+    for model in models:
+        yield f"\n{_costliest(model, document, top)}"
+    if document["pairs"]:
+        yield f"\nmodels compared: 0 is alike\n{_pairs(document['pairs'])}"
+    if document["packing"]:
+        yield f"\nops left after packing by sv and tv\n{_packing(document)}"
+
+
+def _summary(document: Mapping[str, Any]) -> str:
+    here, there, unit = document["reference"], document["other"], document["time_unit"]
+    columns = (
+        "model", "ops", "op types", "on both", here, there, "speedup",
+        "ops below 1", f"of {here} time", f"of {there} time",
+    )  # fmt: skip
+    rows = [
+        (
+            model["model"],
+            str(model["op_count"]),
+            str(model["op_types"]),
+            str(model["timed"]),
+            quantity(model["reference_total"], unit),
+            quantity(model["other_total"], unit),
+            _ratio(model["speedup"]),
+            percent(model["slower_ops"]),
+            percent(model["slower_reference"]),
+            percent(model["slower_other"]),
+        )
+        for model in document["models"]
+    ]
+    return table(columns, rows)
+
+
+def _distributions(document: Mapping[str, Any]) -> str:
+    unit = document["time_unit"]
+    names = {
+        "speedup": "speedup",
+        "reference": f"{document['reference']} ({unit})",
+        "other": f"{document['other']} ({unit})",
+    }
+    rows = []
+    for model in document["models"]:
+        for what, values in model["distributions"].items():
+            lead = model["model"] if what == "speedup" else ""
+            cells = [f"{values[key]:.4g}" if key in values else "-" for key in SHARES]
+            rows.append((lead, names[what], *cells))
+    return table(("model", "", *SHARES.values()), rows, left=(0, 1))
+
+
+def _costliest(model: Mapping[str, Any], document: Mapping[str, Any], top: int) -> str:
+    unit, whole = document["time_unit"], model["reference_total"]
+    # The document lists the first ten; more are sorted in the same way.
+    ranked = sorted(model["ops"], key=_cost, reverse=True)[:top]
+    rows = [
+        (
+            op["op"],
+            op["type"] if op["type"] != op["op"] else "",
+            quantity(op["reference"], unit),
+            quantity(op["other"], unit),
+            _ratio(op["speedup"]),
+            percent(_share(op, whole)),
+        )
+        for op in ranked
+    ]
+    columns = ("op", "type", document["reference"], document["other"], "speedup", "share")
+    title = f"{model['model']}: the {_many(len(rows), 'op')} that cost most"
+    return f"{title}\n{table(columns, rows, left=(0, 1))}"
+
+
+def _cost(op: Mapping[str, Any]) -> float:
+    for value in (op["reference"], op["other"]):
+        if value is not None:
+            return float(value)
+    return -1.0
+
+
+def _share(op: Mapping[str, Any], whole: float) -> float | None:
+    """Share of the model's reference time, of which only ops with both times are part."""
+    if op["reference"] is None or op["other"] is None or whole <= 0:
+        return None
+    return float(op["reference"]) / whole
+
+
+def _pairs(pairs: Sequence[Mapping[str, Any]]) -> str:
+    rows = [
+        (
+            *pair["models"],
+            str(len(pair["common"])),
+            percent(pair["overlap"]),
+            pair["affinity"] if isinstance(pair["affinity"], str) else f"{pair['affinity']:.3f}",
+            "-" if pair["distance"] is None else f"{pair['distance']:.3f}",
+        )
+        for pair in pairs
+    ]
+    columns = ("model", "and model", "common op types", "overlap", "affinity", "distance")
+    return table(columns, rows, left=(0, 1))
+
+
+def _packing(document: Mapping[str, Any]) -> str:
+    unit = document["time_unit"]
+    headings = [
+        f"{number(row['sv'][0])}-{number(row['sv'][1])}, {quantity(row['tv'], unit)}"
+        for row in document["packing"]
+    ]
+    rows = [
+        (
+            model["model"],
+            str(model["op_count"]),
+            *(str(row["left"][model["model"]]) for row in document["packing"]),
+        )
+        for model in document["models"]
+    ]
+    return table(("model", "ops", *headings), rows)
+
+
+def _ratio(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
