@@ -10,6 +10,7 @@ from typing import Any
 
 from talos_opt.core.metrics import Metrics, measure
 from talos_opt.core.problem import Problem
+from talos_opt.core.relaxations import Explanation
 from talos_opt.core.schedule import Schedule
 
 SCHEMA = "talos-schedule/1"
@@ -68,6 +69,8 @@ class Result:
         The run was cancelled before its time limit.
     notes : tuple of str
         What a user should know beside the numbers.
+    explanation : Explanation or None
+        Of an infeasible problem, what would make it feasible, where that was found out.
     """
 
     problem: Problem
@@ -81,6 +84,7 @@ class Result:
     reason: str = ""
     interrupted: bool = False
     notes: tuple[str, ...] = ()
+    explanation: Explanation | None = None
 
     @cached_property
     def metrics(self) -> Metrics | None:
@@ -146,6 +150,8 @@ class Result:
         }
         if self.reason:
             document["reason"] = self.reason
+        if self.explanation is not None:
+            document |= self.explanation.to_dict()
         if self.interrupted:
             document["interrupted"] = True
         if self.notes:

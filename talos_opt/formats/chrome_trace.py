@@ -13,14 +13,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from talos_opt.core import units
-from talos_opt.core.problem import Problem
-from talos_opt.core.schedule import Schedule, TransferRow
+from talos_opt.core.lanes import assign_lanes
+from talos_opt.core.problem import Floats, Ints, Problem
+from talos_opt.core.schedule import Schedule, TransferRow, Transfers
 from talos_opt.formats.target import write_lines
 from talos_opt.formats.trace_reader import Trace, TraceOp, read_trace
 
@@ -92,34 +93,6 @@ class _Slice:
         return self.start + self.duration / 2
 
 
-@dataclass
-class _Rows:
-    """Rows of bars, each busy until some time; a bar goes into the first that is free.
-
-    Parameters
-    ----------
-    noise : float
-        Microseconds by which bars of a row may overlap before a row is added.
-    busy_until : list of float
-        One for each row.
-    """
-
-    noise: float
-    busy_until: list[float] = field(default_factory=list)
-
-    def take(self, start: float, end: float, rows: int = 1) -> tuple[int, float, float]:
-        """Occupy rows; return the first of them, and the times without noise of overlap."""
-        free = [k for k, until in enumerate(self.busy_until) if until <= start + self.noise]
-        while len(free) < rows:
-            free.append(len(self.busy_until))
-            self.busy_until.append(start)
-        start = max(start, *(self.busy_until[k] for k in free[:rows]))
-        end = max(start, end)
-        for k in free[:rows]:
-            self.busy_until[k] = end
-        return free[0], start, end
-
-
 class _Drawing:
     """A schedule as bars and arrows."""
 
@@ -143,19 +116,21 @@ class _Drawing:
         yield from self._transfers(pid)
 
     def _ops_on(self, d: int) -> Iterator[Event]:
-        start, end = self.schedule.start, self.schedule.end
         here = np.flatnonzero(self.schedule.device == d)
-        rows = _Rows(self.noise, [0.0] * self.devices[d].slots)
-        for i in here[np.lexsort((end[here], start[here]))].tolist():
-            row, begin, stop = rows.take(
-                float(start[i]) * self.scale,
-                float(end[i]) * self.scale,
-                int(self.columns.slots[i]),
-            )
-            bar = _Slice(d + 1, row + 1, begin, stop - begin)
+        start, end = self.schedule.start[here], self.schedule.end[here]
+        rows = assign_lanes(
+            start * self.scale,
+            end * self.scale,
+            self.columns.slots[here],
+            lanes=self.devices[d].slots,
+            tolerance=self.noise,
+        )
+        for k in np.lexsort((end, start)).tolist():
+            begin, stop, i = float(rows.start[k]), float(rows.end[k]), int(here[k])
+            bar = _Slice(d + 1, int(rows.first[k]) + 1, begin, stop - begin)
             self.ops[i] = bar
             yield _complete(bar, OP, self._label(i), self._op_facts(i, d))
-        for row in range(len(rows.busy_until)):
+        for row in range(rows.count):
             yield from _named_thread(d + 1, row + 1, f"slot {row}")
 
     def _label(self, i: int) -> str:
@@ -177,21 +152,31 @@ class _Drawing:
 
     def _transfers(self, pid: int) -> Iterator[Event]:
         """Yield the transfers, in rows per link, and the arrows into and out of them."""
-        moves = list(self.schedule.transfers.rows())
+        columns = self.schedule.transfers
+        moves = list(columns.rows())
+        lane, start, end = self._link_rows(columns)
         bars: dict[tuple[int, int], _Slice] = {}
-        lanes: dict[tuple[int, int], _Rows] = {}
         threads: dict[tuple[int, int, int], int] = {}
-        for move in moves:
-            link = lanes.setdefault((move.source, move.target), _Rows(self.noise))
-            lane, begin, stop = link.take(move.start * self.scale, move.end * self.scale)
-            row = (move.source, move.target, lane)
+        for k, move in enumerate(moves):
+            row = (move.source, move.target, int(lane[k]))
             if row not in threads:
                 threads[row] = len(threads) + 1
-                yield from _named_thread(pid, threads[row], self._link_name(move, lane))
-            bar = _Slice(pid, threads[row], begin, stop - begin)
+                yield from _named_thread(pid, threads[row], self._link_name(move, row[2]))
+            bar = _Slice(pid, threads[row], float(start[k]), float(end[k] - start[k]))
             bars[move.op, move.target] = bar
             yield _complete(bar, TRANSFER, self._label(move.op), self._move_facts(move))
         yield from self._arrows(moves, bars)
+
+    def _link_rows(self, moves: Transfers) -> tuple[Ints, Floats, Floats]:
+        """Row of each transfer among those of its link, and its times in microseconds."""
+        lane = np.zeros(len(moves), dtype=np.int64)
+        start, end = moves.start * self.scale, moves.end * self.scale
+        link = moves.source * len(self.devices) + moves.target
+        for key in np.unique(link).tolist():
+            here = np.flatnonzero(link == key)
+            rows = assign_lanes(start[here], end[here], tolerance=self.noise)
+            lane[here], start[here], end[here] = rows.first, rows.start, rows.end
+        return lane, start, end
 
     def _link_name(self, move: TransferRow, lane: int) -> str:
         name = f"{self.devices[move.source].id} -> {self.devices[move.target].id}"
