@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from talos_opt.core.graph import Graph, Input, Memory, Model, Op
     from talos_opt.core.metrics import Metrics, measure
     from talos_opt.core.problem import MemoryRule, Objective, Problem
+    from talos_opt.core.relaxations import Explanation, Relaxation, apply_relaxations
     from talos_opt.core.result import Comparison, Event, Result, Status
     from talos_opt.core.schedule import Schedule, Transfers
     from talos_opt.formats import read_schedule, write_problem, write_schedule
@@ -46,6 +47,7 @@ __all__ = [
     "DependencyError",
     "Device",
     "Event",
+    "Explanation",
     "FormatError",
     "Graph",
     "GraphError",
@@ -61,6 +63,7 @@ __all__ = [
     "Op",
     "Problem",
     "Progress",
+    "Relaxation",
     "Result",
     "Schedule",
     "ScheduleError",
@@ -71,6 +74,7 @@ __all__ = [
     "Transfers",
     "UnsupportedError",
     "Violation",
+    "apply_relaxations",
     "check",
     "compare",
     "list_solvers",
@@ -94,6 +98,7 @@ _HOMES = {
     "talos_opt.core.graph": "Graph Input Memory Model Op",
     "talos_opt.core.metrics": "Metrics measure",
     "talos_opt.core.problem": "MemoryRule Objective Problem",
+    "talos_opt.core.relaxations": "Explanation Relaxation apply_relaxations",
     "talos_opt.core.result": "Comparison Event Result Status",
     "talos_opt.core.schedule": "Schedule Transfers",
     "talos_opt.formats": "read_schedule write_problem write_schedule",

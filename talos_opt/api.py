@@ -21,13 +21,18 @@ from talos_opt.core.errors import (
 from talos_opt.core.feasibility import Violation
 from talos_opt.core.feasibility import check as check_schedule
 from talos_opt.core.problem import Objective, Problem
+from talos_opt.core.relaxations import Explanation
 from talos_opt.core.result import Comparison, Result, Row, Status, compare_results
 from talos_opt.core.schedule import Schedule
 from talos_opt.solvers import bounds, registry
 from talos_opt.solvers.base import Verdict
+from talos_opt.solvers.infeasibility.diagnosis import explain_infeasibility
 from talos_opt.solvers.obstacles import find_obstacle
 from talos_opt.solvers.registry import SolverInfo
 from talos_opt.solvers.run import Progress, Run
+
+#: Seconds that explaining infeasibility may take at least, even where the time limit is over.
+EXPLAIN_S = 2.0
 
 #: What `compare` runs when it is not told.
 DEFAULT_COMPARISON = (
@@ -77,6 +82,7 @@ def solve(
     on_progress: Callable[[Progress], None] | None = None,
     cancel: threading.Event | None = None,
     started: float | None = None,
+    explain: bool = True,
 ) -> Result:
     """Place and schedule a problem.
 
@@ -105,6 +111,9 @@ def solve(
         Set it, from another thread, to stop; the best schedule so far is returned.
     started : float, optional
         `time.monotonic` value from which the time limit counts; default: now.
+    explain : bool
+        If the problem is infeasible, find out what would make it feasible, in what is left of the
+        time limit, or `EXPLAIN_S` seconds if that is more.
 
     Returns
     -------
@@ -146,12 +155,11 @@ def solve(
     )
     obstacle = find_obstacle(problem)
     if obstacle:
-        return _result(plan, run, Verdict(Status.INFEASIBLE, obstacle))
+        return _result(plan, run, Verdict(Status.INFEASIBLE, obstacle), explain=explain)
     chosen.require(problem)
     if warm_start is not None:
         _offer_warm_start(run, warm_start)
-    run.raise_bound(bounds.root_bound(problem), "bounds")
-    return _result(plan, run, _search(chosen.solve, problem, run))
+    return _result(plan, run, _search(chosen.solve, problem, run), explain=explain)
 
 
 def compare(
@@ -199,6 +207,7 @@ def compare(
                 result = solve(
                     problem, name, objective=objective, time_limit=time_limit, seed=seed,
                     workers=workers, options=options, on_progress=on_progress, cancel=cancel,
+                    explain=False,
                 )  # fmt: skip
                 row = Row(problem.graph.name, name, result)
             except (UnsupportedError, SolverError) as error:
@@ -256,8 +265,9 @@ def _offer_warm_start(run: Run, schedule: Schedule) -> None:
 
 
 def _search(solver: Callable[[Problem, Run], Verdict], problem: Problem, run: Run) -> Verdict:
-    """Run a solver; whatever ends it early, an incumbent that it left is kept."""
+    """Run a solver, after the cheap bounds; whatever ends it early, an incumbent is kept."""
     try:
+        run.raise_bound(bounds.root_bound(problem), "bounds")
         return solver(problem, run)
     except KeyboardInterrupt:
         run.cancel.set()
@@ -271,12 +281,36 @@ def _search(solver: Callable[[Problem, Run], Verdict], problem: Problem, run: Ru
         return Verdict(Status.FEASIBLE)
 
 
-def _result(plan: SolveConfig, run: Run, verdict: Verdict) -> Result:
+def _explain(run: Run) -> Explanation | None:
+    """Find out what would make a problem feasible; whatever fails, the verdict stands without."""
+    if run.cancel.is_set():
+        return None
+    try:
+        return explain_infeasibility(
+            run.problem,
+            seconds=max(EXPLAIN_S, run.remaining),
+            seed=run.seed,
+            workers=run.workers,
+            cancel=run.cancel,
+        )
+    except KeyboardInterrupt:
+        run.cancel.set()
+    except (DependencyError, SolverError) as error:
+        run.note(f"what would make the problem feasible was not found out: {error}")
+    return None
+
+
+def _result(plan: SolveConfig, run: Run, verdict: Verdict, *, explain: bool) -> Result:
     best = run.best
     if best is not None:
         status = Status.OPTIMAL if run.proven else Status.FEASIBLE
     else:
         status = verdict.status if verdict.status is Status.INFEASIBLE else Status.UNKNOWN
+    reason, runtime_s, explanation = "" if best is not None else verdict.reason, run.elapsed, None
+    if status is Status.INFEASIBLE and explain:
+        explanation = _explain(run)
+        if explanation is not None:
+            reason = f"{reason}. To make it feasible: {explanation}"
     return Result(
         problem=run.problem,
         status=status,
@@ -284,9 +318,10 @@ def _result(plan: SolveConfig, run: Run, verdict: Verdict) -> Result:
         lower_bound=float("inf") if status is Status.INFEASIBLE else run.lower_bound,
         solver=plan.solver,
         seed=plan.seed,
-        runtime_s=run.elapsed,
+        runtime_s=runtime_s,
         history=tuple(run.history),
-        reason="" if best is not None else verdict.reason,
+        reason=reason,
         interrupted=run.cancel.is_set(),
         notes=tuple(run.notes),
+        explanation=explanation,
     )
