@@ -1,0 +1,57 @@
+"""What a schedule says about itself, in words for a title."""
+
+from __future__ import annotations
+
+import math
+
+from talos_opt.reports.view import View
+
+#: Significant digits: a title is no table.
+DIGITS = 4
+
+
+def number(value: float) -> str:
+    """Write a number with `DIGITS` significant digits and commas between thousands."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    if not 1e-4 <= abs(value) < 1e12:
+        return f"{value:.{DIGITS}g}"
+    decimals = max(0, DIGITS - 1 - math.floor(math.log10(abs(value))))
+    text = f"{value:,.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def percent(share: float) -> str:
+    """Write a share in percent, never 0 or 100 for what is not quite that."""
+    if 0 < share < 0.001:
+        return "<0.1 %"
+    if 0.999 < share < 1:
+        return ">99.9 %"
+    return f"{100 * share:.3g} %"
+
+
+def headline(view: View) -> str:
+    """Name the graph, the objective and its value, as far as they are known."""
+    facts, parts = view.facts, [view.title]
+    if "value" in facts:
+        name = facts.get("objective", "value")
+        parts.append(f"{name} {number(facts['value'])} {view.time_unit}".rstrip())
+    return ": ".join(part for part in parts if part)
+
+
+def proof(view: View) -> str:
+    """Say how good that value is, who found it, and how large the schedule is."""
+    facts, unit, parts = view.facts, view.time_unit, []
+    if facts.get("broken_rules"):
+        count = facts["broken_rules"]
+        parts.append(f"NOT FEASIBLE: {count} violation{'' if count == 1 else 's'}")
+    if "status" in facts or "solver" in facts:
+        words = [facts.get("status", ""), f"by {facts['solver']}" if "solver" in facts else ""]
+        parts.append(" ".join(word for word in words if word))
+    if "lower_bound" in facts:
+        parts.append(f"lower bound {number(facts['lower_bound'])} {unit}".rstrip())
+    if "gap" in facts:
+        parts.append(f"gap {percent(facts['gap'])}")
+    for count, word in ((len(view.op_names), "op"), (len(view.transfer_op), "transfer")):
+        parts.append(f"{count:,} {word}{'' if count == 1 else 's'}")
+    return "  ·  ".join(parts)

@@ -1,0 +1,16 @@
+"""A schedule as a picture: lanes of ops and transfers over time, memory under them.
+
+drawing     the picture as a whole, from a `View`
+bands       how high each lane is, and where it lies
+bars        bars of ops and transfers as shapes
+blocks      what is done with bars too narrow to tell apart
+path        the critical path over them
+memory      memory of a device over time, as a panel
+legend      what the colours and lines mean
+"""
+
+from __future__ import annotations
+
+from talos_opt.reports.gantt.drawing import WIDTH, draw_gantt, write_gantt
+
+__all__ = ["WIDTH", "draw_gantt", "write_gantt"]

@@ -1,0 +1,136 @@
+"""Bars of ops and transfers, and how shapes get onto a picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from talos_opt.core.problem import Bools, Floats, Ints
+from talos_opt.reports.gantt.bands import Stack
+from talos_opt.reports.view import View
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Bars of ops or of transfers.
+
+    Parameters
+    ----------
+    item : (n,) int
+        Number of the op, or row of the transfer.
+    lane, lanes : (n,) int
+        First lane, and how many neighbouring ones.
+    start, end : (n,) float
+    model : (n,) int
+    """
+
+    item: Ints
+    lane: Ints
+    lanes: Ints
+    start: Floats
+    end: Floats
+    model: Ints
+
+    @property
+    def length(self) -> Floats:
+        """Duration of each (n,)."""
+        return np.asarray(self.end - self.start)
+
+
+def op_bars(view: View) -> Bars:
+    """Return the bars of ops: one each, more for those on lanes that are no neighbours."""
+    item = np.concatenate([np.arange(len(view.op_names)), view.more_op])
+    return Bars(
+        item,
+        np.concatenate([view.op_lane, view.more_lane]),
+        np.concatenate([view.op_lanes, view.more_lanes]),
+        view.op_start[item],
+        view.op_end[item],
+        view.op_model[item],
+    )
+
+
+def transfer_bars(view: View) -> Bars:
+    """Return the bars of transfers; their model is that of the op whose output moves."""
+    return _bars_of_transfers(view, np.arange(len(view.transfer_op)), view.transfer_lane)
+
+
+def hold_bars(view: View) -> Bars:
+    """Return the bars of transfers on the slots that they hold."""
+    return _bars_of_transfers(view, view.hold_transfer, view.hold_lane)
+
+
+def _bars_of_transfers(view: View, item: Ints, lane: Ints) -> Bars:
+    return Bars(
+        item,
+        lane,
+        np.ones(len(item), dtype=np.int64),
+        view.transfer_start[item],
+        view.transfer_end[item],
+        view.op_model[view.transfer_op[item]],
+    )
+
+
+def shapes(bars: Bars, stack: Stack, chosen: Bools | slice = slice(None)) -> Floats:
+    """Corners of bars, clockwise from the top left (q, 4, 2)."""
+    first = bars.lane[chosen]
+    top, bottom = stack.top[first], stack.bottom[first + bars.lanes[chosen] - 1]
+    start, end = bars.start[chosen], bars.end[chosen]
+    x = np.stack([start, end, end, start], axis=1)
+    y = np.stack([top, top, bottom, bottom], axis=1)
+    return np.stack([x, y], axis=2)
+
+
+def add_polygons(
+    axes: Axes,
+    corners: Any,
+    face: Any,
+    *,
+    edge: Any = "none",
+    width: float = 0.0,
+    hatch: str | None = None,
+    layer: float = 2.0,
+    name: str = "",
+) -> None:
+    """Put polygons onto a picture, all in one collection; no limits change.
+
+    Parameters
+    ----------
+    axes : Axes
+    corners : (q, 4, 2) array or list
+    face, edge : colour or array of them
+    width : float
+        Of the edge, in points.
+    hatch : str, optional
+    layer : float
+        Higher ones cover lower ones.
+    name : str
+        By which the collection can be found.
+    """
+    from matplotlib.collections import PolyCollection
+
+    if not len(corners):
+        return
+    made = PolyCollection(
+        corners, facecolors=face, edgecolors=edge, linewidths=width, hatch=hatch, zorder=layer
+    )
+    made.set_gid(name)
+    axes.add_collection(made, autolim=False)
+
+
+def add_lines(
+    axes: Axes, lines: Any, colour: str, *, width: float, layer: float, name: str
+) -> None:
+    """Put lines onto a picture, all in one collection; no limits change."""
+    from matplotlib.collections import LineCollection
+
+    if not len(lines):
+        return
+    made = LineCollection(list(lines), colors=colour, linewidths=width, zorder=layer)
+    made.set_gid(name)
+    axes.add_collection(made, autolim=False)

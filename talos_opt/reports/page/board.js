@@ -1,0 +1,268 @@
+// The Gantt chart with all that belongs to it: legend, buttons, search, details, memory curves.
+
+class Board {
+  constructor(page, theme) {
+    Object.assign(this, { page, theme });
+    this.timeline = new Timeline();
+    this.canvas = node("canvas", { id: "gantt", tabindex: "0", role: "img", "aria-describedby": "gantt-keys" });
+    this.memoryCanvas = node("canvas", { id: "memory", role: "img", "aria-label": "Memory held on each device over time" });
+    this.gantt = new Gantt(this.canvas, this.timeline, theme, page);
+    this.memory = new MemoryCurves(this.memoryCanvas, this.timeline, theme, page);
+    this.tip = node("div", { class: "tip", id: "tip", role: "status", hidden: true });
+    this.memoryTip = node("div", { class: "tip", hidden: true });
+    this.details = node("div", { class: "details", id: "details", "aria-live": "polite", hidden: true });
+    this.range = node("span", { class: "range", id: "range", "aria-live": "polite" });
+    this.ganttPlot = node("div", { class: "plot" }, this.canvas, this.tip);
+    this.memoryPlot = node("div", { class: "plot" }, this.memoryCanvas, this.memoryTip);
+    this.timeline.listeners.push(() => this.later());
+    theme.listeners.push(() => this.redraw());
+    window.addEventListener("resize", () => this.resize());
+    this.#listen();
+  }
+
+  // The part of the page that this is.
+  sections() {
+    const note =
+      "Wheel or pinch zooms, dragging moves along, a click or tap on a bar tells all of an op. " +
+      "With the chart in focus: + and \u2212 zoom, arrows move, 0 shows all, n and p go from op to op.";
+    const gantt = node(
+      "section",
+      { "aria-labelledby": "gantt-title" },
+      node("h2", { id: "gantt-title" }, "Schedule"),
+      this.#tools(),
+      this.#legend(),
+      this.ganttPlot,
+      node("p", { class: "soft", id: "gantt-keys" }, note),
+      this.details,
+    );
+    this.limitKey = node("div", { class: "legend" }, this.#key("limit", "limit, where it is near"));
+    this.emptyNote = node("p", { class: "soft" });
+    this.memorySection = node(
+      "section",
+      { "aria-labelledby": "memory-title" },
+      node("h2", { id: "memory-title" }, "Memory over time"),
+      this.limitKey,
+      this.memoryPlot,
+      this.emptyNote,
+      node("p", { class: "soft" }, this.#memoryNote()),
+    );
+    return [gantt, this.memorySection];
+  }
+
+  show(plan) {
+    this.plan = plan;
+    plan.theme = this.theme;
+    this.hide();
+    this.close();
+    this.timeline.reset(plan.horizon);
+    this.gantt.show(plan);
+    this.remembers = plan.memory.some((curve) => curve.bytes.some((held) => held > 0));
+    this.memorySection.hidden = !this.remembers;
+    if (this.remembers) {
+      this.memory.show(plan);
+      this.limitKey.hidden = !this.memory.tracks.some((track) => track.near);
+      const { empty } = this.memory;
+      this.emptyNote.hidden = empty.length === 0;
+      this.emptyNote.textContent = `Nothing is ever held on ${empty.join(", ")}.`;
+    }
+    this.criticalToggle.hidden = plan.critical.op.size === 0;
+    this.transferToggle.hidden = plan.transfer.start.length === 0;
+    this.canvas.setAttribute(
+      "aria-label",
+      `Gantt chart of ${count(plan.size)} ops on ${plan.devices.length} devices over ${this.page.time(plan.horizon)}`,
+    );
+    this.#tellRange();
+  }
+
+  redraw() {
+    this.gantt.draw();
+    if (this.remembers) this.memory.draw();
+  }
+
+  // Once a frame, however many events there are.
+  later() {
+    if (this.waiting || !this.plan) return;
+    this.waiting = true;
+    requestAnimationFrame(() => {
+      this.waiting = false;
+      this.redraw();
+      this.#tellRange();
+    });
+  }
+
+  resize() {
+    if (!this.plan || this.gantt.width === this.ganttPlot.clientWidth) return;
+    this.hide();
+    this.gantt.layOut();
+    if (this.remembers) this.memory.layOut();
+  }
+
+  choose(i, { reveal = true } = {}) {
+    const { plan, gantt, timeline } = this;
+    gantt.selected = i;
+    if (reveal) this.#bringIntoView(plan.op.start[i], plan.op.end[i]);
+    this.details.replaceChildren(
+      ...opAtLength(plan, i, { choose: (k) => this.choose(k), close: () => this.close() }),
+    );
+    this.details.hidden = false;
+    this.hide();
+    if (timeline.span > 0) this.later();
+  }
+
+  // A bar that is out of sight or too narrow to be seen gets a twentieth of the width.
+  #bringIntoView(start, end) {
+    const { timeline } = this;
+    const length = end - start;
+    const seen = start >= timeline.from && end <= timeline.to && length / timeline.span > 0.004;
+    if (seen) return;
+    const span = length / timeline.span > 0.004 ? timeline.span : Math.max(length * 20, this.plan.horizon * 1e-6);
+    timeline.show((start + end - span) / 2, (start + end + span) / 2);
+  }
+
+  close() {
+    this.gantt.selected = -1;
+    this.details.hidden = true;
+    this.details.replaceChildren();
+    this.later();
+  }
+
+  hide() {
+    this.tip.hidden = true;
+    this.memoryTip.hidden = true;
+  }
+
+  #tellRange() {
+    const { timeline, page } = this;
+    const share = timeline.span / timeline.horizon;
+    const digits = Math.min(12, 6 + Math.ceil(-Math.log10(Math.min(1, share))));
+    const range = `${number(timeline.from, digits)} to ${number(timeline.to, digits)} ${page.unit}`;
+    this.range.textContent = timeline.whole ? `all: ${range}` : range;
+  }
+
+  #listen() {
+    const { canvas, timeline, gantt, memory } = this;
+    steer(canvas, timeline, gantt.view, {
+      hover: (place) => this.#hover(place),
+      tap: (place) => this.#tap(place),
+    });
+    steer(this.memoryCanvas, timeline, memory.view, {
+      hover: (place) => this.#hoverMemory(place),
+      tap: (place) => this.#hoverMemory(place),
+    });
+    canvas.addEventListener("keydown", (event) => {
+      if (steerByKey(event, timeline)) return;
+      if (event.key === "Escape") this.close();
+      else if (event.key === "n") this.#step(1);
+      else if (event.key === "p") this.#step(-1);
+    });
+  }
+
+  // To the op that starts next, or before.
+  #step(by) {
+    const { start } = this.plan.op;
+    this.plan.byStart ??= start.map((_, i) => i).sort((a, b) => start[a] - start[b] || a - b);
+    const order = this.plan.byStart;
+    const at = this.gantt.selected < 0 ? (by > 0 ? -1 : 0) : order.indexOf(this.gantt.selected);
+    this.choose(order[(at + by + order.length) % order.length]);
+  }
+
+  #hover(place) {
+    const found = place && this.gantt.at(place);
+    this.canvas.style.cursor = found ? "pointer" : "";
+    this.tip.hidden = !found;
+    if (!found) return;
+    this.tip.replaceChildren(...shortOf(this.plan, found));
+    placeTip(this.tip, this.ganttPlot, place);
+  }
+
+  #tap(place) {
+    const found = this.gantt.at(place);
+    if (!found) {
+      this.close();
+      this.hide();
+    } else if (found.kind === "op") this.choose(found.i, { reveal: false });
+    else {
+      this.tip.hidden = false;
+      this.tip.replaceChildren(...shortOf(this.plan, found));
+      placeTip(this.tip, this.ganttPlot, place);
+    }
+  }
+
+  #hoverMemory(place) {
+    const found = place && this.memory.at(place);
+    this.memoryTip.hidden = !found;
+    if (!found) return;
+    const { track, time, held } = found;
+    const limit = track.limit === null ? "no limit" : bytes(track.limit);
+    this.memoryTip.replaceChildren(
+      node("b", {}, this.plan.devices[track.device].id),
+      terms([["time", this.page.time(time)], ["held", bytes(held)], ["limit", limit]]),
+    );
+    placeTip(this.memoryTip, this.memoryPlot, place);
+  }
+
+  #tools() {
+    const { timeline } = this;
+    const button = (text, label, act) => node("button", { type: "button", "aria-label": label, title: label, on: { click: act } }, text);
+    const zoom = node(
+      "div",
+      { class: "zoom", role: "group", "aria-label": "Zoom" },
+      button("+", "Zoom in", () => timeline.zoom(0.5)),
+      button("\u2212", "Zoom out", () => timeline.zoom(2)),
+      button("All", "Show all", () => timeline.show(0, timeline.horizon)),
+    );
+    const search = searchBox(this.page, {
+      found: (hits) => {
+        this.gantt.matches = hits;
+        this.later();
+      },
+      choose: (i) => this.choose(i),
+    });
+    return node("div", { class: "bar" }, zoom, search, this.range);
+  }
+
+  #legend() {
+    const { page, gantt, theme } = this;
+    const models = page.models.map((model, j) => {
+      const swatch = node("i", { class: "swatch", style: { background: theme.backgroundOf(j) } });
+      return this.#toggle([swatch, model.id], (on) => {
+        if (on) gantt.hidden.delete(j);
+        else gantt.hidden.add(j);
+        this.later();
+      });
+    });
+    this.criticalToggle = this.#toggle([node("i", { class: "swatch critical" }), "critical path"], (on) => {
+      gantt.shown.critical = on;
+      this.later();
+    });
+    this.transferToggle = this.#toggle([node("i", { class: "swatch transfer" }), "transfers"], (on) => {
+      gantt.shown.transfers = on;
+      gantt.layOut();
+    });
+    const marks = [this.criticalToggle, this.transferToggle, this.#key("idle", "idle")];
+    const many = models.length > 24 ? " long" : "";
+    return node("div", {}, node("div", { class: `legend${many}`, role: "group", "aria-label": "Models" }, models), node("div", { class: "legend" }, marks));
+  }
+
+  #toggle(content, act) {
+    const made = node("button", { type: "button", "aria-pressed": "true" }, content);
+    made.addEventListener("click", () => {
+      const on = made.getAttribute("aria-pressed") !== "true";
+      made.setAttribute("aria-pressed", String(on));
+      act(on);
+    });
+    return made;
+  }
+
+  #memoryNote() {
+    const alive =
+      "Bytes alive at a time: the weights placed on a device, outputs and received copies until they are last needed, and the workspaces of running ops.";
+    return this.page.static_rule
+      ? `${alive} Under the memory rule static the limit bounds more than that: all outputs at once, as in the table of devices.`
+      : alive;
+  }
+
+  #key(kind, text) {
+    return node("span", { class: "key" }, node("i", { class: `swatch ${kind}` }), text);
+  }
+}

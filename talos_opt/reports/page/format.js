@@ -1,0 +1,97 @@
+// Numbers as people read them, and elements. All text goes in as text, never as markup.
+
+const DASH = "\u2013";
+
+function number(value, digits = 6) {
+  if (value === null || value === undefined || !Number.isFinite(value)) return DASH;
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  if (size < 1e-4 || size >= 1e12) return String(Number(value.toPrecision(Math.min(digits, 4))));
+  return String(Number(value.toPrecision(digits)));
+}
+
+function count(value) {
+  return value.toLocaleString("en");
+}
+
+function bytes(value) {
+  if (value === null || value === undefined) return DASH;
+  let amount = value;
+  for (const unit of ["B", "KiB", "MiB", "GiB"]) {
+    if (Math.abs(amount) < 1024) return `${number(amount, unit === "B" ? 9 : 4)} ${unit}`;
+    amount /= 1024;
+  }
+  return `${number(amount, 4)} TiB`;
+}
+
+function percent(share) {
+  if (share === null || share === undefined || !Number.isFinite(share)) return DASH;
+  if (share > 0 && share < 5e-5) return "<0.01 %";
+  return `${number(Math.round(share * 1e4) / 100)} %`;
+}
+
+// What float sums leave of a difference between times as long as `whole` is nothing.
+function settled(value, whole) {
+  return value !== null && Math.abs(value) <= 1e-9 * whole ? 0 : value;
+}
+
+function node(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  return fill(made, attributes, children);
+}
+
+function svgNode(tag, attributes = {}, ...children) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  return fill(made, attributes, children);
+}
+
+function fill(made, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name === "on") for (const [event, act] of Object.entries(value)) made.addEventListener(event, act);
+    else if (name === "style") Object.assign(made.style, value);
+    else made.setAttribute(name, value === true ? "" : value);
+  }
+  made.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
+  return made;
+}
+
+// Rows of [text or node], under headings of [text, left?].
+function table(headings, rows, { caption = null, chosen = -1 } = {}) {
+  const head = headings.map(([text, left]) => node("th", { scope: "col", class: left ? "left" : null }, text));
+  const body = rows.map((cells, r) =>
+    node(
+      "tr",
+      { class: r === chosen ? "chosen" : null },
+      cells.map((cell, c) => node("td", { class: headings[c][1] ? "left" : null }, cell)),
+    ),
+  );
+  const made = node("table", {}, node("thead", {}, node("tr", {}, head)), node("tbody", {}, body));
+  const label = caption ?? "table";
+  return node(
+    "div",
+    {},
+    caption ? node("p", { class: "soft" }, caption) : null,
+    node("div", { class: "table", tabindex: "0", role: "region", "aria-label": label }, made),
+  );
+}
+
+function terms(pairs) {
+  return node(
+    "dl",
+    {},
+    pairs.filter(Boolean).map(([term, text]) => [node("dt", {}, term), node("dd", {}, text)]),
+  );
+}
+
+// Round positions for about `wanted` marks on an axis from a to b.
+function ticks(a, b, wanted) {
+  const span = b - a;
+  if (!(span > 0)) return [a];
+  const rough = span / Math.max(1, wanted);
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].find((m) => m * power >= rough * 0.999) * power;
+  const found = [];
+  for (let k = Math.ceil(a / step - 1e-9); k * step <= b + step * 1e-9; k += 1) found.push(k * step);
+  return found;
+}

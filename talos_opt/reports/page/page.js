@@ -1,0 +1,93 @@
+// Puts the page together from its data.
+
+function start() {
+  const page = new Page(JSON.parse(document.getElementById("data").textContent));
+  const theme = new Theme(page.palette);
+  const plans = page.schedules.map((raw) => Object.assign(new Plan(page, raw), { history: raw.history }));
+  const board = new Board(page, theme);
+  const main = document.querySelector("main");
+  const redraws = [];
+  const top = node("section", { id: "headline", "aria-label": "Result" });
+  const report = page.kind === "report";
+  const devices = report ? section("devices", "Devices", node("div")) : null;
+  const compared = report ? section("solvers", plans.length > 1 ? "Comparison" : "Search", node("div")) : null;
+
+  const show = (k) => {
+    const plan = plans[k];
+    top.replaceChildren(...headline(plan).filter(Boolean));
+    board.show(plan);
+    devices?.lastChild.replaceChildren(deviceTable(plan));
+    compared?.children[1].replaceChildren(comparison(page, plans, k));
+  };
+
+  main.append(top, ...board.sections());
+  if (report) {
+    main.append(devices, compared);
+    const logged = plans.filter((plan) => plan.history.length > 0);
+    const host = node("div", { class: "figures" });
+    compared.append(host);
+    if (logged.length) redraws.push(progress(page, logged, theme, host));
+    if (logged.length < plans.length) {
+      const silent = plans.filter((plan) => plan.history.length === 0).map((plan) => plan.label);
+      compared.append(node("p", { class: "soft" }, `No history of the search is stated by ${silent.join(", ")}.`));
+    }
+    main.append(speedupSection(page, theme, redraws, (i) => board.choose(i)), problemSection(page));
+  }
+  header(page, plans, theme, show);
+  show(0);
+  for (const draw of redraws) draw(); // now that the widths are known
+  theme.listeners.push(() => redraws.forEach((draw) => draw()));
+  let width = main.clientWidth;
+  window.addEventListener("resize", () => {
+    if (main.clientWidth === width) return;
+    width = main.clientWidth;
+    redraws.forEach((draw) => draw());
+  });
+  document.documentElement.dataset.ready = "true";
+}
+
+function speedupSection(page, theme, redraws, pick) {
+  const figures = node("div", { class: "figures" });
+  const made = section("speedups", "Speedups of the ops");
+  const chosen = (i) => {
+    pick(i);
+    document.getElementById("details").scrollIntoView({ block: "center" });
+  };
+  if (page.speedups.length === 0) {
+    made.append(node("p", { class: "soft" }, page.no_speedups));
+    return made;
+  }
+  made.append(figures);
+  const most = 12;
+  const draw = (entries) => {
+    for (const entry of entries) redraws.push(speedupChart(page, entry, theme, figures, chosen));
+  };
+  draw(page.speedups.slice(0, most));
+  const rest = page.speedups.slice(most);
+  if (rest.length) {
+    const more = node("button", { type: "button" }, `Show ${rest.length} more models`);
+    more.addEventListener("click", () => {
+      more.remove();
+      draw(rest);
+    });
+    made.append(more);
+  }
+  return made;
+}
+
+function header(page, plans, theme, show) {
+  const bar = document.querySelector("header");
+  bar.append(node("h1", {}, page.title, node("small", {}, page.subtitle)));
+  if (plans.length > 1) {
+    const options = plans.map((plan, k) => node("option", { value: String(k) }, `${plan.label}: ${number(plan.facts.value)} ${page.unit}`));
+    const select = node("select", { id: "schedule", on: { change: (event) => show(Number(event.target.value)) } }, options);
+    bar.append(node("label", {}, node("span", {}, "Schedule"), select));
+  }
+  const text = () => (theme.dark ? "Light" : "Dark");
+  const toggle = node("button", { type: "button", id: "theme", "aria-label": "Switch between light and dark" }, text());
+  toggle.addEventListener("click", () => theme.toggle());
+  theme.listeners.push(() => toggle.replaceChildren(text()));
+  bar.append(toggle);
+}
+
+start();

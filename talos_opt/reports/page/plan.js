@@ -1,0 +1,157 @@
+// One schedule, ready to be drawn and asked: which bars lie on a lane, what runs at a time, why.
+
+class Plan {
+  constructor(page, raw) {
+    this.page = page;
+    this.label = raw.label;
+    this.facts = raw.facts;
+    this.horizon = raw.horizon > 0 ? raw.horizon : 1;
+    this.lanes = raw.lanes;
+    this.devices = raw.devices;
+    this.op = raw.op;
+    this.transfer = raw.transfer;
+    this.memory = raw.memory;
+    this.why = raw.why;
+    this.critical = { op: new Set(raw.critical.op), transfer: new Set(raw.critical.transfer) };
+    this.size = raw.op.start.length;
+    this.#lay(raw);
+  }
+
+  // Bars of each lane by start. A bar that fills neighbouring lanes is drawn with the first of
+  // them, where `lanes` says how many they are; on the others it is only there to be found.
+  #lay(raw) {
+    const { op, transfer, lanes } = this;
+    this.bars = lanes.map(() => []);
+    const put = (rows, i, lane, width) => {
+      for (let k = 0; k < width; k += 1) {
+        const bar = { i, op: rows === op, start: rows.start[i], end: rows.end[i], lanes: k ? 0 : width };
+        this.bars[lane + k].push(bar);
+      }
+    };
+    for (let i = 0; i < this.size; i += 1) put(op, i, op.lane[i], op.lanes[i]);
+    raw.more.op.forEach((i, k) => put(op, i, raw.more.lane[k], raw.more.lanes[k]));
+    transfer.op.forEach((_, i) => put(transfer, i, transfer.lane[i], 1));
+    raw.hold.transfer.forEach((i, k) => put(transfer, i, raw.hold.lane[k], 1));
+    this.busyUntil = new Array(this.devices.length).fill(0);
+    this.lanesOf = this.devices.map(() => []);
+    this.reach = lanes.map((lane, l) => {
+      const bars = this.bars[l].sort((a, b) => a.start - b.start || a.end - b.end);
+      const reach = new Float64Array(bars.length); // latest end so far: it never falls
+      bars.forEach((bar, k) => (reach[k] = Math.max(bar.end, k ? reach[k - 1] : 0)));
+      if (!lane.link) {
+        this.lanesOf[lane.device].push(l);
+        const last = bars.length ? reach[bars.length - 1] : 0;
+        this.busyUntil[lane.device] = Math.max(this.busyUntil[lane.device], last);
+      }
+      return reach;
+    });
+  }
+
+  // Position on the lane of the first bar that may end after `time`: all before it have ended.
+  firstEnding(lane, time) {
+    const reach = this.reach[lane];
+    let low = 0;
+    let high = reach.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (reach[middle] > time) high = middle;
+      else low = middle + 1;
+    }
+    return low;
+  }
+
+  // Bar at a time, or the nearest one within `reach`; null: none. A bar shorter than that goes
+  // before the long ones beside it, which can be pointed at elsewhere.
+  barAt(lane, time, reach) {
+    const bars = this.bars[lane];
+    let best = null;
+    let least = Infinity;
+    for (let k = this.firstEnding(lane, time - reach - this.horizon * 1e-12); k < bars.length; k += 1) {
+      const bar = bars[k];
+      if (bar.start > time + reach) break;
+      const away = Math.max(bar.start - time, time - bar.end, 0);
+      const rank = away + (bar.end - bar.start > reach ? reach : 0);
+      if (away <= reach && rank < least) [best, least] = [bar, rank];
+    }
+    return best;
+  }
+
+  // What runs on a device at a time: {ops, free: slots, until: the next end}.
+  running(device, time) {
+    const ops = new Set();
+    const lanes = this.lanesOf[device];
+    let taken = 0;
+    let until = Infinity;
+    const slack = this.horizon * 1e-9;
+    for (const lane of lanes) {
+      const bars = this.bars[lane];
+      for (let k = this.firstEnding(lane, time + slack); k < bars.length; k += 1) {
+        const bar = bars[k];
+        if (bar.start > time + slack) break;
+        if (bar.end <= time + slack) continue;
+        ops.add(bar.op ? bar.i : this.transfer.op[bar.i]);
+        taken += 1;
+        until = Math.min(until, bar.end);
+      }
+    }
+    // A device with many slots has lanes for those in use alone.
+    return { ops: [...ops], free: Math.max(this.devices[device].slots, lanes.length) - taken, until };
+  }
+
+  // When the last input of an op had been produced, wherever it was.
+  readyAt(i) {
+    const release = this.page.models[this.page.ops.model[i]].release ?? 0;
+    return Math.max(release, 0, ...this.page.inputsOf(i).map((k) => this.op.end[k]));
+  }
+}
+
+// What all schedules share: the ops, and with the graph also what is known of them.
+class Page {
+  constructor(data) {
+    Object.assign(this, data);
+    const { ops } = this;
+    this.size = ops.name.length;
+    if (ops.input_ptr) this.readers = this.#readers();
+  }
+
+  #readers() {
+    const found = Array.from({ length: this.size }, () => []);
+    const { input_ptr: ptr, input } = this.ops;
+    for (let i = 0; i < this.size; i += 1) {
+      for (let e = ptr[i]; e < ptr[i + 1]; e += 1) found[input[e]].push(i);
+    }
+    return found;
+  }
+
+  name(i) {
+    return `${this.models[this.ops.model[i]].id}/${this.ops.name[i]}`;
+  }
+
+  type(i) {
+    return this.ops.types[this.ops.type[i]];
+  }
+
+  time(value) {
+    return `${number(value)} ${this.unit}`;
+  }
+
+  inputsOf(i) {
+    const { input_ptr: ptr, input } = this.ops;
+    return ptr ? input.slice(ptr[i], ptr[i + 1]) : [];
+  }
+
+  readersOf(i) {
+    return this.readers ? this.readers[i] : [];
+  }
+
+  // Time of an op on a device; null where it cannot run there.
+  timeOn(i, device) {
+    const { time, time_column: column } = this.ops;
+    return time ? time[column[device]][i] : null;
+  }
+
+  get lowered() {
+    this.lower ??= Array.from({ length: this.size }, (_, i) => this.name(i).toLowerCase());
+    return this.lower;
+  }
+}

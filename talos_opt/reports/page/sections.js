@@ -1,0 +1,234 @@
+// The parts of the report beside the charts of one schedule.
+
+const OBJECTIVES = {
+  toct: "weighted sum of completion times (TOCT)",
+  makespan: "makespan",
+  bottleneck: "bottleneck",
+};
+
+function section(id, title, ...content) {
+  return node("section", { "aria-labelledby": `${id}-title` }, node("h2", { id: `${id}-title` }, title), content);
+}
+
+function headline(plan) {
+  const { page, facts } = plan;
+  const tile = (term, value, note = null, tone = null) =>
+    node("div", { class: "tile" }, node("dt", {}, term), node("dd", { class: tone }, value, note ? node("small", {}, ` ${note}`) : null));
+  if (facts.broken_rules) {
+    const rules = `This schedule breaks ${count(facts.broken_rules)} rule${facts.broken_rules > 1 ? "s" : ""} of the model: it is not feasible, and its value means nothing.`;
+    return [node("dl", { class: "tiles" }, tile("status", "not feasible", null, "warn")), node("p", {}, rules)];
+  }
+  const proven = facts.gap !== null && facts.status === "optimal";
+  const tiles = [
+    facts.status ? tile("status", facts.status, null, proven ? "good" : null) : null,
+    facts.value !== null ? tile(facts.objective, number(facts.value), page.unit) : null,
+    facts.lower_bound !== null ? tile("proven bound", number(facts.lower_bound), page.unit) : null,
+    facts.gap !== null ? tile("gap", percent(facts.gap)) : null,
+    ...["toct", "makespan", "bottleneck"]
+      .filter((name) => name !== facts.objective && facts[name] !== undefined && facts[name] !== null)
+      .map((name) => tile(name, number(facts[name]), page.unit)),
+    facts.weighted_speedup ? tile("weighted speedup", number(facts.weighted_speedup, 4), `over ${facts.reference}`) : null,
+    facts.solver ? tile("solver", facts.solver, facts.runtime_s === null ? null : `${number(facts.runtime_s, 3)} s`) : null,
+  ];
+  const known = facts.value === null ? null : knownText(plan);
+  return [node("dl", { class: "tiles" }, tiles.filter(Boolean)), node("p", {}, proof(plan)), known ? node("p", {}, known) : null];
+}
+
+// What is proven, in a sentence.
+function proof(plan) {
+  const { page, facts } = plan;
+  const what = OBJECTIVES[facts.objective] ?? "value";
+  if (facts.lower_bound === null || (facts.lower_bound <= 0 && facts.status !== "optimal")) {
+    return facts.status === "optimal"
+      ? "The file calls this schedule optimal, but states no bound that proves it."
+      : "Nothing is proven about how far this schedule is from the best one.";
+  }
+  const by = facts.bound_from ? `, proven with ${facts.bound_from}` : "";
+  if (facts.status === "optimal") {
+    return `Proven optimal${by}: no schedule of this graph on these devices has a smaller ${what}.`;
+  }
+  const bound = page.time(facts.lower_bound);
+  return (
+    `No schedule has a ${what} below ${bound}${by}. ` +
+    `So none can be better than this one by more than ${percent(facts.gap)}; whether one is better at all is open.`
+  );
+}
+
+function knownText(plan) {
+  const { page, facts } = plan;
+  const known = page.known;
+  const value = known?.[facts.objective];
+  if (typeof value !== "number") return null;
+  const source = known.source ? ` (${known.source})` : "";
+  const ahead = (facts.value - value) / Math.max(Math.abs(value), 1e-12);
+  const verdict =
+    Math.abs(ahead) <= 1e-6 ? "this schedule reaches it" : `this schedule is ${percent(Math.abs(ahead))} ${ahead > 0 ? "above" : "below"} it`;
+  return `The graph states a known best ${facts.objective} of ${page.time(value)}${source}: ${verdict}.`;
+}
+
+function deviceTable(plan) {
+  const { page, facts } = plan;
+  const rows = plan.devices.map((device) => [
+    device.id,
+    device.kind,
+    String(device.slots),
+    count(device.ops),
+    share(device.load, facts.longest, page.time(device.load)),
+    page.time(settled(device.idle, plan.horizon)),
+    bytes(device.held),
+    device.limit === null ? "none" : bytes(device.limit),
+    device.limit > 0 ? percent(device.held / device.limit) : DASH,
+    bytes(device.peak),
+  ]);
+  const headings = [["device", true], ["kind", true], ["slots"], ["ops"], ["load"], ["idle"], [`memory (${facts.memory_rule})`], ["limit"], ["used"], ["alive at once"]];
+  return table(headings, rows, { caption: "Load: time busy per sample in steady state. Idle: gaps before the device's last activity ends." });
+}
+
+function share(value, whole, text) {
+  const part = whole > 0 ? Math.min(1, value / whole) : 0;
+  const bar = node("span", { class: "meter", "aria-hidden": "true" }, node("i", { style: { width: `${100 * part}%` } }));
+  return node("span", {}, bar, text);
+}
+
+function comparison(page, plans, current) {
+  const { objective } = page;
+  const best = Math.min(...plans.map((plan) => plan.facts.value));
+  const rows = plans.map(({ label, facts }) => [
+    label,
+    facts.solver ?? DASH,
+    facts.status ?? DASH,
+    page.time(facts.value),
+    best > 0 ? number(facts.value / best, 5) : "1",
+    facts.own_bound === null ? DASH : page.time(facts.own_bound),
+    percent(facts.gap),
+    facts.runtime_s === null ? DASH : `${number(facts.runtime_s, 3)} s`,
+    ...["toct", "makespan", "bottleneck"].filter((name) => name !== objective).map((name) => page.time(facts[name])),
+    page.time(facts.idle),
+    bytes(facts.moved),
+  ]);
+  const others = ["toct", "makespan", "bottleneck"].filter((name) => name !== objective).map((name) => [name]);
+  const headings = [["schedule", true], ["solver", true], ["status", true], [objective], ["ratio"], ["own bound"], ["gap"], ["time"], ...others, ["idle"], ["moved"]];
+  const caption = "Ratio: value over the best value here. Gap: to the best bound that any of these files states.";
+  return table(headings, rows, { caption, chosen: plans.length > 1 ? current : -1 });
+}
+
+// Best value and bound over the time of each search, in one chart.
+function progress(page, plans, theme, host) {
+  const runs = plans.map((plan, k) => searchOf(plan, theme.palette[k % theme.palette.length]));
+  const [first, last] = extremes(runs.flatMap((run) => run.t.filter((t) => t > 0)));
+  const log = last > 30 * first;
+  const series = runs.flatMap((run) => [
+    { name: `${run.label}: best value`, colour: run.colour, x: run.t, y: run.value, step: true, points: true },
+    { name: `${run.label}: bound`, colour: run.colour, x: run.t, y: run.bound, step: true, points: true, dash: "6 4" },
+  ]);
+  // A first guess many times the best value would press all that follows into a line.
+  const [least, most] = extremes(series.flatMap((line) => extremes(line.y)));
+  const steep = least > 0 && most > 8 * least;
+  const stated = series.filter((line) => line.y.some((value) => value !== null));
+  const read = (time) => {
+    const lines = runs.flatMap((run) => {
+      let k = -1;
+      while (k + 1 < run.t.length && run.t[k + 1] <= time) k += 1;
+      if (k < 0) return [];
+      const by = run.by[k] && run.by[k] !== run.label ? `, by ${run.by[k]}` : "";
+      return [`${run.label}: ${page.time(run.value[k])}, bound ${page.time(run.bound[k])}${by}`];
+    });
+    return { at: time, lines: [`after ${number(time, 3)} s`, ...lines] };
+  };
+  return lineChart(host, {
+    series: stated,
+    title: "Best value and proven bound over the time of the search",
+    x: { label: `time (s${log ? ", logarithmic" : ""})`, low: log ? first : 0, high: last || 1, log },
+    y: { label: `${page.objective} (${page.unit}${steep ? ", logarithmic" : ""})`, log: steep },
+    height: 280,
+    wide: true,
+    read,
+  });
+}
+
+// A search as columns; at its end stands what it came to.
+function searchOf({ label, history, facts }, colour) {
+  const t = history.map((event) => event.t);
+  const end = Math.max(facts.runtime_s ?? 0, t[t.length - 1]);
+  return {
+    label,
+    colour,
+    t: [...t, end],
+    value: [...history.map((event) => event.value), facts.value],
+    bound: [...history.map((event) => event.bound), facts.own_bound],
+    by: [...history.map((event) => event.solver), ""],
+  };
+}
+
+// Speedups of a model's ops, sorted, with the average and the line at 1 (Talos, Fig. 2).
+function speedupChart(page, entry, theme, host, pick) {
+  const values = entry.speedup;
+  const x = values.map((_, k) => k + 1);
+  const colour = theme.palette[entry.model % theme.palette.length];
+  const read = (at) => {
+    const k = Math.min(values.length, Math.max(1, Math.round(at))) - 1;
+    const op = entry.op[k];
+    return { at: k + 1, lines: [page.name(op), page.type(op), `speedup ${number(values[k], 4)}`].filter(Boolean) };
+  };
+  const slower = values.filter((value) => value < 1).length;
+  const title = `${page.models[entry.model].id}: ${count(slower)} of ${count(values.length)} ops below 1`;
+  return lineChart(host, {
+    series: [{ name: null, colour, x, y: values, points: true }],
+    rules: [
+      { y: 1, name: "1: as fast on both", colour: "var(--soft)" },
+      { y: entry.average, name: `average ${number(entry.average, 4)}, total over total`, colour: "var(--accent)", dash: "7 4" },
+    ].filter((rule) => rule.y > 0),
+    title,
+    x: { label: "ops by speedup", whole: true, low: 1, high: Math.max(2, values.length) },
+    y: { label: `speedup of ${entry.other} over ${entry.reference}`, log: true },
+    read,
+    pick: (at) => pick(entry.op[Math.min(values.length, Math.max(1, Math.round(at))) - 1]),
+  });
+}
+
+function problemSection(page) {
+  const { problem } = page;
+  const head = terms([
+    ["ops", count(problem.ops)],
+    ["edges", count(problem.edges)],
+    ["models", count(problem.models.length)],
+    ["devices", count(page.schedules[0].devices.length)],
+    ["objective", `${page.objective}: ${OBJECTIVES[page.objective]}`],
+    ["memory rule", problem.memory_rule],
+    ["links", problem.links],
+    ["time unit", page.unit],
+    ["weights", bytes(problem.weights)],
+    ["outputs", bytes(problem.outputs)],
+    problem.colocated ? ["colocated ops", count(problem.colocated)] : null,
+    problem.pinned ? ["pinned ops", count(problem.pinned)] : null,
+  ]);
+  const kinds = problem.kinds.map((kind) => [`time on ${kind}`]);
+  const models = table(
+    [["model", true], ["ops"], ["edges"], ["op types"], ["weight"], ["release"], ["weights"], ["outputs"], ...kinds],
+    problem.models.map((model) => [
+      model.id,
+      count(model.ops),
+      count(model.edges),
+      model.types ? count(model.types) : DASH,
+      number(model.weight),
+      page.time(model.release),
+      bytes(model.weights),
+      bytes(model.outputs),
+      ...model.times.map((time) => (time === null ? "not all ops" : page.time(time))),
+    ]),
+    { caption: "Models. Time: sum over the ops on the first device of the kind." },
+  );
+  const content = [node("div", { class: "facts" }, head), models];
+  if (problem.routes.length) {
+    content.push(
+      table([["from", true], ["to", true], ["latency"], ["bandwidth"]], problem.routes.map((route) => [
+        route.from,
+        route.to,
+        route.via ? `over ${route.via}` : page.time(route.latency),
+        route.via ? DASH : route.bandwidth === null ? "unlimited" : `${bytes(route.bandwidth)}/s`,
+      ]), { caption: problem.routes_left ? `Links; ${count(problem.routes_left)} more are not listed.` : "Links." }),
+    );
+  }
+  if (problem.description) content.unshift(node("p", {}, problem.description));
+  return section("problem", "The problem", content);
+}

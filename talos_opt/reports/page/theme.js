@@ -1,0 +1,80 @@
+// Colours of the page, which follow the system or the reader, and of the models.
+
+class Theme {
+  constructor(palette) {
+    this.palette = palette;
+    this.listeners = [];
+    this.read();
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.changed());
+  }
+
+  read() {
+    const style = getComputedStyle(document.documentElement);
+    const names = ["card", "text", "soft", "line", "lane", "idle", "grid", "accent", "critical", "transfer", "limit", "curve"];
+    for (const name of names) this[name] = style.getPropertyValue(`--${name}`).trim();
+    this.patterns = new Map();
+  }
+
+  changed() {
+    this.read();
+    for (const listener of this.listeners) listener();
+  }
+
+  get dark() {
+    const chosen = document.documentElement.dataset.theme;
+    return chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  }
+
+  toggle() {
+    document.documentElement.dataset.theme = this.dark ? "light" : "dark";
+    this.changed();
+  }
+
+  // Fill of a model on a canvas: from the ninth model on, the colours come again with stripes.
+  fillOf(model, context) {
+    const colour = this.palette[model % this.palette.length];
+    const turn = Math.floor(model / this.palette.length);
+    if (turn === 0) return colour;
+    if (!this.patterns.has(model)) this.patterns.set(model, stripes(colour, 3 + 2 * turn, context));
+    return this.patterns.get(model);
+  }
+
+  // The same for the background of an element.
+  backgroundOf(model) {
+    const colour = this.palette[model % this.palette.length];
+    const turn = Math.floor(model / this.palette.length);
+    const width = 3 + 2 * turn;
+    return turn === 0 ? colour : `repeating-linear-gradient(135deg, ${colour} 0 ${width - 2}px, #fffb ${width - 2}px ${width}px)`;
+  }
+
+  hatch(context) {
+    if (!this.patterns.has("idle")) this.patterns.set("idle", stripes(this.lane, 4, context, this.idle));
+    return this.patterns.get("idle");
+  }
+
+  inkOn(model) {
+    const value = parseInt(this.palette[model % this.palette.length].slice(1), 16);
+    const linear = [value >> 16, (value >> 8) & 255, value & 255].map((c) => (c / 255) ** 2.2);
+    const light = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
+    // Contrast with white against contrast with near-black, by the definition of WCAG.
+    return 1.05 / (light + 0.05) > (light + 0.05) / 0.057 ? "#ffffff" : "#10141a";
+  }
+}
+
+function stripes(colour, width, context, gap = "#ffffffbb") {
+  const size = width * 2;
+  const tile = document.createElement("canvas");
+  tile.width = tile.height = size;
+  const pen = tile.getContext("2d");
+  pen.fillStyle = colour;
+  pen.fillRect(0, 0, size, size);
+  pen.strokeStyle = gap;
+  pen.lineWidth = 1.2;
+  pen.beginPath();
+  for (const shift of [-size, 0, size]) {
+    pen.moveTo(shift - 1, size + 1);
+    pen.lineTo(shift + size + 1, -1);
+  }
+  pen.stroke();
+  return context.createPattern(tile, "repeat");
+}

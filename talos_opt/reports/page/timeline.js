@@ -1,0 +1,129 @@
+// The stretch of time that is shown, shared by the Gantt chart and the memory curves, and the
+// gestures that change it: wheel, drag, pinch, buttons and keys.
+
+class Timeline {
+  constructor() {
+    this.listeners = [];
+    this.reset(1);
+  }
+
+  reset(horizon) {
+    this.horizon = horizon;
+    this.from = 0;
+    this.to = horizon;
+    this.changed();
+  }
+
+  get span() {
+    return this.to - this.from;
+  }
+
+  get whole() {
+    return this.span >= this.horizon * (1 - 1e-9);
+  }
+
+  // Narrow (below 1) or widen what is shown around a moment that stays in place.
+  zoom(factor, at = (this.from + this.to) / 2) {
+    const span = Math.min(this.horizon, Math.max(this.horizon * 1e-7, this.span * factor));
+    const share = (at - this.from) / this.span;
+    this.show(at - share * span, at + (1 - share) * span);
+  }
+
+  pan(shift) {
+    this.show(this.from + shift, this.to + shift);
+  }
+
+  show(from, to) {
+    const span = Math.min(this.horizon, to - from);
+    this.from = Math.min(Math.max(0, from), this.horizon - span);
+    this.to = this.from + span;
+    this.changed();
+  }
+
+  changed() {
+    for (const listener of this.listeners) listener();
+  }
+}
+
+// Let a canvas steer the timeline. `view` tells {left, width} of its plot area in CSS pixels.
+function steer(canvas, timeline, view, { hover = () => {}, tap = () => {} } = {}) {
+  const pointers = new Map();
+  let moved = 0;
+  const place = (event) => {
+    const box = canvas.getBoundingClientRect();
+    return { x: event.clientX - box.left, y: event.clientY - box.top };
+  };
+  const timeAt = (x) => timeline.from + ((x - view.left) / view.width) * timeline.span;
+
+  canvas.addEventListener(
+    "wheel",
+    (event) => {
+      const step = event.deltaMode === 1 ? 16 : 1;
+      const sideways = event.shiftKey ? event.deltaX || event.deltaY : event.deltaX;
+      if (Math.abs(sideways) > Math.abs(event.deltaY) || event.shiftKey) {
+        timeline.pan(((sideways * step) / view.width) * timeline.span);
+      } else {
+        // All is shown already: the page scrolls on.
+        if (event.deltaY > 0 && timeline.whole) return;
+        timeline.zoom(Math.exp(Math.max(-60, Math.min(60, event.deltaY * step)) * 0.006), timeAt(place(event).x));
+      }
+      event.preventDefault();
+    },
+    { passive: false },
+  );
+
+  canvas.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0) return;
+    pointers.set(event.pointerId, place(event));
+    moved = pointers.size > 1 ? Infinity : 0;
+    canvas.setPointerCapture(event.pointerId);
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    const now = place(event);
+    const before = pointers.get(event.pointerId);
+    if (!before) {
+      if (event.pointerType === "mouse") hover(now);
+      return;
+    }
+    moved += Math.abs(now.x - before.x) + Math.abs(now.y - before.y);
+    if (pointers.size === 1) {
+      if (moved < 4) return;
+      canvas.classList.add("dragging");
+      hover(null);
+      timeline.pan(((before.x - now.x) / view.width) * timeline.span);
+    } else {
+      const other = [...pointers].find(([id]) => id !== event.pointerId)[1];
+      const apart = Math.max(12, Math.abs(before.x - other.x));
+      timeline.zoom(apart / Math.max(12, Math.abs(now.x - other.x)), timeAt((now.x + other.x) / 2));
+    }
+    pointers.set(event.pointerId, now);
+  });
+  const release = (event) => {
+    if (pointers.delete(event.pointerId) && event.type === "pointerup" && moved < 4) tap(place(event));
+    canvas.classList.remove("dragging");
+  };
+  canvas.addEventListener("pointerup", release);
+  canvas.addEventListener("pointercancel", release);
+  canvas.addEventListener("pointerleave", () => hover(null));
+  canvas.addEventListener("dblclick", (event) => timeline.zoom(0.4, timeAt(place(event).x)));
+}
+
+// Keys of a focused chart; returns whether the key was one of them.
+function steerByKey(event, timeline) {
+  if (event.ctrlKey || event.altKey || event.metaKey) return false;
+  const acts = {
+    "+": () => timeline.zoom(0.6),
+    "=": () => timeline.zoom(0.6),
+    "-": () => timeline.zoom(1 / 0.6),
+    0: () => timeline.show(0, timeline.horizon),
+    ArrowLeft: () => timeline.pan(-timeline.span * 0.15),
+    ArrowRight: () => timeline.pan(timeline.span * 0.15),
+    Home: () => timeline.pan(-timeline.horizon),
+    End: () => timeline.pan(timeline.horizon),
+  };
+  const act = acts[event.key];
+  if (!act) return false;
+  act();
+  event.preventDefault();
+  return true;
+}

@@ -1,0 +1,272 @@
+"""The Gantt picture: what is drawn where, and how much of it there is."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from talos_opt.core.errors import FormatError
+from talos_opt.core.graph import Graph
+from talos_opt.core.problem import Problem
+from talos_opt.core.schedule import Schedule
+from talos_opt.core.simulator import simulate
+from talos_opt.reports import facts
+from talos_opt.reports.gantt import draw_gantt, drawing, legend, path, write_gantt
+from talos_opt.reports.view import View, view_of
+from tests.builders import device, link, op, problem, schedule
+
+pytest.importorskip("matplotlib")
+
+from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.figure import Figure
+
+
+def two_models(**options: Any) -> tuple[Problem, Schedule]:
+    """Model m on the CPU feeds itself on the GPU; model n waits for the GPU."""
+    models = {
+        "m": [op("first", 3, output=2**20), op("second", 2, "first", weights=3 * 2**20)],
+        "n": [op("third", 4)],
+    }
+    devices = [device("cpu0"), device("gpu0", 8 * 2**20, **options)]
+    found = problem(models, devices, [link("cpu gpu", 1.0, 2**20)], rule="peak")
+    where = {"first": ("cpu0", 0.0), "second": ("gpu0", 5.0), "third": ("gpu0", 7.0)}
+    return found, schedule(found, where, [("first", "cpu0", "gpu0", 3.0, 5.0, 2**20)])
+
+
+def many_ops(count: int) -> View:
+    """A chain of ops of one second, every other on the CPU, then one of a tenth of all that."""
+    ops = [op(f"o{k}", 1, f"o{k - 1}" if k else "") for k in range(count)]
+    ops.append(op("long", count / 10, f"o{count - 1}"))
+    found = problem(ops)
+    placement = np.arange(count + 1) % 2
+    return view_of(found, simulate(found, placement, np.arange(count + 1)))
+
+
+def collections(figure: Figure, name: str) -> list[Any]:
+    return [c for axes in figure.axes for c in axes.collections if c.get_gid() == name]
+
+
+def rectangles(figure: Figure, name: str) -> list[tuple[float, float]]:
+    """Start and end of all polygons of a name."""
+    found = []
+    for collection in collections(figure, name):
+        assert isinstance(collection, PolyCollection)
+        for shape in collection.get_paths():
+            x = np.asarray(shape.vertices)[:, 0]
+            found.append((float(x.min()), float(x.max())))
+    return sorted(found)
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def entries(figure: Figure) -> list[str]:
+    (found,) = figure.legends
+    return [text.get_text() for text in found.get_texts()]
+
+
+def test_every_op_and_transfer_is_a_bar() -> None:
+    figure = draw_gantt(view_of(*two_models()))
+    assert rectangles(figure, "ops") == [(0, 3), (5, 7), (7, 11)]
+    assert rectangles(figure, "transfers") == [(3, 5)]
+    colours = {tuple(c) for c in collections(figure, "ops")[0].get_facecolors().tolist()}
+    assert len(colours) == 2  # one for each model
+
+
+def test_idle_time_is_shaded_until_the_last_activity_and_told() -> None:
+    figure = draw_gantt(view_of(*two_models()))
+    assert rectangles(figure, "idle") == [(0, 3), (0, 11)]
+    shown = texts(figure)
+    assert "0 %" in shown  # cpu0: busy until its last activity
+    assert "45.5 %" in shown  # gpu0: 5 of 11
+
+
+def test_the_critical_path_is_framed_and_connected() -> None:
+    figure = draw_gantt(view_of(*two_models()))
+    # Ops one after the other on a device are framed as one.
+    assert rectangles(figure, "critical") == [(0, 3), (3, 5), (5, 11)]
+    (lines,) = collections(figure, "connections")
+    assert isinstance(lines, LineCollection)
+    assert [segment[:, 0].tolist() for segment in lines.get_segments()] == [[3, 3], [5, 5]]
+
+
+def test_axes_and_legend_name_what_there_is() -> None:
+    figure = draw_gantt(view_of(*two_models()))
+    top, cpu, gpu = figure.axes
+    assert [label.get_text() for label in top.get_yticklabels()] == ["cpu0", "gpu0", "cpu0 → gpu0"]
+    assert gpu.get_xlabel() == "time (s)"
+    assert (cpu.get_ylabel(), gpu.get_ylabel()) == ("cpu0\nMiB", "gpu0\nMiB")
+    assert entries(figure) == [
+        "m",
+        "n",
+        "transfer (thin)",
+        "idle",
+        "critical path",
+        "memory limit",
+    ]
+    assert {"first", "second", "third"} <= set(texts(figure))
+    assert "peak 4.00 MiB\nof 8.00 MiB (50 %)" in texts(figure)
+    assert "peak 1.00 MiB\nno limit" in texts(figure)
+
+
+def test_the_title_says_what_is_proven() -> None:
+    found, answer = two_models()
+    document = {"status": "feasible", "solver": "x", "lower_bound": 15.4, "gap": 0.125}
+    figure = draw_gantt(view_of(found, answer, document))
+    assert figure.axes[0].get_title(loc="left") == "test: toct 18 s"
+    told = "feasible by x  ·  lower bound 15.4 s  ·  gap 12.5 %  ·  3 ops  ·  1 transfer"
+    assert told in texts(figure)
+
+
+def test_a_broken_schedule_says_so() -> None:
+    found, answer = two_models()
+    figure = draw_gantt(view_of(found, replace(answer, start=answer.start - 0.5)))
+    assert any(text.startswith("NOT FEASIBLE: ") for text in texts(figure))
+    assert rectangles(figure, "critical") == []
+    assert "critical path" not in entries(figure)
+
+
+def test_times_that_make_no_sense_are_drawn_all_the_same() -> None:
+    found, answer = two_models()
+    backwards = replace(answer, start=answer.end, end=answer.start - 4)
+    figure = draw_gantt(view_of(found, backwards))
+    assert len(rectangles(figure, "ops")) == 3
+
+
+def test_a_transfer_that_holds_a_slot_is_drawn_there_too() -> None:
+    figure = draw_gantt(view_of(*two_models(copy_engine=False)))
+    assert rectangles(figure, "held") == [(3, 5)]
+    assert "slot held by a transfer" in entries(figure)
+    assert "27.3 %" in texts(figure)  # 3 of 11
+
+
+def test_without_memory_there_are_no_panels() -> None:
+    found = problem([op("a", 1)], "cpu0")
+    figure = draw_gantt(view_of(found, schedule(found, {"a": ("cpu0", 0.0)})))
+    assert len(figure.axes) == 1
+    assert figure.axes[0].get_xlabel() == "time (s)"
+
+
+def test_what_takes_no_time_is_still_a_line() -> None:
+    found = problem([op("a", 0), op("b", 1, "a")], "cpu0")
+    figure = draw_gantt(view_of(found, schedule(found, {"a": ("cpu0", 0.0), "b": ("cpu0", 0.0)})))
+    lengths = [end - start for start, end in rectangles(figure, "ops")]
+    assert min(lengths) > 0
+    nothing = problem([op("a", 0)], "cpu0")
+    draw_gantt(view_of(nothing, schedule(nothing, {"a": ("cpu0", 0.0)})))
+
+
+def test_a_device_without_work_is_called_unused() -> None:
+    found = problem([op("a", 1)])
+    figure = draw_gantt(view_of(found, schedule(found, {"a": ("cpu0", 0.0)})))
+    assert texts(figure).count("unused") == 1
+
+
+def test_narrow_bars_of_many_become_blocks() -> None:
+    view = many_ops(5000)
+    figure = draw_gantt(view)
+    (long,) = rectangles(figure, "ops")
+    assert long == pytest.approx((5000, 5500))
+    images = figure.axes[0].images
+    assert len(images) == 2  # one for each lane
+    for image in images:
+        filled = np.asarray(image.get_array())[0, :, 3] > 0
+        count = len(filled)
+        assert count < 2000
+        # The ops take the first ten elevenths of the time, whatever comes after.
+        assert filled[: int(count * 0.9)].all()
+    assert any("paler" in entry for entry in entries(figure))
+    # A path of thousands of steps is lines under the lanes, not thousands of frames.
+    assert len(rectangles(figure, "critical")) < 3000
+    assert collections(figure, "connections") == []
+
+
+def test_as_many_bars_as_the_limit_are_all_drawn() -> None:
+    figure = draw_gantt(many_ops(drawing.BARS - 1))
+    assert len(rectangles(figure, "ops")) == drawing.BARS
+    assert len(figure.axes[0].images) == 0
+
+
+def test_the_shade_of_a_block_tells_how_busy_it_is() -> None:
+    view = many_ops(4000)
+    # Keep every fourth op: the lane of the even ones is half as busy as before.
+    kept = np.flatnonzero((np.arange(4001) % 4 == 0) | (np.arange(4001) % 2 == 1))
+    thin = replace(
+        view,
+        op_names=tuple(view.op_names[k] for k in kept.tolist()),
+        **{
+            name: getattr(view, name)[kept]
+            for name in vars(view)
+            if name.startswith("op_") and isinstance(getattr(view, name), np.ndarray)
+        },
+        critical_ops=np.zeros(0, dtype=np.int64),
+        critical_transfers=np.zeros(0, dtype=np.int64),
+    )
+    even, odd = draw_gantt(thin).axes[0].images
+    brightness = [np.asarray(image.get_array())[0, :1000, :3].mean() for image in (even, odd)]
+    assert brightness[0] > brightness[1] + 0.05
+
+
+def many_models(count: int) -> View:
+    found = problem({f"model{j}": [op(f"a{j}", 1)] for j in range(count)}, "cpu0")
+    return view_of(found, schedule(found, {f"a{j}": ("cpu0", float(j)) for j in range(count)}))
+
+
+def test_the_legend_says_how_many_models_it_leaves_out() -> None:
+    names = entries(draw_gantt(many_models(legend.MODELS)))
+    assert names[: legend.MODELS] == [f"model{j}" for j in range(legend.MODELS)]
+    assert not any("more" in name for name in names)
+    assert "and 2 more models" in entries(draw_gantt(many_models(legend.MODELS + 2)))
+    repeating = entries(draw_gantt(many_models(legend.COLOURS + 1)))
+    hidden = legend.COLOURS + 1 - legend.MODELS
+    assert f"and {hidden} more models; colours repeat" in repeating
+
+
+def test_long_paths_are_not_connected() -> None:
+    count = path.CONNECTED + 2
+    assert collections(draw_gantt(many_ops(count)), "connections") == []
+    assert len(collections(draw_gantt(many_ops(20)), "connections")) == 1
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg"])
+def test_the_same_schedule_is_the_same_file(tmp_path: Path, suffix: str) -> None:
+    view = view_of(*two_models())
+    one, two = tmp_path / f"one{suffix}", tmp_path / f"two{suffix}"
+    write_gantt(view, one)
+    write_gantt(view, two)
+    assert one.read_bytes() == two.read_bytes()
+    assert one.read_bytes().startswith(b"\x89PNG" if suffix == ".png" else b"<?xml")
+
+
+def test_names_are_no_formulas(tmp_path: Path) -> None:
+    found = problem({"$x": [op("<b>$\\frac$", 5)]}, "cpu0")
+    named = replace(found, graph=Graph("$\\sum$ & <co>", found.graph.models, "s"))
+    target = tmp_path / "chart.svg"
+    write_gantt(view_of(named, schedule(named, {"<b>$\\frac$": ("cpu0", 0.0)})), target)
+    assert re.search(r"<svg[^>]*>", target.read_text())
+
+
+def test_an_unknown_suffix(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match=r"\.gif"):
+        write_gantt(view_of(*two_models()), tmp_path / "chart.gif")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0"), (1234567.8, "1,234,568"), (0.125, "0.125"), (99.996, "100"), (1e-7, "1e-07")],
+)
+def test_numbers_in_titles(value: float, text: str) -> None:
+    assert facts.number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"), [(0.0, "0 %"), (1e-5, "<0.1 %"), (0.99999, ">99.9 %"), (0.5, "50 %")]
+)
+def test_shares_in_titles(share: float, text: str) -> None:
+    assert facts.percent(share) == text

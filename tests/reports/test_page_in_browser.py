@@ -1,0 +1,432 @@
+"""Pages in a headless Chromium: they are drawn, answer to hands, and ask no network."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from talos_opt.core.cluster import Cluster, Device
+from talos_opt.core.graph import Graph, Input, Model, Op
+from talos_opt.core.problem import Problem
+from talos_opt.reports.page import write_gantt_page, write_report
+from talos_opt.reports.view import view_of
+from tests.reports.browser import Browser, open_browser
+from tests.reports.pages import answer, many_ops, two_models
+from tests.reports.test_page import NASTY, nasty_problem
+
+GANTT = "#gantt"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with open_browser() as opened:
+        yield opened
+
+
+@pytest.fixture(autouse=True)
+def quiet(browser: Browser) -> Iterator[None]:
+    """Hold that a test left no complaint in the console, and asked for its page alone."""
+    yield
+    assert browser.log("browser") == []
+    asked = [url for url in browser.requests() if not url.startswith(("file://", "data:"))]
+    assert asked == []
+
+
+@pytest.fixture(scope="module")
+def problem() -> Problem:
+    return two_models()
+
+
+@pytest.fixture(scope="module")
+def page(problem: Problem, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("pages") / "report.html"
+    # The slower schedule comes first, so that the two can be told apart.
+    answers = [answer(problem, "sequential", "slow"), answer(problem, "heft", "quick")]
+    write_report(problem, answers, target)
+    return target
+
+
+def shown(browser: Browser) -> tuple[float, float]:
+    """Return the stretch of time that the chart shows."""
+    found = re.findall(r"[\d.]+", browser.text("#range"))
+    return float(found[0]), float(found[1])
+
+
+def press(browser: Browser, label: str) -> None:
+    browser.js("document.querySelector(arguments[0]).click()", f'[aria-label="{label}"]')
+    browser.settle()
+
+
+def hover_model(browser: Browser, model: str) -> str:
+    """Move to a bar of a model and return what is said of it."""
+    _, x, y = browser.colours(GANTT)[browser.legend()[model]]
+    browser.mouse(GANTT, x, y)
+    return browser.text("#tip")
+
+
+def test_the_chart_is_drawn_in_the_models_colours(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    legend = browser.legend()
+    assert list(legend) == ["vision", "text"]
+    drawn = browser.colours(GANTT)
+    for colour in legend.values():
+        assert drawn[colour][0] > 500
+    assert "7 ops on 2 devices" in browser.find(GANTT).get_attribute("aria-label")
+    assert browser.session.title == "two"
+
+
+def test_headline_and_tables_hold_the_numbers(
+    browser: Browser, page: Path, problem: Problem
+) -> None:
+    browser.open(page)
+    value = answer(problem, "sequential").document["value"]
+    text = browser.text("#headline")
+    assert f"{value:.6g} ms" in text
+    assert "No schedule has a weighted sum of completion times (TOCT) below" in text
+    assert "The graph states a known best toct of 1 ms (a guess)" in text
+    body = browser.text("body")
+    for word in ("cpu0", "gpu0", "48 MiB", "sequential", "heft", "vision: 1 of 4 ops below 1"):
+        assert word in body
+
+
+def test_hovering_tells_of_an_op(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    assert browser.text("#tip") == ""
+    text = hover_model(browser, "text")
+    assert re.match(r"text/(embed1|dense1|sort1)\n", text)
+    for word in ("type", "device", "start", "end", "takes", " ms", "weights 4 MiB"):
+        assert word in text
+    assert "It started" in text or "solver's choice" in text
+    browser.mouse(GANTT, 2, 2)
+    assert browser.text("#tip") == ""
+
+
+def test_a_click_tells_all_of_an_op(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    _, x, y = browser.colours(GANTT)[browser.legend()["vision"]]
+    browser.mouse(GANTT, x, y, click=True)
+    text = browser.text("#details")
+    assert text.startswith("vision/")
+    for word in ("Why here, why then", "Reads", "Read by", "cpu0", "gpu0", "ratio"):
+        assert word in text
+    press(browser, "Close details")
+    assert browser.text("#details") == ""
+
+
+@pytest.mark.parametrize(
+    ("op", "said"),
+    [
+        ("load1", ("pinned to", "No other device can run it.", "cannot run")),
+        ("conv2", ("colocated", "group pair", "vision/load1")),
+    ],
+)
+def test_what_binds_an_op_is_told(
+    browser: Browser, page: Path, op: str, said: tuple[str, ...]
+) -> None:
+    browser.open(page)
+    browser.find(".search input").send_keys(op, "\n")
+    for text in said:
+        assert text in browser.text("#details")
+
+
+def test_zoom_by_buttons_wheel_and_keys(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    whole = shown(browser)
+    before = browser.colours(GANTT)
+    press(browser, "Zoom in")
+    assert shown(browser)[1] - shown(browser)[0] == pytest.approx((whole[1] - whole[0]) / 2, 1e-3)
+    assert browser.colours(GANTT) != before  # other pixels, not only another text
+    press(browser, "Zoom out")
+    assert shown(browser) == whole
+
+    browser.mouse(GANTT, 600, 60)
+    left, top = browser.js(
+        f"const b = document.querySelector('{GANTT}').getBoundingClientRect(); "
+        "return [b.left, b.top]"
+    )
+    wheel = {"type": "mouseWheel", "x": left + 600, "y": top + 60, "deltaX": 0}
+    browser.call("Input.dispatchMouseEvent", deltaY=-240, **wheel)
+    browser.wait(lambda: shown(browser) != whole)
+    browser.settle()
+    assert whole[0] < shown(browser)[0] < shown(browser)[1] < whole[1]
+
+    browser.find(GANTT).send_keys("0")
+    browser.settle()
+    assert shown(browser) == whole
+    browser.find(GANTT).send_keys("++")
+    browser.settle()
+    near = shown(browser)
+    assert near[1] - near[0] < whole[1] - whole[0]
+    from selenium.webdriver.common.keys import Keys
+
+    browser.find(GANTT).send_keys(Keys.ARROW_RIGHT)
+    browser.settle()
+    assert shown(browser)[0] > near[0]
+
+
+def test_dragging_moves_along(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    press(browser, "Zoom in")
+    before = shown(browser)
+    browser.mouse(GANTT, 600, 60)
+    left, top = browser.js(
+        f"const b = document.querySelector('{GANTT}').getBoundingClientRect(); "
+        "return [b.left, b.top]"
+    )
+    at = {"y": top + 60, "button": "left", "buttons": 1, "clickCount": 1}
+    browser.call("Input.dispatchMouseEvent", type="mousePressed", x=left + 600, **at)
+    for x in (570, 540, 500):
+        browser.call("Input.dispatchMouseEvent", type="mouseMoved", x=left + x, **at)
+    browser.call("Input.dispatchMouseEvent", type="mouseReleased", x=left + 500, **at)
+    browser.settle()
+    after = shown(browser)
+    assert after[0] > before[0]
+    assert after[1] - after[0] == pytest.approx(before[1] - before[0], 1e-3)
+    assert browser.text("#details") == ""  # a drag is no click
+
+
+def test_search_finds_an_op(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    box = browser.find(".search input")
+    box.send_keys("conv")
+    assert browser.text("#hits").split("\n") == ["vision/conv1 conv", "vision/conv2 conv"]
+    box.send_keys("2\n")
+    assert browser.text("#details").startswith("vision/conv2")
+    box.clear()
+    box.send_keys("nothing like it")
+    assert browser.text("#hits") == "No op has that in its name or type"
+
+
+def test_the_keys_go_from_op_to_op(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    seen = []
+    for _ in range(7):
+        browser.find(GANTT).send_keys("n")
+        browser.settle()
+        seen.append(browser.text("#details h3 span"))
+    assert len(set(seen)) == 7
+    browser.find(GANTT).send_keys("p")
+    assert browser.text("#details h3 span") == seen[5]
+
+
+def test_the_selector_changes_the_schedule(browser: Browser, page: Path, problem: Problem) -> None:
+    browser.open(page)
+    values = [answer(problem, name).document["value"] for name in ("sequential", "heft")]
+    assert values[0] != values[1]
+    before = browser.colours(GANTT), browser.text("#headline"), shown(browser)
+    browser.js(
+        "const s = document.querySelector('#schedule'); s.value = '1'; "
+        "s.dispatchEvent(new Event('change'));"
+    )
+    browser.settle()
+    after = browser.colours(GANTT), browser.text("#headline"), shown(browser)
+    for old, new in zip(before, after, strict=True):
+        assert old != new
+    assert f"{values[1]:.6g}" in after[1]
+
+
+def test_a_model_can_be_faded_and_transfers_hidden(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    colour = browser.legend()["text"]
+    assert colour in browser.colours(GANTT)
+    button = browser.find('[aria-label="Models"] button:nth-child(2)')
+    button.click()
+    browser.settle()
+    assert button.get_attribute("aria-pressed") == "false"
+    assert colour not in browser.colours(GANTT)
+    button.click()
+    browser.settle()
+    assert colour in browser.colours(GANTT)
+    browser.js(
+        "const s = document.querySelector('#schedule'); s.value = '1'; "
+        "s.dispatchEvent(new Event('change'));"
+    )
+    height = browser.js(f"return document.querySelector('{GANTT}').height")
+    browser.find("button:has(.swatch.transfer)").click()
+    browser.settle()
+    assert browser.js(f"return document.querySelector('{GANTT}').height") < height
+
+
+def test_memory_can_be_read(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    browser.mouse("#memory", 500, 30)
+    assert re.search(r"cpu0\ntime\n[\d.]+ ms\nheld\n[\d.]+ MiB", browser.text("#memory + .tip"))
+
+
+def test_charts_can_be_read(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    chart = "#solvers-title ~ .figures svg"
+    width = browser.js("return arguments[0].getBoundingClientRect().width", browser.find(chart))
+    browser.mouse(chart, width - 30, 90)  # near the end of the search, where a value is known
+    text = browser.text("#solvers-title ~ .figures .tip")
+    assert text.startswith("after ")
+    assert " ms, bound " in text
+    browser.mouse("#speedups-title ~ .figures svg", 60, 90)
+    assert browser.text("#speedups-title ~ .figures .tip").split("\n")[0] == "vision/load1"
+
+
+@pytest.mark.parametrize("schedule", [0, 1])
+@pytest.mark.parametrize("width", [320, 360, 768])
+def test_a_phone_needs_no_sideways_scrolling(
+    browser: Browser, page: Path, width: int, schedule: int
+) -> None:
+    browser.open(page, width=width, height=740, touch=True)
+    browser.js(
+        "const s = document.querySelector('#schedule'); s.value = arguments[0]; "
+        "s.dispatchEvent(new Event('change'));",
+        str(schedule),
+    )
+    _, x, y = browser.colours(GANTT)[browser.legend()["vision"]]
+    browser.tap(GANTT, x, y)
+    assert browser.text("#details").startswith("vision/")
+    assert browser.js("return document.documentElement.scrollWidth") <= width
+
+
+def test_fingers_pinch(browser: Browser, page: Path) -> None:
+    browser.open(page, width=360, height=740, touch=True)
+    whole = shown(browser)
+    browser.js(f"document.querySelector('{GANTT}').scrollIntoView({{block: 'center'}})")
+    left, top = browser.js(
+        f"const b = document.querySelector('{GANTT}').getBoundingClientRect(); "
+        "return [b.left, b.top]"
+    )
+    for kind, apart in (("touchStart", 20), ("touchMove", 50), ("touchMove", 90)):
+        points = [
+            {"x": left + 200 + side * apart, "y": top + 60, "id": number}
+            for number, side in enumerate((-1, 1))
+        ]
+        browser.call("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+    browser.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+    browser.settle()
+    assert shown(browser)[1] - shown(browser)[0] < (whole[1] - whole[0]) * 0.6
+
+
+def test_dark_and_light(browser: Browser, page: Path) -> None:
+    def brightness() -> float:
+        rgb = browser.js("return getComputedStyle(document.body).backgroundColor.match(/\\d+/g)")
+        return sum(map(int, rgb[:3])) / 3
+
+    browser.open(page, scheme="light")
+    light = brightness()
+    pixels = browser.colours(GANTT)
+    browser.open(page, scheme="dark")
+    assert brightness() < 60 < 200 < light
+    assert browser.colours(GANTT) != pixels
+    assert set(browser.legend().values()) <= set(browser.colours(GANTT))
+    browser.find("#theme").click()
+    browser.settle()
+    assert brightness() == light
+    assert browser.colours(GANTT) == pixels
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_has_contrast(browser: Browser, page: Path, scheme: str) -> None:
+    browser.open(page, scheme=scheme)
+    code = """
+        const style = getComputedStyle(document.documentElement);
+        const luminance = (name) => {
+          const probe = document.createElement("i");
+          probe.style.color = style.getPropertyValue(name);
+          document.body.append(probe);
+          const rgb = getComputedStyle(probe).color.match(/\\d+/g).slice(0, 3);
+          probe.remove();
+          const [r, g, b] = rgb.map((c) => c / 255).map((c) =>
+            c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+          return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+        };
+        const [one, two] = [luminance(arguments[0]), luminance(arguments[1])];
+        return (Math.max(one, two) + 0.05) / (Math.min(one, two) + 0.05);
+    """
+    texts = ("--text", "--soft", "--accent", "--good", "--warn")
+    for text, paper in itertools.product(texts, ("--card", "--page", "--lane")):
+        assert browser.js(code, text, paper) >= 4.5, (text, paper)
+
+
+def test_the_network_is_out_of_reach(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    code = "fetch(arguments[0]).then(() => arguments[1]('got'), () => arguments[1]('refused'))"
+    address = "http://127.0.0.1:9/"
+    assert browser.session.execute_async_script(code, address) == "refused"
+    assert "Content Security Policy" in browser.log("browser")[0]["message"]
+    assert [url for url in browser.requests() if url.startswith("http")] == []
+
+
+def test_names_are_text_and_nothing_else(browser: Browser, tmp_path: Path) -> None:
+    problem = nasty_problem()
+    nasty = replace(answer(problem), label=NASTY[0])
+    write_report(problem, [nasty, nasty], tmp_path / "a.html")
+    browser.open(tmp_path / "a.html")
+    assert browser.js("return document.querySelectorAll('script').length") == 2
+    assert browser.js("return document.querySelectorAll('img, b > script, u').length") == 0
+    assert NASTY[0] in browser.text("h1")
+    for name in NASTY[:4]:
+        browser.find(GANTT).send_keys("n")
+        assert browser.text("#details h3 span") == f"<i>m/{name}"
+
+
+@pytest.mark.parametrize(
+    ("times", "share", "name"), [((0, 2), 0, "op0"), ((2, 0), 1, "op1"), ((0,), 0, "op0")]
+)
+def test_an_op_that_takes_no_time_can_be_found(
+    browser: Browser, tmp_path: Path, times: tuple[float, ...], share: float, name: str
+) -> None:
+    ops = tuple(
+        Op(f"op{i}", {"cpu": time}, inputs=(Input(f"op{i - 1}"),) if i else ())
+        for i, time in enumerate(times)
+    )
+    problem = Problem(Graph("g", (Model("m", ops),)), Cluster((Device("cpu0", "cpu"),)))
+    write_report(problem, [answer(problem)], tmp_path / "a.html")
+    browser.open(tmp_path / "a.html")
+    labels, margin = 132, 10  # left and right of the bars, in pixels
+    width = browser.js(f"return document.querySelector('{GANTT}').clientWidth") - labels - margin
+    browser.mouse(GANTT, labels + share * width + (1 if share == 0 else -1), 45)
+    assert browser.text("#tip").split("\n")[0] == f"m/{name}"
+
+
+def test_a_chart_alone(browser: Browser, problem: Problem, tmp_path: Path) -> None:
+    given = answer(problem)
+    write_gantt_page(view_of(problem, given.schedule, given.document), tmp_path / "a.html")
+    browser.open(tmp_path / "a.html")
+    assert set(browser.legend().values()) <= set(browser.colours(GANTT))
+    assert hover_model(browser, "vision").startswith("vision/")
+    browser.find(GANTT).send_keys("n")
+    assert browser.text("#details") != ""
+
+
+def test_a_chart_of_a_schedule_that_breaks_rules_says_so(
+    browser: Browser, problem: Problem, tmp_path: Path
+) -> None:
+    given = answer(problem)
+    rushed = replace(given.schedule, start=given.schedule.start * 0, end=given.schedule.end * 0 + 1)
+    document = {**given.document, "status": "optimal"}
+    write_gantt_page(view_of(problem, rushed, document), tmp_path / "a.html")
+    browser.open(tmp_path / "a.html")
+    assert browser.text("#headline").startswith("status\nnot feasible\nThis schedule breaks ")
+    assert browser.find("button:has(.swatch.critical)").is_displayed() is False
+
+
+def test_ten_thousand_ops_open_quickly(browser: Browser, tmp_path: Path) -> None:
+    problem = many_ops(10_000)
+    target = tmp_path / "many.html"
+    write_report(problem, [answer(problem)], target)
+    began = time.perf_counter()
+    browser.open(target)
+    taken = time.perf_counter() - began
+    print(f"10,000 ops: {target.stat().st_size / 1e6:.2f} MB, open and drawn in {taken:.2f} s")
+    assert taken < 30
+    assert sum(count for count, _, _ in browser.colours(GANTT).values()) > 10_000
+    for _ in range(12):
+        press(browser, "Zoom in")
+    _, x, y = max(
+        browser.colours(GANTT)[colour]
+        for colour in browser.legend().values()
+        if colour in browser.colours(GANTT)
+    )
+    browser.mouse(GANTT, x, y)
+    assert re.match(r"m\d/op\d+\n", browser.text("#tip"))
