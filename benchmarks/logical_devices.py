@@ -13,16 +13,16 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
-from tensorflow.keras import layers
 
 import talos_opt
 from benchmarks.report import Column, Row, make_parser, progress, publish
+from talos_opt.frameworks.tensorflow.backend import tf
 from talos_opt.frameworks.tensorflow.capture import capture
 from talos_opt.frameworks.tensorflow.models import as_model
 from talos_opt.frameworks.tensorflow.profile import profile_model
 from talos_opt.frameworks.tensorflow.run import run_schedule
 
+layers = tf.keras.layers
 COLUMNS = [
     Column("model"),
     Column("mode"),

@@ -11,13 +11,18 @@ from typing import NoReturn
 
 from talos_opt import __version__
 from talos_opt.cli import (
+    analyze,
     check,
     compare,
     convert,
     exits,
+    explain,
     export,
+    plot,
     profile,
+    report,
     run,
+    simulate,
     solve,
     solvers,
     speedups,
@@ -25,7 +30,23 @@ from talos_opt.cli import (
 )
 
 #: Modules of the commands, in the order in which the help lists them.
-COMMANDS = (solve, compare, check, convert, profile, run, export, trace, speedups, solvers)
+COMMANDS = (
+    solve,
+    compare,
+    check,
+    explain,
+    simulate,
+    analyze,
+    convert,
+    plot,
+    report,
+    profile,
+    run,
+    export,
+    trace,
+    speedups,
+    solvers,
+)
 
 EXIT_CODES = (
     "Exit codes: 0 solved; 1 no feasible schedule, proven or none found; 2 bad input; "

@@ -8,11 +8,13 @@ import numpy as np
 
 from talos_opt.cli.text import number, percent, quantity, settled, table
 from talos_opt.core.problem import MemoryRule, Objective
+from talos_opt.core.relaxations import RelaxationKind
 from talos_opt.core.result import Status
 from talos_opt.core.units import format_bytes
 
 if TYPE_CHECKING:
     from talos_opt.core.metrics import Metrics
+    from talos_opt.core.relaxations import Explanation
     from talos_opt.core.result import Result
 
 
@@ -28,6 +30,8 @@ def summarise(result: Result, written: str | None = None) -> str:
     lines = [_headline(result)]
     if result.metrics is not None:
         lines += ["", *_values(result, result.metrics), "", devices(result, result.metrics)]
+    if result.explanation is not None:
+        lines += ["", *_changes(result.explanation)]
     if written:
         lines += ["", f"written to {written}"]
     return "\n".join(lines)
@@ -57,6 +61,23 @@ def _solvers(result: Result) -> str:
     if finder in ("", result.solver):
         return result.solver
     return f"{result.solver} (found by {finder})"
+
+
+def _changes(explanation: Explanation) -> list[str]:
+    """Return what would make an infeasible problem feasible, and how much of that is proven."""
+    single, together = explanation.single, explanation.relaxations
+    if single:
+        head = "one of these changes makes it feasible"
+        listed, more = single, "" if explanation.complete else "; there may be others"
+    else:
+        head = "these changes together make it feasible"
+        listed, more = together, "; no fewer do" if explanation.smallest else "; fewer may do"
+    lines = [f"{head}{more}:"]
+    for item in listed:
+        memory = item.kind is RelaxationKind.MEMORY
+        known = ", no less" if item.least else f"; at least {format_bytes(item.bound)} are needed"
+        lines.append(f"  {item}{known if memory else ''}")
+    return lines
 
 
 def _values(result: Result, metrics: Metrics) -> list[str]:

@@ -1,4 +1,4 @@
-"""TensorFlow's tests run in processes of their own: after it, CP-SAT would crash or go another way."""
+"""TensorFlow's tests have processes of their own: after it, CP-SAT crashes or goes another way."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def _asked_for(config: pytest.Config) -> bool:
     """Whether the command names the folder, or something in it."""
     root = Path(config.invocation_params.dir)
     named = [(root / argument.partition("::")[0]).resolve() for argument in config.args]
-    return any(_TENSORFLOW == path or _TENSORFLOW in path.parents for path in named)
+    return any(path == _TENSORFLOW or _TENSORFLOW in path.parents for path in named)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

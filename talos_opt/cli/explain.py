@@ -1,0 +1,172 @@
+"""``talos-opt explain``: why an op sits where it sits, and what a move would change."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from talos_opt.cli import arguments, exits
+from talos_opt.cli.output import complain, emit
+from talos_opt.cli.signals import Signals
+
+if TYPE_CHECKING:
+    from talos_opt.analysis.explanation import Explanation
+    from talos_opt.core.problem import Problem
+    from talos_opt.core.schedule import Schedule
+    from talos_opt.formats.emit import Layout
+
+#: How the document is spread over lines: an input, a device or a step each.
+LAYOUT: Layout = {
+    "inputs": [],
+    "meanwhile": [],
+    "prices": [],
+    "moves": [],
+    "before": [],
+    "after": [],
+}
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "explain",
+        help="tell why an op of a schedule sits where it sits",
+        description="Tell where an op ran and when, what it waited for, Talos' price of each "
+        "device (Eq. 4), what the objective becomes if the op moves, and the chain of ops that it "
+        "is part of. A move takes the ops colocated with it along, leaves all others on their "
+        "devices, and is simulated with ops in the order of their starts.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("graph", metavar="GRAPH", help="graph file; - reads standard input")
+    parser.add_argument(
+        "schedule", metavar="SCHEDULE", help="talos-schedule/1 file, or its columns (.npz)"
+    )
+    parser.add_argument("op", metavar="OP", help="MODEL/OP, or OP alone where no other has its id")
+    parser.add_argument(
+        "--move", metavar="DEVICE", help="write the schedule with the op on this device to -o FILE"
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="file to write the moved schedule to"
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print the explanation as JSON on standard output, and nothing else there",
+    )
+    arguments.add_problem(parser)
+    arguments.add_format(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace, signals: Signals) -> int:
+    """Explain an op, write the moved schedule if asked for, and return the exit code."""
+    from talos_opt.analysis.explanation import explain
+    from talos_opt.cli import files
+    from talos_opt.cli.explained import tell
+    from talos_opt.cli.progress import ProgressBar
+
+    _require_target(args)
+    problem, schedule = _read(args)
+    op = problem.find_op(args.op)
+    target = None if args.move is None else _target(problem, schedule, op, args.move)
+    with ProgressBar() as bar:
+
+        def report(share: float, doing: str) -> None:
+            bar.report(share, doing)
+            bar.draw()
+
+        found = explain(problem, schedule, op, report=report)
+    written = None if target is None else _write(found, target, args.output)
+    if args.json:
+        emit(files.to_json(found.to_dict(), LAYOUT))
+    else:
+        emit(tell(found) + (f"\n\nwritten to {args.output}" if written else ""))
+    if target is not None and not written:
+        reason = next(move.reason for move in found.moves if move.device == target)
+        complain(f"{args.output} is not written: {reason}")
+        return exits.NO_SCHEDULE
+    return exits.SOLVED
+
+
+def _require_target(args: argparse.Namespace) -> None:
+    from talos_opt.cli import files
+    from talos_opt.core.errors import InputError
+
+    if args.schedule == "-":
+        raise InputError("the schedule must be a file; only the graph is read from -")
+    if args.move is not None and args.output is None:
+        raise InputError("--move makes a schedule: it needs -o FILE to write it to")
+    if args.output is not None and args.move is None:
+        raise InputError("-o writes the schedule after a move: it needs --move DEVICE")
+    files.require_writable(args.output, (*files.SUFFIXES, ".npz"))
+
+
+def _read(args: argparse.Namespace) -> tuple[Problem, Schedule]:
+    """Read graph and schedule, and refuse a schedule that breaks a rule."""
+    from talos_opt import api, formats
+    from talos_opt.cli.solve import read_problem
+    from talos_opt.core.errors import ScheduleError
+
+    # An msr workload is read by its objective, which the schedule knows.
+    stated = formats.read_schedule_document(args.schedule)
+    objective = stated.get("objective")
+    problem = read_problem(
+        args,
+        args.graph,
+        args.objective or (objective if objective in arguments.OBJECTIVES else None),
+    )
+    schedule = formats.read_schedule(args.schedule, problem)
+    if stated.get("graph", problem.graph.name) != problem.graph.name:
+        complain(f"note: the schedule is for graph {stated['graph']!r}")
+    broken = api.check(problem, schedule)
+    if broken:
+        more = f", and {len(broken) - 1} more" if len(broken) > 1 else ""
+        raise ScheduleError(
+            f"the schedule breaks a rule ({broken[0]}{more}), expected a feasible one; "
+            "talos-opt check lists all",
+            source=args.schedule,
+        )
+    return problem, schedule
+
+
+def _target(problem: Problem, schedule: Schedule, op: int, name: str) -> int:
+    from talos_opt.core.errors import InputError
+
+    if name not in problem.device_ids:
+        raise InputError(
+            f"--move names the unknown device {name!r}, expected one of "
+            f"{', '.join(problem.device_ids)}"
+        )
+    device = problem.device_ids.index(name)
+    if device == schedule.device[op]:
+        raise InputError(f"--move names {name}, where {problem.names[op]} already is")
+    return device
+
+
+def _write(found: Explanation, target: int, output: str) -> bool:
+    """Write the schedule after a move; False if the move leads to none."""
+    from talos_opt import api, formats
+    from talos_opt.analysis.moves import MoveError, moved
+    from talos_opt.core.errors import InfeasibleScheduleError
+    from talos_opt.core.result import Result, Status
+
+    problem, op = found.problem, found.op
+    try:
+        schedule = moved(problem, found.schedule, op, target)
+    except MoveError:
+        return False
+    broken = api.check(problem, schedule)
+    if broken:
+        raise InfeasibleScheduleError([str(item) for item in broken])
+    ids = problem.device_ids
+    note = f"{problem.names[op]} moved from {ids[found.schedule.device[op]]} to {ids[target]}"
+    result = Result(
+        problem=problem,
+        status=Status.FEASIBLE,
+        schedule=schedule,
+        lower_bound=0.0,  # nothing was proven here
+        solver="explain",
+        notes=(note,),
+    )
+    formats.write_schedule(result, output)
+    return True

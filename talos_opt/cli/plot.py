@@ -1,0 +1,168 @@
+"""``talos-opt plot``: a schedule as a Gantt chart."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from talos_opt.cli import arguments, exits
+from talos_opt.cli.output import complain, emit
+from talos_opt.cli.progress import ProgressBar
+from talos_opt.cli.signals import Signals
+
+if TYPE_CHECKING:
+    from talos_opt.reports.view import View
+
+#: Suffixes of pictures, and of pages.
+PICTURES, PAGES = (".png", ".svg", ".pdf"), (".html", ".htm")
+
+#: Widths of a picture, in inches.
+NARROWEST, WIDEST = 6.0, 60.0
+
+#: Arguments that say how the graph is read, and how an error names them.
+_OF_GRAPH = {
+    "cluster": "--cluster",
+    "objective": "--objective",
+    "memory_rule": "--memory-rule",
+    "source_format": "--from",
+}
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "plot",
+        help="draw a schedule as a Gantt chart",
+        description="Draw a schedule: a lane for each slot of each device, ops coloured by model, "
+        "transfers as thin bars on lanes of the links, idle time hatched, memory over time under "
+        "it, and the critical path framed.",
+        epilog="Without the graph there is no memory and no critical path to draw, and a device "
+        "has as many lanes as ops on it overlap.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "schedule", metavar="SCHEDULE", help="talos-schedule/1 file, or its columns (.npz)"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="file to draw into: .png, .svg or .pdf, or .html for a page to zoom and search in "
+        "(default: the schedule's name with .png)",
+    )
+    parser.add_argument(
+        "--graph",
+        metavar="GRAPH",
+        help="graph file that the schedule is of; - reads standard input; needed for .npz",
+    )
+    arguments.add_problem(parser)
+    arguments.add_format(parser)
+    parser.add_argument(
+        "--width",
+        type=_width,
+        metavar="INCHES",
+        help="width of a picture, 150 dots to the inch (default: 12); a wider one shows more of "
+        "many ops",
+    )
+    parser.set_defaults(run=run)
+
+
+def _width(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not NARROWEST <= value <= WIDEST:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no width in inches, expected {NARROWEST:g} to {WIDEST:g}"
+        )
+    return value
+
+
+def run(args: argparse.Namespace, signals: Signals) -> int:
+    """Draw a schedule and return the exit code."""
+    from talos_opt.core.errors import InputError
+    from talos_opt.formats.source import STREAM, split_suffix
+    from talos_opt.reports.style import require_matplotlib
+
+    if args.schedule == STREAM:
+        raise InputError("the schedule must be a file; only the graph is read from -")
+    target = args.output
+    if target is None:
+        target = split_suffix(args.schedule)[0] + PICTURES[0]
+    page = _require_drawable(target)
+    if not page:
+        require_matplotlib()
+    elif args.width is not None:
+        raise InputError("--width is for pictures: a page is as wide as its window")
+    with ProgressBar() as bar:
+        bar.report(0.0, "reading")
+        bar.draw()
+        view = _read_view(args)
+        bar.report(0.5, "drawing")
+        bar.draw()
+        _write(view, target, page=page, width=args.width)
+    if view.facts.get("broken_rules"):
+        complain(
+            "note: the schedule is not feasible, so no critical path is drawn; "
+            "talos-opt check names each broken rule"
+        )
+    ops, moves = len(view.op_names), len(view.transfer_op)
+    emit(f"{target}: {ops} ops, {moves} transfers, {len(view.devices)} devices")
+    return exits.SOLVED
+
+
+def _require_drawable(target: str) -> bool:
+    """Refuse a file that cannot be drawn into; return whether it is a page."""
+    from talos_opt.cli import files
+    from talos_opt.core.errors import InputError
+    from talos_opt.formats.source import STREAM
+
+    if target == STREAM:
+        raise InputError("-o - names no file; a chart is drawn into one")
+    suffix = Path(target).suffix.lower()
+    if suffix not in PICTURES + PAGES and not Path(target).is_dir():
+        found = f"suffix {suffix!r} is unknown" if suffix else "has no suffix"
+        raise InputError(f"{found}, expected one of {', '.join(PICTURES + PAGES)}", source=target)
+    files.require_writable(target, ())
+    return suffix in PAGES
+
+
+def _read_view(args: argparse.Namespace) -> View:
+    from talos_opt import formats
+    from talos_opt.cli.solve import read_problem
+    from talos_opt.core.errors import InputError
+    from talos_opt.reports.view import view_of, view_of_document
+
+    stated = formats.read_schedule_document(args.schedule)
+    if args.graph is None:
+        for name, argument in _OF_GRAPH.items():
+            if getattr(args, name) is not None:
+                raise InputError(f"{argument} says how the graph is read: it needs --graph")
+        try:
+            return view_of_document(stated)
+        except InputError as error:
+            raise error.located(source=args.schedule) from None
+    # An msr workload is read by its objective, which the schedule knows.
+    named = stated.get("objective")
+    objective = args.objective or (named if named in arguments.OBJECTIVES else None)
+    problem = read_problem(args, args.graph, objective)
+    schedule = formats.read_schedule(args.schedule, problem)
+    if stated.get("graph", problem.graph.name) != problem.graph.name:
+        complain(f"note: the schedule is for graph {stated['graph']!r}")
+    try:
+        return view_of(problem, schedule, stated)
+    except InputError as error:
+        raise error.located(source=args.schedule) from None
+
+
+def _write(view: View, target: str, *, page: bool, width: float | None) -> None:
+    if page:
+        from talos_opt.reports.page import write_gantt_page
+
+        write_gantt_page(view, target)
+        return
+    from talos_opt.reports.gantt import WIDTH, write_gantt
+
+    write_gantt(view, target, width=WIDTH if width is None else width)

@@ -1,0 +1,208 @@
+"""``talos-opt report``: one page with all there is to see of a graph and its schedules."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from talos_opt.cli import arguments, exits
+from talos_opt.cli.output import complain, emit
+from talos_opt.cli.progress import ProgressBar, ProgressLine
+from talos_opt.cli.signals import Signals
+
+if TYPE_CHECKING:
+    from talos_opt.core.problem import Problem
+    from talos_opt.reports.page.answers import Answer
+
+#: Arguments that say how to solve, which is done only where no schedule is given.
+SOLVING = ("solver", "time_limit", "seed", "workers", "option")
+
+#: Statements of a schedule file that are not so and are told; of more, only how many there are.
+TOLD = 3
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "report",
+        help="write a page that shows a graph and its schedules, for a browser",
+        description="Write one HTML file that shows a graph and its schedules: what is proven, an "
+        "interactive Gantt chart, memory over time, speedups, and the schedules side by side. It "
+        "holds all it needs and asks no network for anything. Without a schedule, the graph is "
+        "solved first.",
+        epilog="The page shows values computed anew from the schedules, whatever the files state.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("graph", metavar="GRAPH", help="graph file; - reads standard input")
+    parser.add_argument(
+        "schedules",
+        metavar="SCHEDULE",
+        nargs="*",
+        help="talos-schedule/1 files, or their columns (.npz), to be shown and compared; none: "
+        "solve the graph",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        required=True,
+        help="page to write: .html; - writes to standard output",
+    )
+    arguments.add_problem(parser)
+    arguments.add_format(parser)
+    parser.add_argument(
+        "--solver",
+        metavar="NAME",
+        help="solver, where no schedule is given (default: auto; talos-opt solvers lists all)",
+    )
+    arguments.add_limits(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace, signals: Signals) -> int:
+    """Read or find the schedules, write the page, and return the exit code."""
+    _require_page(args.output)
+    if args.schedules:
+        return _show(args)
+    return _solve_and_show(args, signals)
+
+
+def _require_page(target: str) -> None:
+    """Refuse what is no page, or cannot be written, before anything is solved for it."""
+    from talos_opt.cli import files
+    from talos_opt.core.errors import InputError
+    from talos_opt.formats.source import STREAM
+    from talos_opt.reports.page import SUFFIXES
+
+    if target == STREAM:
+        return
+    suffix = Path(target).suffix.lower()
+    if suffix not in SUFFIXES and not Path(target).is_dir():
+        found = f"suffix {suffix!r} is unknown" if suffix else "has no suffix"
+        raise InputError(f"{found}, expected one of {', '.join(SUFFIXES)}", source=target)
+    files.require_writable(target, ())
+
+
+def _show(args: argparse.Namespace) -> int:
+    from talos_opt import formats
+    from talos_opt.cli.solve import read_problem
+    from talos_opt.core.errors import InputError
+    from talos_opt.formats.source import STREAM
+
+    given = [name for name in SOLVING if getattr(args, name) is not None]
+    if given:
+        raise InputError(
+            f"--{given[0].replace('_', '-')} is for solving, but schedules are given: leave out "
+            "one or the other"
+        )
+    if STREAM in args.schedules:
+        raise InputError("schedules must be files; only the graph is read from -")
+    # An msr workload is read by its objective, which the schedule knows.
+    stated = formats.read_schedule_document(args.schedules[0]).get("objective")
+    objective = args.objective or (stated if stated in arguments.OBJECTIVES else None)
+    problem = read_problem(args, args.graph, objective)
+    labels = _labels(args.schedules)
+    answers = [
+        _read_answer(problem, path, label)
+        for path, label in zip(args.schedules, labels, strict=True)
+    ]
+    _write(problem, answers, args.output)
+    if args.output != STREAM:
+        emit(f"written to {args.output}")
+    return exits.SOLVED
+
+
+def _write(problem: Problem, answers: list[Answer], target: str) -> None:
+    from talos_opt.reports.page import write_report
+
+    with ProgressBar() as bar:
+
+        def report(share: float, doing: str) -> None:
+            bar.report(share, doing)
+            bar.draw()
+
+        write_report(problem, answers, target, on_progress=report)
+
+
+def _read_answer(problem: Problem, path: str, label: str) -> Answer:
+    """Read a schedule, refuse an infeasible one, and tell what its file states wrongly."""
+    from talos_opt import api, formats
+    from talos_opt.cli.check import differences
+    from talos_opt.core.errors import ScheduleError
+    from talos_opt.core.metrics import measure
+    from talos_opt.reports.page import Answer
+
+    document = formats.read_schedule_document(path)
+    schedule = formats.read_schedule(path, problem)
+    if document.get("graph", problem.graph.name) != problem.graph.name:
+        complain(f"note: {path}: the schedule is for graph {document['graph']!r}")
+    violations = api.check(problem, schedule)
+    if violations:
+        more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
+        raise ScheduleError(
+            f"the schedule is not feasible: {violations[0]}{more}; talos-opt check lists all",
+            source=path,
+        )
+    wrong = list(differences(document, problem, measure(problem, schedule)))
+    for text in wrong[:TOLD]:
+        complain(f"note: {path}: {text}; the page shows what it is")
+    if len(wrong) > TOLD:
+        complain(f"note: {path}: {len(wrong) - TOLD} more numbers are not as stated")
+    return Answer(label, schedule, document)
+
+
+def _labels(paths: list[str]) -> list[str]:
+    """Return the files' names without suffix; where that is not unique, what was typed."""
+    stems = [Path(path).name.partition(".")[0] or path for path in paths]
+    seen = Counter(stems)
+    names = [path if seen[stem] > 1 else stem for path, stem in zip(paths, stems, strict=True)]
+    seen = Counter(names)
+    return [f"{name} ({k})" if seen[name] > 1 else name for k, name in enumerate(names, start=1)]
+
+
+def _solve_and_show(args: argparse.Namespace, signals: Signals) -> int:
+    from talos_opt import api
+    from talos_opt.cli.solve import read_problem
+    from talos_opt.cli.summary import summarise
+    from talos_opt.core.config import SolveConfig
+    from talos_opt.formats.source import STREAM
+    from talos_opt.reports.page import Answer
+
+    plan = SolveConfig().override(
+        solver=args.solver,
+        objective=args.objective,
+        time_limit=args.time_limit,
+        seed=args.seed,
+        workers=args.workers,
+        options=arguments.options_by_solver(args.option),
+    )
+    problem = read_problem(args, args.graph, plan.objective)
+    started = time.monotonic()
+    complain(
+        f"note: no schedule is given: solving with {plan.solver} for at most {plan.time_limit:g} s"
+    )
+    with ProgressLine(plan.time_limit, problem.graph.time_unit) as line:
+        result = signals.run(
+            lambda: api.solve(
+                problem,
+                config=plan,
+                on_progress=line.update,
+                cancel=signals.cancel,
+                started=started,
+            ),
+            line.draw,
+        )
+    for note in result.notes:
+        complain(f"note: {note}")
+    if result.schedule is None:
+        complain(f"{result.status.value}: {result.reason}")
+        complain("no page is written: there is no schedule to show")
+        return exits.INTERRUPTED if result.interrupted else exits.NO_SCHEDULE
+    answer = Answer(result.solver, result.schedule, result.to_dict(rows=False))
+    _write(result.problem, [answer], args.output)
+    if args.output != STREAM:
+        emit(summarise(result, args.output))
+    return exits.INTERRUPTED if result.interrupted else exits.SOLVED

@@ -1,0 +1,203 @@
+"""``talos-opt simulate``: what schedules are worth when op times vary."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import TYPE_CHECKING, Any
+
+from talos_opt.cli import arguments, exits
+from talos_opt.cli.output import complain, emit
+from talos_opt.cli.progress import ProgressBar
+from talos_opt.cli.signals import Signals
+from talos_opt.cli.text import number, percent, quantity, table
+
+if TYPE_CHECKING:
+    from talos_opt.analysis.sensitivity import Sensitivity
+    from talos_opt.core.problem import Problem
+    from talos_opt.core.schedule import Schedule
+    from talos_opt.formats.emit import Layout
+
+#: How the document is spread over lines: a schedule each.
+LAYOUT: Layout = {"schedules": [], "against_first": []}
+
+DEFAULT_NOISE, DEFAULT_SAMPLES = 0.2, 1000
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "simulate",
+        help="what schedules are worth when op times vary",
+        description="Keep the placement and the order of one or more schedules, vary the op times "
+        "at random, and print how the objective's value is distributed, and how often one "
+        "schedule beats another. All schedules see the same random times.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("graph", metavar="GRAPH", help="graph file; - reads standard input")
+    parser.add_argument(
+        "schedules",
+        metavar="SCHEDULE",
+        nargs="+",
+        help="talos-schedule/1 file, or its columns (.npz); the others are compared with the first",
+    )
+    parser.add_argument(
+        "--noise",
+        type=_deviation,
+        default=DEFAULT_NOISE,
+        metavar="SHARE",
+        help="standard deviation of an op's time as a share of it: each time is multiplied by a "
+        f"log-normal factor with mean 1 (default: {DEFAULT_NOISE})",
+    )
+    parser.add_argument(
+        "--transfer-noise",
+        type=_deviation,
+        default=0.0,
+        metavar="SHARE",
+        help="the same for the transfers; those of one tensor share a factor (default: 0)",
+    )
+    parser.add_argument(
+        "--samples",
+        type=arguments.count,
+        default=DEFAULT_SAMPLES,
+        metavar="N",
+        help=f"random draws of all times (default: {DEFAULT_SAMPLES})",
+    )
+    parser.add_argument("--seed", type=arguments.seed, metavar="N", help="random seed (default: 0)")
+    arguments.add_problem(parser)
+    arguments.add_format(parser)
+    parser.add_argument(
+        "--plot", metavar="FILE", help="draw the distributions into this file: .png, .svg or .pdf"
+    )
+    arguments.add_output(parser, "the figures")
+    parser.set_defaults(run=run)
+
+
+def _deviation(text: str) -> float:
+    """Read a share of at least 0: 0.2, or 20%."""
+    try:
+        value = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share from 0 to 100, such as 0.2")
+    return value
+
+
+def run(args: argparse.Namespace, signals: Signals) -> int:
+    """Simulate, print and write the figures, and return the exit code."""
+    from talos_opt.analysis.sensitivity import Noise, simulate_noise
+    from talos_opt.cli import files
+    from talos_opt.formats.emit import lines_of
+    from talos_opt.formats.source import split_suffix
+    from talos_opt.formats.target import write_lines
+
+    files.require_writable(args.output)
+    if args.plot is not None:
+        from talos_opt.reports import style
+
+        files.require_writable(args.plot, style.SUFFIXES)
+        style.require_matplotlib()
+    problem, schedules = _read(args)
+    with ProgressBar() as bar:
+        doing = f"{args.samples} samples of {len(schedules)} schedule(s)"
+        found = signals.run(
+            lambda: simulate_noise(
+                problem,
+                schedules,
+                Noise(args.noise, args.transfer_noise),
+                samples=args.samples,
+                seed=args.seed or 0,
+                on_progress=lambda share: bar.report(share, doing),
+                cancel=signals.cancel,
+            ),
+            bar.draw,
+            "what the samples so far say",
+        )
+    if args.plot is not None:
+        from talos_opt.reports.sensitivity_plot import draw_sensitivity
+
+        style.save(draw_sensitivity(found), args.plot)
+    document = found.to_dict()
+    if args.output is not None:
+        write_lines(lines_of(document, LAYOUT, split_suffix(args.output)[1]), args.output)
+    emit(files.to_json(document, LAYOUT) if args.json else describe(found))
+    if found.interrupted:
+        complain(f"note: interrupted after {found.samples} of {args.samples} samples")
+        return exits.INTERRUPTED
+    return exits.SOLVED
+
+
+def _read(args: argparse.Namespace) -> tuple[Problem, dict[str, Schedule]]:
+    """Read the graph by the first schedule's objective, and the schedules, all feasible."""
+    from talos_opt import api, formats
+    from talos_opt.cli.solve import read_problem
+    from talos_opt.core.errors import InputError, ScheduleError
+
+    if "-" in args.schedules:
+        raise InputError("a schedule must be a file; only the graph is read from -")
+    stated = formats.read_schedule_document(args.schedules[0]).get("objective")
+    objective = args.objective or (stated if stated in arguments.OBJECTIVES else None)
+    problem = read_problem(args, args.graph, objective)
+    schedules: dict[str, Schedule] = {}
+    for name in args.schedules:
+        if name in schedules:
+            raise InputError("the schedule is given twice, expected each once", source=name)
+        schedule = formats.read_schedule(name, problem)
+        violations = api.check(problem, schedule)
+        if violations:
+            raise ScheduleError(
+                f"the schedule is not feasible, expected one that is: {violations[0]}", source=name
+            )
+        schedules[name] = schedule
+    return problem, schedules
+
+
+def describe(found: Sensitivity) -> str:
+    """Return the text that is printed."""
+    from talos_opt.analysis.sensitivity import OVERRUNS
+
+    unit = found.problem.graph.time_unit
+    moving = f", transfers {percent(found.noise.transfers)}" if found.noise.transfers else ""
+    overruns = ["> announced", *(f"> +{100 * share:g} %" for share in OVERRUNS[1:])]
+    values, risks = [], []
+    for outcome, best in zip(found.outcomes, found.best_shares(), strict=True):
+        shown = (
+            outcome.announced,
+            outcome.retimed,
+            outcome.mean,
+            outcome.deviation,
+            *(outcome.quantile(share) for share in (0.05, 0.5, 0.95)),
+            float(outcome.values.max()),
+        )
+        values.append((outcome.name, *(quantity(value, unit) for value in shown)))
+        shares = [outcome.overrun(share) for share in OVERRUNS]
+        risks.append((outcome.name, *map(percent, shares), percent(best)))
+    heads = ("schedule", "announced", "no noise", "mean", "std", "5 %", "median", "95 %", "worst")
+    lines = [
+        f"{found.problem.graph.name}: {found.problem.objective.value} with op times varied by "
+        f"{percent(found.noise.ops)}{moving}; {found.samples} samples, seed {found.seed}",
+        "",
+        table(heads, values),
+        "",
+        table(("share of samples", *overruns, "best"), risks),
+    ]
+    if len(found.outcomes) > 1:
+        lines += ["", _duels(found)]
+    return "\n".join(lines)
+
+
+def _duels(found: Sensitivity) -> str:
+    unit = found.problem.graph.time_unit
+    rows = [
+        (
+            duel.name,
+            f"{percent(duel.wins / found.samples)} ({percent(duel.low)} to {percent(duel.high)})",
+            percent(duel.ties / found.samples),
+            f"{'+' if duel.difference > 0 else ''}{number(duel.difference)} ± "
+            f"{number(duel.error)} {unit}",
+        )
+        for duel in found.duels()
+    ]
+    first = found.outcomes[0].name
+    return table((f"against {first}", "wins (95 % interval)", "ties", "mean difference"), rows)
