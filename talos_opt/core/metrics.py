@@ -176,13 +176,21 @@ class _Queue:
 
     def __init__(self, problem: Problem, schedule: Schedule, device: int) -> None:
         ops = np.flatnonzero(schedule.device == device)
+        ops = ops[np.argsort(schedule.end[ops], kind="stable")]
         self.device = device
         self.slots = int(problem.arrays.slots[device])
         self.start, self.end = schedule.start[ops], schedule.end[ops]
+        self.held = problem.arrays.demand[ops]
 
-    def free(self, time: float) -> float:
-        running = np.sort(self.end[(self.start < time) & (self.end > time)])
-        return time if len(running) < self.slots else float(running[-self.slots])
+    def free(self, time: float, demand: int) -> float:
+        """Return when what had started before a time leaves so many slots."""
+        running = np.flatnonzero((self.start < time) & (self.end > time))
+        left = self.slots - int(self.held[running].sum())
+        for i in running.tolist():
+            if left >= demand:
+                break
+            time, left = float(self.end[i]), left + int(self.held[i])
+        return time
 
 
 def _turnaround(
@@ -198,7 +206,9 @@ def _turnaround(
             return float("inf")
         moved = sum(arrays.transfer_time(a, b, size) for a, b in hops)
         arrival = max(arrival, float(schedule.end[producer]) + moved)
-    return max(queue.free(ready), arrival) - ready + float(arrays.time[op, queue.device])
+    length = float(arrays.time[op, queue.device])
+    free = queue.free(ready, int(arrays.demand[op])) if length > 0 else ready  # else it needs none
+    return max(free, arrival) - ready + length
 
 
 def reassigned_ops(schedule: Schedule, baseline: Schedule) -> int:

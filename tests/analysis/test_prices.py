@@ -85,7 +85,7 @@ def test_parts_are_those_that_talos_placed_by(given: Problem) -> None:
 
 
 @settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
-@given(scheduled_problems(max_ops=8, demands=False, zero_times=False))
+@given(scheduled_problems(max_ops=8))
 def test_speedup_where_it_ran_is_the_metric(drawn: tuple[Problem, Schedule]) -> None:
     given, answer = drawn
     for i, expected in enumerate(op_speedups(given, answer).tolist()):

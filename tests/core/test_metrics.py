@@ -149,6 +149,17 @@ def test_op_speedups_count_waiting_and_travelling() -> None:
     assert op_speedups(given, schedule(given, at)).tolist() == [1, 8 / 2, 1]
 
 
+def test_op_speedups_count_the_slots_that_are_held() -> None:
+    given = problem(
+        [op("a", 1), op("b", {"cpu": 6, "gpu": 2}, "a"), op("x", {"cpu": 4}, slots=2),
+         op("y", {"cpu": 7})],
+        [device("cpu0", slots=3), device("gpu0")],
+    )  # fmt: skip
+    at = {"a": ("gpu0", 0.0), "b": ("gpu0", 1.0), "x": ("cpu0", 0.0), "y": ("cpu0", 0.0)}
+    # x and y hold all three slots; x gives two back at 4, and b would end at 10.
+    assert op_speedups(given, schedule(given, at)).tolist() == [1, 9 / 2, 1, 1]
+
+
 def test_op_speedups_that_are_undefined() -> None:
     given = problem([op("a", {"gpu": 1}), op("b", {"cpu": 1, "gpu": 0})])
     answer = schedule(given, {"a": ("gpu0", 0), "b": ("gpu0", 0)})

@@ -87,13 +87,10 @@ def execute(
     needed = 1 + max((index_of(s) for s in strings.values() if not is_gpu(s)), default=0)
     hops = tuple(hops)
     placed = place(captured, where, strings, order, hops)
-    written = [
-        given.node for given in captured.variables() if given.node in captured.folded.written
-    ]
     values = captured.values(inputs)
     with Session(placed, values, cpus=max(needed, cpus or 0), threads=threads) as session:
         session.run()
-        outputs = session.outputs(written)
+        outputs = session.outputs(captured.written())
         for _ in range(_WARM_UP):
             session.run()
         if captured.mode == "training":

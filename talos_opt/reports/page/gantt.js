@@ -180,21 +180,35 @@ class Gantt {
     if (text.length > 1) pen.fillText(text, from + 4, y + height / 2 + 0.5);
   }
 
+  // One frame around what follows each other without a gap: ops' own frames would hide them.
   #critical(lane) {
     const { pen, plan, theme, timeline } = this;
     const bars = plan.bars[lane];
     pen.strokeStyle = pen.fillStyle = theme.critical;
     pen.lineWidth = 2;
+    let run = null;
     for (let k = plan.firstEnding(lane, timeline.from - 1e-9 * timeline.span); k < bars.length; k += 1) {
       const bar = bars[k];
       if (bar.start > timeline.to) break;
       if (bar.lanes === 0 || !plan.critical[bar.op ? "op" : "transfer"].has(bar.i)) continue;
-      const x = this.x(bar.start);
-      const width = this.x(bar.end) - x;
+      const from = this.x(bar.start);
+      const to = this.x(bar.end);
       const { y, height } = this.#box(lane, bar);
-      if (width < 5) pen.fillRect(x, y + height - 3, Math.max(width, 1), 3);
-      else pen.strokeRect(x + 1, y + 1, width - 3, height - 2);
+      if (run && run.y === y && run.height === height && from <= run.to + 1) {
+        run.to = Math.max(run.to, to);
+        continue;
+      }
+      if (run) this.#frame(run);
+      run = { from, to, y, height };
     }
+    if (run) this.#frame(run);
+  }
+
+  #frame({ from, to, y, height }) {
+    const { pen } = this;
+    const width = to - from;
+    if (width < 5) pen.fillRect(from, y + height - 3, Math.max(width, 1), 3);
+    else pen.strokeRect(from + 1, y + 1, width - 3, height - 2);
   }
 
   // The chosen op, with lines from what it read and to what reads it.
