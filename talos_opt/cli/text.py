@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
-import math
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
+
+from talos_opt.core.digits import significant
 
 #: Significant digits of what is printed; files hold every digit.
 DIGITS = 6
@@ -14,13 +15,7 @@ DIGITS = 6
 
 def number(value: float) -> str:
     """Write a number with `DIGITS` significant digits, without exponent where it is readable."""
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g}"
-    if not 1e-4 <= abs(value) < 1e12:
-        return f"{value:.{DIGITS}g}"
-    decimals = max(0, DIGITS - 1 - math.floor(math.log10(abs(value))))
-    text = f"{value:.{decimals}f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    return significant(value, DIGITS)
 
 
 def quantity(value: float | None, unit: str) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-
+from talos_opt.core.digits import significant
 from talos_opt.reports.view import View
 
 #: Significant digits: a title is no table.
@@ -12,13 +11,7 @@ DIGITS = 4
 
 def number(value: float) -> str:
     """Write a number with `DIGITS` significant digits and commas between thousands."""
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g}"
-    if not 1e-4 <= abs(value) < 1e12:
-        return f"{value:.{DIGITS}g}"
-    decimals = max(0, DIGITS - 1 - math.floor(math.log10(abs(value))))
-    text = f"{value:,.{decimals}f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    return significant(value, DIGITS, thousands=True)
 
 
 def percent(share: float) -> str:
