@@ -33,11 +33,11 @@ def test_the_exported_members() -> None:
     assert sorted(talos_opt.__all__) == sorted(
         [
             "Cluster", "Comparison", "ConfigError", "DependencyError", "Device", "Event",
-            "FormatError", "Graph", "GraphError", "InfeasibleScheduleError", "Input",
+            "Explanation", "FormatError", "Graph", "GraphError", "InfeasibleScheduleError", "Input",
             "InputError", "Link", "Memory", "MemoryRule", "Metrics", "Model", "Objective", "Op",
-            "Problem", "Progress", "Result", "Schedule", "ScheduleError", "SolveConfig",
-            "SolverError", "Status", "TalosError", "Transfers", "UnsupportedError", "Violation",
-            "check", "compare", "list_solvers", "load_config", "measure", "read",
+            "Problem", "Progress", "Relaxation", "Result", "Schedule", "ScheduleError",
+            "SolveConfig", "SolverError", "Status", "TalosError", "Transfers", "UnsupportedError",
+            "Violation", "apply_relaxations", "check", "compare", "list_solvers", "load_config", "measure", "read",
             "read_schedule", "solve", "write_problem", "write_schedule",
         ]
     )  # fmt: skip
