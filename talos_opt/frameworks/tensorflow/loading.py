@@ -44,6 +44,11 @@ def load_model(target: str, seed: int = 0) -> Model:
         if not any((path / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt")):
             raise InputError(f"{target}: the folder holds no saved_model.pb")
         return _load(path, tf.saved_model.load, target)
+    if ":" not in target:
+        raise InputError(
+            f"{target!r} is no folder of a SavedModel and no .keras file that is there, and not of "
+            "the form MODULE:CALLABLE or ./file.py:CALLABLE"
+        )
     found = resolve(target)
     if not callable(found.value) or _is_model(found.value):
         return _named(found.value, target)
