@@ -37,8 +37,8 @@ def test_the_exported_members() -> None:
             "InputError", "Link", "Memory", "MemoryRule", "Metrics", "Model", "Objective", "Op",
             "Problem", "Progress", "Relaxation", "Result", "Schedule", "ScheduleError",
             "SolveConfig", "SolverError", "Status", "TalosError", "Transfers", "UnsupportedError",
-            "Violation", "apply_relaxations", "check", "compare", "list_solvers", "load_config", "measure", "read",
-            "read_schedule", "solve", "write_problem", "write_schedule",
+            "Violation", "apply_relaxations", "check", "compare", "list_solvers", "load_config",
+            "measure", "read", "read_schedule", "solve", "write_problem", "write_schedule",
         ]
     )  # fmt: skip
     for name in talos_opt.__all__:
