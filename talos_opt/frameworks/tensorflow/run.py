@@ -10,10 +10,9 @@ import numpy as np
 from talos_opt.core.errors import InputError
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
+from talos_opt.frameworks.common.comparing import Value, compare_outputs
 from talos_opt.frameworks.common.running import (
     RunReport,
-    Value,
-    compare_outputs,
     measured_schedule,
     op_times,
     read_plan,

@@ -13,8 +13,9 @@ import torch
 
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
-from talos_opt.frameworks.common import running
-from talos_opt.frameworks.common.running import RunReport, Value, op_times, read_plan
+from talos_opt.frameworks.common import comparing, running
+from talos_opt.frameworks.common.comparing import Value
+from talos_opt.frameworks.common.running import RunReport, op_times, read_plan
 from talos_opt.frameworks.torch.captured import Captured
 from talos_opt.frameworks.torch.devices import torch_devices
 from talos_opt.frameworks.torch.execute import Executor
@@ -79,7 +80,8 @@ def run_schedule(
 
 def compare_outputs(expected: Sequence[Any], found: Sequence[Any]) -> tuple[float, bool]:
     """Return the largest absolute difference of two lists of outputs, and whether they agree."""
-    return running.compare_outputs([_value(item) for item in expected], [_value(i) for i in found])
+    pairs = [_value(item) for item in expected], [_value(item) for item in found]
+    return comparing.compare_outputs(*pairs)
 
 
 def _value(item: Any) -> Any:
