@@ -45,8 +45,8 @@ types: $(VENV)/.installed-dev
 imports: $(VENV)/.installed-dev
 	$(BIN)/python $(BIN)/lint-imports
 
-# CP-SAT 9.15 aborts the process now and then (OR-Tools issue 5025 and others, mended after it);
-# pytest counts the test that was running as failed. Only after that are failures tried again.
+# A library that aborts takes the worker's process along, and pytest counts the test that was
+# running as failed. Only after such a death are failures tried again (decision 0002).
 define pytest
 	@mkdir -p build
 	@echo "$(BIN)/python -m pytest -n $(JOBS) $(1)"

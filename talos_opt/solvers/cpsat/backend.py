@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
+from typing import Any
 
 from talos_opt.core.errors import DependencyError
 from talos_opt.solvers._dependencies import require_compatible_highspy
@@ -27,6 +28,24 @@ def load() -> ModuleType:
             f"OR-Tools cannot be imported ({error}); run: pip install 'ortools>=9.15,<9.16'"
         ) from error
     return cp_model
+
+
+def make_solver(cp: Any) -> Any:
+    """Return a CpSolver with the settings that keep CP-SAT from ending the process.
+
+    Parameters
+    ----------
+    cp : module
+        As `load` returns it.
+    """
+    solver = cp.CpSolver()
+    # CP-SAT's own handler would take Ctrl-C away from Python's, and abort the process when it
+    # comes while CP-SAT is not quite running.
+    solver.parameters.catch_sigint_signal = False
+    # With symmetries, presolve of 9.15 fails a check of its own (VarToConstraints(var).empty())
+    # and aborts, on about 1 of 300 small random problems; without, none was seen to.
+    solver.parameters.symmetry_level = 0
+    return solver
 
 
 def needs_own_process() -> bool:

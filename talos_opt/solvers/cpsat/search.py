@@ -18,6 +18,7 @@ from talos_opt.core.result import Status
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import Activity, MemoryDeadlockError, retime, simulate
 from talos_opt.solvers.base import Verdict
+from talos_opt.solvers.cpsat.backend import make_solver
 from talos_opt.solvers.cpsat.placement import PlacementFormulation
 from talos_opt.solvers.cpsat.sequencing import SequencingFormulation
 from talos_opt.solvers.cpsat.symmetry import canonical
@@ -239,12 +240,9 @@ def search(
     if limit <= 0:
         return no_time(run)
     watcher = _Watcher(formulation, every)
-    solver = cp.CpSolver()
+    solver = make_solver(cp)
     solver.parameters.random_seed = run.seed % 2**31
     solver.parameters.num_workers = min(run.workers, _MOST_WORKERS)
-    # CP-SAT's own handler would take Ctrl-C away from Python's, and abort the process when it
-    # comes while CP-SAT is not quite running.
-    solver.parameters.catch_sigint_signal = False
     for key, setting in parameters.items():
         setattr(solver.parameters, key, setting)
     solver.parameters.max_time_in_seconds = max(0.01, limit)

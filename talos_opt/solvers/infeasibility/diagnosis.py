@@ -230,10 +230,9 @@ class _Diagnosis:
         """
         form = ElasticPlacement(self.cp, self.problem, lambda: self.run.stopped)
         state(form)
-        solver = self.cp.CpSolver()
+        solver = backend.make_solver(self.cp)
         solver.parameters.random_seed = self.run.seed % 2**31
         solver.parameters.num_workers = self.run.workers
-        solver.parameters.catch_sigint_signal = False
         solver.parameters.max_time_in_seconds = max(0.01, self.run.remaining)
         status = run_beside(lambda: solver.solve(form.model), self.run, solver.stop_search)
         if status == self.cp.INFEASIBLE:
