@@ -27,6 +27,10 @@ class Waits(NamedTuple):
     by: Ints
     transfer: Ints
 
+    def activity(self, ops: int) -> Ints:
+        """Return what brings it: an op's number, or `ops` + the row of a transfer."""
+        return np.where(self.transfer >= 0, ops + self.transfer, self.by)
+
 
 def arrivals(problem: Problem, schedule: Schedule) -> Waits:
     """Return when the tensor of each edge is on its reader's device, and what brings it (e,)."""

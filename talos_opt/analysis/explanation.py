@@ -12,11 +12,12 @@ import numpy as np
 from talos_opt.analysis.causes import Cause, Causes, Step, critical_path, find_causes
 from talos_opt.analysis.deliveries import arrivals, departures
 from talos_opt.analysis.moves import Move, MoveError, companions, resimulated, try_move
-from talos_opt.analysis.prices import Price, price, produced
+from talos_opt.analysis.prices import Price, price
 from talos_opt.analysis.slack import find_slacks, path_ahead
 from talos_opt.core.metrics import objective_value
 from talos_opt.core.problem import Ints, Problem
 from talos_opt.core.schedule import Schedule
+from talos_opt.core.turnaround import Turnaround
 
 SCHEMA = "talos-explanation/1"
 
@@ -136,7 +137,7 @@ def explain(
     tell(0.0, "what waited for what")
     causes, slacks = find_causes(problem, schedule), find_slacks(problem, schedule)
     inputs = _inputs(problem, schedule, op)
-    ready = float(produced(problem, schedule)[op])
+    ready = float(Turnaround(problem, schedule).ready[op])
     arrived = max([ready, *(item.arrived for item in inputs)])
     tell(0.1, "the same placement")
     again, reason = _again(problem, schedule)

@@ -6,7 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from talos_opt.core.occupancy import Intervals, memory_intervals
+from talos_opt.core.occupancy import (
+    Intervals,
+    channel_intervals,
+    compute_intervals,
+    memory_intervals,
+)
 from talos_opt.core.problem import Floats, Ints, Problem
 from talos_opt.core.schedule import Schedule
 
@@ -88,29 +93,19 @@ class Holders:
 def slots_held(problem: Problem, schedule: Schedule) -> Held:
     """Slots of devices: held by ops, and by transfers where there is no copy engine."""
     arrays, moves = problem.arrays, schedule.transfers
-    resource, start, end = [schedule.device], [schedule.start], [schedule.end]
-    op, amount = [np.arange(arrays.op_count)], [arrays.demand]
-    transfer = [np.full(arrays.op_count, -1)]
-    for side in (moves.source, moves.target):
-        rows = np.flatnonzero(~arrays.copy_engine[side])
-        resource.append(side[rows])
-        start.append(moves.start[rows])
-        end.append(moves.end[rows])
-        amount.append(np.ones(len(rows), dtype=np.int64))
-        op.append(moves.op[rows])
-        transfer.append(rows)
-    columns = [np.concatenate(parts) for parts in (resource, start, end, amount, op, transfer)]
-    return Held(Intervals(*columns[:4]), columns[4], columns[5])
+    # compute_intervals lists the ops, then the transfers by their sources, then by their targets.
+    rows = [np.flatnonzero(~arrays.copy_engine[side]) for side in (moves.source, moves.target)]
+    op = np.concatenate([np.arange(arrays.op_count), *(moves.op[held] for held in rows)])
+    transfer = np.concatenate([np.full(arrays.op_count, -1), *rows])
+    intervals = compute_intervals(problem, schedule)
+    assert len(op) == len(intervals.start), "an interval for each op and for each transfer's side"
+    return Held(intervals, op, transfer)
 
 
 def channels_held(problem: Problem, schedule: Schedule) -> Held:
-    """Channels of links under contention ``serial``, held by transfers."""
+    """Channels of links under contention ``serial``, held by transfers (-1: none)."""
     moves = schedule.transfers
-    channel = problem.arrays.channel[moves.source, moves.target]
-    rows = np.flatnonzero(channel >= 0)
-    ones = np.ones(len(rows), dtype=np.int64)
-    intervals = Intervals(channel[rows], moves.start[rows], moves.end[rows], ones)
-    return Held(intervals, moves.op[rows], rows)
+    return Held(channel_intervals(problem, schedule), moves.op, np.arange(len(moves)))
 
 
 def memory_held(problem: Problem, schedule: Schedule) -> Held:

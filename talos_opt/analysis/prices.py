@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from talos_opt.analysis.deliveries import arrivals
-from talos_opt.core.problem import Floats, Problem
+from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
+from talos_opt.core.turnaround import Turnaround
 
 
 @dataclass(frozen=True)
@@ -73,19 +74,12 @@ def price(problem: Problem, schedule: Schedule, op: int) -> tuple[Price, ...]:
     return _Pricing(problem, schedule, op).run()
 
 
-def produced(problem: Problem, schedule: Schedule) -> Floats:
-    """Return when the last input of each op was produced, or its model was released (n,)."""
-    arrays = problem.arrays
-    ready = arrays.release[arrays.model].copy()
-    np.maximum.at(ready, arrays.edge_dst, schedule.end[arrays.edge_src])
-    return ready
-
-
 class _Pricing:
     def __init__(self, problem: Problem, schedule: Schedule, op: int) -> None:
         self.problem, self.schedule, self.op = problem, schedule, op
         self.arrays = problem.arrays
-        self.ready = produced(problem, schedule)
+        self.otherwise = Turnaround(problem, schedule)
+        self.ready = self.otherwise.ready
         self.edges = self.arrays.in_edge[self.arrays.in_ptr[op] : self.arrays.in_ptr[op + 1]]
         self.here = int(schedule.device[op])
 
@@ -101,44 +95,13 @@ class _Pricing:
 
     def _parts(self, device: int) -> tuple[float, float, float]:
         """Comm, wait and exec on a device; infinite where the op cannot run or be reached."""
-        ready, length = float(self.ready[self.op]), float(self.arrays.time[self.op, device])
-        if device == self.here:
-            there = arrivals(self.problem, self.schedule).time[self.edges]
-            arrival = max(ready, float(there.max(initial=0.0)))
-            start, end = float(self.schedule.start[self.op]), float(self.schedule.end[self.op])
-            return arrival - ready, start - arrival, end - start
-        arrival = self._arrival(device)
-        if not np.isfinite(arrival + length):
-            return np.inf, np.inf, np.inf
-        free = self._free(device) if length > 0 else ready
-        return arrival - ready, max(free, arrival) - arrival, length
-
-    def _arrival(self, device: int) -> float:
-        """When the inputs could be on a device, by hops that nothing else delays."""
-        arrays, schedule = self.arrays, self.schedule
-        latest = float(self.ready[self.op])
-        for edge in self.edges.tolist():
-            producer, size = int(arrays.edge_src[edge]), int(arrays.edge_bytes[edge])
-            hops = arrays.path(int(schedule.device[producer]), device)
-            if hops is None:
-                return np.inf
-            travel = sum(arrays.transfer_time(a, b, size) for a, b in hops)
-            latest = max(latest, float(schedule.end[producer]) + travel)
-        return latest
-
-    def _free(self, device: int) -> float:
-        """When the ops that had started on a device by then leave as many slots as the op holds."""
-        schedule, ready = self.schedule, float(self.ready[self.op])
-        running = np.flatnonzero(
-            (schedule.device == device) & (schedule.start < ready) & (schedule.end > ready)
-        )
-        free = int(self.arrays.slots[device] - self.arrays.demand[running].sum())
-        for other in running[np.argsort(schedule.end[running], kind="stable")].tolist():
-            if free >= self.arrays.demand[self.op]:
-                break
-            ready = float(schedule.end[other])
-            free += int(self.arrays.demand[other])
-        return ready
+        if device != self.here:
+            return self.otherwise.parts(self.op, device)
+        ready = float(self.ready[self.op])
+        there = arrivals(self.problem, self.schedule).time[self.edges]
+        arrival = max(ready, float(there.max(initial=0.0)))
+        start, end = float(self.schedule.start[self.op]), float(self.schedule.end[self.op])
+        return arrival - ready, start - arrival, end - start
 
     def _max_pt(self) -> float:
         arrays, schedule, op = self.arrays, self.schedule, self.op

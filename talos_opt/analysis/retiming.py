@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from talos_opt.analysis.deliveries import arrivals, departures
 from talos_opt.core.occupancy import resident_weights
 from talos_opt.core.problem import UNLIMITED, Floats, Ints, MemoryRule, Problem
 from talos_opt.core.schedule import Schedule, Transfers
@@ -221,8 +222,6 @@ class _Builder:
         ).tolist()
         self.start: list[float] = np.concatenate([schedule.start, moves.start]).tolist()
         self.end: list[float] = np.concatenate([schedule.end, moves.end]).tolist()
-        keys = zip(self.moved, self.target, strict=True)
-        self.hop = {key: self.ops + row for row, key in enumerate(keys)}
         self.inputs = self._inputs()
         self.tensors: list[list[_Tensor]] = [[] for _ in range(self.count)]  # by user
         self.node = list(range(self.count))
@@ -249,25 +248,14 @@ class _Builder:
 
     def _inputs(self) -> list[list[int]]:
         """Activities whose end each activity needs: producers, and the hops of their tensors."""
-        arrays = self.arrays
         inputs: list[list[int]] = [[] for _ in range(self.count)]
-        for producer, reader in zip(
-            arrays.edge_src.tolist(), arrays.edge_dst.tolist(), strict=True
-        ):
-            inputs[reader].append(self._carrier(producer, self.home[reader]))
-        for row, (op, source) in enumerate(zip(self.moved, self.source, strict=True)):
-            inputs[self.ops + row].append(self._carrier(op, source))
+        reads = arrivals(self.problem, self.schedule).activity(self.ops)
+        for carrier, reader in zip(reads.tolist(), self.arrays.edge_dst.tolist(), strict=True):
+            inputs[reader].append(carrier)
+        sent = departures(self.problem, self.schedule).activity(self.ops)
+        for row, carrier in enumerate(sent.tolist()):
+            inputs[self.ops + row].append(carrier)
         return inputs
-
-    def _carrier(self, op: int, device: int) -> int:
-        """Activity by whose end an op's output is on a device; hops of no length may be absent."""
-        if self.home[op] == device:
-            return op
-        hop = self.hop.get((op, device))
-        if hop is not None:
-            return hop
-        stage = int(self.arrays.via[self.home[op], device])
-        return op if stage < 0 else self.hop.get((op, stage), op)
 
     def _find_tensors(self) -> None:
         """Fill the pools of the devices that have a limit, and find what holds their bytes."""

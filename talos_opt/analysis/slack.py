@@ -170,8 +170,7 @@ class _Backwards:
         reads, sent = arrivals(self.problem, self.schedule), departures(self.problem, self.schedule)
         rows = self.count + np.arange(len(moves))
         for waits, activity in ((reads, arrays.edge_dst), (sent, rows)):
-            source = np.where(waits.transfer >= 0, self.count + waits.transfer, waits.by)
-            for a, b in zip(source.tolist(), activity.tolist(), strict=True):
+            for a, b in zip(waits.activity(self.count).tolist(), activity.tolist(), strict=True):
                 found[a].append(b)
         return found
 

@@ -9,6 +9,7 @@ import numpy as np
 from talos_opt.core import occupancy
 from talos_opt.core.problem import Floats, Objective, Problem
 from talos_opt.core.schedule import Schedule
+from talos_opt.core.turnaround import Turnaround
 
 
 @dataclass(frozen=True)
@@ -156,59 +157,17 @@ def op_speedups(problem: Problem, schedule: Schedule) -> Floats:
     arrays = problem.arrays
     kinds = [device.kind for device in problem.cluster.devices]
     reference = [d for d, kind in enumerate(kinds) if kind == problem.cluster.reference]
-    ready = arrays.release[arrays.model].copy()
-    np.maximum.at(ready, arrays.edge_dst, schedule.end[arrays.edge_src])
-    queues = {d: _Queue(problem, schedule, d) for d in reference}
+    otherwise = Turnaround(problem, schedule)
     result = np.full(arrays.op_count, np.nan)
     for i, here in enumerate(schedule.device.tolist()):
         if here in reference:
             result[i] = 1.0
             continue
-        there = min(_turnaround(problem, schedule, i, queues[d], ready[i]) for d in reference)
-        spent = float(schedule.end[i] - ready[i])
+        there = min(sum(otherwise.parts(i, d)) for d in reference)
+        spent = float(schedule.end[i] - otherwise.ready[i])
         if np.isfinite(there) and spent > 0:
             result[i] = there / spent
     return result
-
-
-class _Queue:
-    """When a device would be free for an op that becomes ready at some time."""
-
-    def __init__(self, problem: Problem, schedule: Schedule, device: int) -> None:
-        ops = np.flatnonzero(schedule.device == device)
-        ops = ops[np.argsort(schedule.end[ops], kind="stable")]
-        self.device = device
-        self.slots = int(problem.arrays.slots[device])
-        self.start, self.end = schedule.start[ops], schedule.end[ops]
-        self.held = problem.arrays.demand[ops]
-
-    def free(self, time: float, demand: int) -> float:
-        """Return when what had started before a time leaves so many slots."""
-        running = np.flatnonzero((self.start < time) & (self.end > time))
-        left = self.slots - int(self.held[running].sum())
-        for i in running.tolist():
-            if left >= demand:
-                break
-            time, left = float(self.end[i]), left + int(self.held[i])
-        return time
-
-
-def _turnaround(
-    problem: Problem, schedule: Schedule, op: int, queue: _Queue, ready: float
-) -> float:
-    """Wait + comm + exec that an op would have had on another device."""
-    arrays = problem.arrays
-    arrival = ready
-    for edge in arrays.in_edge[arrays.in_ptr[op] : arrays.in_ptr[op + 1]].tolist():
-        producer, size = int(arrays.edge_src[edge]), int(arrays.edge_bytes[edge])
-        hops = arrays.path(int(schedule.device[producer]), queue.device)
-        if hops is None:
-            return float("inf")
-        moved = sum(arrays.transfer_time(a, b, size) for a, b in hops)
-        arrival = max(arrival, float(schedule.end[producer]) + moved)
-    length = float(arrays.time[op, queue.device])
-    free = queue.free(ready, int(arrays.demand[op])) if length > 0 else ready  # else it needs none
-    return max(free, arrival) - ready + length
 
 
 def reassigned_ops(schedule: Schedule, baseline: Schedule) -> int:
