@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from talos_opt.cli import arguments, exits
-from talos_opt.cli.output import complain, emit
+from talos_opt.cli import arguments, exits, schedules
+from talos_opt.cli.output import emit
 from talos_opt.cli.signals import Signals
 from talos_opt.cli.text import number, quantity, settled
 
@@ -43,19 +43,14 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace, signals: Signals) -> int:
     """Check a schedule, print what is wrong with it or its metrics, and return the exit code."""
-    from talos_opt import api, formats
-    from talos_opt.cli.solve import read_problem
-    from talos_opt.core.errors import InputError
+    from talos_opt import api
     from talos_opt.core.metrics import measure
 
-    if args.schedule == "-":
-        raise InputError("the schedule must be a file; only the graph is read from -")
-    stated = formats.read_schedule_document(args.schedule)
-    # An msr workload is read by its objective, which the schedule knows.
-    problem = read_problem(args, args.graph, args.objective or _objective(stated))
-    schedule = formats.read_schedule(args.schedule, problem)
-    if stated.get("graph", problem.graph.name) != problem.graph.name:
-        complain(f"note: the schedule is for graph {stated['graph']!r}")
+    (file,) = schedules.open_schedules([args.schedule])
+    stated = file.document
+    problem = schedules.read_graph(args, args.graph, stated)
+    schedule = file.schedule(problem)
+    schedules.note_other_graph(problem, stated)
     complaints = [str(violation) for violation in api.check(problem, schedule)]
     if not complaints:
         metrics = measure(problem, schedule)
@@ -65,11 +60,6 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
         return exits.NO_SCHEDULE
     emit(f"feasible\n{_metrics(problem, metrics)}")
     return exits.SOLVED
-
-
-def _objective(stated: Mapping[str, Any]) -> str | None:
-    name = stated.get("objective")
-    return name if name in arguments.OBJECTIVES else None
 
 
 def differences(stated: Mapping[str, Any], problem: Problem, metrics: Metrics) -> Iterator[str]:

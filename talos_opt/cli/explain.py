@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from talos_opt.cli import arguments, exits
+from talos_opt.cli import arguments, exits, schedules
 from talos_opt.cli.output import complain, emit
 from talos_opt.cli.signals import Signals
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from talos_opt.core.problem import Problem
     from talos_opt.core.schedule import Schedule
     from talos_opt.formats.emit import Layout
+    from talos_opt.formats.schedule import ScheduleFile
 
 #: How the document is spread over lines: an input, a device or a step each.
 LAYOUT: Layout = {
@@ -66,7 +67,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     from talos_opt.cli.progress import ProgressBar
 
     _require_target(args)
-    problem, schedule = _read(args)
+    problem, schedule = _read(args, *schedules.open_schedules([args.schedule]))
     op = problem.find_op(args.op)
     target = None if args.move is None else _target(problem, schedule, op, args.move)
     with ProgressBar() as bar:
@@ -92,8 +93,6 @@ def _require_target(args: argparse.Namespace) -> None:
     from talos_opt.cli import files
     from talos_opt.core.errors import InputError
 
-    if args.schedule == "-":
-        raise InputError("the schedule must be a file; only the graph is read from -")
     if args.move is not None and args.output is None:
         raise InputError("--move makes a schedule: it needs -o FILE to write it to")
     if args.output is not None and args.move is None:
@@ -101,23 +100,14 @@ def _require_target(args: argparse.Namespace) -> None:
     files.require_writable(args.output, (*files.SUFFIXES, ".npz"))
 
 
-def _read(args: argparse.Namespace) -> tuple[Problem, Schedule]:
+def _read(args: argparse.Namespace, file: ScheduleFile) -> tuple[Problem, Schedule]:
     """Read graph and schedule, and refuse a schedule that breaks a rule."""
-    from talos_opt import api, formats
-    from talos_opt.cli.solve import read_problem
+    from talos_opt import api
     from talos_opt.core.errors import ScheduleError
 
-    # An msr workload is read by its objective, which the schedule knows.
-    stated = formats.read_schedule_document(args.schedule)
-    objective = stated.get("objective")
-    problem = read_problem(
-        args,
-        args.graph,
-        args.objective or (objective if objective in arguments.OBJECTIVES else None),
-    )
-    schedule = formats.read_schedule(args.schedule, problem)
-    if stated.get("graph", problem.graph.name) != problem.graph.name:
-        complain(f"note: the schedule is for graph {stated['graph']!r}")
+    problem = schedules.read_graph(args, args.graph, file.document)
+    schedule = file.schedule(problem)
+    schedules.note_other_graph(problem, file.document)
     broken = api.check(problem, schedule)
     if broken:
         more = f", and {len(broken) - 1} more" if len(broken) > 1 else ""

@@ -123,23 +123,19 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace, signals: Signals) -> int:
     """Export a schedule and return the exit code."""
-    from talos_opt import api, formats
-    from talos_opt.cli import files
-    from talos_opt.core.errors import InputError
+    from talos_opt import api
+    from talos_opt.cli import files, schedules
     from talos_opt.formats.source import STREAM
 
     exporter = EXPORTERS[args.form]
     if args.output != STREAM:
         files.require_writable(args.output, exporter.suffixes)
-    if args.schedule == STREAM:
-        raise InputError("the schedule must be a file; only the graph is read from -")
-    stated = formats.read_schedule_document(args.schedule).get("objective")
-    objective = stated if stated in arguments.OBJECTIVES else None
+    (file,) = schedules.open_schedules([args.schedule])
+    objective = schedules.stated_objective(file.document)
     problem = api.read(
         args.graph, cluster=args.cluster, objective=objective, format=args.source_format
     )
-    schedule = formats.read_schedule(args.schedule, problem)
-    told = exporter.write(problem, schedule, args)
+    told = exporter.write(problem, file.schedule(problem), args)
     if args.output != STREAM:
         emit(f"{args.output}: {told}")
     return exits.SOLVED

@@ -6,12 +6,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from talos_opt.cli import arguments, exits
+from talos_opt.cli import arguments, exits, schedules
 from talos_opt.cli.output import complain, emit
 from talos_opt.cli.progress import ProgressBar
 from talos_opt.cli.signals import Signals
 
 if TYPE_CHECKING:
+    from talos_opt.formats.schedule import ScheduleFile
     from talos_opt.reports.view import View
 
 #: Suffixes of pictures, and of pages.
@@ -83,11 +84,9 @@ def _width(text: str) -> float:
 def run(args: argparse.Namespace, signals: Signals) -> int:
     """Draw a schedule and return the exit code."""
     from talos_opt.core.errors import InputError
-    from talos_opt.formats.source import STREAM, split_suffix
+    from talos_opt.formats.source import split_suffix
     from talos_opt.reports.style import require_matplotlib
 
-    if args.schedule == STREAM:
-        raise InputError("the schedule must be a file; only the graph is read from -")
     target = args.output
     if target is None:
         target = split_suffix(args.schedule)[0] + PICTURES[0]
@@ -99,7 +98,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     with ProgressBar() as bar:
         bar.report(0.0, "reading")
         bar.draw()
-        view = _read_view(args)
+        view = _read_view(args, *schedules.open_schedules([args.schedule]))
         bar.report(0.5, "drawing")
         bar.draw()
         _write(view, target, page=page, width=args.width)
@@ -129,13 +128,11 @@ def _require_drawable(target: str) -> bool:
     return suffix in PAGES
 
 
-def _read_view(args: argparse.Namespace) -> View:
-    from talos_opt import formats
-    from talos_opt.cli.solve import read_problem
+def _read_view(args: argparse.Namespace, file: ScheduleFile) -> View:
     from talos_opt.core.errors import InputError
     from talos_opt.reports.view import view_of, view_of_document
 
-    stated = formats.read_schedule_document(args.schedule)
+    stated = file.document
     if args.graph is None:
         for name, argument in _OF_GRAPH.items():
             if getattr(args, name) is not None:
@@ -144,13 +141,9 @@ def _read_view(args: argparse.Namespace) -> View:
             return view_of_document(stated)
         except InputError as error:
             raise error.located(source=args.schedule) from None
-    # An msr workload is read by its objective, which the schedule knows.
-    named = stated.get("objective")
-    objective = args.objective or (named if named in arguments.OBJECTIVES else None)
-    problem = read_problem(args, args.graph, objective)
-    schedule = formats.read_schedule(args.schedule, problem)
-    if stated.get("graph", problem.graph.name) != problem.graph.name:
-        complain(f"note: the schedule is for graph {stated['graph']!r}")
+    problem = schedules.read_graph(args, args.graph, stated)
+    schedule = file.schedule(problem)
+    schedules.note_other_graph(problem, stated)
     try:
         return view_of(problem, schedule, stated)
     except InputError as error:

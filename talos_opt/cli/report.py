@@ -8,13 +8,14 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from talos_opt.cli import arguments, exits
+from talos_opt.cli import arguments, exits, schedules
 from talos_opt.cli.output import complain, emit
 from talos_opt.cli.progress import ProgressBar, ProgressLine
 from talos_opt.cli.signals import Signals
 
 if TYPE_CHECKING:
     from talos_opt.core.problem import Problem
+    from talos_opt.formats.schedule import ScheduleFile
     from talos_opt.reports.page.answers import Answer
 
 #: Arguments that say how to solve, which is done only where no schedule is given.
@@ -87,8 +88,6 @@ def _require_page(target: str) -> None:
 
 
 def _show(args: argparse.Namespace) -> int:
-    from talos_opt import formats
-    from talos_opt.cli.solve import read_problem
     from talos_opt.core.errors import InputError
     from talos_opt.formats.source import STREAM
 
@@ -98,16 +97,12 @@ def _show(args: argparse.Namespace) -> int:
             f"--{given[0].replace('_', '-')} is for solving, but schedules are given: leave out "
             "one or the other"
         )
-    if STREAM in args.schedules:
-        raise InputError("schedules must be files; only the graph is read from -")
-    # An msr workload is read by its objective, which the schedule knows.
-    stated = formats.read_schedule_document(args.schedules[0]).get("objective")
-    objective = args.objective or (stated if stated in arguments.OBJECTIVES else None)
-    problem = read_problem(args, args.graph, objective)
+    files = schedules.open_schedules(args.schedules, "schedules must be files")
+    problem = schedules.read_graph(args, args.graph, files[0].document)
     labels = _labels(args.schedules)
     answers = [
-        _read_answer(problem, path, label)
-        for path, label in zip(args.schedules, labels, strict=True)
+        _read_answer(problem, path, file, label)
+        for path, file, label in zip(args.schedules, files, labels, strict=True)
     ]
     _write(problem, answers, args.output)
     if args.output != STREAM:
@@ -127,18 +122,17 @@ def _write(problem: Problem, answers: list[Answer], target: str) -> None:
         write_report(problem, answers, target, on_progress=report)
 
 
-def _read_answer(problem: Problem, path: str, label: str) -> Answer:
+def _read_answer(problem: Problem, path: str, file: ScheduleFile, label: str) -> Answer:
     """Read a schedule, refuse an infeasible one, and tell what its file states wrongly."""
-    from talos_opt import api, formats
+    from talos_opt import api
     from talos_opt.cli.check import differences
     from talos_opt.core.errors import ScheduleError
     from talos_opt.core.metrics import measure
     from talos_opt.reports.page import Answer
 
-    document = formats.read_schedule_document(path)
-    schedule = formats.read_schedule(path, problem)
-    if document.get("graph", problem.graph.name) != problem.graph.name:
-        complain(f"note: {path}: the schedule is for graph {document['graph']!r}")
+    document = file.document
+    schedule = file.schedule(problem)
+    schedules.note_other_graph(problem, document, path)
     violations = api.check(problem, schedule)
     if violations:
         more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""

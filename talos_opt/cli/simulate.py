@@ -130,20 +130,17 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
 
 def _read(args: argparse.Namespace) -> tuple[Problem, dict[str, Schedule]]:
     """Read the graph by the first schedule's objective, and the schedules, all feasible."""
-    from talos_opt import api, formats
-    from talos_opt.cli.solve import read_problem
+    from talos_opt import api
+    from talos_opt.cli.schedules import open_schedules, read_graph
     from talos_opt.core.errors import InputError, ScheduleError
 
-    if "-" in args.schedules:
-        raise InputError("a schedule must be a file; only the graph is read from -")
-    stated = formats.read_schedule_document(args.schedules[0]).get("objective")
-    objective = args.objective or (stated if stated in arguments.OBJECTIVES else None)
-    problem = read_problem(args, args.graph, objective)
+    files = open_schedules(args.schedules, "a schedule must be a file")
+    problem = read_graph(args, args.graph, files[0].document)
     schedules: dict[str, Schedule] = {}
-    for name in args.schedules:
+    for name, file in zip(args.schedules, files, strict=True):
         if name in schedules:
             raise InputError("the schedule is given twice, expected each once", source=name)
-        schedule = formats.read_schedule(name, problem)
+        schedule = file.schedule(problem)
         violations = api.check(problem, schedule)
         if violations:
             raise ScheduleError(

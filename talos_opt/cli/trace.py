@@ -39,22 +39,15 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace, signals: Signals) -> int:
     """Write the trace of a schedule and return the exit code."""
-    from talos_opt import formats
-    from talos_opt.cli import files
-    from talos_opt.cli.solve import read_problem
-    from talos_opt.core.errors import InputError
+    from talos_opt.cli import files, schedules
     from talos_opt.formats.chrome_trace import write_schedule_trace
     from talos_opt.formats.source import STREAM
 
     if args.output != STREAM:
         files.require_writable(args.output, (".json",))
-    if args.schedule == STREAM:
-        raise InputError("the schedule must be a file; only the graph is read from -")
-    # An msr workload is read by its objective, which the schedule knows.
-    stated = formats.read_schedule_document(args.schedule).get("objective")
-    objective = args.objective or (stated if stated in arguments.OBJECTIVES else None)
-    problem = read_problem(args, args.graph, objective)
-    schedule = formats.read_schedule(args.schedule, problem)
+    (file,) = schedules.open_schedules([args.schedule])
+    problem = schedules.read_graph(args, args.graph, file.document)
+    schedule = file.schedule(problem)
     write_schedule_trace(problem, schedule, args.output)
     if args.output != STREAM:
         ops, moves = problem.graph.op_count, len(schedule.transfers)

@@ -37,6 +37,41 @@ OP_KEYS = Keys("model op device start end", extra=True)
 TRANSFER_KEYS = Keys("model op from to start end bytes", extra=True)
 
 
+class ScheduleFile:
+    """A schedule file, read and parsed once.
+
+    Parameters
+    ----------
+    source : path, or '-' for standard input
+
+    Attributes
+    ----------
+    document : dict
+        Its plain values; of columns, their header.
+
+    Raises
+    ------
+    FormatError
+        If it cannot be read, or is no talos-schedule/1.
+    """
+
+    def __init__(self, source: str | os.PathLike[str]) -> None:
+        self._file = open_source(source)
+        self._columns = is_npz(self._file)
+        if self._columns:
+            self.document = read_header(self._file)
+            return
+        with paused_collector(), self._file.blamed():
+            self.document = dict(_check_schema(self._file))
+
+    def schedule(self, problem: Problem) -> Schedule:
+        """Return the schedule, lined up with the ops of its problem; see `read_schedule`."""
+        if self._columns:
+            return read_columns(self._file, problem)
+        with paused_collector(), self._file.blamed():
+            return schedule_from(self.document, problem)
+
+
 def read_schedule_document(source: str | os.PathLike[str]) -> dict[str, Any]:
     """Read a schedule file as plain values.
 
@@ -45,11 +80,7 @@ def read_schedule_document(source: str | os.PathLike[str]) -> dict[str, Any]:
     InputError
         If it cannot be read, or is no talos-schedule/1.
     """
-    file = open_source(source)
-    if is_npz(file):
-        return read_header(file)
-    with file.blamed():
-        return dict(_check_schema(file))
+    return ScheduleFile(source).document
 
 
 def read_schedule(source: str | os.PathLike[str], problem: Problem) -> Schedule:
@@ -66,11 +97,7 @@ def read_schedule(source: str | os.PathLike[str], problem: Problem) -> Schedule:
         If it holds no schedule, or not one of this problem's ops on its devices; names file,
         line, path, what was found and what was expected.
     """
-    file = open_source(source)
-    if is_npz(file):
-        return read_columns(file, problem)
-    with paused_collector(), file.blamed():
-        return schedule_from(_check_schema(file), problem)
+    return ScheduleFile(source).schedule(problem)
 
 
 def schedule_from(document: Mapping[str, Any], problem: Problem) -> Schedule:
