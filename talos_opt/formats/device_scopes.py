@@ -81,15 +81,15 @@ def scope_names(
     InputError
         If a device that needs one has no name, or a given name is no device of TensorFlow's.
     """
-    given = {device: _device_string(device, name) for device, name in (names or {}).items()}
+    given = {device: _given_name(device, name) for device, name in (names or {}).items()}
     free = (f"/device:CPU:{k}" for k in count())
     called: dict[int, str] = {}
     for d, device in enumerate(problem.cluster.devices):
-        numbered = _GPU.fullmatch(device.id)
+        gpu = numbered_gpu(device.id)
         if device.id in given:
             called[d] = given[device.id]
-        elif numbered:
-            called[d] = f"/device:GPU:{numbered[1]}"
+        elif gpu is not None:
+            called[d] = gpu
         elif device.kind == "cpu" or _CPU.fullmatch(device.id):
             called[d] = next(name for name in free if name not in given.values())
         elif used is None or d in used:
@@ -100,15 +100,29 @@ def scope_names(
     return called
 
 
-def _device_string(device: str, name: str) -> str:
-    match = _DEVICE.fullmatch(name)
-    if match is None:
+def _given_name(device: str, name: str) -> str:
+    string = device_string(name)
+    if string is None:
         raise InputError(
             f"--map {device}={name}: {name!r} is no device of TensorFlow's, expected one such as "
             "/device:GPU:0"
         )
+    return string
+
+
+def device_string(name: str) -> str | None:
+    """Return TensorFlow's name of ``gpu:0``, ``cuda:0``, ``cpu`` and the like; None: it is none."""
+    match = _DEVICE.fullmatch(name)
+    if match is None:
+        return None
     kind = match[2].upper()
-    return f"{match[1]}/device:{'GPU' if kind == 'CUDA' else kind}:{match[3] or 0}"
+    return f"{match[1]}/device:{'GPU' if kind == 'CUDA' else kind}:{int(match[3] or 0)}"
+
+
+def numbered_gpu(device: str) -> str | None:
+    """Return TensorFlow's name of ``gpu1``, ``gpu:1`` or ``cuda:1``, GPU 1; None for others."""
+    match = _GPU.fullmatch(device)
+    return None if match is None else f"/device:GPU:{match[1]}"
 
 
 def write_device_scopes(scopes: Scopes | dict[str, Scopes], target: str | os.PathLike[str]) -> None:

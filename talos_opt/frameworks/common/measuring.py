@@ -6,16 +6,22 @@ import dataclasses
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from threading import Event
+from typing import TypeAlias, TypeVar
 
 from talos_opt.frameworks.common.calibration import calibrated, whole_factor
 from talos_opt.frameworks.common.profile import DeviceProfile, OpProfile, Profile, Timing
 from talos_opt.frameworks.common.roofline import with_estimates
 from talos_opt.frameworks.common.statistics import timing
 from talos_opt.frameworks.common.targets import Target
+
+#: Called with the share that is done, and what is being done.
+ProgressCallback: TypeAlias = Callable[[float, str], None]
+Device = TypeVar("Device")
+Found = TypeVar("Found")
 
 #: Parts that the runs of the plain model are split into, in the order of time.
 BATCHES = 5
@@ -99,6 +105,42 @@ class Budget:
     def spent(self) -> bool:
         """Whether it is time to stop."""
         return self.used >= self.seconds or (self._cancel is not None and self._cancel.is_set())
+
+
+def silent(share: float, doing: str) -> None:
+    """Report to nobody."""
+
+
+def measure_each(
+    devices: Iterable[Device],
+    measure: Callable[[Device, Budget, Callable[[float], None]], Found],
+    *,
+    max_time_s: float,
+    cancel: Event | None,
+    report: ProgressCallback,
+) -> dict[Device, Found]:
+    """Measure on each device once, with an equal share of the time for each.
+
+    Parameters
+    ----------
+    devices : iterable
+        As the framework has them; several of one are measured once.
+    measure : callable
+        Called with a device, its budget, and whom to tell which share of it is done.
+    max_time_s : float
+    cancel : threading.Event, optional
+    report : callable
+    """
+    distinct = list(dict.fromkeys(devices))
+    found: dict[Device, Found] = {}
+    for k, device in enumerate(distinct):
+
+        def share(done: float, k: int = k, device: Device = device) -> None:
+            report((k + done) / len(distinct), f"measuring on {device}")
+
+        share(0.0)
+        found[device] = measure(device, Budget(max_time_s / len(distinct), cancel), share)
+    return found
 
 
 def with_device(

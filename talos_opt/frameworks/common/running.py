@@ -29,6 +29,21 @@ class Hop:
     target: str
 
 
+def in_turn(hops: Iterable[Hop], home: str) -> list[Hop]:
+    """Return the hops of one op's output from where it is made on, each after what it needs.
+
+    Of several to one device the last counts; hops from where the output never is are left out.
+    """
+    left = {hop.target: hop for hop in hops}
+    there, found = {home}, []
+    while ready := [hop for hop in left.values() if hop.source in there]:
+        for hop in ready:
+            found.append(hop)
+            there.add(hop.target)
+            del left[hop.target]
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """Something that took time.
@@ -65,15 +80,15 @@ class Execution:
     wall_s : float
         From the first op to the end of the last, on all devices.
     ops, transfers : tuple of Span
-    peak_values : int
-        Most values that were held at a time, copies included.
+    peak_values : int, optional
+        Most values that were held at a time, copies included; None where nobody counted.
     """
 
     outputs: list[Any]
     wall_s: float
     ops: tuple[Span, ...]
     transfers: tuple[Span, ...]
-    peak_values: int
+    peak_values: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

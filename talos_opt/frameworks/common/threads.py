@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 
+from talos_opt.core.errors import InputError
+from talos_opt.frameworks.common.measuring import Budget
+
 #: A count is better only if it saves this share of the time; less is noise.
 WORTHWHILE = 0.03
+#: Share of a device's time that the search for a thread count may take.
+SEARCH_SHARE = 0.25
 
 
 def core_count() -> int:
@@ -49,3 +55,34 @@ def climb(cost: Callable[[int], float], start: int, limit: int) -> int:
         if best == here or of(best) >= of(here) * (1 - WORTHWHILE):
             return here
         here = best
+
+
+def require_threads(threads: int | str | None) -> None:
+    """Refuse what is no number of threads.
+
+    Raises
+    ------
+    InputError
+        If it is neither a whole number of at least 1, nor 'auto', nor None.
+    """
+    if isinstance(threads, str) and threads != "auto":
+        raise InputError(f"threads is {threads!r}, expected a whole number or auto")
+    if isinstance(threads, int) and threads < 1:
+        raise InputError(f"threads is {threads}, expected at least 1")
+
+
+def fastest(cost: Callable[[int], float], budget: Budget, start: int) -> int:
+    """Return the count that `climb` ends at, within a share of the time for a device.
+
+    Parameters
+    ----------
+    cost : callable
+        Thread count -> seconds for all ops.
+    budget : Budget
+    start : int
+    """
+
+    def while_there_is_time(count: int) -> float:
+        return math.inf if budget.used > SEARCH_SHARE * budget.seconds else cost(count)
+
+    return climb(while_there_is_time, start, core_count())

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from talos_opt.frameworks.tensorflow.backend import tf
 from talos_opt.frameworks.tensorflow.folding import Folded
-
-#: What a placeholder of the graph may stand for.
-GIVEN_KINDS = ("input", "variable", "constant")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +78,14 @@ class Captured:
         """Return what is given by variables."""
         return tuple(given for given in self.given if given.kind == "variable")
 
-    def written(self) -> list[str]:
-        """Return the placeholders of variables that the graph may change."""
-        return [g.node for g in self.variables() if g.node in self.folded.written]
+    def written(self) -> tuple[Given, ...]:
+        """Return the variables that the graph may change."""
+        return tuple(given for given in self.variables() if given.node in self.folded.written)
+
+    @cached_property
+    def by_node(self) -> dict[str, Given]:
+        """What is given, by its placeholder."""
+        return {given.node: given for given in self.given}
 
     def values(self, inputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         """Return the value of everything that is given, by its placeholder.
@@ -106,7 +109,7 @@ class Captured:
         The variables are left as they were. Inference returns no variables, unless the model
         writes some.
         """
-        written = [g for g in self.variables() if g.node in self.folded.written]
+        written = self.written()
         before = [given.source.numpy() for given in written]
         given = [tf.constant(value) for value in inputs]
         try:

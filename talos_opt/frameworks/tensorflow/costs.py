@@ -10,6 +10,8 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from talos_opt.frameworks.tensorflow.flattening import CALLS, CONTROL_FLOW
+
 #: What moves or makes data and computes nothing.
 _MOVES = frozenset(
     (
@@ -66,8 +68,8 @@ def flops(op: Any) -> float | None:
             return float(rule(op, shapes, made))
         if op.type in _REDUCTIONS:
             return float(math.prod(_known(shapes[0])))
-        if op.type in _OPAQUE:
-            return None
+        if op.type in CALLS | CONTROL_FLOW:
+            return None  # nothing is known here of what their functions do
         return float(sum(math.prod(_known(shape)) for shape in made))
     except _OpenShapeError:
         return None
@@ -77,38 +79,31 @@ class _OpenShapeError(Exception):
     """A shape is not known before the graph runs."""
 
 
-#: What runs a function, of which nothing is known here.
-_OPAQUE = frozenset(
-    (
-        "If", "StatelessIf", "While", "StatelessWhile", "Case", "StatelessCase", "PartitionedCall",
-        "StatefulPartitionedCall",
-    )
-)  # fmt: skip
-
-
 def _known(shape: Shape | None) -> Shape:
     if shape is None:
         raise _OpenShapeError
     return shape
 
 
+def _taps(op: Any, filters: Shape | None) -> int:
+    """Products per element of what a convolution makes, or made before this gradient of it.
+
+    Filters are (*spatial, channels of a group, channels made); depthwise ones take one channel.
+    """
+    spare = 2 if op.type.startswith("Depthwise") else 1
+    return math.prod(_known(filters)[:-spare])
+
+
 def _convolution(op: Any, shapes: Sequence[Shape | None], made: Sequence[Shape | None]) -> int:
-    """Filter of (*spatial, channels of a group, channels made): each output element takes one."""
-    return 2 * math.prod(_known(made[0])) * math.prod(_known(shapes[1])[:-1])
-
-
-def _depthwise(op: Any, shapes: Sequence[Shape | None], made: Sequence[Shape | None]) -> int:
-    return 2 * math.prod(_known(made[0])) * math.prod(_known(shapes[1])[:-2])
+    return 2 * math.prod(_known(made[0])) * _taps(op, shapes[1])
 
 
 def _input_gradient(op: Any, shapes: Sequence[Shape | None], made: Sequence[Shape | None]) -> int:
-    spare = 2 if op.type.startswith("Depthwise") else 1
-    return 2 * math.prod(_known(shapes[2])) * math.prod(_known(shapes[1])[:-spare])
+    return 2 * math.prod(_known(shapes[2])) * _taps(op, shapes[1])
 
 
 def _filter_gradient(op: Any, shapes: Sequence[Shape | None], made: Sequence[Shape | None]) -> int:
-    spare = 2 if op.type.startswith("Depthwise") else 1
-    return 2 * math.prod(_known(shapes[2])) * math.prod(_known(made[0])[:-spare])
+    return 2 * math.prod(_known(shapes[2])) * _taps(op, made[0])
 
 
 def _product(op: Any, shapes: Sequence[Shape | None], made: Sequence[Shape | None]) -> int:
@@ -139,7 +134,7 @@ def _pool(op: Any, shapes: Sequence[Shape | None], made: Sequence[Shape | None])
 _RULES: Mapping[str, Callable[[Any, Sequence[Shape | None], Sequence[Shape | None]], int]] = {
     "Conv2D": _convolution,
     "Conv3D": _convolution,
-    "DepthwiseConv2dNative": _depthwise,
+    "DepthwiseConv2dNative": _convolution,
     "Conv2DBackpropInput": _input_gradient,
     "Conv3DBackpropInputV2": _input_gradient,
     "DepthwiseConv2dNativeBackpropInput": _input_gradient,

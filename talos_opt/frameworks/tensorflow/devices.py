@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from talos_opt.core.errors import InputError
+from talos_opt.formats import device_scopes
 from talos_opt.frameworks.common.catalogue import PREFIX
 from talos_opt.frameworks.tensorflow.backend import tf
 from talos_opt.frameworks.tensorflow.captured import Captured
 
 CPU = "/device:CPU:0"
-_NAME = re.compile(r"(?:/device:)?(cpu|gpu|cuda)(?::(\d+))?", re.IGNORECASE)
 
 
 def device_string(text: str, form: str = "cpu, cpu:1 or gpu:0") -> str:
@@ -29,11 +29,10 @@ def device_string(text: str, form: str = "cpu, cpu:1 or gpu:0") -> str:
     InputError
         If it names no device.
     """
-    match = _NAME.fullmatch(text)
-    if match is None:
+    found = device_scopes.device_string(text)
+    if found is None or not found.startswith(("/device:CPU:", "/device:GPU:")):
         raise InputError(f"device {text!r} is unknown, expected {form}")
-    kind = "CPU" if match[1].lower() == "cpu" else "GPU"
-    return f"/device:{kind}:{int(match[2] or 0)}"
+    return found
 
 
 def index_of(string: str) -> int:
@@ -44,6 +43,11 @@ def index_of(string: str) -> int:
 def is_gpu(string: str) -> bool:
     """Whether a device string is of a GPU."""
     return ":GPU:" in string
+
+
+def logical_cpus(strings: Iterable[str]) -> int:
+    """Return how many logical CPU devices a session needs for some devices; at least one."""
+    return 1 + max((index_of(string) for string in strings if not is_gpu(string)), default=0)
 
 
 def gpu_count() -> int:
@@ -72,7 +76,7 @@ def device_strings(names: Iterable[str], given: Mapping[str, str] | None = None)
     ----------
     names : iterable of str
         As the schedule names them. By default each that starts with ``cpu`` is a logical CPU
-        device of its own, in their order; ``gpuN`` and ``cuda:N`` are GPU N.
+        device of its own, in their order; ``gpuN``, ``gpu:N`` and ``cuda:N`` are GPU N.
     given : mapping of str to str, optional
         Instead of the default, such as ``{"host": "cpu:1"}``.
 
@@ -107,10 +111,10 @@ def _default(name: str, taken: set[str]) -> str:
         while f"/device:CPU:{free}" in taken:
             free += 1
         return f"/device:CPU:{free}"
-    match = re.fullmatch(r"(?:gpu|cuda:)(\d+)", name)
-    if match is None:
+    gpu = device_scopes.numbered_gpu(name)
+    if gpu is None:
         raise InputError(f"--map gives no TensorFlow device for {name!r}, such as {name}=cpu:1")
-    return f"/device:GPU:{match[1]}"
+    return gpu
 
 
 def can_run(captured: Captured, op: str, device: str) -> bool:

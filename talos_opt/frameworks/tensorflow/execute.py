@@ -11,7 +11,7 @@ import numpy as np
 
 from talos_opt.frameworks.common.running import Execution, Hop, Span
 from talos_opt.frameworks.tensorflow.captured import Captured
-from talos_opt.frameworks.tensorflow.devices import index_of, is_gpu
+from talos_opt.frameworks.tensorflow.devices import logical_cpus
 from talos_opt.frameworks.tensorflow.placing import Placed, place
 from talos_opt.frameworks.tensorflow.session import Session
 from talos_opt.frameworks.tensorflow.stats import NodeRun, read_runs, read_sends
@@ -84,13 +84,14 @@ def execute(
     InputError
         If TensorFlow refuses the placement.
     """
-    needed = 1 + max((index_of(s) for s in strings.values() if not is_gpu(s)), default=0)
     hops = tuple(hops)
     placed = place(captured, where, strings, order, hops)
     values = captured.values(inputs)
-    with Session(placed, values, cpus=max(needed, cpus or 0), threads=threads) as session:
+    with Session(
+        placed, values, cpus=max(logical_cpus(strings.values()), cpus or 0), threads=threads
+    ) as session:
         session.run()
-        outputs = session.outputs(captured.written())
+        outputs = session.outputs([given.node for given in captured.written()])
         for _ in range(_WARM_UP):
             session.run()
         if captured.mode == "training":
@@ -118,7 +119,6 @@ def _execution(
         wall_s=max((span.end_s for span in ops), default=0.0),
         ops=tuple(sorted(ops, key=lambda span: span.start_s)),
         transfers=tuple(_transfers(placed, runs, origin)),
-        peak_values=0,
     )
 
 

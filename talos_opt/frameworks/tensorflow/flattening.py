@@ -9,7 +9,8 @@ from talos_opt.frameworks.tensorflow.backend import tf
 
 #: Ops that call a function once and do nothing else.
 CALLS = frozenset(("PartitionedCall", "StatefulPartitionedCall"))
-_CONTROL_FLOW = frozenset(("If", "StatelessIf", "While", "StatelessWhile", "Case", "StatelessCase"))
+#: Ops that run functions as often as values ask for.
+CONTROL_FLOW = frozenset(("If", "StatelessIf", "While", "StatelessWhile", "Case", "StatelessCase"))
 
 
 def flatten(function: Any) -> Any:
@@ -24,7 +25,7 @@ def flatten(function: Any) -> Any:
     """
     graph_def = function.graph.as_graph_def()
     for node in _all_nodes(graph_def):
-        if node.op in _CONTROL_FLOW:
+        if node.op in CONTROL_FLOW:
             node.attr["_lower_using_switch_merge"].b = False
     if not any(node.op in CALLS and not _compiled(node) for node in graph_def.node):
         return graph_def

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import statistics
 from collections.abc import Mapping
@@ -11,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from talos_opt.frameworks.common.links import link_rates
+from talos_opt.frameworks.common.links import slower_way
 from talos_opt.frameworks.common.profile import LinkProfile
 from talos_opt.frameworks.tensorflow.backend import tf
-from talos_opt.frameworks.tensorflow.devices import index_of, is_gpu
+from talos_opt.frameworks.tensorflow.devices import is_gpu, logical_cpus
 from talos_opt.frameworks.tensorflow.placing import Placed, Slot
 from talos_opt.frameworks.tensorflow.session import Session
 from talos_opt.frameworks.tensorflow.stats import read_runs
@@ -39,29 +38,20 @@ def measure_links(devices: Mapping[str, str]) -> tuple[LinkProfile, ...]:
         # All pairs of logical CPUs are alike, and there may be many.
         kinds = frozenset(("CPU",)) if not is_gpu(first + second) else frozenset((first, second))
         if kinds not in known:
-            known[kinds] = _both_ways(first, second)
+            latency, bandwidth = slower_way(first, second, _send_time)
+            shared = not is_gpu(first + second)
+            known[kinds] = latency, math.inf if shared else bandwidth
         latency, bandwidth = known[kinds]
         found.append(LinkProfile(a, b, latency, bandwidth))
     return tuple(found)
 
 
-def _both_ways(first: str, second: str) -> tuple[float, float]:
-    """Return one latency and bandwidth for both directions: the slower one's."""
-    ways = [
-        link_rates(functools.partial(_send_time, first, second)),
-        link_rates(functools.partial(_send_time, second, first)),
-    ]
-    bandwidth = min(rate for _, rate in ways)
-    if not is_gpu(first + second):
-        bandwidth = math.inf
-    return max(latency for latency, _ in ways), bandwidth
-
-
 def _send_time(source: str, target: str, size: int) -> float:
     """Return the seconds from the end of what makes a tensor to the start of what reads it."""
-    cpus = 1 + max((index_of(d) for d in (source, target) if not is_gpu(d)), default=0)
     values = {"value": np.zeros(size, dtype=np.uint8)}
-    with Session(_message(source, target), values, cpus=cpus, concurrency=2) as session:
+    with Session(
+        _message(source, target), values, cpus=logical_cpus((source, target)), concurrency=2
+    ) as session:
         session.run()
         times = []
         for _ in range(_REPEATS):

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from talos_opt.frameworks.common.groups import REPLICATED_BYTES, Groups
 from talos_opt.frameworks.common.profile import OpProfile
 from talos_opt.frameworks.tensorflow.backend import tf
 from talos_opt.frameworks.tensorflow.captured import Captured
 from talos_opt.frameworks.tensorflow.costs import flops, nbytes, shape_of
 from talos_opt.frameworks.tensorflow.folding import node_of
 
-#: Constants up to this many bytes are kept wherever they are read; a larger one ties its readers
-#: together, as variables of any size do.
-REPLICATED_BYTES = 64 * 1024
 #: Outputs that share the memory of the first input.
 _VIEWS = frozenset(
     (
@@ -120,7 +118,7 @@ class _Description:
         return found
 
     def _weight(self, root: str) -> _Weight:
-        given = next((item for item in self._captured.given if item.node == root), None)
+        given = self._captured.by_node.get(root)
         if given is None:  # a Const node
             size = nbytes(self._captured.graph.get_operation_by_name(root).outputs[0]) or 0
             return _Weight(size, size > REPLICATED_BYTES)
@@ -139,47 +137,18 @@ class _Description:
 
     def _find_groups(self) -> dict[str, str]:
         """Return the group of every op that has to share a device; named after its first op."""
-        sets = _Sets()
+        sets = Groups(self._captured.op_ids())
         for root, readers in self._readers.items():
             if self._weights[root].together:
-                sets.join(readers)
+                sets.join(*readers)
         for op, node in self._nodes.items():
             base = self._base(op)
             if base is not None and base in self._nodes:
-                sets.join((base, op))
+                sets.join(base, op)
             for text, tensor in zip(self._folded.inputs[op], node.inputs, strict=True):
                 if tensor.dtype in (tf.resource, tf.variant) and node_of(text) in self._nodes:
-                    sets.join((node_of(text), op))
-        return sets.named(self._captured.op_ids())
-
-
-class _Sets:
-    """Disjoint sets of names."""
-
-    def __init__(self) -> None:
-        self._parent: dict[str, str] = {}
-
-    def join(self, names: Iterable[str]) -> None:
-        first: str | None = None
-        for name in names:
-            root = self._find(name)
-            first = root if first is None else first
-            self._parent[root] = first
-
-    def named(self, order: Iterable[str]) -> dict[str, str]:
-        """Return the set of every name that is not alone, called by its first name in order."""
-        names: dict[str, list[str]] = {}
-        for name in order:
-            names.setdefault(self._find(name), []).append(name)
-        return {name: group[0] for group in names.values() if len(group) > 1 for name in group}
-
-    def _find(self, name: str) -> str:
-        root = name
-        while (above := self._parent.setdefault(root, root)) != root:
-            root = above
-        while self._parent[name] != root:
-            self._parent[name], name = root, self._parent[name]
-        return root
+                    sets.join(node_of(text), op)
+        return sets.leaders()
 
 
 def module_of(op: str) -> str:

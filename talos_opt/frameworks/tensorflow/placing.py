@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from talos_opt.core.errors import InputError
-from talos_opt.frameworks.common.running import Hop
+from talos_opt.frameworks.common.running import Hop, in_turn
 from talos_opt.frameworks.tensorflow.backend import tf
 from talos_opt.frameworks.tensorflow.captured import Captured
 from talos_opt.frameworks.tensorflow.folding import Folded, node_of, port_of, sort_nodes
@@ -103,7 +103,7 @@ class _Placing:
     order: Sequence[str] | None
     hops: Iterable[Hop]
     made: Any = field(default_factory=tf.compat.v1.GraphDef)
-    copies: dict[tuple[str, str], str] = field(default_factory=dict)
+    copies: dict[str, dict[str, str]] = field(default_factory=dict)  # by source and device
     arrivals: dict[str, tuple[Hop, int]] = field(default_factory=dict)
     landed: dict[tuple[str, int, str], str] = field(default_factory=dict)
     given: list[Slot] = field(default_factory=list)
@@ -113,7 +113,6 @@ class _Placing:
 
     def __post_init__(self) -> None:
         self.folded: Folded = self.captured.folded
-        self.kinds = {given.node: given for given in self.captured.given}
         self.ports = _read_ports(self.folded)
         self.routes: dict[str, list[Hop]] = defaultdict(list)
         for hop in self.hops:
@@ -182,19 +181,16 @@ class _Placing:
 
     def _add_hops(self, op: str, port: int) -> None:
         """Add a node for every device that a tensor hops to, in the order of the hops."""
-        left = {hop.target: hop for hop in self.routes[op]}
         there = {self.where[op]: op if port == 0 else f"{op}:{port}"}
         kind = self.captured.graph.get_operation_by_name(op).outputs[port].dtype
-        while ready := [hop for hop in left.values() if hop.source in there]:
-            for hop in ready:
-                name = f"{_PREFIX}/hop/{op}/{port}/{len(self.landed)}"
-                node = self._add("Identity", name, self.strings[hop.target])
-                node.attr["T"].type = kind.as_datatype_enum
-                node.input.append(there[hop.source])
-                there[hop.target] = name
-                self.landed[op, port, hop.target] = name
-                self.arrivals[name] = (hop, port)
-                del left[hop.target]
+        for hop in in_turn(self.routes[op], self.where[op]):
+            name = f"{_PREFIX}/hop/{op}/{port}/{len(self.landed)}"
+            node = self._add("Identity", name, self.strings[hop.target])
+            node.attr["T"].type = kind.as_datatype_enum
+            node.input.append(there[hop.source])
+            there[hop.target] = name
+            self.landed[op, port, hop.target] = name
+            self.arrivals[name] = (hop, port)
 
     def _reach(self, text: str, device: str) -> str:
         """Return the tensor that an op on a device reads for an input of the graph's."""
@@ -206,10 +202,10 @@ class _Placing:
 
     def _source(self, name: str, device: str) -> str:
         """Return a source's copy on a device, made when it is first read there."""
-        if (name, device) in self.copies:
-            return self.copies[name, device]
-        there = {d for n, d in self.copies if n == name}
-        given = self.kinds.get(name)
+        there = self.copies.setdefault(name, {})
+        if device in there:
+            return there[device]
+        given = self.captured.by_node.get(name)
         if given is not None:
             if given.kind == "variable" and there:
                 raise InputError(
@@ -221,12 +217,12 @@ class _Placing:
             copied = name if not there else f"{_PREFIX}/copy/{name}/{len(there)}"
             data = [self._reach(text, device) for text in self.folded.inputs[name]]
             self._copy(name, copied, device).input.extend(data)
-        self.copies[name, device] = copied
+        there[device] = copied
         return copied
 
     def _given(self, name: str, device: str, copy: int) -> str:
         """Return what stands for a placeholder: a variable's handle, or a read of it."""
-        given = self.kinds[name]
+        given = self.captured.by_node[name]
         stem = f"{_PREFIX}/given/{name}/{copy}"
         place = self.strings[device]
         handle = self._handle(stem, given.dtype, place)
@@ -267,9 +263,7 @@ class _Placing:
 
     def _home(self, source: str) -> str:
         """Return a device for a source that is returned as it is."""
-        root = self.folded.roots[source]
-        there = (d for n, d in self.copies if n == root)
-        return next(there, next(iter(self.strings)))
+        return next(iter(self.copies.get(self.folded.roots[source], self.strings)))
 
     def _handle(self, stem: str, kind: Any, place: str) -> str:
         node = self._add("VarHandleOp", f"{stem}/variable", place)

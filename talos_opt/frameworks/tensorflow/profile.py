@@ -5,13 +5,20 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from threading import Event
-from typing import TypeAlias
 
 import numpy as np
 
-from talos_opt.frameworks.common.measuring import Budget, Measured, with_device, with_sheets
+from talos_opt.frameworks.common.measuring import (
+    Budget,
+    Measured,
+    ProgressCallback,
+    measure_each,
+    silent,
+    with_device,
+    with_sheets,
+)
 from talos_opt.frameworks.common.profile import Profile
-from talos_opt.frameworks.common.threads import climb, core_count
+from talos_opt.frameworks.common.threads import core_count, fastest, require_threads
 from talos_opt.frameworks.tensorflow.backend import tf
 from talos_opt.frameworks.tensorflow.capture import capture
 from talos_opt.frameworks.tensorflow.captured import Captured
@@ -21,12 +28,6 @@ from talos_opt.frameworks.tensorflow.measuring import measure
 from talos_opt.frameworks.tensorflow.models import Model
 from talos_opt.frameworks.tensorflow.ops import describe_ops, main_dtype
 from talos_opt.frameworks.tensorflow.targets import parse_targets, strings_of
-
-#: Called with the share that is done, and what is being done.
-ProgressCallback: TypeAlias = Callable[[float, str], None]
-
-#: Share of a device's time that the search for a thread count may take.
-_SEARCH_SHARE = 0.25
 
 
 def profile_model(
@@ -77,25 +78,25 @@ def profile_model(
         If the model cannot be captured, or a device is unknown or not there.
     """
     targets = parse_targets(devices, logical_devices)
-    report = progress or _silent
+    require_threads(threads)
+    report = progress or silent
     report(0.0, "capturing")
     captured = capture(model, inputs, mode)
-    there = [target for target in targets if target.local is not None]
-    cpus = sum(not is_gpu(target.local or "") for target in there)
-    found: dict[str, tuple[Measured, int | None]] = {}
+    there = {target.id: target.local for target in targets if target.local is not None}
+    cpus = sum(not is_gpu(local) for local in there.values())
     sizes: dict[str, int] = {}
-    distinct = list(dict.fromkeys(target.local for target in there if target.local))
-    for k, device in enumerate(distinct):
 
-        def share(done: float, k: int = k, device: str = device) -> None:
-            report((k + done) / len(distinct), f"measuring on {device}")
-
-        share(0.0)
-        budget = Budget(max_time_s / len(distinct), cancel)
+    def measure_on(
+        device: str, budget: Budget, share: Callable[[float], None]
+    ) -> tuple[Measured, int | None]:
         used = None if is_gpu(device) else _threads(captured, device, inputs, budget, threads, cpus)
         measured, runs = measure(captured, device, inputs, budget, threads=used, progress=share)
-        found[device] = measured, used
-        sizes |= {op: run.output_bytes for op, run in runs.items()}
+        sizes.update((op, run.output_bytes) for op, run in runs.items())
+        return measured, used
+
+    found = measure_each(
+        there.values(), measure_on, max_time_s=max_time_s, cancel=cancel, report=report
+    )
     profile = Profile(
         name=name or model.name,
         framework="tensorflow",
@@ -104,17 +105,13 @@ def profile_model(
         devices=(),
         facts=_facts(captured, inputs),
     )
-    for target in there:
+    for target in targets:
         if target.local is not None:
             profile = with_device(profile, target, *found[target.local])
     report(1.0, "measuring links")
-    links = measure_links(strings_of(there))
+    links = measure_links(strings_of(targets))
     profile = dataclasses.replace(profile, links=links)
     return with_sheets(profile, targets, main_dtype(captured))
-
-
-def _silent(share: float, doing: str) -> None:
-    """Report to nobody."""
 
 
 def _threads(
@@ -133,11 +130,9 @@ def _threads(
         return each
 
     def cost(count: int) -> float:
-        if budget.used > _SEARCH_SHARE * budget.seconds:
-            return float("inf")
         return measure(captured, device, inputs, budget, threads=count, rounds=3)[0].sum_s
 
-    return climb(cost, each, core_count())
+    return fastest(cost, budget, each)
 
 
 def _facts(captured: Captured, inputs: Sequence[np.ndarray]) -> dict[str, str]:

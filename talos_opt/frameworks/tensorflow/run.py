@@ -19,7 +19,7 @@ from talos_opt.frameworks.common.running import (
 )
 from talos_opt.frameworks.common.threads import core_count
 from talos_opt.frameworks.tensorflow.captured import Captured
-from talos_opt.frameworks.tensorflow.devices import CPU, device_strings, index_of, is_gpu
+from talos_opt.frameworks.tensorflow.devices import CPU, device_strings, is_gpu, logical_cpus
 from talos_opt.frameworks.tensorflow.execute import execute
 
 
@@ -86,7 +86,7 @@ def run_schedule(
 
 
 def _logical(strings: Mapping[str, str], asked: int | None) -> int:
-    needed = 1 + max((index_of(s) for s in strings.values() if not is_gpu(s)), default=0)
+    needed = logical_cpus(strings.values())
     if asked is not None and asked < needed:
         raise InputError(
             f"--logical-devices is {asked}, but the schedule needs {needed} of the CPU"

@@ -54,7 +54,7 @@ class Session:
             self._step = self._session.make_callable(steps, accept_options=True)
         except tf.errors.OpError as error:
             self._session.close()
-            raise InputError(f"TensorFlow does not run the placed graph: {_told(error)}") from error
+            raise _refused(error) from error
 
     def __enter__(self) -> Session:
         return self
@@ -97,7 +97,7 @@ class Session:
         try:
             self._step(**kwargs)
         except tf.errors.OpError as error:
-            raise InputError(f"TensorFlow does not run the placed graph: {_told(error)}") from error
+            raise _refused(error) from error
 
     def outputs(self, written: Sequence[str] = ()) -> list[np.ndarray]:
         """Return what the last step returned, then some variables, by their placeholders."""
@@ -122,6 +122,5 @@ def _config(cpus: int, threads: int, concurrency: int) -> Any:
     return config
 
 
-def _told(error: Exception) -> str:
-    """Return the first line of an error of TensorFlow's."""
-    return explain(error)
+def _refused(error: Exception) -> InputError:
+    return InputError(f"TensorFlow does not run the placed graph: {explain(error)}")

@@ -17,7 +17,7 @@ import torch
 from torch import fx
 from torch.utils import _pytree as pytree
 
-from talos_opt.frameworks.common.running import Execution, Hop, Span
+from talos_opt.frameworks.common.running import Execution, Hop, Span, in_turn
 from talos_opt.frameworks.torch.captured import Captured, place_call
 from talos_opt.frameworks.torch.copying import Clock, Copier
 
@@ -92,16 +92,12 @@ class Executor:
             planned[hop.op].append(hop)
         routes: dict[fx.Node, list[tuple[str, str, bool]]] = {}
         for node, op in self._nodes.items():
-            there, found = {self._where[node]}, []
-            left = {hop.target: hop for hop in planned[op]}
-            while ready := [hop for hop in left.values() if hop.source in there]:
-                for hop in ready:
-                    found.append((hop.source, hop.target, True))
-                    there.add(hop.target)
-                    del left[hop.target]
+            home = self._where[node]
+            found = [(hop.source, hop.target, True) for hop in in_turn(planned[op], home)]
+            there = {home, *(target for _, target, _ in found)}
             for target in wanted[node]:
                 if target not in there:
-                    found.append((self._where[node], target, hops is None))
+                    found.append((home, target, hops is None))
             routes[node] = found
         return routes
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import statistics
 import time
@@ -11,7 +10,7 @@ from itertools import combinations
 
 import torch
 
-from talos_opt.frameworks.common.links import link_rates
+from talos_opt.frameworks.common.links import slower_way
 from talos_opt.frameworks.common.profile import LinkProfile
 from talos_opt.frameworks.torch.timing import synchronise
 
@@ -31,13 +30,7 @@ def measure_links(devices: Mapping[str, torch.device]) -> tuple[LinkProfile, ...
         if first == second:
             found.append(LinkProfile(a, b, 0.0, math.inf))
             continue
-        ways = [
-            link_rates(functools.partial(_copy_time, first, second)),
-            link_rates(functools.partial(_copy_time, second, first)),
-        ]
-        # One number for both directions: the slower one's.
-        latency = max(latency for latency, _ in ways)
-        found.append(LinkProfile(a, b, latency, min(bandwidth for _, bandwidth in ways)))
+        found.append(LinkProfile(a, b, *slower_way(first, second, _copy_time)))
     return tuple(found)
 
 

@@ -11,13 +11,10 @@ import torch
 import torch.utils._pytree as pytree
 from torch import fx
 
+from talos_opt.frameworks.common.groups import REPLICATED_BYTES, Groups
 from talos_opt.frameworks.common.profile import OpProfile
 from talos_opt.frameworks.torch.captured import Captured, Placeholder
 from talos_opt.frameworks.torch.costs import Cost, Evaluator, moved_bytes, nbytes, op_type
-
-#: Buffers and constants up to this many bytes are kept wherever they are read, unless the model
-#: changes them: a mask that every layer reads should not tie all layers to one device.
-REPLICATED_BYTES = 64 * 1024
 
 
 def describe_ops(captured: Captured) -> tuple[OpProfile, ...]:
@@ -154,7 +151,7 @@ class _Description:
 
     def _groups(self) -> dict[fx.Node, str]:
         """Return the colocation group of each op that has one: the id of its first op."""
-        union = _Union(self._nodes)
+        union = Groups(self._nodes)
         for node in self._nodes:
             if node in self._bases and self._bases[node].op == "call_function":
                 union.join(node, self._bases[node])
@@ -167,12 +164,7 @@ class _Description:
                 target = tied.get(str(spec.target), spec.target)
                 owned = self._weights.get(target)
                 union.join(node, *(owned.readers if owned is not None else ()))
-        return {
-            node: self._captured.op_id(members[0])
-            for members in union.sets()
-            if len(members) > 1
-            for node in members
-        }
+        return {node: self._captured.op_id(first) for node, first in union.leaders().items()}
 
     def _modules(self) -> dict[fx.Node, str]:
         """Return the path of the module of each op; ops of a backward pass follow their inputs."""
@@ -192,31 +184,6 @@ class _Description:
             # What was saved by the forward pass comes last among a gradient's arguments.
             found[node] = (owned or made[::-1] or [""])[0]
         return found
-
-
-class _Union:
-    """Disjoint sets of ops, each known by its first one."""
-
-    def __init__(self, nodes: Iterable[fx.Node]) -> None:
-        self._order = {node: k for k, node in enumerate(nodes)}
-        self._parent = {node: node for node in self._order}
-
-    def _find(self, node: fx.Node) -> fx.Node:
-        while self._parent[node] is not node:
-            self._parent[node] = self._parent[self._parent[node]]
-            node = self._parent[node]
-        return node
-
-    def join(self, *nodes: fx.Node) -> None:
-        heads = sorted({self._find(node) for node in nodes}, key=self._order.__getitem__)
-        for head in heads[1:]:
-            self._parent[head] = heads[0]
-
-    def sets(self) -> list[list[fx.Node]]:
-        found: dict[fx.Node, list[fx.Node]] = defaultdict(list)
-        for node in self._order:
-            found[self._find(node)].append(node)
-        return list(found.values())
 
 
 def _is_tensor(value: Any) -> bool:

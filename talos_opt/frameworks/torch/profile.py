@@ -6,16 +6,23 @@ import dataclasses
 from collections import Counter
 from collections.abc import Callable, Sequence
 from threading import Event
-from typing import TypeAlias
 
 import torch
 from torch import nn
 
 from talos_opt.core.errors import InputError
-from talos_opt.frameworks.common.measuring import Budget, Measured, with_device, with_sheets
+from talos_opt.frameworks.common.measuring import (
+    Budget,
+    Measured,
+    ProgressCallback,
+    measure_each,
+    silent,
+    with_device,
+    with_sheets,
+)
 from talos_opt.frameworks.common.profile import Profile
 from talos_opt.frameworks.common.targets import Target
-from talos_opt.frameworks.common.threads import climb, core_count
+from talos_opt.frameworks.common.threads import fastest, require_threads
 from talos_opt.frameworks.torch.capture import capture
 from talos_opt.frameworks.torch.captured import Captured
 from talos_opt.frameworks.torch.links import measure_links
@@ -24,11 +31,6 @@ from talos_opt.frameworks.torch.targets import parse_targets
 from talos_opt.frameworks.torch.threads import threads_set
 from talos_opt.frameworks.torch.timing import measure
 
-#: Called with the share that is done, and what is being done.
-ProgressCallback: TypeAlias = Callable[[float, str], None]
-
-#: Share of a device's time that the search for a thread count may take.
-_SEARCH_SHARE = 0.25
 _DTYPE_DEFAULT = "float32"
 
 
@@ -80,7 +82,7 @@ def profile_module(
     """
     targets = parse_targets(devices)
     _check(module, targets, threads)
-    report = progress or _silent
+    report = progress or silent
     report(0.0, "capturing")
     captured = capture(module, inputs, mode)
     report(0.0, "counting")
@@ -97,15 +99,8 @@ def profile_module(
     return with_sheets(profile, targets, _dtype(module))
 
 
-def _silent(share: float, doing: str) -> None:
-    """Report to nobody."""
-
-
 def _check(module: nn.Module, targets: Sequence[Target], threads: int | str | None) -> None:
-    if isinstance(threads, str) and threads != "auto":
-        raise InputError(f"threads is {threads!r}, expected a whole number or auto")
-    if isinstance(threads, int) and threads < 1:
-        raise InputError(f"threads is {threads}, expected at least 1")
+    require_threads(threads)
     empty = next((n for n, p in module.named_parameters() if p.device.type == "meta"), None)
     measured = next((t.id for t in targets if t.local is not None), None)
     if empty is not None and measured is not None:
@@ -135,16 +130,13 @@ def _measure_all(
 ) -> Profile:
     """Return the profile with the devices that are there; each torch device is measured once."""
     devices = {target.id: torch.device(target.local) for target in targets if target.local}
-    distinct = list(dict.fromkeys(devices.values()))
-    found: dict[torch.device, tuple[Measured, int | None]] = {}
-    for k, device in enumerate(distinct):
-
-        def share(done: float, k: int = k, device: torch.device = device) -> None:
-            report((k + done) / len(distinct), f"measuring on {device}")
-
-        share(0.0)
-        budget = Budget(max_time_s / len(distinct), cancel)
-        found[device] = _measure_on(captured, device, inputs, budget, threads, share)
+    found = measure_each(
+        devices.values(),
+        lambda device, budget, share: _measure_on(captured, device, inputs, budget, threads, share),
+        max_time_s=max_time_s,
+        cancel=cancel,
+        report=report,
+    )
     for target in targets:
         profile = with_device(profile, target, *found[devices[target.id]])
     report(1.0, "measuring links")
@@ -165,12 +157,10 @@ def _measure_on(
     if threads == "auto":
 
         def cost(count: int) -> float:
-            if budget.used > _SEARCH_SHARE * budget.seconds:
-                return float("inf")
             with threads_set(count):
                 return measure(captured, device, inputs, budget, rounds=3).sum_s
 
-        count = climb(cost, torch.get_num_threads(), core_count())
+        count = fastest(cost, budget, torch.get_num_threads())
     with threads_set(count) as used:
         return measure(captured, device, inputs, budget, share), used
 

@@ -16,6 +16,7 @@ from talos_opt.frameworks.common.running import (
     OpTimes,
     RunReport,
     Span,
+    in_turn,
     measured_schedule,
     op_times,
     read_plan,
@@ -165,3 +166,9 @@ def test_devices_that_are_called_like_a_kind(
     assert problem.device_ids == devices
     assert [devices[k] for k in schedule.device] == ["x", "y", "x"]
     assert measure(problem, schedule).makespan == 4e6
+
+
+def test_hops_come_after_those_that_they_need() -> None:
+    far, near, lost = Hop("a", "y", "z"), Hop("a", "x", "y"), Hop("a", "q", "r")
+    assert in_turn([far, lost, near], "x") == [near, far]
+    assert in_turn([far, near], "z") == []
