@@ -205,8 +205,7 @@ def _pack(problem: Problem, args: argparse.Namespace, bar: ProgressBar) -> tuple
 
     def progress(setting: Setting) -> None:
         nonlocal done
-        bar.report(done / len(settings), f"packing by sv {setting[0]:g}-{setting[1]:g}")
-        bar.draw()
+        bar.show(done / len(settings), f"packing by sv {setting[0]:g}-{setting[1]:g}")
         done += 1
 
     return packing_table(problem, settings, progress=progress)
@@ -225,7 +224,6 @@ def _draw(
 
     todo = figures(models, pairs, problem.graph.time_unit)
     for done, (name, draw) in enumerate(todo):
-        bar.report(done / len(todo), f"drawing {name}")
-        bar.draw()
+        bar.show(done / len(todo), f"drawing {name}")
         style.save_both(draw(), folder, name)
     return [name for name, _ in todo]

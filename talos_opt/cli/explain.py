@@ -71,12 +71,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     op = problem.find_op(args.op)
     target = None if args.move is None else _target(problem, schedule, op, args.move)
     with ProgressBar() as bar:
-
-        def report(share: float, doing: str) -> None:
-            bar.report(share, doing)
-            bar.draw()
-
-        found = explain(problem, schedule, op, report=report)
+        found = explain(problem, schedule, op, report=bar.show)
     written = None if target is None else _write(found, target, args.output)
     if args.json:
         emit(files.to_json(found.to_dict(), LAYOUT))

@@ -19,7 +19,9 @@ SUFFIXES = (".json", ".yaml", ".yml")
 COMPARISON: Layout = {"rows": []}
 
 
-def require_writable(target: str | None, suffixes: tuple[str, ...] = SUFFIXES) -> None:
+def require_writable(
+    target: str | None, suffixes: tuple[str, ...] = SUFFIXES, *, packed: bool = True
+) -> None:
     """Refuse a file that cannot be written, before anything is solved for it.
 
     Parameters
@@ -28,6 +30,8 @@ def require_writable(target: str | None, suffixes: tuple[str, ...] = SUFFIXES) -
         None: nothing will be written.
     suffixes : tuple of str
         Those that the writer knows; empty: any.
+    packed : bool
+        Whether each may be followed by ``.gz``.
 
     Raises
     ------
@@ -41,12 +45,11 @@ def require_writable(target: str | None, suffixes: tuple[str, ...] = SUFFIXES) -
     path = Path(target)
     if path.is_dir():
         raise InputError("is a folder, expected a file to write", source=target)
-    suffix = split_suffix(path.name)[1]
+    suffix = split_suffix(path.name)[1] if packed else path.suffix.lower()
     if suffixes and suffix not in suffixes:
         found = f"suffix {suffix!r} is unknown" if suffix else "has no suffix"
-        raise InputError(
-            f"{found}, expected one of {', '.join(suffixes)}, or with .gz", source=target
-        )
+        more = ", or with .gz" if packed else ""
+        raise InputError(f"{found}, expected one of {', '.join(suffixes)}{more}", source=target)
     if path.exists() and not path.is_file():
         return  # a device or a pipe: written to directly
     folder = path.parent

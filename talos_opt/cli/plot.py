@@ -96,11 +96,9 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     elif args.width is not None:
         raise InputError("--width is for pictures: a page is as wide as its window")
     with ProgressBar() as bar:
-        bar.report(0.0, "reading")
-        bar.draw()
+        bar.show(0.0, "reading")
         view = _read_view(args, *schedules.open_schedules([args.schedule]))
-        bar.report(0.5, "drawing")
-        bar.draw()
+        bar.show(0.5, "drawing")
         _write(view, target, page=page, width=args.width)
     if view.facts.get("broken_rules"):
         complain(
@@ -120,12 +118,8 @@ def _require_drawable(target: str) -> bool:
 
     if target == STREAM:
         raise InputError("-o - names no file; a chart is drawn into one")
-    suffix = Path(target).suffix.lower()
-    if suffix not in PICTURES + PAGES and not Path(target).is_dir():
-        found = f"suffix {suffix!r} is unknown" if suffix else "has no suffix"
-        raise InputError(f"{found}, expected one of {', '.join(PICTURES + PAGES)}", source=target)
-    files.require_writable(target, ())
-    return suffix in PAGES
+    files.require_writable(target, PICTURES + PAGES, packed=False)
+    return Path(target).suffix.lower() in PAGES
 
 
 def _read_view(args: argparse.Namespace, file: ScheduleFile) -> View:

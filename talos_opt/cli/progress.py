@@ -112,6 +112,11 @@ class ProgressBar(ProgressLine):
         """Take how far the work is; safe from any thread."""
         self._state = (min(1.0, max(0.0, share)), doing)
 
+    def show(self, share: float, doing: str) -> None:
+        """Take how far the work is, and draw it, where nothing else draws now and then."""
+        self.report(share, doing)
+        self.draw()
+
     def text(self, elapsed: float) -> str:
         """Return the line for this many seconds since the start."""
         share, doing = self._state

@@ -74,17 +74,11 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
 def _require_page(target: str) -> None:
     """Refuse what is no page, or cannot be written, before anything is solved for it."""
     from talos_opt.cli import files
-    from talos_opt.core.errors import InputError
     from talos_opt.formats.source import STREAM
     from talos_opt.reports.page import SUFFIXES
 
-    if target == STREAM:
-        return
-    suffix = Path(target).suffix.lower()
-    if suffix not in SUFFIXES and not Path(target).is_dir():
-        found = f"suffix {suffix!r} is unknown" if suffix else "has no suffix"
-        raise InputError(f"{found}, expected one of {', '.join(SUFFIXES)}", source=target)
-    files.require_writable(target, ())
+    if target != STREAM:
+        files.require_writable(target, SUFFIXES, packed=False)
 
 
 def _show(args: argparse.Namespace) -> int:
@@ -114,12 +108,7 @@ def _write(problem: Problem, answers: list[Answer], target: str) -> None:
     from talos_opt.reports.page import write_report
 
     with ProgressBar() as bar:
-
-        def report(share: float, doing: str) -> None:
-            bar.report(share, doing)
-            bar.draw()
-
-        write_report(problem, answers, target, on_progress=report)
+        write_report(problem, answers, target, on_progress=bar.show)
 
 
 def _read_answer(problem: Problem, path: str, file: ScheduleFile, label: str) -> Answer:

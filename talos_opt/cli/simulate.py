@@ -96,7 +96,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     if args.plot is not None:
         from talos_opt.reports import style
 
-        files.require_writable(args.plot, style.SUFFIXES)
+        files.require_writable(args.plot, style.SUFFIXES, packed=False)
         style.require_matplotlib()
     problem, schedules = _read(args)
     with ProgressBar() as bar:

@@ -97,6 +97,7 @@ def test_a_picture_is_drawn(capsys: Capture, two: tuple[Path, Path], tmp_path: P
         (["--noise", "much"], "'much' is no share"),
         (["--samples", "0"], "'0' is no whole number of at least 1"),
         (["-o", "noise.txt"], "suffix '.txt' is unknown"),
+        (["--plot", "noise.png.gz"], "suffix '.gz' is unknown"),
         (["-o", "nowhere/noise.json"], "there is no folder"),
     ],
 )

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from talos_opt.analysis.model_speedups import ModelSpeedups, model_speedups
+from talos_opt.analysis.model_summary import summarise_model
 from talos_opt.core.columns import NONE
 from talos_opt.core.problem import MemoryRule, Problem
 from talos_opt.reports.page.data import Json, significant
@@ -106,13 +107,11 @@ def speedup_curves(problem: Problem) -> tuple[list[Json], str]:
 def _curve(model: int, entry: ModelSpeedups) -> Json:
     usable = np.flatnonzero(np.nan_to_num(entry.speedup) > 0)  # 0 has no place on a log axis
     order = usable[np.argsort(entry.speedup[usable], kind="stable")]
-    timed = entry.timed
-    total = float(entry.other_time[timed].sum())
     return {
         "model": model,
         "reference": entry.reference,
         "other": entry.other,
         "op": entry.ops[order].tolist(),
         "speedup": significant(entry.speedup[order], 5),
-        "average": float(entry.reference_time[timed].sum()) / total if total > 0 else 0.0,
+        "average": summarise_model(entry).speedup or 0.0,
     }
