@@ -140,12 +140,12 @@ class Board {
   }
 
   #listen() {
-    const { canvas, timeline, gantt, memory } = this;
-    steer(canvas, timeline, gantt.view, {
+    const { canvas, timeline } = this;
+    steer(this.gantt, {
       hover: (place) => this.#hover(place),
       tap: (place) => this.#tap(place),
     });
-    steer(this.memoryCanvas, timeline, memory.view, {
+    steer(this.memory, {
       hover: (place) => this.#hoverMemory(place),
       tap: (place) => this.#hoverMemory(place),
     });
@@ -170,7 +170,11 @@ class Board {
     const found = place && this.gantt.at(place);
     this.canvas.style.cursor = found ? "pointer" : "";
     this.tip.hidden = !found;
-    if (!found) return;
+    if (found) this.#tellShort(found, place);
+  }
+
+  #tellShort(found, place) {
+    this.tip.hidden = false;
     this.tip.replaceChildren(...shortOf(this.plan, found));
     placeTip(this.tip, this.ganttPlot, place);
   }
@@ -181,11 +185,7 @@ class Board {
       this.close();
       this.hide();
     } else if (found.kind === "op") this.choose(found.i, { reveal: false });
-    else {
-      this.tip.hidden = false;
-      this.tip.replaceChildren(...shortOf(this.plan, found));
-      placeTip(this.tip, this.ganttPlot, place);
-    }
+    else this.#tellShort(found, place);
   }
 
   #hoverMemory(place) {

@@ -46,10 +46,10 @@ function lineChart(host, { series, rules = [], x, y, height = 220, title, wide =
     const ys = [...series.flatMap((line) => extremes(line.y)), ...rules.map((rule) => rule.y)];
     const [y0, y1] = padded(Math.min(...ys), Math.max(...ys), y.log);
     const [x0, x1] = [x.low ?? Math.min(...xs), x.high ?? Math.max(...xs)];
-    const labels = new Scale(y0, y1, height - 38, 10, y.log).marks(5).map((mark) => number(mark, 4));
+    const up = new Scale(y0, y1, height - 38, 10, y.log);
+    const labels = up.marks(5).map((mark) => number(mark, 4));
     const left = 24 + 7 * Math.max(...labels.map((label) => label.length), 2);
     const across = new Scale(x0, x1 > x0 ? x1 : x0 + 1, left, width - 12, x.log);
-    const up = new Scale(y0, y1, height - 38, 10, y.log);
     const drawing = svgNode("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": `${title ?? ""} ${y.label} over ${x.label}` });
     frame(drawing, { across, up, width, height, left, x, y });
     for (const rule of rules) {

@@ -84,6 +84,18 @@ function terms(pairs) {
   );
 }
 
+// Position of the first of ascending values that is above a limit; their number where none is.
+function firstAbove(values, limit) {
+  let low = 0;
+  let high = values.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (values[middle] > limit) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
 // Round positions for about `wanted` marks on an axis from a to b.
 function ticks(a, b, wanted) {
   const span = b - a;

@@ -3,31 +3,25 @@
 const AXIS = 24;
 const LINK_HEIGHT = 12;
 
-class Gantt {
+class Gantt extends TimeChart {
   constructor(canvas, timeline, theme, page) {
-    Object.assign(this, { canvas, timeline, theme, page });
-    this.pen = canvas.getContext("2d");
-    this.view = { left: 0, width: 1 };
+    super(canvas, timeline, theme, page);
     this.hidden = new Set(); // models that are faded
     this.shown = { transfers: true, critical: true };
     this.matches = null; // ops that the search found
     this.selected = -1;
-    this.hovered = null;
   }
 
   show(plan) {
     this.plan = plan;
     this.selected = -1;
-    this.hovered = null;
     this.layOut();
   }
 
   // Where each lane lies; the canvas is as high as they need.
   layOut() {
-    const { plan, canvas } = this;
-    const width = canvas.parentElement.clientWidth;
+    const { plan } = this;
     const slots = plan.lanes.filter((lane) => !lane.link).length;
-    this.left = width < 560 ? 78 : 132;
     this.laneHeight = Math.max(9, Math.min(38, Math.floor(480 / slots)));
     const gap = this.laneHeight >= 14 ? 8 : 3;
     let y = AXIS + 4;
@@ -45,29 +39,19 @@ class Gantt {
       y += height;
       before = group;
     }
-    this.width = width;
-    this.height = y + 6;
-    this.view.left = this.left;
-    this.view.width = Math.max(40, width - this.left - 10);
-    sizeCanvas(canvas, width, this.height);
+    this.fit(y + 6);
     this.draw();
-  }
-
-  x(time) {
-    return this.left + ((time - this.timeline.from) / this.timeline.span) * this.view.width;
   }
 
   draw() {
     if (!this.plan) return;
-    const { pen, theme } = this;
-    const scale = window.devicePixelRatio || 1;
-    pen.setTransform(scale, 0, 0, scale, 0, 0);
-    pen.clearRect(0, 0, this.width, this.height);
+    const { pen } = this;
+    this.clear();
     this.#lanes();
-    drawAxis(pen, this, theme, this.page.unit, AXIS, this.height);
+    this.drawAxis(AXIS);
     pen.save();
     pen.beginPath();
-    pen.rect(this.left, AXIS, this.view.width + 1, this.height);
+    pen.rect(this.left, AXIS, this.plotWidth + 1, this.height);
     pen.clip();
     this.rows.forEach((row, lane) => row && this.#bars(lane, row));
     if (this.shown.critical) this.rows.forEach((row, lane) => row && this.#critical(lane));
@@ -84,9 +68,9 @@ class Gantt {
       if (!row) return;
       const lane = plan.lanes[l];
       pen.fillStyle = theme.lane;
-      pen.fillRect(this.left, row.y, this.view.width, row.height);
+      pen.fillRect(this.left, row.y, this.plotWidth, row.height);
       if (!lane.link && lane.device >= 0) {
-        const end = Math.min(this.x(plan.busyUntil[lane.device]), this.left + this.view.width);
+        const end = Math.min(this.x(plan.busyUntil[lane.device]), this.left + this.plotWidth);
         const start = Math.max(this.left, this.x(0));
         pen.fillStyle = hatch;
         if (end > start) pen.fillRect(start, row.y, end - start, row.height);
@@ -131,8 +115,8 @@ class Gantt {
   #bars(lane, row) {
     const { pen, plan, theme, page, timeline } = this;
     const bars = plan.bars[lane];
-    const perTime = this.view.width / timeline.span;
-    const thin = new ThinBars(this.left, this.view.width);
+    const perTime = this.plotWidth / timeline.span;
+    const thin = new ThinBars(this.left, this.plotWidth);
     for (let k = plan.firstEnding(lane, timeline.from - 1e-9 * timeline.span); k < bars.length; k += 1) {
       const bar = bars[k];
       if (bar.start > timeline.to) break;
@@ -172,7 +156,7 @@ class Gantt {
   #name(op, x, y, width, height, model) {
     const { pen, left } = this;
     const from = Math.max(x, left);
-    const room = Math.min(x + width, left + this.view.width) - from - 8;
+    const room = Math.min(x + width, left + this.plotWidth) - from - 8;
     if (room < 18) return;
     pen.font = "11.5px system-ui, sans-serif";
     pen.fillStyle = this.theme.inkOn(model);
@@ -245,12 +229,10 @@ class Gantt {
 
   // What lies at a place of the canvas: {kind, i}, or null.
   at({ x, y }) {
-    if (x < this.left || x > this.left + this.view.width) return null;
+    if (!this.covers(x)) return null;
     const lane = this.rows.findIndex((row) => row && y >= row.y - 1 && y <= row.y + row.height + 1);
     if (lane < 0) return null;
-    const perPixel = this.timeline.span / this.view.width;
-    const time = this.timeline.from + (x - this.left) * perPixel;
-    const bar = this.plan.barAt(lane, time, 3 * perPixel);
+    const bar = this.plan.barAt(lane, this.timeAt(x), (3 * this.timeline.span) / this.plotWidth);
     return bar && { kind: bar.op ? "op" : "transfer", i: bar.i };
   }
 }
@@ -292,24 +274,6 @@ class ThinBars {
   }
 }
 
-function sizeCanvas(canvas, width, height) {
-  const scale = window.devicePixelRatio || 1;
-  canvas.width = Math.round(width * scale);
-  canvas.height = Math.round(height * scale);
-  canvas.style.height = `${height}px`;
-}
-
-function clipped(pen, text, room) {
-  if (pen.measureText(text).width <= room) return text;
-  let [low, high] = [0, text.length];
-  while (low < high) {
-    const middle = (low + high + 1) >> 1;
-    if (pen.measureText(`${text.slice(0, middle)}\u2026`).width <= room) low = middle;
-    else high = middle - 1;
-  }
-  return low > 0 ? `${text.slice(0, low)}\u2026` : "";
-}
-
 // The end of a label tells slots apart: its front gives way.
 function clippedFront(pen, text, room) {
   if (pen.measureText(text).width <= room) return text;
@@ -318,30 +282,4 @@ function clippedFront(pen, text, room) {
     if (pen.measureText(rest).width <= room) return rest;
   }
   return "";
-}
-
-// Marks of time along the top, and grid lines below them.
-function drawAxis(pen, chart, theme, unit, top, bottom) {
-  const { left, view, timeline } = chart;
-  const marks = ticks(timeline.from, timeline.to, Math.max(2, Math.floor(view.width / 90)));
-  const digits = Math.ceil(Math.log10(Math.max(10, timeline.to / (marks[1] - marks[0] || timeline.span)))) + 2;
-  pen.font = "11px system-ui, sans-serif";
-  pen.textBaseline = "middle";
-  pen.strokeStyle = theme.grid;
-  pen.lineWidth = 1;
-  marks.forEach((mark) => {
-    const x = Math.round(chart.x(mark)) + 0.5;
-    pen.beginPath();
-    pen.moveTo(x, top - 4);
-    pen.lineTo(x, bottom);
-    pen.stroke();
-    if (top < 12) return;
-    const text = number(mark, Math.min(12, digits));
-    const half = pen.measureText(text).width / 2;
-    pen.fillStyle = theme.soft;
-    pen.fillText(text, Math.max(left - 2, Math.min(x - half, left + view.width + 8 - 2 * half)), top / 2);
-  });
-  if (top < 12) return;
-  pen.fillStyle = theme.soft;
-  pen.fillText(`time (${unit})`, 0, top / 2);
 }

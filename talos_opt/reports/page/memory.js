@@ -2,13 +2,7 @@
 
 const TRACK = 58;
 
-class MemoryCurves {
-  constructor(canvas, timeline, theme, page) {
-    Object.assign(this, { canvas, timeline, theme, page });
-    this.pen = canvas.getContext("2d");
-    this.view = { left: 0, width: 1 };
-  }
-
+class MemoryCurves extends TimeChart {
   show(plan) {
     this.plan = plan;
     const curves = plan.memory.map((curve) => ({ ...curve, peak: curve.bytes.reduce((most, held) => Math.max(most, held), 0) }));
@@ -23,46 +17,33 @@ class MemoryCurves {
   }
 
   layOut() {
-    const width = this.canvas.parentElement.clientWidth;
-    this.left = width < 560 ? 78 : 132;
-    this.view.left = this.left;
-    this.view.width = Math.max(40, width - this.left - 10);
-    this.width = width;
-    this.height = this.tracks.length * (TRACK + 10) + 4;
-    sizeCanvas(this.canvas, width, this.height);
+    this.fit(this.tracks.length * (TRACK + 10) + 4);
     this.draw();
-  }
-
-  x(time) {
-    return this.left + ((time - this.timeline.from) / this.timeline.span) * this.view.width;
   }
 
   draw() {
     if (!this.plan) return;
-    const { pen } = this;
-    const scale = window.devicePixelRatio || 1;
-    pen.setTransform(scale, 0, 0, scale, 0, 0);
-    pen.clearRect(0, 0, this.width, this.height);
+    this.clear();
     this.tracks.forEach((track, k) => this.#track(track, k * (TRACK + 10) + 2));
-    drawAxis(pen, this, this.theme, this.page.unit, 0, this.height);
+    this.drawAxis(0);
   }
 
   #track(track, y) {
-    const { pen, theme, left, view } = this;
+    const { pen, theme, left, plotWidth } = this;
     pen.fillStyle = theme.lane;
-    pen.fillRect(left, y, view.width, TRACK);
+    pen.fillRect(left, y, plotWidth, TRACK);
     pen.textBaseline = "middle";
     pen.fillStyle = theme.text;
     pen.font = "600 12.5px system-ui, sans-serif";
     pen.fillText(clipped(pen, this.plan.devices[track.device].id, left - 8), 0, y + 12);
     pen.fillStyle = theme.soft;
     pen.font = "11px system-ui, sans-serif";
-    pen.fillText(clipped(pen, this.width < 560 ? bytes(track.peak) : `peak ${bytes(track.peak)}`, left - 8), 0, y + 29);
+    pen.fillText(clipped(pen, this.narrow ? bytes(track.peak) : `peak ${bytes(track.peak)}`, left - 8), 0, y + 29);
     const limit = track.limit === null ? "no limit" : `of ${bytes(track.limit)}`;
     pen.fillText(clipped(pen, limit, left - 8), 0, y + 44);
     pen.save();
     pen.beginPath();
-    pen.rect(left, y, view.width, TRACK);
+    pen.rect(left, y, plotWidth, TRACK);
     pen.clip();
     this.#curve(track, y);
     if (track.near) {
@@ -72,7 +53,7 @@ class MemoryCurves {
       pen.setLineDash([6, 4]);
       pen.beginPath();
       pen.moveTo(left, level);
-      pen.lineTo(left + view.width, level);
+      pen.lineTo(left + plotWidth, level);
       pen.stroke();
       pen.setLineDash([]);
     }
@@ -84,11 +65,11 @@ class MemoryCurves {
     const { pen, theme, timeline } = this;
     const { times, bytes: held } = track;
     const level = (value) => y + TRACK - (value / track.top) * TRACK;
-    let k = lastAtOrBefore(times, timeline.from);
-    let value = k < 0 ? 0 : held[k];
+    let k = firstAbove(times, timeline.from);
+    let value = k > 0 ? held[k - 1] : 0;
     const path = new Path2D();
     path.moveTo(this.left, level(value));
-    for (k += 1; k < times.length && times[k] <= timeline.to; k += 1) {
+    for (; k < times.length && times[k] <= timeline.to; k += 1) {
       const x = this.x(times[k]);
       let most = held[k];
       while (k + 1 < times.length && this.x(times[k + 1]) < x + 0.7) {
@@ -100,7 +81,7 @@ class MemoryCurves {
       value = held[k];
       path.lineTo(x, level(value));
     }
-    const end = this.left + this.view.width;
+    const end = this.left + this.plotWidth;
     path.lineTo(end, level(value));
     pen.strokeStyle = theme.curve;
     pen.lineWidth = 1.5;
@@ -117,21 +98,10 @@ class MemoryCurves {
   // Device, time and bytes at a place of the canvas, or null.
   at({ x, y }) {
     const k = Math.floor((y - 2) / (TRACK + 10));
-    if (x < this.left || x > this.left + this.view.width || k < 0 || k >= this.tracks.length) return null;
+    if (!this.covers(x) || k < 0 || k >= this.tracks.length) return null;
     const track = this.tracks[k];
-    const time = this.timeline.from + ((x - this.left) / this.view.width) * this.timeline.span;
-    const i = lastAtOrBefore(track.times, time);
-    return { track, time, held: i < 0 ? 0 : track.bytes[i] };
+    const time = this.timeAt(x);
+    const steps = firstAbove(track.times, time);
+    return { track, time, held: steps > 0 ? track.bytes[steps - 1] : 0 };
   }
-}
-
-function lastAtOrBefore(times, time) {
-  let low = 0;
-  let high = times.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if (times[middle] <= time) low = middle + 1;
-    else high = middle;
-  }
-  return low - 1;
 }

@@ -3,7 +3,7 @@
 function start() {
   const page = new Page(JSON.parse(document.getElementById("data").textContent));
   const theme = new Theme(page.palette);
-  const plans = page.schedules.map((raw) => Object.assign(new Plan(page, raw), { history: raw.history }));
+  const plans = page.schedules.map((raw) => new Plan(page, raw));
   const board = new Board(page, theme);
   const main = document.querySelector("main");
   const redraws = [];

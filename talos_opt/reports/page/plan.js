@@ -12,6 +12,7 @@ class Plan {
     this.transfer = raw.transfer;
     this.memory = raw.memory;
     this.why = raw.why;
+    this.history = raw.history;
     this.critical = { op: new Set(raw.critical.op), transfer: new Set(raw.critical.transfer) };
     this.size = raw.op.start.length;
     this.#lay(raw);
@@ -49,15 +50,7 @@ class Plan {
 
   // Position on the lane of the first bar that may end after `time`: all before it have ended.
   firstEnding(lane, time) {
-    const reach = this.reach[lane];
-    let low = 0;
-    let high = reach.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (reach[middle] > time) high = middle;
-      else low = middle + 1;
-    }
-    return low;
+    return firstAbove(this.reach[lane], time);
   }
 
   // Bar at a time, or the nearest one within `reach`; null: none. A bar shorter than that goes

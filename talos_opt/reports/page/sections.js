@@ -24,7 +24,7 @@ function headline(plan) {
     facts.value !== null ? tile(facts.objective, number(facts.value), page.unit) : null,
     facts.lower_bound !== null ? tile("proven bound", number(facts.lower_bound), page.unit) : null,
     facts.gap !== null ? tile("gap", percent(facts.gap)) : null,
-    ...["toct", "makespan", "bottleneck"]
+    ...Object.keys(OBJECTIVES)
       .filter((name) => name !== facts.objective && facts[name] !== undefined && facts[name] !== null)
       .map((name) => tile(name, number(facts[name]), page.unit)),
     facts.weighted_speedup ? tile("weighted speedup", number(facts.weighted_speedup, 4), `over ${facts.reference}`) : null,
@@ -91,7 +91,7 @@ function share(value, whole, text) {
 }
 
 function comparison(page, plans, current) {
-  const { objective } = page;
+  const others = Object.keys(OBJECTIVES).filter((name) => name !== page.objective);
   const best = Math.min(...plans.map((plan) => plan.facts.value));
   const rows = plans.map(({ label, facts }) => [
     label,
@@ -102,12 +102,11 @@ function comparison(page, plans, current) {
     facts.own_bound === null ? DASH : page.time(facts.own_bound),
     percent(facts.gap),
     facts.runtime_s === null ? DASH : `${number(facts.runtime_s, 3)} s`,
-    ...["toct", "makespan", "bottleneck"].filter((name) => name !== objective).map((name) => page.time(facts[name])),
+    ...others.map((name) => page.time(facts[name])),
     page.time(facts.idle),
     bytes(facts.moved),
   ]);
-  const others = ["toct", "makespan", "bottleneck"].filter((name) => name !== objective).map((name) => [name]);
-  const headings = [["schedule", true], ["solver", true], ["status", true], [objective], ["ratio"], ["own bound"], ["gap"], ["time"], ...others, ["idle"], ["moved"]];
+  const headings = [["schedule", true], ["solver", true], ["status", true], [page.objective], ["ratio"], ["own bound"], ["gap"], ["time"], ...others.map((name) => [name]), ["idle"], ["moved"]];
   const caption = "Ratio: value over the best value here. Gap: to the best bound that any of these files states.";
   return table(headings, rows, { caption, chosen: plans.length > 1 ? current : -1 });
 }
@@ -165,8 +164,9 @@ function speedupChart(page, entry, theme, host, pick) {
   const values = entry.speedup;
   const x = values.map((_, k) => k + 1);
   const colour = theme.palette[entry.model % theme.palette.length];
+  const nearest = (at) => Math.min(values.length, Math.max(1, Math.round(at))) - 1;
   const read = (at) => {
-    const k = Math.min(values.length, Math.max(1, Math.round(at))) - 1;
+    const k = nearest(at);
     const op = entry.op[k];
     return { at: k + 1, lines: [page.name(op), page.type(op), `speedup ${number(values[k], 4)}`].filter(Boolean) };
   };
@@ -182,7 +182,7 @@ function speedupChart(page, entry, theme, host, pick) {
     x: { label: "ops by speedup", whole: true, low: 1, high: Math.max(2, values.length) },
     y: { label: `speedup of ${entry.other} over ${entry.reference}`, log: true },
     read,
-    pick: (at) => pick(entry.op[Math.min(values.length, Math.max(1, Math.round(at))) - 1]),
+    pick: (at) => pick(entry.op[nearest(at)]),
   });
 }
 

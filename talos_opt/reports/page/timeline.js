@@ -45,15 +45,15 @@ class Timeline {
   }
 }
 
-// Let a canvas steer the timeline. `view` tells {left, width} of its plot area in CSS pixels.
-function steer(canvas, timeline, view, { hover = () => {}, tap = () => {} } = {}) {
+// Let gestures on a chart (TimeChart) steer its timeline, and tell what is pointed at.
+function steer(chart, { hover, tap }) {
+  const { canvas, timeline } = chart;
   const pointers = new Map();
   let moved = 0;
   const place = (event) => {
     const box = canvas.getBoundingClientRect();
     return { x: event.clientX - box.left, y: event.clientY - box.top };
   };
-  const timeAt = (x) => timeline.from + ((x - view.left) / view.width) * timeline.span;
 
   canvas.addEventListener(
     "wheel",
@@ -61,11 +61,11 @@ function steer(canvas, timeline, view, { hover = () => {}, tap = () => {} } = {}
       const step = event.deltaMode === 1 ? 16 : 1;
       const sideways = event.shiftKey ? event.deltaX || event.deltaY : event.deltaX;
       if (Math.abs(sideways) > Math.abs(event.deltaY) || event.shiftKey) {
-        timeline.pan(((sideways * step) / view.width) * timeline.span);
+        timeline.pan(((sideways * step) / chart.plotWidth) * timeline.span);
       } else {
         // All is shown already: the page scrolls on.
         if (event.deltaY > 0 && timeline.whole) return;
-        timeline.zoom(Math.exp(Math.max(-60, Math.min(60, event.deltaY * step)) * 0.006), timeAt(place(event).x));
+        timeline.zoom(Math.exp(Math.max(-60, Math.min(60, event.deltaY * step)) * 0.006), chart.timeAt(place(event).x));
       }
       event.preventDefault();
     },
@@ -90,11 +90,11 @@ function steer(canvas, timeline, view, { hover = () => {}, tap = () => {} } = {}
       if (moved < 4) return;
       canvas.classList.add("dragging");
       hover(null);
-      timeline.pan(((before.x - now.x) / view.width) * timeline.span);
+      timeline.pan(((before.x - now.x) / chart.plotWidth) * timeline.span);
     } else {
       const other = [...pointers].find(([id]) => id !== event.pointerId)[1];
       const apart = Math.max(12, Math.abs(before.x - other.x));
-      timeline.zoom(apart / Math.max(12, Math.abs(now.x - other.x)), timeAt((now.x + other.x) / 2));
+      timeline.zoom(apart / Math.max(12, Math.abs(now.x - other.x)), chart.timeAt((now.x + other.x) / 2));
     }
     pointers.set(event.pointerId, now);
   });
@@ -105,7 +105,7 @@ function steer(canvas, timeline, view, { hover = () => {}, tap = () => {} } = {}
   canvas.addEventListener("pointerup", release);
   canvas.addEventListener("pointercancel", release);
   canvas.addEventListener("pointerleave", () => hover(null));
-  canvas.addEventListener("dblclick", (event) => timeline.zoom(0.4, timeAt(place(event).x)));
+  canvas.addEventListener("dblclick", (event) => timeline.zoom(0.4, chart.timeAt(place(event).x)));
 }
 
 // Keys of a focused chart; returns whether the key was one of them.
