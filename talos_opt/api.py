@@ -20,6 +20,7 @@ from talos_opt.core.errors import (
 )
 from talos_opt.core.feasibility import Violation
 from talos_opt.core.feasibility import check as check_schedule
+from talos_opt.core.machine import available_cores
 from talos_opt.core.problem import Objective, Problem
 from talos_opt.core.relaxations import Explanation
 from talos_opt.core.result import Comparison, Result, Row, Status, compare_results
@@ -226,13 +227,6 @@ def check(problem: Problem, schedule: Schedule) -> tuple[Violation, ...]:
 def solvers() -> tuple[SolverInfo, ...]:
     """Return what is known about every solver; loads no backend."""
     return registry.describe()
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _options_for(plan: SolveConfig) -> Mapping[str, Any]:

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 
 from talos_opt.core.errors import InputError
+from talos_opt.core.machine import available_cores
 from talos_opt.frameworks.common.measuring import Budget
 
 #: A count is better only if it saves this share of the time; less is noise.
 WORTHWHILE = 0.03
 #: Share of a device's time that the search for a thread count may take.
 SEARCH_SHARE = 0.25
-
-
-def core_count() -> int:
-    """Return how many cores the process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS and Windows
-        return os.cpu_count() or 1
 
 
 def climb(cost: Callable[[int], float], start: int, limit: int) -> int:
@@ -85,4 +77,4 @@ def fastest(cost: Callable[[int], float], budget: Budget, start: int) -> int:
     def while_there_is_time(count: int) -> float:
         return math.inf if budget.used > SEARCH_SHARE * budget.seconds else cost(count)
 
-    return climb(while_there_is_time, start, core_count())
+    return climb(while_there_is_time, start, available_cores())

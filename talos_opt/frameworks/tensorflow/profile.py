@@ -8,6 +8,7 @@ from threading import Event
 
 import numpy as np
 
+from talos_opt.core.machine import available_cores
 from talos_opt.frameworks.common.measuring import (
     Budget,
     Measured,
@@ -18,7 +19,7 @@ from talos_opt.frameworks.common.measuring import (
     with_sheets,
 )
 from talos_opt.frameworks.common.profile import Profile
-from talos_opt.frameworks.common.threads import core_count, fastest, require_threads
+from talos_opt.frameworks.common.threads import fastest, require_threads
 from talos_opt.frameworks.tensorflow.backend import tf
 from talos_opt.frameworks.tensorflow.capture import capture
 from talos_opt.frameworks.tensorflow.captured import Captured
@@ -125,7 +126,7 @@ def _threads(
     """Return the intra-op threads to measure with."""
     if isinstance(threads, int):
         return threads
-    each = max(1, core_count() // max(1, cpus))
+    each = max(1, available_cores() // max(1, cpus))
     if threads is None:
         return each
 

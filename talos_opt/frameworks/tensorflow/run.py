@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from talos_opt.core.errors import InputError
+from talos_opt.core.machine import available_cores
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.frameworks.common.comparing import Value, compare_outputs
@@ -17,7 +18,6 @@ from talos_opt.frameworks.common.running import (
     op_times,
     read_plan,
 )
-from talos_opt.frameworks.common.threads import core_count
 from talos_opt.frameworks.tensorflow.captured import Captured
 from talos_opt.frameworks.tensorflow.devices import CPU, device_strings, is_gpu, logical_cpus
 from talos_opt.frameworks.tensorflow.execute import execute
@@ -59,7 +59,7 @@ def run_schedule(
     through = [device for hop in plan.hops for device in (hop.source, hop.target)]
     strings = device_strings([*plan.device.values(), *through], device_map)
     cpus = _logical(strings, logical_devices)
-    threads = threads or max(1, core_count() // cpus)
+    threads = threads or max(1, available_cores() // cpus)
     order = sorted(captured.op_ids(), key=lambda op: plan.start_s[op])
     found = execute(
         captured, inputs, plan.device, strings,
