@@ -13,27 +13,23 @@ from talos_opt.core import units
 from talos_opt.core.config import SolveConfig
 from talos_opt.core.errors import (
     ConfigError,
-    DependencyError,
     InputError,
+    InternalError,
+    Interrupted,
     SolverError,
     UnsupportedError,
 )
 from talos_opt.core.feasibility import Violation
 from talos_opt.core.feasibility import check as check_schedule
-from talos_opt.core.machine import available_cores
 from talos_opt.core.problem import Objective, Problem
-from talos_opt.core.relaxations import Explanation
 from talos_opt.core.result import Comparison, Result, Row, Status, compare_results
 from talos_opt.core.schedule import Schedule
-from talos_opt.solvers import bounds, registry
+from talos_opt.solvers import registry
 from talos_opt.solvers.base import Verdict
-from talos_opt.solvers.infeasibility.diagnosis import explain_infeasibility
 from talos_opt.solvers.obstacles import find_obstacle
 from talos_opt.solvers.registry import SolverInfo
-from talos_opt.solvers.run import Progress, Run
-
-#: Seconds that explaining infeasibility may take at least, even where the time limit is over.
-EXPLAIN_S = 2.0
+from talos_opt.solvers.run import Progress
+from talos_opt.solvers.session import Session
 
 #: What `compare` runs when it is not told.
 DEFAULT_COMPARISON = (
@@ -84,6 +80,7 @@ def solve(
     cancel: threading.Event | None = None,
     started: float | None = None,
     explain: bool = True,
+    catch_interrupt: bool = False,
 ) -> Result:
     """Place and schedule a problem.
 
@@ -114,7 +111,9 @@ def solve(
         `time.monotonic` value from which the time limit counts; default: now.
     explain : bool
         If the problem is infeasible, find out what would make it feasible, in what is left of the
-        time limit, or `EXPLAIN_S` seconds if that is more.
+        time limit, or two seconds if that is more.
+    catch_interrupt : bool
+        Return the best answer so far on Ctrl-C, instead of raising `Interrupted`.
 
     Returns
     -------
@@ -129,8 +128,14 @@ def solve(
         If a library that the solver needs is missing or known to break.
     SolverError
         If a backend failed and there is no schedule to return.
+    InternalError
+        If a solver broke a promise: a bug, here or in a backend. Its ``result`` is the best
+        checked answer until then.
+    Interrupted
+        The KeyboardInterrupt of a Ctrl-C during the search. Its ``result`` is the best answer
+        until then.
     """
-    started = time.monotonic() if started is None else started
+    called = time.monotonic()
     if config is not None and not isinstance(config, SolveConfig):
         raise ConfigError(
             f"config is {units.describe(config)}, expected a SolveConfig: load_config reads one"
@@ -141,26 +146,30 @@ def solve(
     )  # fmt: skip
     if not isinstance(problem, Problem):
         problem = _read_path(problem)
-        started = time.monotonic()  # the limit counts from when the file is read
+        called = time.monotonic()  # the limit counts from when the file is read
     if plan.objective is not None:
         problem = problem.with_objective(plan.objective)
     chosen = registry.create(plan.solver, _options_for(plan))
-    run = Run(
+    session = Session(
         problem,
-        time_limit=plan.time_limit,
-        seed=plan.seed,
-        workers=plan.workers or available_cores(),
+        plan,
         on_progress=on_progress,
         cancel=cancel,
-        started=started,
+        started=called if started is None else started,
     )
     obstacle = find_obstacle(problem)
     if obstacle:
-        return _result(plan, run, Verdict(Status.INFEASIBLE, obstacle), explain=explain)
+        return session.result(Verdict(Status.INFEASIBLE, obstacle), explain=explain)
     chosen.require(problem)
     if warm_start is not None:
-        _offer_warm_start(run, warm_start)
-    return _result(plan, run, _search(chosen.solve, problem, run), explain=explain)
+        _check_warm_start(problem, warm_start)
+        session.start_from(warm_start)
+    try:
+        return session.result(session.solve(chosen), explain=explain)
+    except Interrupted as interrupt:
+        if not catch_interrupt or interrupt.result is None:
+            raise
+        return interrupt.result
 
 
 def compare(
@@ -213,6 +222,9 @@ def compare(
                 row = Row(problem.graph.name, name, result)
             except (UnsupportedError, SolverError) as error:
                 row = Row(problem.graph.name, name, None, str(error))
+            except (InternalError, Interrupted) as error:
+                error.comparison = compare_results(rows)  # what is finished is not lost
+                raise
             rows.append(row)
             if on_row is not None:
                 on_row(row)
@@ -249,73 +261,9 @@ def _read_path(source: object) -> Problem:
     return read(source)
 
 
-def _offer_warm_start(run: Run, schedule: Schedule) -> None:
+def _check_warm_start(problem: Problem, schedule: Schedule) -> None:
     if not isinstance(schedule, Schedule):
         raise InputError(f"warm_start is {units.describe(schedule)}, expected a Schedule")
-    violations = check_schedule(run.problem, schedule)
+    violations = check_schedule(problem, schedule)
     if violations:
-        raise InputError(f"the warm start is no feasible schedule: {violations[0]}")
-    run.offer(schedule, "warm start")
-
-
-def _search(solver: Callable[[Problem, Run], Verdict], problem: Problem, run: Run) -> Verdict:
-    """Run a solver, after the cheap bounds; whatever ends it early, an incumbent is kept."""
-    try:
-        run.raise_bound(bounds.root_bound(problem), "bounds")
-        return solver(problem, run)
-    except KeyboardInterrupt:
-        run.cancel.set()
-        return Verdict(Status.UNKNOWN, "interrupted before a schedule was found")
-    except (InputError, DependencyError):
-        raise
-    except Exception as error:
-        if run.best is None:
-            raise
-        run.note(f"{type(error).__name__} ended the search early: {error}")
-        return Verdict(Status.FEASIBLE)
-
-
-def _explain(run: Run) -> Explanation | None:
-    """Find out what would make a problem feasible; whatever fails, the verdict stands without."""
-    if run.cancel.is_set():
-        return None
-    try:
-        return explain_infeasibility(
-            run.problem,
-            seconds=max(EXPLAIN_S, run.remaining),
-            seed=run.seed,
-            workers=run.workers,
-            cancel=run.cancel,
-        )
-    except KeyboardInterrupt:
-        run.cancel.set()
-    except (DependencyError, SolverError) as error:
-        run.note(f"what would make the problem feasible was not found out: {error}")
-    return None
-
-
-def _result(plan: SolveConfig, run: Run, verdict: Verdict, *, explain: bool) -> Result:
-    best = run.best
-    if best is not None:
-        status = Status.OPTIMAL if run.proven else Status.FEASIBLE
-    else:
-        status = verdict.status if verdict.status is Status.INFEASIBLE else Status.UNKNOWN
-    reason, runtime_s, explanation = "" if best is not None else verdict.reason, run.elapsed, None
-    if status is Status.INFEASIBLE and explain:
-        explanation = _explain(run)
-        if explanation is not None:
-            reason = f"{reason}. To make it feasible: {explanation}"
-    return Result(
-        problem=run.problem,
-        status=status,
-        schedule=best,
-        lower_bound=float("inf") if status is Status.INFEASIBLE else run.lower_bound,
-        solver=plan.solver,
-        seed=plan.seed,
-        runtime_s=runtime_s,
-        history=tuple(run.history),
-        reason=reason,
-        interrupted=run.cancel.is_set(),
-        notes=tuple(run.notes),
-        explanation=explanation,
-    )
+        raise InputError(f"the warm start is not a feasible schedule: {violations[0]}")

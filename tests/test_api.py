@@ -34,8 +34,9 @@ def test_the_exported_members() -> None:
         [
             "Cluster", "Comparison", "ConfigError", "DependencyError", "Device", "Event",
             "Explanation", "FormatError", "Graph", "GraphError", "InfeasibleScheduleError", "Input",
-            "InputError", "Link", "Memory", "MemoryRule", "Metrics", "Model", "Objective", "Op",
-            "Problem", "Progress", "Relaxation", "Result", "Schedule", "ScheduleError",
+            "InputError", "InternalError", "Interrupted", "Link", "Memory", "MemoryRule", "Metrics",
+            "Model", "Objective", "Op", "Problem", "Progress", "RefutedProofError", "Relaxation",
+            "Result", "Schedule", "ScheduleError",
             "SolveConfig", "SolverError", "Status", "TalosError", "Transfers", "UnsupportedError",
             "Violation", "apply_relaxations", "check", "compare", "list_solvers", "load_config",
             "measure", "read", "read_schedule", "solve", "write_problem", "write_schedule",
@@ -217,7 +218,9 @@ def test_ctrl_c_returns_the_incumbent(solver: str) -> None:
     warm = talos_opt.solve(big, "heft").schedule
     press_ctrl_c(1.2)
     began = time.monotonic()
-    result = talos_opt.solve(big, solver, time_limit=60, warm_start=warm, workers=2)
+    result = talos_opt.solve(
+        big, solver, time_limit=60, warm_start=warm, workers=2, catch_interrupt=True
+    )
     assert time.monotonic() - began < 20
     assert result.interrupted
     assert result.status is talos_opt.Status.FEASIBLE
@@ -241,7 +244,7 @@ def wide_chains() -> talos_opt.Problem:
 def test_ctrl_c_before_there_is_a_schedule() -> None:
     big = layered(2000, rule="peak", contention="serial", copy_engine=False)
     press_ctrl_c(0.8)
-    result = talos_opt.solve(big, "cpsat", time_limit=60)
+    result = talos_opt.solve(big, "cpsat", time_limit=60, catch_interrupt=True)
     assert result.interrupted
     assert result.status is talos_opt.Status.UNKNOWN
     assert "interrupted" in result.reason

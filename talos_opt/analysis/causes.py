@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from talos_opt.analysis.deliveries import Waits, arrivals, departures
 from talos_opt.analysis.holders import Holders, channels_held, memory_held, slots_held
-from talos_opt.core.feasibility import default_tolerance
+from talos_opt.core import rounding
 from talos_opt.core.occupancy import resident_weights
 from talos_opt.core.problem import UNLIMITED, Ints, MemoryRule, Objective, Problem
 from talos_opt.core.schedule import Schedule
@@ -119,7 +119,7 @@ class _Finder:
     def __init__(self, problem: Problem, schedule: Schedule) -> None:
         self.problem, self.schedule = problem, schedule
         self.arrays, self.moves = problem.arrays, schedule.transfers
-        self.tolerance = default_tolerance(schedule)
+        self.tolerance = rounding.noise(schedule.start, schedule.end)
         self.count = self.arrays.op_count
         self.start = np.concatenate([schedule.start, self.moves.start])
         self.length = np.concatenate([schedule.end, self.moves.end]) - self.start
@@ -343,7 +343,7 @@ class _Walk:
 
     def __init__(self, problem: Problem, schedule: Schedule, causes: Causes) -> None:
         self.problem, self.schedule, self.causes = problem, schedule, causes
-        self.tolerance = default_tolerance(schedule)
+        self.tolerance = rounding.noise(schedule.start, schedule.end)
         self.reads: Waits | None = None
         self.sent: Waits | None = None
 

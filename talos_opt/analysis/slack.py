@@ -18,7 +18,7 @@ import numpy as np
 
 from talos_opt.analysis.causes import Cause, Causes, Step
 from talos_opt.analysis.deliveries import arrivals, departures
-from talos_opt.core.feasibility import default_tolerance
+from talos_opt.core import rounding
 from talos_opt.core.metrics import completion_times
 from talos_opt.core.problem import UNLIMITED, Floats, Ints, MemoryRule, Objective, Problem
 from talos_opt.core.schedule import Schedule
@@ -107,7 +107,8 @@ class _Backwards:
         self.start = np.concatenate([schedule.start, self.moves.start])
         end = np.concatenate([schedule.end, self.moves.end])
         self.length = (end - self.start).tolist()
-        ranks = _ranks(np.concatenate([self.start, end]), default_tolerance(schedule))
+        self.noise = rounding.noise(schedule.start, schedule.end)
+        ranks = _ranks(np.concatenate([self.start, end]), self.noise)
         self.begun, self.ended = ranks[: len(end)].tolist(), ranks[len(end) :].tolist()
         self.readers = self._readers()
         self.limited = (
@@ -135,7 +136,7 @@ class _Backwards:
                 batch = []
         self._settle(batch)
         slack = np.array(self.latest) - np.array(self.length) - self.start
-        slack[slack <= default_tolerance(self.schedule)] = 0.0
+        slack[slack <= self.noise] = 0.0
         return Slacks(
             slack[: self.count], slack[self.count :], np.array(self.ahead, dtype=np.int64)
         )

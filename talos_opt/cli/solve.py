@@ -70,6 +70,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     from talos_opt import api, formats
     from talos_opt.cli import files
     from talos_opt.core.config import SolveConfig, load_config
+    from talos_opt.core.errors import InternalError
 
     plan = (load_config(args.config) if args.config else SolveConfig()).override(
         solver=args.solver,
@@ -83,18 +84,23 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     problem = _coarsen(read_problem(args, args.graph, plan.objective), args)
     started = time.monotonic()
     warm_start = formats.read_schedule(args.warm_start, problem) if args.warm_start else None
-    with ProgressLine(plan.time_limit, problem.graph.time_unit) as line:
-        result = signals.run(
-            lambda: api.solve(
-                problem,
-                config=plan,
-                warm_start=warm_start,
-                on_progress=line.update,
-                cancel=signals.cancel,
-                started=started,
-            ),
-            line.draw,
-        )
+    try:
+        with ProgressLine(plan.time_limit, problem.graph.time_unit) as line:
+            result = signals.run(
+                lambda: api.solve(
+                    problem,
+                    config=plan,
+                    warm_start=warm_start,
+                    on_progress=line.update,
+                    cancel=signals.cancel,
+                    started=started,
+                ),
+                line.draw,
+            )
+    except InternalError as error:
+        if error.result is not None and error.result.schedule is not None:
+            report(args, error.result)  # what was found until then has passed check
+        raise
     return report(args, result)
 
 

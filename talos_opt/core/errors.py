@@ -8,11 +8,20 @@ TalosError
 │   └── ConfigError             a solver, option or configuration that does not exist
 │       └── UnsupportedError    a solver was asked for something it declares it cannot do
 ├── DependencyError             a library is missing, or its version is known to break (exit 2)
-├── InfeasibleScheduleError     a schedule that breaks the model was about to leave the package
-└── SolverError                 a backend failed and left nothing to return
+├── SolverError                 a backend failed and left nothing to return
+└── InternalError               a bug, here or in a backend; carries the best answer (exit 70)
+    ├── InfeasibleScheduleError a schedule that breaks the model was about to leave the package
+    └── RefutedProofError       a bound or a proof that a schedule contradicts
+
+`Interrupted` is the KeyboardInterrupt that a solve ends with; it carries the best result too.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from talos_opt.core.result import Comparison, Result
 
 
 class TalosError(Exception):
@@ -103,7 +112,30 @@ class DependencyError(TalosError):
     """A library is missing, or installed in a version known to break."""
 
 
-class InfeasibleScheduleError(TalosError):
+class SolverError(TalosError):
+    """A backend failed and there is no schedule to return."""
+
+
+class InternalError(TalosError):
+    """A bug in talos_opt or in a backend ended a solve.
+
+    Attributes
+    ----------
+    result : Result or None
+        The best checked answer until then; its bound is one that is not in doubt.
+    comparison : Comparison or None
+        If it ended a `compare`, the rows until then.
+    """
+
+    result: Result | None = None
+    comparison: Comparison | None = None
+
+
+class RefutedProofError(InternalError):
+    """A bound above the value of a checked schedule, or "infeasible" where there is one."""
+
+
+class InfeasibleScheduleError(InternalError):
     """A schedule breaks the model; raised instead of handing it out.
 
     Parameters
@@ -122,5 +154,16 @@ class InfeasibleScheduleError(TalosError):
         return shown + (f"; and {rest} more" if rest > 0 else "")
 
 
-class SolverError(TalosError):
-    """A backend failed and there is no schedule to return."""
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C ended a solve.
+
+    Attributes
+    ----------
+    result : Result or None
+        The best answer until then.
+    comparison : Comparison or None
+        If it ended a `compare`, the rows until then.
+    """
+
+    result: Result | None = None
+    comparison: Comparison | None = None

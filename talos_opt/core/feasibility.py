@@ -6,12 +6,12 @@ amount in each complaint. No solver code is used; solvers are judged by it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from talos_opt.core import occupancy, units
+from talos_opt.core import occupancy, rounding, units
 from talos_opt.core.problem import NO_ROUTE, UNLIMITED, Bools, Floats, Ints, MemoryRule, Problem
 from talos_opt.core.schedule import Schedule
 
@@ -38,11 +38,6 @@ class Violation:
         return f"{self.rule}: {self.message}"
 
 
-def default_tolerance(schedule: Schedule) -> float:
-    """Times closer than this are taken as equal: float sums of many op times drift."""
-    return 1e-9 * max(1.0, float(np.max(schedule.end, initial=0.0)))
-
-
 def check(
     problem: Problem, schedule: Schedule, *, tolerance: float | None = None
 ) -> tuple[Violation, ...]:
@@ -53,7 +48,9 @@ def check(
     problem : Problem
     schedule : Schedule
     tolerance : float, optional
-        In the graph's time unit; default 1e-9 of the latest end, and at least 1e-9.
+        By how much times may be off, in the graph's time unit; default: a few spacings of floats
+        (`rounding.ULPS`) of the times compared. No tolerance lets activities overlap by more than
+        `rounding.SHARE` of the shorter one.
 
     Returns
     -------
@@ -76,7 +73,7 @@ class _Checker:
         self.problem = problem
         self.schedule = schedule
         self.arrays = problem.arrays
-        self.tolerance = default_tolerance(schedule) if tolerance is None else tolerance
+        self.tolerance = tolerance
         self.found: list[Violation] = []
 
     def run(self) -> tuple[Violation, ...]:
@@ -110,6 +107,16 @@ class _Checker:
 
     def _hop(self, op: int, source: int, target: int) -> str:
         return f"{self._op(op)} from {self._device(source)} to {self._device(target)}"
+
+    def _slack(self, times: Floats) -> Floats:
+        """By how much single times may be off."""
+        if self.tolerance is None:
+            return rounding.slack(times)
+        return np.full(len(times), self.tolerance)
+
+    def _between(self, times: Floats, *lengths: Floats) -> Floats:
+        """By how much one activity may start before another has ended."""
+        return rounding.between(times, *lengths, tolerance=self.tolerance)
 
     # ---- one function per rule -------------------------------------------------------------
 
@@ -158,7 +165,7 @@ class _Checker:
         """An op runs without pre-emption for its time on the device."""
         schedule = self.schedule
         time = self.arrays.time[np.arange(self.arrays.op_count), schedule.device]
-        off = np.abs(schedule.end - schedule.start - time) > self.tolerance
+        off = np.abs(schedule.end - schedule.start - time) > self._slack(schedule.end)
         self._complain(
             "duration",
             off,
@@ -174,7 +181,7 @@ class _Checker:
         start = self.schedule.start
         self._complain(
             "release",
-            start < release - self.tolerance,
+            start < release - self._slack(release),
             lambda i: f"{self._op(i)} starts at {start[i]:.9g}, released at {release[i]:.9g}",
         )
 
@@ -287,7 +294,7 @@ class _Checker:
         )
         self._complain(
             "transfer",
-            np.abs(end - start - time[spot]) > self.tolerance,
+            np.abs(end - start - time[spot]) > self._slack(end),
             lambda i: (
                 f"{self._hop(*self._split(int(needed.key[spot[i]])))} takes "
                 f"{end[i] - start[i]:.9g}, the link needs {time[spot[i]]:.9g}"
@@ -306,7 +313,8 @@ class _Checker:
         staged = order[np.searchsorted(place[order], op[second] * count + source[second])]
         ready[second] = arrive[staged]
         arrive[second] = np.where(np.isnan(end[second]), ready[second], end[second])
-        early = start < ready - self.tolerance  # False for unlisted hops (nan)
+        made = schedule.end[op] - schedule.start[op]
+        early = start < ready - self._between(ready, end - start, made)  # not for unlisted (nan)
         self._complain(
             "transfer",
             early,
@@ -325,7 +333,9 @@ class _Checker:
     def _precedence(self, arrival: Floats) -> None:
         """An op starts after all its input tensors are on its device."""
         arrays, start = self.arrays, self.schedule.start
-        late = start[arrays.edge_dst] < arrival - self.tolerance
+        length = self.schedule.end - start
+        allowed = self._between(arrival, length[arrays.edge_src], length[arrays.edge_dst])
+        late = start[arrays.edge_dst] < arrival - allowed
         self._complain(
             "precedence",
             late,
@@ -338,9 +348,9 @@ class _Checker:
 
     def _slots(self) -> None:
         """Slots of a device are never exceeded, by ops or by transfers that it must carry."""
-        held = occupancy.compute_intervals(self.problem, self.schedule)
+        held = occupancy.compute_intervals(self.problem, self.schedule).trimmed(self.tolerance)
         for d, limit in enumerate(self.arrays.slots.tolist()):
-            peak, when = held.peak(d, self.tolerance)
+            peak, when = held.peak(d)
             if peak > limit:
                 self.found.append(
                     Violation(
@@ -372,13 +382,13 @@ class _Checker:
         return [self._hop(int(op), int(source), int(target)) for op, source, target in rows]
 
     def _lasts(self, start: Floats, end: Floats, when: float) -> Bools:
-        return np.asarray((start <= when) & (when < end - self.tolerance))
+        return np.asarray((start <= when) & (when < end - self._between(end, end - start)))
 
     def _links(self) -> None:
         """Under contention serial a link carries one tensor at a time."""
-        held = occupancy.channel_intervals(self.problem, self.schedule)
+        held = occupancy.channel_intervals(self.problem, self.schedule).trimmed(self.tolerance)
         for channel in np.unique(held.resource[held.resource >= 0]).tolist():
-            peak, when = held.peak(channel, self.tolerance)
+            peak, when = held.peak(channel)
             if peak > 1:
                 a, b = np.argwhere(self.arrays.channel == channel)[0]
                 self.found.append(
@@ -396,9 +406,9 @@ class _Checker:
             need = occupancy.static_memory(self.problem, schedule.device)
             moments = ["placed there" for _ in need]
         else:
-            alive = occupancy.memory_intervals(self.problem, schedule)
+            alive = occupancy.memory_intervals(self.problem, schedule).trimmed(self.tolerance)
             weights = occupancy.resident_weights(self.problem, schedule.device)
-            peaks = [alive.peak(d, self.tolerance) for d in range(len(weights))]
+            peaks = [alive.peak(d) for d in range(len(weights))]
             need = weights + np.array([peak for peak, _ in peaks], dtype=np.int64)
             moments = [f"alive at {when:.9g}" for _, when in peaks]
         for d, limit in enumerate(self.arrays.capacity.tolist()):
@@ -440,8 +450,3 @@ def _among(keys: Ints, others: Ints) -> Bools:
         return np.zeros(len(keys), dtype=bool)
     spot = np.minimum(np.searchsorted(others, keys), len(others) - 1)
     return np.asarray(others[spot] == keys)
-
-
-def iter_messages(violations: tuple[Violation, ...]) -> Iterator[str]:
-    """Yield one line per violation."""
-    return (str(violation) for violation in violations)

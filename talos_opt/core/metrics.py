@@ -106,6 +106,19 @@ def objective_value(problem: Problem, schedule: Schedule) -> float:
     return float(problem.arrays.model_weight @ finished)
 
 
+def forced_value(problem: Problem) -> float:
+    """Return what releases alone force of the objective: its value if nothing took any time.
+
+    Gaps are taken of what lies above it, so that they do not depend on where time zero is.
+    """
+    arrays = problem.arrays
+    if problem.objective is Objective.BOTTLENECK:
+        return 0.0
+    if problem.objective is Objective.MAKESPAN:
+        return float(arrays.release.max())
+    return float(arrays.model_weight @ arrays.release)
+
+
 def completion_times(problem: Problem, schedule: Schedule) -> Floats:
     """C_j: latest end of an op of each model (k,)."""
     finished = np.zeros(len(problem.arrays.release))

@@ -6,10 +6,11 @@ starts at t, and what takes no time holds nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from talos_opt.core import rounding
 from talos_opt.core.problem import Floats, Ints, Problem
 from talos_opt.core.schedule import Schedule
 
@@ -42,19 +43,24 @@ class Intervals:
             np.concatenate([part.amount for part in parts]),
         )
 
-    def peak(self, resource: int, tolerance: float = 0.0) -> tuple[int, float]:
-        """Return the largest amount held at once of a resource, and when it is first reached.
+    def trimmed(self, tolerance: float | None = None) -> Intervals:
+        """Return the intervals, each ending sooner by what rounding may have added to it.
 
         Parameters
         ----------
-        resource : int
-        tolerance : float
-            Intervals are shortened by it, so that rounding makes no overlap.
+        tolerance : float, optional
+            By how much; default: a few spacings of floats. Never a share of an interval that
+            matters, so that none is lost.
         """
-        chosen = (self.resource == resource) & (self.end - tolerance > self.start)
+        allowed = rounding.between(self.end, self.end - self.start, tolerance=tolerance)
+        return replace(self, end=self.end - allowed)
+
+    def peak(self, resource: int) -> tuple[int, float]:
+        """Return the largest amount held at once of a resource, and when it is first reached."""
+        chosen = (self.resource == resource) & (self.end > self.start)
         if not chosen.any():
             return 0, 0.0
-        start, end, amount = self.start[chosen], self.end[chosen] - tolerance, self.amount[chosen]
+        start, end, amount = self.start[chosen], self.end[chosen], self.amount[chosen]
         times = np.concatenate([end, start])  # ends first: a stable sort frees before it takes
         change = np.concatenate([-amount, amount])
         by_time = np.argsort(times, kind="stable")

@@ -115,6 +115,21 @@ class Problem:
         object.__setattr__(other, "objective", Objective(objective))
         return other
 
+    def replaced(self, graph: Graph, cluster: Cluster, arrays: Arrays) -> Problem:
+        """Return the problem with the same names but other numbers.
+
+        Parameters
+        ----------
+        graph, cluster : Graph, Cluster
+        arrays : Arrays
+            What `build_arrays` would make of them.
+        """
+        other = copy.copy(self)
+        vars(other).update(graph=graph, cluster=cluster, _arrays=arrays)
+        for name in ("ops", "reference_times"):  # worked out from the old numbers
+            vars(other).pop(name, None)
+        return other
+
     @cached_property
     def ops(self) -> tuple[Op, ...]:
         """All ops, in array order."""

@@ -8,14 +8,14 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from talos_opt.core.metrics import Metrics, measure
+from talos_opt.core.metrics import Metrics, forced_value, measure
 from talos_opt.core.problem import Problem
 from talos_opt.core.relaxations import Explanation
 from talos_opt.core.schedule import Schedule
 
 SCHEMA = "talos-schedule/1"
 
-#: A value within this share of the lower bound is optimal: float sums cannot tell closer.
+#: A value is optimal if at most this share of what is above the releases is above the bound.
 OPTIMALITY_TOLERANCE = 1e-6
 
 
@@ -98,8 +98,10 @@ class Result:
 
     @property
     def gap(self) -> float | None:
-        """(value - lower_bound) / value; None without a schedule."""
-        return None if self.value is None else relative_gap(self.value, self.lower_bound)
+        """Gap of the value above the bound (see `relative_gap`); None without a schedule."""
+        if self.value is None:
+            return None
+        return relative_gap(self.value, self.lower_bound, forced_value(self.problem))
 
     @property
     def placement(self) -> dict[str, str]:
@@ -159,9 +161,18 @@ class Result:
         return document
 
 
-def relative_gap(value: float, lower_bound: float) -> float:
-    """(value - lower_bound) / value, 0 where the value is 0; never negative."""
-    return 0.0 if value <= 0 else max(0.0, (value - lower_bound) / value)
+def relative_gap(value: float, lower_bound: float, forced: float = 0.0) -> float:
+    """(value - lower_bound) / (value - forced), from 0 to 1; 0 where nothing is above `forced`.
+
+    Parameters
+    ----------
+    value, lower_bound : float
+    forced : float
+        What releases alone force (`metrics.forced_value`), the least that a bound can be.
+    """
+    if value <= forced:
+        return 0.0
+    return min(1.0, max(0.0, (value - max(lower_bound, forced)) / (value - forced)))
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from talos_opt.analysis.causes import Causes, critical_path
+from talos_opt.core import rounding
 from talos_opt.core.errors import ScheduleError
-from talos_opt.core.feasibility import check, default_tolerance
+from talos_opt.core.feasibility import check
 from talos_opt.core.metrics import idle_times, objective_value
 from talos_opt.core.problem import Floats, Ints, Problem
 from talos_opt.core.schedule import Schedule, Transfers
@@ -155,7 +156,7 @@ def view_of(
     facts.setdefault("value", objective_value(problem, schedule))
     if broken:
         facts["broken_rules"] = len(broken)
-    tolerance = default_tolerance(schedule)
+    tolerance = rounding.noise(schedule.start, schedule.end)
     bars = Bars(
         devices=problem.device_ids,
         slots=arrays.slots,
@@ -201,7 +202,7 @@ def view_of_document(document: Mapping[str, Any]) -> View:
         demand=np.ones(len(rows.names), dtype=np.int64),
         transfers=rows.transfers,
     )
-    layout = lay_out(bars, _NOISE * max(1.0, _horizon(bars)))
+    layout = lay_out(bars, _NOISE * _horizon(bars))
     return View(
         title=str(document.get("graph", "")),
         time_unit=_unit(document),

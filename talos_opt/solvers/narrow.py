@@ -18,7 +18,7 @@ import numpy as np
 
 from talos_opt.core.errors import DependencyError, UnsupportedError
 from talos_opt.core.problem import UNLIMITED, Arrays, Bools, Floats, Ints, Objective, Problem
-from talos_opt.core.result import OPTIMALITY_TOLERANCE, Status
+from talos_opt.core.result import Status
 from talos_opt.core.schedule import Schedule
 from talos_opt.solvers.background import compile_beside, is_compiled, run_beside
 from talos_opt.solvers.base import Feature, Solver, Verdict
@@ -108,7 +108,7 @@ class DpSolver(Solver):
                 return _give_up(run)
             wider = _shape(graph, following)
             work = _work_left(facts, prices, work, into)
-            cutoff = run.value * (1 - OPTIMALITY_TOLERANCE / 2)
+            cutoff = run.target
             labels = extend_layer(
                 rows, row_ptr, _steps(graph, following, into, work), shape, wider, facts, cutoff,
                 options.most_labels, stop,

@@ -13,15 +13,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from talos_opt.core.errors import InfeasibleScheduleError
+from talos_opt.core import rounding
+from talos_opt.core.errors import InfeasibleScheduleError, RefutedProofError
 from talos_opt.core.feasibility import check
-from talos_opt.core.metrics import idle_times, objective_value
+from talos_opt.core.metrics import forced_value, idle_times, objective_value
 from talos_opt.core.problem import Problem
 from talos_opt.core.result import OPTIMALITY_TOLERANCE, Event, relative_gap
 from talos_opt.core.schedule import Schedule
 
 #: Seconds by which a quick solver may outlast the time limit if there is no schedule yet.
 GRACE = 0.5
+#: Shares of its size by which values are told apart, and by which idle times are.
+_EQUAL, _EQUALLY_IDLE = 1e-12, 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +41,22 @@ class Progress:
         Best proven bound so far.
     solver : str
         Who reports.
+    forced : float
+        What releases alone force of the value: the gap is of what lies above it.
     """
 
     time_s: float
     value: float | None
     lower_bound: float
     solver: str
+    forced: float = 0.0
 
     @property
     def gap(self) -> float | None:
-        """(value - lower_bound) / value, None while there is no value."""
-        return None if self.value is None else relative_gap(self.value, self.lower_bound)
+        """Gap of the value above the bound (`relative_gap`), None while there is no value."""
+        if self.value is None:
+            return None
+        return relative_gap(self.value, self.lower_bound, self.forced)
 
 
 class Run:
@@ -67,7 +75,9 @@ class Run:
     cancel : threading.Event, optional
         Set it to stop all solvers at once.
     started : float, optional
-        `time.monotonic` value that the time limit counts from.
+        Value of the clock that the time limit counts from; default: now.
+    clock : callable
+        Returns seconds; tests hand in their own.
     """
 
     def __init__(
@@ -80,37 +90,40 @@ class Run:
         on_progress: Callable[[Progress], None] | None = None,
         cancel: threading.Event | None = None,
         started: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.problem = problem
+        self.clock = clock
+        self.forced = forced_value(problem)
         self.seed = seed
         self.workers = workers
         self.cancel = cancel or threading.Event()
-        self.started = time.monotonic() if started is None else started
+        self.started = clock() if started is None else started
         self.deadline = self.started + time_limit
         self.best: Schedule | None = None
         self.best_solver = ""
         self.value = math.inf
-        self.lower_bound = 0.0
+        self.lower_bound = self.forced
         self.history: list[Event] = []
         self.notes: list[str] = []
-        self._tie: tuple[float, int] = (math.inf, 0)
+        self.tie: tuple[float, int] = (math.inf, 0)
         self.on_progress = on_progress
         self._lock = threading.RLock()
 
     @property
     def elapsed(self) -> float:
         """Seconds since the run began."""
-        return time.monotonic() - self.started
+        return self.clock() - self.started
 
     @property
     def remaining(self) -> float:
         """Seconds left, never negative."""
-        return max(0.0, self.deadline - time.monotonic())
+        return max(0.0, self.deadline - self.clock())
 
     @property
     def stopped(self) -> bool:
         """Whether solvers must stop: cancelled, out of time, or proven optimal."""
-        return self.cancel.is_set() or time.monotonic() >= self.deadline or self.proven
+        return self.cancel.is_set() or self.clock() >= self.deadline or self.proven
 
     @property
     def overdue(self) -> bool:
@@ -120,16 +133,23 @@ class Run:
         a schedule and none.
         """
         if self.best is None and not self.cancel.is_set():
-            return time.monotonic() >= self.deadline + GRACE
+            return self.clock() >= self.deadline + GRACE
         return self.stopped
 
     @property
     def proven(self) -> bool:
-        """Whether the incumbent meets the bound."""
-        return (
-            self.best is not None
-            and relative_gap(self.value, self.lower_bound) <= OPTIMALITY_TOLERANCE
-        )
+        """Whether the incumbent meets the bound, as far as floats of their size can tell."""
+        if self.best is None:
+            return False
+        allowed = OPTIMALITY_TOLERANCE * (self.value - self.forced)
+        return self.value - self.lower_bound <= allowed + rounding.ULPS * math.ulp(self.value)
+
+    @property
+    def target(self) -> float:
+        """Value that a schedule must be below to be better by more than `proven` allows for."""
+        if self.best is None:
+            return math.inf
+        return self.value - 0.5 * OPTIMALITY_TOLERANCE * (self.value - self.forced)
 
     def offer(self, schedule: Schedule, solver: str) -> bool:
         """Keep a schedule if it is better: smaller value, then less idle time, then fewer bytes.
@@ -138,10 +158,12 @@ class Run:
         ------
         InfeasibleScheduleError
             If it breaks the model. A solver that offers such a schedule has a bug.
+        RefutedProofError
+            If it is below a bound that was claimed. It is kept, and the bound is not.
         """
         value = objective_value(self.problem, schedule)
         with self._lock:
-            slack = 1e-12 * max(1.0, abs(self.value)) if math.isfinite(self.value) else 0.0
+            slack = _EQUAL * value
             if value > self.value + slack:
                 return False
             tie = (
@@ -149,37 +171,71 @@ class Run:
                 int(schedule.transfers.bytes.sum()),
             )
             improves = value < self.value - slack
-            if not improves and tie >= self._tie:
+            if not improves and not self._breaks_tie(tie):
                 return False
             violations = check(self.problem, schedule)
             if violations:
                 raise InfeasibleScheduleError([str(item) for item in violations])
-            if value < self.lower_bound * (1 - 10 * OPTIMALITY_TOLERANCE):
-                raise AssertionError(
-                    f"{solver} found {value!r}, below the proven bound {self.lower_bound!r}"
-                )
-            self.best, self.value, self._tie = schedule, value, tie
-            self.lower_bound = min(self.lower_bound, value)
+            refuted = self.lower_bound if self._contradicts(self.lower_bound, value) else None
+            self.best, self.value, self.tie = schedule, value, tie
+            self.lower_bound = min(self.lower_bound, value) if refuted is None else self.forced
             if improves:
                 self.best_solver = solver
                 self._record(solver)
+            if refuted is not None:
+                raise RefutedProofError(
+                    f"{solver} found {value!r}, below the bound {refuted!r} that was proven"
+                )
             return True
+
+    def _breaks_tie(self, tie: tuple[float, int]) -> bool:
+        """Whether of two schedules of equal value the new one idles less, or sends less."""
+        (idle, size), (known, known_size) = tie, self.tie
+        equal = _EQUALLY_IDLE * known if math.isfinite(known) else 0.0
+        return idle < known - equal or (idle <= known + equal and size < known_size)
+
+    def _contradicts(self, bound: float, value: float) -> bool:
+        """Whether a bound is above a value by more than proofs are allowed to be off."""
+        allowed = 10 * OPTIMALITY_TOLERANCE * (bound - self.forced)
+        return bound - value > allowed + 2 * self._rounding_of(bound)
+
+    def _rounding_of(self, bound: float) -> float:
+        """What rounding may have added to a bound."""
+        summed = rounding.sum_error(self.problem.arrays.op_count) * abs(bound - self.forced)
+        return summed + 0.5 * rounding.ULPS * math.ulp(bound)
+
+    def consider(self, schedule: Schedule, solver: str) -> bool:
+        """Offer a schedule whose maker does not know all limits of memory, nothing else.
+
+        Returns
+        -------
+        bool
+            Whether it was kept; False too where memory does not suffice for it.
+        """
+        try:
+            return self.offer(schedule, solver)
+        except InfeasibleScheduleError as error:
+            if not all(item.startswith("memory") for item in error.violations):
+                raise
+            return False
 
     def raise_bound(self, bound: float, solver: str) -> None:
         """Keep a proven lower bound if it is better.
 
-        A bound above the incumbent by no more than rounding is cut down to it; one above it by
-        more would be a wrong proof, and raises.
+        It is lowered by what rounding may have added to its sums, so that no value falls below
+        it later and what was reported never has to be taken back.
+
+        Raises
+        ------
+        RefutedProofError
+            If it is above the incumbent by more than that: a wrong proof.
         """
         with self._lock:
-            if not bound > self.lower_bound:
-                return
-            if bound > self.value:
-                if bound > self.value * (1 + 10 * OPTIMALITY_TOLERANCE):
-                    raise AssertionError(
-                        f"{solver} claims bound {bound!r} above the known value {self.value!r}"
-                    )
-                bound = self.value
+            if self._contradicts(bound, self.value):
+                raise RefutedProofError(
+                    f"{solver} claims the bound {bound!r}, above the known value {self.value!r}"
+                )
+            bound = min(bound - self._rounding_of(bound), self.value)
             if bound > self.lower_bound:
                 self.lower_bound = bound
                 self._record(solver)
@@ -188,7 +244,7 @@ class Run:
     def limited_to(self, seconds: float) -> Iterator[None]:
         """Let solvers inside the block stop after so many seconds, if not earlier."""
         deadline = self.deadline
-        self.deadline = min(deadline, time.monotonic() + seconds)
+        self.deadline = min(deadline, self.clock() + seconds)
         try:
             yield
         finally:
@@ -205,4 +261,4 @@ class Run:
         event = Event(self.elapsed, value, self.lower_bound, solver)
         self.history.append(event)
         if self.on_progress is not None:
-            self.on_progress(Progress(event.time_s, value, self.lower_bound, solver))
+            self.on_progress(Progress(event.time_s, value, self.lower_bound, solver, self.forced))

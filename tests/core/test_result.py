@@ -30,9 +30,19 @@ def test_the_values_of_a_result() -> None:
     assert found.placement["m2/op6"] == "cpu0"
 
 
-@pytest.mark.parametrize(("value", "bound", "gap"), [(4, 3, 0.25), (0, 0, 0), (4, 4.1, 0)])
-def test_gap(value: float, bound: float, gap: float) -> None:
-    assert relative_gap(value, bound) == gap
+@pytest.mark.parametrize(
+    ("value", "bound", "forced", "gap"),
+    [
+        (4, 3, 0, 0.25),
+        (0, 0, 0, 0),
+        (4, 4.1, 0, 0),
+        (104, 103, 100, 0.25),
+        (104, 50, 100, 1),
+        (100, 100, 100, 0),
+    ],
+)
+def test_gap(value: float, bound: float, forced: float, gap: float) -> None:
+    assert relative_gap(value, bound, forced) == gap
 
 
 def test_the_document_is_the_contract() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from talos_opt.core.errors import InfeasibleScheduleError
 from talos_opt.core.occupancy import static_memory
 from talos_opt.core.problem import Floats, Ints, MemoryRule
 from talos_opt.core.simulator import MemoryDeadlockError, simulate
@@ -33,5 +32,5 @@ def offer_placement(run: Run, device: Ints, priority: Floats | Ints, name: str) 
         return False
     try:
         return run.offer(simulate(problem, device, priority), name)
-    except (NoRouteError, MemoryDeadlockError, InfeasibleScheduleError):
+    except (NoRouteError, MemoryDeadlockError):
         return False  # a missing route, or memory over time, which the relaxation does not know

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 
-from talos_opt.core.errors import InfeasibleScheduleError
 from talos_opt.core.problem import Ints
 from talos_opt.core.schedule import Schedule
 from talos_opt.solvers.bounds.offering import offer_placement
@@ -54,10 +53,7 @@ def offer_unpacked(packed: Packed, schedule: Schedule, run: Run, name: str) -> b
     found = [item for item in valued if item is not None and math.isfinite(item.value)]
     if found:
         best = min(found, key=lambda item: item.value)
-        try:
-            return run.offer(passes.schedule(best), name)
-        except InfeasibleScheduleError:
-            return False
+        return run.consider(passes.schedule(best), name)
     if passes.peak and problem.arrays.op_count <= _SIMULATE_UP_TO_OPS:
         return offer_placement(run, device, _positions(order), name)
     return False

@@ -6,12 +6,13 @@ the orders are, and the times follow from them as longest paths in exact duratio
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
 
-from talos_opt.core.feasibility import default_tolerance
+from talos_opt.core import rounding
 from talos_opt.core.metrics import completion_times
 from talos_opt.core.problem import NO_ROUTE, Floats, Ints, Problem
 from talos_opt.core.schedule import Schedule, TransferRow, Transfers
@@ -143,13 +144,13 @@ def start_values(formulation: PlacementFormulation, schedule: Schedule) -> dict[
     if not isinstance(formulation, SequencingFormulation):
         return values
     spans = _spans(schedule, label)
-    tolerance = default_tolerance(schedule)
     for (a, b), column in formulation.order.items():
         values[column] = 0.0
         if a in spans and b in spans:
             first, second = spans[a], spans[b]
+            early = min(rounding.ULPS * math.ulp(first.end), rounding.SHARE * first.length)
             lasting = min(first.end - first.start, second.end - second.start) > 0
-            ends_before = lasting and first.end <= second.start + tolerance
+            ends_before = lasting and first.end - early <= second.start
             values[column] = float(ends_before and bool(first.devices & second.devices))
     done = completion_times(formulation.problem, schedule)
     for (j, k), column in formulation.later.items():
@@ -163,6 +164,10 @@ class _Span(NamedTuple):
     start: float
     end: float
     devices: set[int]
+
+    @property
+    def length(self) -> float:
+        return self.end - self.start
 
 
 def _spans(schedule: Schedule, label: Ints) -> dict[Key, _Span]:

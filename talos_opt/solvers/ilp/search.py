@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from talos_opt.core.errors import InfeasibleScheduleError
 from talos_opt.core.problem import Bools, Floats, Ints, Problem
 from talos_opt.core.result import Status
 from talos_opt.core.schedule import Schedule
@@ -199,13 +198,9 @@ class Search:
         return [rank, turn[arrays.model] * arrays.op_count + rank]
 
     def _hand_in(self, schedule: Schedule) -> None:
-        try:
-            self.run.offer(schedule, self.name)
-        except InfeasibleScheduleError as error:
-            # Within the backend's tolerances a device may be overrun by some bytes: the
-            # solution is then no answer, and is cut off. Anything else is a mistake here.
-            if not all(item.startswith("memory") for item in error.violations):
-                raise
+        # Within the backend's tolerances a device may be overrun by some bytes: the solution is
+        # then no answer, and is cut off.
+        self.run.consider(schedule, self.name)
 
     def _claim(self, bound: float, unit: float | None, *, running: bool = False) -> None:
         """Claim a bound; while the backend runs, only if it is worth a line in the history."""

@@ -1,0 +1,169 @@
+"""A problem in the form that solvers see: from time zero on, and at one scale.
+
+Releases may be times of day, and op times nanoseconds in a graph whose unit is the second. A
+solver should do the same for either. So the earliest release becomes 0, and times and weights are
+multiplied by powers of two, which loses no digit, until all work together is `_WORK` and the
+largest weight is 1. What solvers find is put back in the user's terms.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from talos_opt.core.arrays import Arrays
+from talos_opt.core.cluster import Cluster
+from talos_opt.core.columns import ColumnarModels
+from talos_opt.core.graph import Graph
+from talos_opt.core.problem import Floats, Objective, Problem
+from talos_opt.core.schedule import Schedule, Transfers
+from talos_opt.core.simulator import Activity, retime
+
+#: Exponent of two of the work of all ops, each at its best time: a nine-decade range of op times
+#: then lies above 1.
+_WORK = 30
+
+
+@dataclass(frozen=True)
+class Normalised:
+    """A problem, the one that solvers see, and the way between them.
+
+    Parameters
+    ----------
+    original, problem : Problem
+    origin : float
+        Earliest release; time zero of `problem`.
+    time_exponent, weight_exponent : int
+        Times and weights of `problem` are those of `original` times two to these.
+    """
+
+    original: Problem
+    problem: Problem
+    origin: float
+    time_exponent: int
+    weight_exponent: int
+
+    @classmethod
+    def of(cls, problem: Problem) -> Normalised:
+        """Normalise a problem."""
+        arrays = problem.arrays
+        origin = float(arrays.release.min())
+        times, weights = _time_exponent(arrays), _weight_exponent(arrays)
+        if origin == 0 and times == 0 and weights == 0:
+            return cls(problem, problem, 0.0, 0, 0)
+        return cls(problem, _rescaled(problem, origin, times, weights), origin, times, weights)
+
+    def value(self, value: float) -> float:
+        """Return a value or bound of `problem` as one of `original`."""
+        arrays, objective = self.original.arrays, self.original.objective
+        exponent = self.time_exponent
+        if objective is Objective.TOCT:
+            exponent += self.weight_exponent
+            forced = self.origin * float(arrays.model_weight.sum())
+        else:
+            forced = self.origin if objective is Objective.MAKESPAN else 0.0
+        return math.ldexp(value, -exponent) + forced
+
+    def restore(self, schedule: Schedule) -> Schedule:
+        """Return a schedule of `problem` as one of `original`.
+
+        Times are rounded where they are added to the origin. Rounding keeps the order of times,
+        so nothing overlaps or comes too early that did not; lengths may be off by a spacing.
+        """
+        if self.problem is self.original:
+            return schedule
+
+        def moved(times: Floats) -> Floats:
+            return np.asarray(np.ldexp(times, -self.time_exponent) + self.origin)
+
+        return _with_times(schedule, moved)
+
+    def adopt(self, schedule: Schedule) -> Schedule:
+        """Return a feasible schedule of `original` as one of `problem`.
+
+        Its order is kept. Where time zero moves, times are worked out anew: the digits that they
+        were written with may be too few for what they are now.
+        """
+        if self.problem is self.original:
+            return schedule
+
+        def moved(times: Floats) -> Floats:
+            return np.asarray(np.ldexp(times - self.origin, self.time_exponent))
+
+        found = _with_times(schedule, moved)
+        if self.origin == 0:
+            return found
+        spans = zip(found.start.tolist(), found.end.tolist(), strict=True)
+        ops = [Activity(*span) for span in spans]
+        rows = found.transfers.rows()
+        hops = {(row.op, row.target): Activity(row.start, row.end) for row in rows}
+        return retime(self.problem, found.device, ops, hops)
+
+
+def _with_times(schedule: Schedule, moved: Callable[[Floats], Floats]) -> Schedule:
+    moves = schedule.transfers
+    return Schedule(
+        schedule.device,
+        moved(schedule.start),
+        moved(schedule.end),
+        Transfers(
+            moves.op, moves.source, moves.target, moved(moves.start), moved(moves.end), moves.bytes
+        ),
+    )
+
+
+def _time_exponent(arrays: Arrays) -> int:
+    """Exponent that brings the work of all ops, or else the longest hop, to `_WORK` bits."""
+    total = float(arrays.time.min(axis=1).sum()) or float(
+        (arrays.latency + arrays.per_byte * arrays.edge_bytes.max(initial=0)).max()
+    )
+    return _WORK - math.frexp(total)[1] if 0 < total < math.inf else 0
+
+
+def _weight_exponent(arrays: Arrays) -> int:
+    """Exponent that brings the largest weight of a model into (0.5, 1]."""
+    mantissa, exponent = math.frexp(float(arrays.model_weight.max()))
+    return 0 if mantissa == 0 else -exponent + (mantissa == 0.5)
+
+
+def _rescaled(problem: Problem, origin: float, times: int, weights: int) -> Problem:
+    """Return a problem whose graph, cluster and arrays are all shifted and scaled."""
+    graph, arrays = problem.graph, problem.arrays
+    release = np.ldexp(arrays.release - origin, times)
+    weight = np.ldexp(arrays.model_weight, weights)
+    columns = replace(
+        graph.columns,
+        release=release,
+        model_weight=weight,
+        time=np.ldexp(graph.columns.time, times),
+    )
+    vars(columns)["topology"] = graph.columns.topology  # the edges are the same
+    return problem.replaced(
+        Graph(graph.name, ColumnarModels(columns), graph.time_unit),
+        _scaled_cluster(problem.cluster, times),
+        replace(
+            arrays,
+            time=np.ldexp(arrays.time, times),
+            release=release,
+            model_weight=weight,
+            latency=np.ldexp(arrays.latency, times),
+            per_byte=np.ldexp(arrays.per_byte, times),
+        ),
+    )
+
+
+def _scaled_cluster(cluster: Cluster, times: int) -> Cluster:
+    if cluster.links is None:
+        return cluster
+    links = tuple(
+        replace(
+            link,
+            latency=math.ldexp(link.latency, times),
+            bandwidth=math.ldexp(link.bandwidth, -times),
+        )
+        for link in cluster.links
+    )
+    return replace(cluster, links=links)

@@ -1,0 +1,262 @@
+"""One solve, from the user's problem to the user's result.
+
+Solvers see the problem normalised (`core/normalised`); what they find is put back in the user's
+terms here. Here too is decided what an exception means: an expected limit of a backend is a note
+beside the best schedule, a bug is an `InternalError` that carries it, and Ctrl-C an `Interrupted`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+from talos_opt.core import rounding
+from talos_opt.core.config import SolveConfig
+from talos_opt.core.errors import (
+    DependencyError,
+    InfeasibleScheduleError,
+    InputError,
+    InternalError,
+    Interrupted,
+    SolverError,
+)
+from talos_opt.core.feasibility import check
+from talos_opt.core.machine import available_cores
+from talos_opt.core.metrics import forced_value, objective_value
+from talos_opt.core.normalised import Normalised
+from talos_opt.core.problem import Problem
+from talos_opt.core.relaxations import Explanation
+from talos_opt.core.result import Event, Result, Status
+from talos_opt.core.schedule import Schedule
+from talos_opt.core.simulator import MemoryDeadlockError, simulate
+from talos_opt.solvers import bounds
+from talos_opt.solvers.base import Solver, Verdict
+from talos_opt.solvers.infeasibility.diagnosis import explain_infeasibility
+from talos_opt.solvers.run import Progress, Run
+
+#: Seconds that explaining infeasibility may take at least, even where the time limit is over.
+EXPLAIN_S = 2.0
+
+
+class Cancel(threading.Event):
+    """An event that counts as set if a caller's is, and does not set that one.
+
+    Parameters
+    ----------
+    outer : threading.Event, optional
+        The caller's.
+    """
+
+    def __init__(self, outer: threading.Event | None) -> None:
+        super().__init__()
+        self._outer = outer
+
+    def is_set(self) -> bool:
+        """Tell whether either event is set."""
+        return super().is_set() or (self._outer is not None and self._outer.is_set())
+
+
+class Session:
+    """Runs one solver on one problem and answers for what comes of it.
+
+    Parameters
+    ----------
+    problem : Problem
+        The user's.
+    plan : SolveConfig
+    on_progress : callable, optional
+        Called with a `Progress` in the user's terms, from solver threads.
+    cancel : threading.Event, optional
+        The caller's; it is only looked at.
+    started : float
+        `time.monotonic` value that the time limit counts from.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        plan: SolveConfig,
+        *,
+        on_progress: Callable[[Progress], None] | None,
+        cancel: threading.Event | None,
+        started: float,
+    ) -> None:
+        self.problem, self.plan = problem, plan
+        self.shape = Normalised.of(problem)
+        self.forced = forced_value(problem)
+        self.warm: Schedule | None = None
+        self.on_progress = on_progress
+        self.run = Run(
+            self.shape.problem,
+            time_limit=plan.time_limit,
+            seed=plan.seed,
+            workers=plan.workers or available_cores(),
+            on_progress=None if on_progress is None else self._tell,
+            cancel=Cancel(cancel),
+            started=started,
+        )
+
+    def start_from(self, schedule: Schedule) -> None:
+        """Take a feasible schedule of the user's problem as the first incumbent.
+
+        Rounding may keep it from being one of the normalised problem; then one like it starts,
+        and the answer is still no worse than the given one.
+        """
+        self.warm = schedule
+        problem = self.shape.problem
+        adopted = self.shape.adopt(schedule)
+        if check(problem, adopted):
+            try:
+                adopted = simulate(problem, schedule.device, schedule.start)
+            except MemoryDeadlockError:
+                return
+        self.run.offer(adopted, "warm start")
+
+    def solve(self, solver: Solver) -> Verdict:
+        """Run a solver after the first bounds.
+
+        Raises
+        ------
+        InputError, DependencyError
+        SolverError, MemoryError
+            If a backend failed and there is no schedule to return.
+        InternalError
+            If a solver broke a promise: carries the best checked result.
+        Interrupted
+            On Ctrl-C: carries the best checked result.
+        """
+        run, root = self.run, self.run.forced
+        try:
+            run.raise_bound(bounds.root_bound(run.problem), "bounds")
+            root = run.lower_bound
+            return solver.solve(run.problem, run)
+        except KeyboardInterrupt:
+            run.cancel.set()
+            verdict = Verdict(Status.UNKNOWN, "interrupted before a schedule was found")
+            interrupted = Interrupted("interrupted; the best answer so far is in .result")
+            interrupted.result = self.result(verdict)
+            raise interrupted from None
+        except (InputError, DependencyError):
+            raise
+        except (SolverError, MemoryError) as error:
+            if run.best is None:
+                raise
+            what = "out of memory" if isinstance(error, MemoryError) else str(error)
+            run.note(f"{solver.name} ended early: {what}")
+            return Verdict(Status.FEASIBLE)
+        except Exception as error:
+            # The last claims of a solver that broke a promise are not passed on.
+            run.lower_bound = min(root, run.value)
+            raise self._fault(error, solver.name) from error
+
+    def _fault(self, error: Exception, name: str) -> InternalError:
+        if isinstance(error, InternalError):
+            fault = error
+        else:
+            fault = InternalError(f"{type(error).__name__} in solver {name!r}: {error}")
+        reason = "a bug ended the search before a schedule was found"
+        fault.result = self.result(Verdict(Status.UNKNOWN, reason))
+        return fault
+
+    # ---- in the user's terms ---------------------------------------------------------------
+
+    def _tell(self, event: Progress) -> None:
+        assert self.on_progress is not None
+        value = None if event.value is None else self.shape.value(event.value)
+        bound = self._bound(event.value, event.lower_bound)
+        self.on_progress(replace(event, value=value, lower_bound=bound, forced=self.forced))
+
+    def _bound(self, value: float | None, bound: float) -> float:
+        """Return a bound in the user's terms, never above the value beside it."""
+        found = self.shape.value(bound)
+        return found if value is None else min(found, self.shape.value(value))
+
+    def _schedule(self) -> Schedule | None:
+        """Return the best schedule in the user's terms; it passes `check` there too."""
+        if self.run.best is None:
+            return self.warm
+        found = self.shape.restore(self.run.best)
+        if self.shape.origin > 0:
+            violations = check(self.problem, found)
+            if violations:
+                raise InfeasibleScheduleError([str(item) for item in violations])
+        if self.warm is not None and objective_value(self.problem, self.warm) < objective_value(
+            self.problem, found
+        ):
+            return self.warm
+        return found
+
+    def result(self, verdict: Verdict, *, explain: bool = False) -> Result:
+        """Put together what is known.
+
+        Parameters
+        ----------
+        verdict : Verdict
+            Of the solver.
+        explain : bool
+            Find out what would make an infeasible problem feasible.
+        """
+        run, schedule = self.run, self._schedule()
+        if schedule is not None:
+            status = Status.OPTIMAL if run.proven else Status.FEASIBLE
+        else:
+            status = verdict.status if verdict.status is Status.INFEASIBLE else Status.UNKNOWN
+        reason, runtime_s = "" if schedule is not None else verdict.reason, run.elapsed
+        explanation = None
+        if status is Status.INFEASIBLE and explain:
+            explanation = self._explain()
+            if explanation is not None:
+                reason = f"{reason}. To make it feasible: {explanation}"
+        if schedule is not None:
+            latest, unit = schedule.makespan, self.problem.graph.time_unit
+            warning = rounding.lost_digits(self.problem.arrays, latest, unit)
+            if warning:
+                run.note(warning)
+        return Result(
+            problem=self.problem,
+            status=status,
+            schedule=schedule,
+            lower_bound=self._lower_bound(status, schedule),
+            solver=self.plan.solver,
+            seed=self.plan.seed,
+            runtime_s=runtime_s,
+            history=tuple(self._event(event) for event in run.history),
+            reason=reason,
+            interrupted=run.cancel.is_set(),
+            notes=tuple(run.notes),
+            explanation=explanation,
+        )
+
+    def _lower_bound(self, status: Status, schedule: Schedule | None) -> float:
+        if status is Status.INFEASIBLE:
+            return float("inf")
+        bound = self.shape.value(self.run.lower_bound)
+        if schedule is None:
+            return bound
+        value = objective_value(self.problem, schedule)
+        # A bound that only rounding keeps from the value is the value.
+        allowed = rounding.sum_error(self.problem.arrays.op_count) * (value - self.forced)
+        allowed += 2 * rounding.ULPS * rounding.spacing(value)
+        return value if self.run.proven and value - bound <= allowed else min(bound, value)
+
+    def _event(self, event: Event) -> Event:
+        value = None if event.value is None else self.shape.value(event.value)
+        return replace(event, value=value, lower_bound=self._bound(event.value, event.lower_bound))
+
+    def _explain(self) -> Explanation | None:
+        """Find out what would make the problem feasible; whatever fails, the verdict stands."""
+        run = self.run
+        if run.cancel.is_set():
+            return None
+        try:
+            return explain_infeasibility(
+                self.problem,
+                seconds=max(EXPLAIN_S, run.remaining),
+                seed=run.seed,
+                workers=run.workers,
+                cancel=run.cancel,
+            )
+        except (DependencyError, SolverError) as error:
+            run.note(f"what would make the problem feasible was not found out: {error}")
+        return None

@@ -1,0 +1,93 @@
+"""The problem that solvers see is the user's, from time zero on and at one scale."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from talos_opt.core.feasibility import check
+from talos_opt.core.metrics import measure, objective_value
+from talos_opt.core.normalised import Normalised
+from talos_opt.core.problem import Problem
+from tests.builders import link, op, problem
+from tests.reference.brute import best_schedule
+from tests.strategies import problems
+
+
+def shifted(given: Problem, by: float) -> Problem:
+    models = tuple(replace(model, release=model.release + by) for model in given.graph.models)
+    graph = replace(given.graph, models=models)
+    return Problem(graph, given.cluster, given.objective, given.memory_rule)
+
+
+@given(problems(max_ops=4), st.sampled_from([0.0, 64.0, 3.6e9, 1.76e12]))
+def test_arrays_are_those_of_the_normalised_graph_and_cluster(drawn: Problem, by: float) -> None:
+    shape = Normalised.of(shifted(drawn, by))
+    made = shape.problem
+    built = Problem(made.graph, made.cluster, made.objective, made.memory_rule)
+    for name, value in vars(built.arrays).items():
+        if isinstance(value, np.ndarray):
+            assert np.array_equal(value, getattr(made.arrays, name)), name
+    assert made.names == built.names
+    assert made.arrays.release.min() == 0.0
+    work = float(made.arrays.time.min(axis=1).sum())
+    assert work == 0 or 2**29 <= work < 2**30
+    weight = float(made.arrays.model_weight.max())
+    assert weight == 0 or 0.5 < weight <= 1
+    assert built.reference_times.tolist() == made.reference_times.tolist()
+
+
+@given(problems(max_ops=4), st.sampled_from([0.0, 64.0, 3.6e9, 1.76e12]))
+def test_schedules_and_values_go_there_and_back(drawn: Problem, by: float) -> None:
+    far = shifted(drawn, by)
+    shape = Normalised.of(far)
+    best = best_schedule(shape.problem)
+    if best is None:
+        assert best_schedule(drawn) is None
+        return
+    there = shape.restore(best)
+    assert check(far, there) == ()
+    value = objective_value(shape.problem, best)
+    assert shape.value(value) == pytest.approx(objective_value(far, there), rel=1e-15)
+    again = shape.adopt(there)
+    assert check(shape.problem, again) == ()
+    assert objective_value(shape.problem, again) == pytest.approx(value, rel=1e-9)
+
+
+@pytest.mark.parametrize("exponent", [-60, -20, 7, 40])
+def test_powers_of_two_make_no_difference_at_all(exponent: int) -> None:
+    scale = math.ldexp(1.0, exponent)
+
+    def made(scale: float) -> Problem:
+        ops = [op("a", 0.7 * scale, output=3), op("b", 0.1 * scale, "a"), op("c", 0.3 * scale, "a")]
+        return problem(
+            {"m": ops, "n": [op("d", 1.1 * scale)]},
+            "cpu0 gpu0",
+            [link("cpu gpu", 0.01 * scale, 7 / scale)],
+            weight={"m": 0.3, "n": 0.9},
+            release={"m": 0.0, "n": 0.2 * scale},
+        )
+
+    plain, scaled = Normalised.of(made(1.0)).problem, Normalised.of(made(scale)).problem
+    for name, value in vars(plain.arrays).items():
+        if isinstance(value, np.ndarray):
+            assert np.array_equal(value, getattr(scaled.arrays, name)), name
+
+
+def test_a_problem_that_is_normal_is_left_alone() -> None:
+    given = problem([op("a", 2.0**29)], "cpu0")
+    assert Normalised.of(given).problem is given
+
+
+def test_what_takes_no_time_and_weighs_nothing_has_no_scale() -> None:
+    given = problem([op("a", 0.0)], "cpu0", weight={"m": 0.0}, release={"m": 5.0})
+    shape = Normalised.of(given)
+    assert shape.problem.arrays.release.tolist() == [0.0]
+    best = best_schedule(shape.problem)
+    assert best is not None
+    assert measure(given, shape.restore(best)).makespan == 5.0

@@ -1,0 +1,234 @@
+"""What leaves a solve: truth that does not hang on the origin, and faults that are not hidden."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import talos_opt
+from talos_opt.core.errors import InfeasibleScheduleError, InternalError, RefutedProofError
+from talos_opt.core.problem import Problem
+from talos_opt.core.result import Status
+from talos_opt.core.schedule import Schedule
+from talos_opt.core.simulator import simulate
+from talos_opt.solvers import registry
+from talos_opt.solvers.base import NoOptions, Solver, Verdict
+from talos_opt.solvers.run import Run
+from tests.builders import op, problem, schedule
+from tests.solvers.running import in_own_process, layered, press_ctrl_c
+
+#: An hour in us; Unix time in s, ms and us.
+ORIGINS = (0.0, 3.6e9, 1.76e9, 1.76e12, 1.76e15)
+EXACT = ("auto", "cpsat", "ilp", "dp")
+
+
+def released(at: float, objective: str = "toct") -> Problem:
+    ops = [
+        op("a", {"cpu": 700, "gpu": 70}),
+        op("b", {"cpu": 900, "gpu": 90}),
+        op("c", {"cpu": 100, "gpu": 10}, "a"),
+    ]
+    return problem(ops, "cpu0 gpu0", release={"m": at}, objective=objective)
+
+
+@pytest.mark.parametrize("solver", EXACT)
+@pytest.mark.parametrize("objective", ["toct", "makespan"])
+@pytest.mark.parametrize("at", ORIGINS)
+def test_the_optimum_does_not_hang_on_where_time_zero_is(
+    at: float, objective: str, solver: str
+) -> None:
+    given = released(at, objective)
+    result = talos_opt.solve(given, solver, time_limit=20, workers=1)
+    assert result.status is Status.OPTIMAL
+    assert result.value == at + 170
+    assert result.gap is not None
+    assert result.gap <= 1e-6
+    if solver != "ilp":  # whose bound is lowered by what its backend may be off
+        assert result.lower_bound == result.value
+    assert talos_opt.check(given, result.schedule) == ()
+
+
+@pytest.mark.parametrize("at", ORIGINS)
+def test_a_bad_schedule_is_not_called_optimal_for_being_late(
+    at: float, solve_by: Callable[..., talos_opt.Result]
+) -> None:
+    def act(given: Problem, run: Run) -> Verdict:
+        on_cpu = np.zeros(3, dtype=np.int64)
+        run.offer(simulate(given, on_cpu, range(3)), "mine")
+        return Verdict(Status.FEASIBLE)
+
+    result = solve_by(act, given=released(at))
+    assert result.value == at + 1700
+    assert result.status is Status.FEASIBLE
+    assert result.gap is not None
+    assert result.gap > 0.8
+
+
+def test_digits_that_are_lost_are_noted() -> None:
+    assert "subtract the earliest release" in " ".join(talos_opt.solve(released(1.76e18)).notes)
+    assert talos_opt.solve(released(1.76e12)).notes == ()
+
+
+@pytest.mark.parametrize("at", ORIGINS)
+def test_a_warm_start_of_any_day_is_taken(at: float) -> None:
+    given = released(at)
+    best = talos_opt.solve(given, "cpsat", time_limit=20).schedule
+    result = talos_opt.solve(given, "single", warm_start=best, time_limit=5)
+    assert result.value == at + 170
+    assert talos_opt.check(given, result.schedule) == ()
+
+
+# ---- faults --------------------------------------------------------------------------------
+
+
+def chain() -> Problem:
+    return problem([op("a", 1), op("b", 1)], "cpu0", objective="makespan")
+
+
+def of_length(given: Problem, value: float) -> Schedule:
+    scale = given.arrays.time[0, 0]
+    return schedule(given, {"a": ("cpu0", 0), "b": ("cpu0", (value - 1) * scale)})
+
+
+class Faulty(Solver):
+    """A solver that does what a test says."""
+
+    name = "single"
+    summary = "for tests"
+    Options = NoOptions
+    act: Callable[[Problem, Run], Verdict]
+
+    def solve(self, problem: Problem, run: Run) -> Verdict:
+        return type(self).act(problem, run)
+
+
+@pytest.fixture
+def solve_by(monkeypatch: pytest.MonkeyPatch) -> Callable[..., talos_opt.Result]:
+    def solve(
+        act: Callable[[Problem, Run], Verdict], given: Problem | None = None
+    ) -> talos_opt.Result:
+        kind = type("Act", (Faulty,), {"act": staticmethod(act)})
+        monkeypatch.setattr(registry, "create", lambda name, options=None: kind())
+        return talos_opt.solve(given or chain(), "single")
+
+    return solve
+
+
+def test_a_refuted_bound_ends_the_solve_and_the_better_schedule_stays(
+    solve_by: Callable[..., talos_opt.Result],
+) -> None:
+    def act(given: Problem, run: Run) -> Verdict:
+        run.offer(of_length(given, 20), "mine")
+        run.raise_bound(15 * given.arrays.time[0, 0], "mine")
+        run.offer(of_length(given, 2), "mine")
+        return Verdict(Status.FEASIBLE)
+
+    with pytest.raises(RefutedProofError, match="below the bound") as caught:
+        solve_by(act)
+    result = caught.value.result
+    assert result is not None
+    assert result.value == 2
+    assert result.lower_bound <= 2
+    assert talos_opt.check(chain(), result.schedule) == ()
+
+
+def test_a_bound_above_a_known_value_ends_the_solve(
+    solve_by: Callable[..., talos_opt.Result],
+) -> None:
+    def act(given: Problem, run: Run) -> Verdict:
+        run.offer(of_length(given, 20), "mine")
+        run.raise_bound(21 * given.arrays.time[0, 0], "mine")
+        return Verdict(Status.FEASIBLE)
+
+    with pytest.raises(RefutedProofError, match="above the known value") as caught:
+        solve_by(act)
+    assert caught.value.result is not None
+    assert caught.value.result.value == 20
+    assert caught.value.result.lower_bound == pytest.approx(2)
+    assert caught.value.result.status is Status.FEASIBLE
+
+
+def test_an_infeasible_offer_ends_the_solve(solve_by: Callable[..., talos_opt.Result]) -> None:
+    def act(given: Problem, run: Run) -> Verdict:
+        run.offer(of_length(given, 3), "mine")
+        run.offer(of_length(given, 1.5), "mine")
+        return Verdict(Status.FEASIBLE)
+
+    with pytest.raises(InfeasibleScheduleError, match="slots") as caught:
+        solve_by(act)
+    assert caught.value.result is not None
+    assert caught.value.result.value == 3
+
+
+def test_a_programming_error_ends_the_solve(solve_by: Callable[..., talos_opt.Result]) -> None:
+    def act(given: Problem, run: Run) -> Verdict:
+        run.offer(of_length(given, 3), "mine")
+        return [Verdict(Status.FEASIBLE)][1]
+
+    with pytest.raises(InternalError, match="IndexError in solver 'single'") as caught:
+        solve_by(act)
+    assert isinstance(caught.value.__cause__, IndexError)
+    assert caught.value.result is not None
+    assert caught.value.result.value == 3
+
+
+def test_limits_of_a_backend_are_notes(solve_by: Callable[..., talos_opt.Result]) -> None:
+    for error, said in ((MemoryError(), "out of memory"), (talos_opt.SolverError("cut"), "cut")):
+
+        def act(given: Problem, run: Run, error: Exception = error) -> Verdict:
+            run.offer(of_length(given, 3), "mine")
+            raise error
+
+        result = solve_by(act)
+        assert result.value == 3
+        assert said in result.notes[0]
+
+    def fail(given: Problem, run: Run) -> Verdict:
+        raise talos_opt.SolverError("nothing")
+
+    with pytest.raises(talos_opt.SolverError, match="nothing"):
+        solve_by(fail)
+
+
+def test_a_comparison_that_a_fault_ends_keeps_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    create = registry.create
+
+    def faulty(name: str, options: object = None) -> Solver:
+        def act(given: Problem, run: Run) -> Verdict:
+            raise IndexError("no")
+
+        if name != "heft":
+            return create(name, options)  # type: ignore[arg-type]
+        return type("Act", (Faulty,), {"act": staticmethod(act)})()
+
+    monkeypatch.setattr(registry, "create", faulty)
+    with pytest.raises(InternalError) as caught:
+        talos_opt.compare(chain(), ["single", "heft", "etf"])
+    assert caught.value.comparison is not None
+    assert [row.solver for row in caught.value.comparison.rows] == ["single"]
+
+
+# ---- interruption --------------------------------------------------------------------------
+
+
+@in_own_process
+def test_ctrl_c_reaches_the_caller_and_spares_his_event() -> None:
+    big, mine = layered(300), threading.Event()
+    press_ctrl_c(1.0)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        talos_opt.solve(big, "auto", time_limit=60, cancel=mine)
+    result = caught.value.result
+    assert isinstance(caught.value, talos_opt.Interrupted)
+    assert result.interrupted
+    assert talos_opt.check(big, result.schedule) == ()
+    assert not mine.is_set()
+
+
+def test_the_callers_event_still_cancels() -> None:
+    mine = threading.Event()
+    mine.set()
+    result = talos_opt.solve(layered(300), "fast", time_limit=60, cancel=mine)
+    assert result.interrupted
