@@ -163,7 +163,7 @@ class Run:
         """
         value = objective_value(self.problem, schedule)
         with self._lock:
-            slack = _EQUAL * value
+            slack = _EQUAL * (value - self.forced) + math.ulp(value)
             if value > self.value + slack:
                 return False
             tie = (
@@ -196,13 +196,13 @@ class Run:
 
     def _contradicts(self, bound: float, value: float) -> bool:
         """Whether a bound is above a value by more than proofs are allowed to be off."""
-        allowed = 10 * OPTIMALITY_TOLERANCE * (bound - self.forced)
-        return bound - value > allowed + 2 * self._rounding_of(bound)
+        allowed = 10 * OPTIMALITY_TOLERANCE * (value - self.forced)
+        return bound - value > allowed + 2 * self._rounding_of(value)
 
-    def _rounding_of(self, bound: float) -> float:
-        """What rounding may have added to a bound."""
-        summed = rounding.sum_error(self.problem.arrays.op_count) * abs(bound - self.forced)
-        return summed + 0.5 * rounding.ULPS * math.ulp(bound)
+    def _rounding_of(self, value: float) -> float:
+        """What rounding may have added to a bound or value of this size."""
+        summed = rounding.sum_error(self.problem.arrays.op_count) * abs(value - self.forced)
+        return summed + 0.5 * rounding.ULPS * math.ulp(value)
 
     def consider(self, schedule: Schedule, solver: str) -> bool:
         """Offer a schedule whose maker does not know all limits of memory, nothing else.

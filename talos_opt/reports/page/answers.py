@@ -10,6 +10,7 @@ from talos_opt.core.errors import InputError
 from talos_opt.core.metrics import Metrics, measure
 from talos_opt.core.problem import Problem
 from talos_opt.core.result import OPTIMALITY_TOLERANCE
+from talos_opt.core.rounding import ULPS, spacing
 from talos_opt.core.schedule import Schedule
 
 
@@ -64,8 +65,14 @@ def measured(problem: Problem, answer: Answer) -> Measured:
     return Measured(answer, metrics, metrics.value(problem.objective), bound)
 
 
-def best_bound(entries: Sequence[Measured]) -> tuple[float | None, str]:
+def best_bound(entries: Sequence[Measured], forced: float) -> tuple[float | None, str]:
     """Return the best stated bound, which holds for all answers, and the label of who states it.
+
+    Parameters
+    ----------
+    entries : sequence of Measured
+    forced : float
+        What releases alone force of the value (`metrics.forced_value`).
 
     Raises
     ------
@@ -78,7 +85,8 @@ def best_bound(entries: Sequence[Measured]) -> tuple[float | None, str]:
     top = max(stated, key=lambda entry: entry.bound or 0.0)
     least = min(entries, key=lambda entry: entry.value)
     assert top.bound is not None, "only stated bounds are compared"
-    if top.bound > least.value + OPTIMALITY_TOLERANCE * abs(least.value):
+    allowed = OPTIMALITY_TOLERANCE * (least.value - forced) + ULPS * spacing(least.value)
+    if top.bound > least.value + allowed:
         raise InputError(
             f"{top.answer.label} states lower_bound {top.bound:.9g}, expected at most "
             f"{least.value:.9g}, the value of {least.answer.label}",

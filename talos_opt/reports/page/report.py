@@ -10,7 +10,7 @@ import numpy as np
 
 from talos_opt.analysis.causes import find_causes
 from talos_opt.core.errors import InputError
-from talos_opt.core.metrics import Metrics
+from talos_opt.core.metrics import Metrics, forced_value
 from talos_opt.core.problem import MemoryRule, Problem
 from talos_opt.core.result import OPTIMALITY_TOLERANCE, relative_gap
 from talos_opt.formats.schedule import finite
@@ -35,7 +35,7 @@ def report_data(
     if not answers:
         raise InputError("answers is empty, expected at least one schedule to report on")
     entries = [measured(problem, answer) for answer in answers]
-    bound, source = best_bound(entries)
+    bound, source = best_bound(entries, forced_value(problem))
     schedules = []
     for k, entry in enumerate(entries):
         if on_progress is not None:
@@ -70,7 +70,7 @@ def report_data(
 
 def _facts(problem: Problem, entry: Measured, bound: float | None, source: str) -> Json:
     document, metrics = entry.answer.document, entry.metrics
-    gap = None if bound is None else relative_gap(entry.value, bound)
+    gap = None if bound is None else relative_gap(entry.value, bound, forced_value(problem))
     status = str(document.get("status") or "feasible")
     if gap is not None:
         status = "optimal" if gap <= OPTIMALITY_TOLERANCE else "feasible"
