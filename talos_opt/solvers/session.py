@@ -139,6 +139,8 @@ class Session:
             raise interrupted from None
         except (InputError, DependencyError):
             raise
+        except ImportError as error:
+            raise DependencyError(f"solver {solver.name!r} cannot import it: {error}") from error
         except (SolverError, MemoryError) as error:
             if run.best is None:
                 raise

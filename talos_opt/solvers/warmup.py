@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from talos_opt.core.cluster import Cluster, Device
+from talos_opt.core.errors import DependencyError
 from talos_opt.core.graph import Graph, Input, Model, Op
 from talos_opt.core.problem import Problem
 from talos_opt.solvers.run import Progress, Run
@@ -32,13 +33,24 @@ def warm(run: Run, use: Callable[[], object]) -> None:
         Its deadline is moved by what compiling took.
     use : callable
         Imports and calls the kernels.
+
+    Raises
+    ------
+    DependencyError
+        If numba cannot be imported.
     """
     started = time.monotonic()
     if run.on_progress is not None:
         value = None if run.best is None else run.value
         stage = "preparing kernels (compiled once, on first use)"
         run.on_progress(Progress(run.elapsed, value, run.lower_bound, stage))
-    use()
+    try:
+        use()
+    except ImportError as error:
+        raise DependencyError(
+            f"compiled kernels need numba, which cannot be imported ({error}); "
+            "run: pip install 'numba>=0.61'"
+        ) from error
     spent = time.monotonic() - started
     if spent > _COMPILED:
         run.deadline += spent
