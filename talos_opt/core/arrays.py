@@ -119,6 +119,13 @@ class Arrays:
         return len(self.allowed)
 
     @cached_property
+    def model_ptr(self) -> Ints:
+        """Ops of model j are ``model_ptr[j]:model_ptr[j + 1]`` (k + 1,)."""
+        ptr = np.searchsorted(self.model, np.arange(len(self.release) + 1))
+        ptr.setflags(write=False)
+        return ptr
+
+    @cached_property
     def members(self) -> tuple[Ints, ...]:
         """Ops of each colocation group, in op order."""
         by_group = np.argsort(self.group, kind="stable")

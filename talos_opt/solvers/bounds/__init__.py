@@ -12,7 +12,13 @@ from talos_opt.solvers.bounds.paths import (
     earliest_ends,
     times_within_groups,
 )
-from talos_opt.solvers.bounds.root import group_work, load_shares, root_bound
+from talos_opt.solvers.bounds.root import (
+    group_work,
+    load_shares,
+    path_bound,
+    quick_bound,
+    root_bound,
+)
 
 __all__ = [
     "best_times",
@@ -20,6 +26,8 @@ __all__ = [
     "earliest_ends",
     "group_work",
     "load_shares",
+    "path_bound",
+    "quick_bound",
     "root_bound",
     "times_within_groups",
 ]

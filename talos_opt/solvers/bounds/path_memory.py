@@ -9,7 +9,9 @@ ends, least tails) holds for all paths that meet it. Argument and limits are in 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -26,11 +28,17 @@ from talos_opt.solvers.bounds.routes import (
     resident_bytes,
 )
 
-#: Paths are swept twice while ops times paths stay below this, then once, then fewer.
+#: Sets of paths are swept twice while ops times sets stay below half of it, then once, then fewer.
 _EFFORT = 50_000
-_MOST_PATHS = 8
+#: Sets of paths, each with at most one path of every model.
+_MOST_SETS = 8
 #: Cells (path ops times the longest run) of one sweep; beyond, a path is left out.
 _MOST_CELLS = 20_000_000
+
+
+def never() -> bool:
+    """Go on to the end."""
+    return False
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,8 @@ class PathMemory:
         sits on a device of the class; infinite where it may not go.
     proven : (k,) float
         Earliest completion of every model from other arguments.
+    paths : list of list of (path, PathProblem)
+        Sets of paths to sweep along, at most one path of each model in a set.
     upper : float
         All of this is claimed for schedules of at most this value only.
     roomy : (c,) bool
@@ -98,7 +108,7 @@ class PathMemory:
         self.held = resident_bytes(arrays, problem.memory_rule)
         self.group_bytes = np.zeros(arrays.group_count)
         np.add.at(self.group_bytes, arrays.group, self.held)
-        self.paths: list[tuple[Ints, PathProblem]] = []
+        self.paths: list[list[tuple[Ints, PathProblem]]] = []
         self.roomy = self.held.sum() <= self.classes.capacity
         self.proven = arrays.release.copy()
         self.upper = np.inf
@@ -106,6 +116,11 @@ class PathMemory:
         self.head = arrays.release[arrays.model][:, None] + time
         self.tail = np.where(np.isfinite(time), 0.0, np.inf)
         self._spread()
+
+    @cached_property
+    def delays(self) -> Floats:
+        """Least time that each edge takes between different devices of two classes (e, c, c)."""
+        return least_delays(self.arrays, self.classes, self.arrays.edge_bytes)
 
     @property
     def pointless(self) -> bool:
@@ -159,19 +174,49 @@ class PathMemory:
             self.tail = np.fmax(self.tail, tails)
         self._spread_by_class()
 
-    def improve(self) -> None:
-        """Choose paths and sweep along them, twice where that is cheap."""
+    def improve(self, stopped: Callable[[], bool] = never) -> None:
+        """Choose paths and sweep along them, twice where that is cheap.
+
+        Parameters
+        ----------
+        stopped : callable
+            Asked between two steps, whether to leave it at that: what has been learnt is valid.
+        """
         if self.pointless:
             return
-        for path in self._choose_paths():
-            part = self._restrict(path)
-            if part is not None:
-                self.paths.append((path, part))
-        rounds = 2 if self.arrays.op_count * len(self.paths) <= _EFFORT // 2 else 1
+        tight = self._tight_models()
+        for paths in self._choose_paths(tight, stopped):
+            parts: list[tuple[Ints, PathProblem]] = []
+            for path in paths:
+                if stopped():
+                    return
+                part = self._restrict(path)
+                if part is not None:
+                    parts.append((path, part))
+            self.paths.append(parts)
+        count = int(np.diff(self.arrays.model_ptr)[tight].sum())
+        rounds = 2 if count and count * len(self.paths) <= _EFFORT // 2 else 1
         for _ in range(rounds):
-            for path, part in self.paths:
-                self._sweep_both_ways(path, part)
-            self._spread_by_class()
+            for parts in self.paths:
+                for path, part in parts:
+                    if stopped():
+                        return
+                    self._sweep_both_ways(path, part)
+                # Paths of different models share no op and no edge, so one pass serves them all.
+                self._spread()
+            self._spread_by_class(stopped)
+
+    def _tight_models(self) -> Bools:
+        """Models that some class of devices may not hold as a whole (k,).
+
+        A path that fits wherever it goes splits at no cost, and all that a sweep finds along it
+        is found by `_spread_by_class`. So paths of the other models need not be swept.
+        """
+        arrays = self.arrays
+        pairs = np.unique(arrays.model * arrays.group_count + arrays.group)  # a group counts once
+        model, group = np.divmod(pairs, arrays.group_count)
+        total = np.bincount(model, self.group_bytes[group], minlength=len(arrays.release))
+        return np.asarray(total > self.classes.capacity.min())
 
     def _sweep_both_ways(self, path: Ints, part: PathProblem) -> None:
         runs = np.isfinite(part.time)
@@ -182,7 +227,6 @@ class PathMemory:
         self.head[path] = np.maximum(self.head[path], ends)
         back = sweep(part.reversed(), np.where(runs, self.tail[path], 0.0)[::-1])[::-1]
         self.tail[path] = np.maximum(self.tail[path], back - time)
-        self._spread()
 
     def _spread(self) -> None:
         time = self.classes.time
@@ -193,7 +237,7 @@ class PathMemory:
         self.head = np.maximum(self.head, start[:, None] + time)
         self.tail = np.maximum(self.tail, after[:, None])
 
-    def _spread_by_class(self) -> None:
+    def _spread_by_class(self, stopped: Callable[[], bool] = never) -> None:
         """Carry heads and tails along the edges, each with the transfer that it takes.
 
         An op that starts on class c has each producer on some class; one on another class, or
@@ -201,67 +245,87 @@ class PathMemory:
         """
         arrays, time = self.arrays, self.classes.time
         head, tail = self.head, self.tail
-        delay = least_delays(arrays, self.classes, arrays.edge_bytes)
+        delay = self.delays.copy()
         same = np.arange(time.shape[1])
         delay[:, same, same] = 0.0
-        deep = arrays.level[arrays.edge_dst]
-        by_level = np.argsort(deep, kind="stable")
-        cuts = np.searchsorted(deep[by_level], np.arange(1, arrays.level.max(initial=0) + 2))
-        steps = [part for part in np.split(by_level, cuts) if len(part)]
-        for edges in steps:
+        for edges in _by_level(arrays.level[arrays.edge_dst]):
+            if stopped():
+                return
             sent = (head[arrays.edge_src[edges]][:, :, None] + delay[edges]).min(axis=1)
             reader = arrays.edge_dst[edges]
             np.maximum.at(head, reader, sent + time[reader])
-        deep = arrays.level[arrays.edge_src]
-        by_level = np.argsort(deep, kind="stable")
-        cuts = np.searchsorted(deep[by_level], np.arange(1, arrays.level.max(initial=0) + 2))
-        steps = [part for part in np.split(by_level, cuts) if len(part)]
-        for edges in reversed(steps):
+        for edges in reversed(_by_level(arrays.level[arrays.edge_src])):
+            if stopped():
+                return
             reader = arrays.edge_dst[edges]
-            left = (tail + time)[reader]
+            left = tail[reader] + time[reader]
             left = (delay[edges] + left[:, None, :]).min(axis=2)
             np.maximum.at(tail, arrays.edge_src[edges], left)
 
     def _restrict(self, path: Ints) -> PathProblem | None:
         arrays, capacity = self.arrays, self.classes.capacity
-        group = arrays.group[path]
-        unlimited = np.asarray(self.group_bytes[np.unique(group)].sum() <= capacity)
-        first = np.column_stack(
-            [first_of_runs(group, self.group_bytes, float(limit)) for limit in capacity]
-        )
+        distinct, group = np.unique(arrays.group[path], return_inverse=True)
+        held = self.group_bytes[distinct]
+        unlimited = np.asarray(held.sum() <= capacity)
+        first = np.column_stack([first_of_runs(group, held, float(limit)) for limit in capacity])
         cells = (np.arange(len(path))[:, None] - first)[:, ~unlimited].clip(min=0).sum()
         if cells > _MOST_CELLS:
             return None
-        sizes = arrays.edge_bytes[edge_numbers(arrays, path)]
-        delay = least_delays(arrays, self.classes, sizes)
+        delay = self.delays[edge_numbers(arrays, path)]
         return PathProblem(self.classes.time[path], delay, first, unlimited)
 
-    def _choose_paths(self) -> list[Ints]:
-        """Choose paths heavy in bytes, in time, in both, and those through ops not yet met."""
+    def _choose_paths(self, tight: Bools, stopped: Callable[[], bool]) -> list[list[Ints]]:
+        """Choose paths heavy in bytes, in time, in both, and those through ops not yet met.
+
+        Parameters
+        ----------
+        tight : (k,) bool
+            Models to choose paths of.
+        stopped : callable
+
+        Returns
+        -------
+        list of list of (length,) int
+            Each with at most one path of a model; all differ.
+        """
         arrays, held, best = self.arrays, self.held, self.best
+        count = int(np.diff(arrays.model_ptr)[tight].sum())
+        if count == 0:
+            return []
         total_bytes, total_time = max(1.0, float(held.sum())), max(1e-300, float(best.sum()))
         mixed = held / total_bytes + best / total_time
         sizes = arrays.edge_bytes / max(1, int(arrays.edge_bytes.sum()))
         candidates = [(held.astype(np.float64), None), (mixed, None), (best, None), (mixed, sizes)]
-        most = max(1, min(_MOST_PATHS, _EFFORT // max(1, arrays.op_count)))
-        found: list[Ints] = []
+        most = max(1, min(_MOST_SETS, _EFFORT // count))
+        found: list[list[Ints]] = []
         seen: set[bytes] = set()
-        met = np.zeros(arrays.op_count, dtype=bool)
+        met = ~tight[arrays.model]
 
         def keep(paths: list[Ints]) -> bool:
             fresh = [path for path in paths if path.tobytes() not in seen]
             for path in fresh:
                 seen.add(path.tobytes())
                 met[path] = True
-            found.extend(fresh)
+            found.append(fresh)
             return bool(fresh)
 
         for weight, edge_weight in candidates[:most]:
-            keep(heaviest_paths(arrays, weight, edge_weight))
+            if stopped():
+                return found
+            keep(heaviest_paths(arrays, weight, edge_weight, tight))
         for _ in range(most - len(candidates)):
-            if met.all() or not keep(heaviest_paths(arrays, np.where(met, 0.01, 1.0) * mixed)):
+            if stopped() or met.all():
+                break
+            if not keep(heaviest_paths(arrays, np.where(met, 0.01, 1.0) * mixed, chosen=tight)):
                 break
         return found
+
+
+def _by_level(level: Ints) -> list[Ints]:
+    """Return positions by ascending level, those of one level together."""
+    by_level = np.argsort(level, kind="stable")
+    cuts = np.flatnonzero(np.diff(level[by_level])) + 1
+    return [part for part in np.split(by_level, cuts) if len(part)]
 
 
 def sweep(part: PathProblem, release: Floats) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from talos_opt.core.problem import Arrays, Floats, Ints, Problem
+from talos_opt.core.problem import Arrays, Bools, Floats, Ints, Problem
 
 #: From this size on a pass over the graph is compiled: loading the kernel takes less.
 COMPILED_FROM_OPS = 20_000
@@ -99,8 +99,13 @@ def critical_paths(problem: Problem) -> Floats:
     return result
 
 
-def heaviest_paths(arrays: Arrays, weight: Floats, edge_weight: Floats | None = None) -> list[Ints]:
-    """Return the heaviest path of every model.
+def heaviest_paths(
+    arrays: Arrays,
+    weight: Floats,
+    edge_weight: Floats | None = None,
+    chosen: Bools | None = None,
+) -> list[Ints]:
+    """Return the heaviest path of every model; one backward pass serves all of them.
 
     Parameters
     ----------
@@ -109,6 +114,8 @@ def heaviest_paths(arrays: Arrays, weight: Floats, edge_weight: Floats | None = 
         Weight of each op, at least 0.
     edge_weight : (e,) float, optional
         Weight of each edge, at least 0.
+    chosen : (k,) bool, optional
+        The models that are asked for; default: all.
 
     Returns
     -------
@@ -118,26 +125,32 @@ def heaviest_paths(arrays: Arrays, weight: Floats, edge_weight: Floats | None = 
     own = weight.tolist()
     extra = [0.0] * len(arrays.edge_src) if edge_weight is None else edge_weight.tolist()
     readers, out = arrays.edge_dst.tolist(), arrays.out_ptr.tolist()
+    order = arrays.order if chosen is None else arrays.order[chosen[arrays.model[arrays.order]]]
     best, after = own[:], [-1] * len(own)
-    for i in reversed(arrays.order.tolist()):
-        most, chosen = 0.0, -1
+    for i in reversed(order.tolist()):
+        most, next_op = 0.0, -1
         for e in range(out[i], out[i + 1]):
             value = best[readers[e]] + extra[e]
-            if chosen < 0 or value > most:
-                most, chosen = value, readers[e]
+            if next_op < 0 or value > most:
+                most, next_op = value, readers[e]
         best[i] += most
-        after[i] = chosen
+        after[i] = next_op
     found = []
-    value = np.array(best)
-    for j in range(len(arrays.release)):
-        own_ops = np.flatnonzero(arrays.model == j)
-        i = int(own_ops[value[own_ops].argmax()])
-        path = []
-        while i >= 0:
-            path.append(i)
-            i = after[i]
-        found.append(np.array(path, dtype=np.int64))
+    for j, i in enumerate(_heaviest_ops(arrays, np.array(best)).tolist()):
+        if chosen is None or chosen[j]:
+            path = []
+            while i >= 0:
+                path.append(i)
+                i = after[i]
+            found.append(np.array(path, dtype=np.int64))
     return found
+
+
+def _heaviest_ops(arrays: Arrays, value: Floats) -> Ints:
+    """Return the op of the largest value of each model, the first of equal ones (k,)."""
+    largest = np.maximum.reduceat(value, arrays.model_ptr[:-1])
+    tied = np.flatnonzero(value == largest[arrays.model])
+    return np.asarray(tied[np.searchsorted(arrays.model[tied], np.arange(len(largest)))])
 
 
 def edge_numbers(arrays: Arrays, path: Ints) -> Ints:

@@ -6,14 +6,20 @@ path memory     the same, for paths whose bytes do not fit one device (see `path
 load            for any shares lambda_d >= 0 that sum to 1, device d can do at most lambda_d * T
                 of the work that it is priced at by T, so T >= sum_i min_d lambda_d t_id / slots_d.
                 The shares are improved by a few subgradient steps; every step is a valid bound.
+
+`quick_bound` is all but path memory: milliseconds, seconds for millions of ops. Path memory takes
+longer (`path_bound`). Both are linear in models, ops and edges, look at `stopped` between steps,
+and return what is proven by then.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from talos_opt.core.problem import Arrays, Floats, Objective, Problem
-from talos_opt.solvers.bounds.path_memory import PathMemory
+from talos_opt.solvers.bounds.path_memory import PathMemory, never
 from talos_opt.solvers.bounds.paths import critical_paths
 
 #: Subgradient steps for the device shares: the bound moves little after some dozens.
@@ -35,28 +41,39 @@ def group_work(arrays: Arrays) -> Floats:
     return work
 
 
-def load_shares(work: Floats) -> tuple[float, Floats]:
+def load_shares(work: Floats, stopped: Callable[[], bool] = never) -> tuple[float, Floats]:
     """Best lower bound on the largest load that subgradient steps on the shares find.
 
     Parameters
     ----------
     work : (g, m) float
         Load of each group on each device, infinite where it is not allowed.
+    stopped : callable
+        Asked between two steps, whether to leave it at that.
 
     Returns
     -------
     float
-        The bound.
+        The bound, rounded down.
     (m,) float
         The shares lambda that prove it; at least 0, summing to 1.
     """
     if work.shape[1] == 1:
-        return float(work.sum()), np.ones(1)
+        return _below(float(work.sum()), work.size), np.ones(1)
     sample = work[:: max(1, len(work) // _SAMPLE)]
-    bound, shares = _descend(sample)
+    bound, shares = _descend(sample, stopped)
     if len(sample) < len(work):
         bound = float(cheapest(work, shares).sum())
-    return bound, shares
+    return _below(bound, work.size), shares
+
+
+def _below(value: float, terms: int) -> float:
+    """Return a sum less what rounding may have added to it.
+
+    Each of `terms` additions and products, and those that made the terms and the shares, is off
+    by half an ulp at the most.
+    """
+    return value * (1.0 - (terms + 16) * np.finfo(float).eps)
 
 
 def cheapest(work: Floats, shares: Floats) -> Floats:
@@ -69,7 +86,7 @@ def cheapest(work: Floats, shares: Floats) -> Floats:
     return least
 
 
-def _descend(work: Floats) -> tuple[float, Floats]:
+def _descend(work: Floats, stopped: Callable[[], bool]) -> tuple[float, Floats]:
     """Improve the shares by steps along a subgradient; see `load_shares`."""
     count = work.shape[1]
     finite = np.where(np.isfinite(work), work, 0.0)
@@ -84,7 +101,7 @@ def _descend(work: Floats) -> tuple[float, Floats]:
             best, best_shares = bound, shares
         loads = np.bincount(choice, weights=finite[np.arange(len(work)), choice], minlength=count)
         top = loads.max()
-        if top <= 0:
+        if top <= 0 or stopped():
             break
         # Multiplicative weights: the devices that would be overloaded get dearer.
         shares = shares * np.exp((2.0 / (2 + step)) * (loads / top - loads.mean() / top))
@@ -92,29 +109,46 @@ def _descend(work: Floats) -> tuple[float, Floats]:
     return best, best_shares
 
 
-def root_bound(problem: Problem) -> float:
-    """Return the best cheap lower bound on the problem's objective."""
+def root_bound(problem: Problem, stopped: Callable[[], bool] = never) -> float:
+    """Return the best cheap lower bound on the problem's objective.
+
+    Parameters
+    ----------
+    problem : Problem
+    stopped : callable
+        Asked between two steps, whether to leave it at that. Whatever the moment, the bound that
+        is returned holds.
+    """
+    return max(quick_bound(problem, stopped), path_bound(problem, stopped))
+
+
+def quick_bound(problem: Problem, stopped: Callable[[], bool] = never) -> float:
+    """Return the larger of critical paths and loads; see `root_bound`."""
     arrays = problem.arrays
-    if not arrays.allowed.any(axis=1).all():
+    if stopped() or not arrays.allowed.any(axis=1).all():
         return 0.0
     work = group_work(arrays)
-    load, shares = load_shares(work)
+    load, shares = load_shares(work, stopped)
     if problem.objective is Objective.BOTTLENECK:
         return max(load, float(work.min(axis=1).max()))
-    paths = _completions(problem)
+    paths = critical_paths(problem)
     if problem.objective is Objective.MAKESPAN:
         # All work lies between the first release and the makespan.
         return max(float(paths.max()), float(arrays.release.min()) + load)
     return max(float(arrays.model_weight @ paths), _smith_bound(problem, work, shares))
 
 
-def _completions(problem: Problem) -> Floats:
-    """Earliest completion of every model (k,) that paths alone prove."""
-    if problem.arrays.op_count > _PATHS_UP_TO_OPS:
-        return critical_paths(problem)
+def path_bound(problem: Problem, stopped: Callable[[], bool] = never) -> float:
+    """Return the path-memory bound, 0 where it does not apply; see `root_bound`."""
+    arrays = problem.arrays
+    applies = problem.objective is not Objective.BOTTLENECK
+    if not applies or arrays.op_count > _PATHS_UP_TO_OPS or stopped():
+        return 0.0
+    if not arrays.allowed.any(axis=1).all():
+        return 0.0
     memory = PathMemory(problem)
-    memory.improve()
-    return memory.completions()
+    memory.improve(stopped)
+    return memory.bound()
 
 
 def _smith_bound(problem: Problem, work: Floats, shares: Floats) -> float:
@@ -135,6 +169,7 @@ def _smith_bound(problem: Problem, work: Floats, shares: Floats) -> float:
     own = lowest == highest
     jobs = np.bincount(owner[own], weights=priced[own], minlength=len(arrays.release))
     weight = arrays.model_weight
-    order = sorted(range(len(jobs)), key=lambda j: jobs[j] / weight[j] if weight[j] else np.inf)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        order = np.argsort(np.where(weight > 0, jobs / weight, np.inf), kind="stable")
     finish = np.cumsum(jobs[order])
-    return float(weight[order] @ finish)
+    return _below(float(weight[order] @ finish), priced.size + 2 * len(jobs))
