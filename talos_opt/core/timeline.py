@@ -28,6 +28,9 @@ class Timeline:
         last = len(self._times) if end == math.inf else self._cut(end)
         for k in range(first, last):
             self._used[k] += amount
+        if last < len(self._times):
+            self._join(last)
+        self._join(first)
 
     def earliest(self, ready: float, duration: float, amount: int) -> float:
         """Return the first time from `ready` on at which `amount` fits for `duration`.
@@ -49,6 +52,11 @@ class Timeline:
             if k == len(times) or times[k] >= start + duration:
                 return start
         return math.inf
+
+    def _join(self, k: int) -> None:
+        """Drop a breakpoint at which nothing changes: a search passes what is busy in one step."""
+        if k > 0 and self._used[k] == self._used[k - 1]:
+            del self._times[k], self._used[k]
 
     def _cut(self, time: float) -> int:
         """Return the position of the breakpoint at `time`, made if it is not there."""

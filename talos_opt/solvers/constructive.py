@@ -7,11 +7,12 @@ a copy engine; the schedule that is handed out comes from the simulator, which d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from copy import copy
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
-from talos_opt.core.problem import NO_ROUTE, UNLIMITED, Ints, MemoryRule, Problem
+from talos_opt.core.problem import NO_ROUTE, UNLIMITED, Bools, Ints, MemoryRule, Problem
 from talos_opt.core.result import Status
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import MemoryDeadlockError, simulate
@@ -27,6 +28,17 @@ class DeadEndError(Exception):
 
 class OutOfTimeError(Exception):
     """The time limit ended, or the run was cancelled, before every op was placed."""
+
+
+class Mark(NamedTuple):
+    """How much had been placed, bound and sent at some moment, and what devices held then."""
+
+    placed: int
+    bound: int
+    sent: int
+    held: list[int]
+    widest: list[int]
+    free: list[list[float]]
 
 
 class Builder:
@@ -54,8 +66,9 @@ class Builder:
         self.order: list[int] = []
         self.group = arrays.group.tolist()
         self.home = [-1] * arrays.group_count
+        self._bound: list[int] = []
         self.time = arrays.time.tolist()
-        self.allowed = [np.flatnonzero(row).tolist() for row in arrays.allowed]
+        self.allowed = _columns(arrays.allowed)
         self.demand = arrays.demand.tolist()
         self.release = arrays.release[arrays.model].tolist()
         # When each slot of each device is free, in ascending order.
@@ -218,21 +231,39 @@ class Builder:
         """Reserve a group's memory on a device, if that has not happened yet."""
         if self.home[group] < 0:
             self.home[group] = device
+            self._bound.append(group)
             self.held[device] += self.size[group]
             self.widest[device] = max(self.widest[device], self.work[group])
 
-    def fork(self) -> Builder:
-        """Return a copy that can be filled without changing this one."""
-        other = copy(self)
-        for name in ("device", "start", "end", "order", "home", "held", "widest"):
-            setattr(other, name, list(getattr(self, name)))
-        other.free = [list(slots) for slots in self.free]
-        other._sent = dict(self._sent)
-        return other
+    def mark(self) -> Mark:
+        """Return where the construction stands, for `undo`."""
+        return Mark(
+            len(self.order), len(self._bound), len(self._sent), list(self.held),
+            list(self.widest), [list(slots) for slots in self.free],
+        )  # fmt: skip
+
+    def undo(self, mark: Mark) -> None:
+        """Take back all that was placed and bound since a mark."""
+        for op in self.order[mark.placed :]:
+            self.device[op], self.start[op], self.end[op] = -1, 0.0, 0.0
+        for group in self._bound[mark.bound :]:
+            self.home[group] = -1
+        del self.order[mark.placed :], self._bound[mark.bound :]
+        while len(self._sent) > mark.sent:
+            self._sent.popitem()  # the latest
+        self.held, self.widest = list(mark.held), list(mark.widest)
+        self.free = [list(slots) for slots in mark.free]
 
     def placement(self) -> Ints:
         """Return the device of every op (n,)."""
         return np.array([self.home[group] for group in self.group], dtype=np.int64)
+
+
+def _columns(rows: Bools) -> list[list[int]]:
+    """Return the positions of what is true in each row."""
+    found = np.nonzero(rows)[1].tolist()
+    cuts = np.concatenate([[0], np.cumsum(rows.sum(axis=1))]).tolist()
+    return [found[a:b] for a, b in pairwise(cuts)]
 
 
 def realise(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from talos_opt.core.errors import DependencyError
-from talos_opt.core.problem import Floats, Problem
+from talos_opt.core.problem import UNLIMITED, Floats, Problem
 from talos_opt.core.result import Status
 from talos_opt.core.simulator import MemoryDeadlockError
 from talos_opt.core.transfers import NoRouteError
@@ -134,8 +134,8 @@ def place(builder: Builder, batch: int) -> None:
     level = builder.arrays.level
     for number in range(int(level.max()) + 1):
         step = Step(builder, np.flatnonzero(level == number).tolist())
-        while len(step.left):
-            units = min(batch, len(step.left))
+        while step.left:
+            units = min(batch, step.left)
             for arc in [step.cheapest()] if units == 1 else augment(builder, step.arcs(), units):
                 group = builder.group[arc.op]
                 if builder.home[group] < 0 and not builder.fits(group, arc.device):
@@ -156,70 +156,77 @@ class Step:
 
     def __init__(self, builder: Builder, ops: list[int]) -> None:
         arrays = builder.arrays
+        count, devices = len(ops), arrays.device_count
         self.builder = builder
         self.ops = np.array(ops)
         self.row = {op: k for k, op in enumerate(ops)}
-        self.left = np.arange(len(ops))
+        self.left = count
         self.model = arrays.model[self.ops]
         self.group = arrays.group[self.ops]
         self.size = np.array(builder.size)[self.group]
         self.work = np.array(builder.work)[self.group]
-        self.exec = arrays.time[self.ops]
+        self.exec = np.ascontiguousarray(arrays.time[self.ops].T)
         self.ready = np.array(
             [max([builder.release[i], *(builder.end[p] for p, _ in builder.inputs[i])])
              for i in ops]
         )  # fmt: skip
-        # When the inputs could be there; nan where the op may not go.
-        self.arrival = np.full((len(ops), arrays.device_count), np.nan)
+        # By device, when the inputs could be there, and that less when they were produced; nan
+        # where the op may not go, or has been placed.
+        self.arrival = np.full((devices, count), np.nan)
         for op in ops:
             self._open(op)
-        self.longest = np.zeros(len(arrays.release))
+        self.travel = self.arrival - self.ready
+        self.longest = np.zeros(count)  # of each op's model
         demand = arrays.demand[self.ops]
         self.demands = sorted(set(demand.tolist()))
         self.which = np.searchsorted(self.demands, demand)
+        self.cost = np.full((devices, count), np.nan)
+        self.least = np.full(devices, np.inf)  # of each row of `cost`
+        for d in range(devices):
+            self._price(d)
 
     def _open(self, op: int) -> None:
         """Price an op's inputs on every device that may take it now."""
-        row = self.arrival[self.row[op]]
-        row[:] = np.nan
+        k = self.row[op]
+        self.arrival[:, k] = np.nan
         for d in self.builder.candidates(op):
-            row[d] = self.builder.arrival(op, d)
-            if row[d] == np.inf:  # its group was bound here before its inputs had a place
+            self.arrival[d, k] = self.builder.arrival(op, d)
+            if self.arrival[d, k] == np.inf:  # its group was bound before its inputs had a place
                 raise self.builder.missing_route(op, d)
 
-    def _starts(self) -> Floats:
-        """Earliest start of the ops that are left, behind the queue of each device."""
-        builder, devices = self.builder, range(self.arrival.shape[1])
-        queue = np.array(
-            [[builder.queue_end(d, min(k, len(builder.free[d]))) for d in devices]
-             for k in self.demands]
-        )  # fmt: skip
-        return np.asarray(np.maximum(self.arrival[self.left], queue[self.which[self.left]]))
+    def _starts(self, device: int) -> Floats:
+        """Earliest start of every op behind the queue of a device; nan where it may not go."""
+        builder = self.builder
+        most = len(builder.free[device])
+        queue = np.array([builder.queue_end(device, min(k, most)) for k in self.demands])
+        behind = queue[0] if len(queue) == 1 else queue[self.which]
+        return np.asarray(np.maximum(self.arrival[device], behind))
 
-    def _costs(self, start: Floats) -> Floats:
-        """Eq. 4's cost of the ops that are left, summed as `Arc.cost` sums it."""
-        arrival, ready = self.arrival[self.left], self.ready[self.left, None]
-        turnaround = (start - arrival) + (arrival - ready) + self.exec[self.left]
-        return np.asarray(turnaround - self.longest[self.model[self.left], None])
+    def _price(self, device: int) -> None:
+        """Bring Eq. 4's cost of all ops on a device up to date, summed as `Arc.cost` sums it."""
+        turnaround = self._starts(device) - self.arrival[device]
+        turnaround += self.travel[device]
+        turnaround += self.exec[device]
+        np.subtract(turnaround, self.longest, out=self.cost[device])
+        self.least[device] = np.fmin.reduce(self.cost[device])
 
     def _arc(self, row: int, device: int, start: float) -> Arc:
-        arrival = float(self.arrival[row, device])
+        arrival = float(self.arrival[device, row])
         return Arc(
             int(self.ops[row]),
             device,
             start - arrival,
             arrival - float(self.ready[row]),
-            float(self.exec[row, device]),
-            float(self.longest[self.model[row]]),
+            float(self.exec[device, row]),
+            float(self.longest[row]),
             start,
         )
 
     def arcs(self) -> list[Arc]:
         """Return every arc of the ops that are left, op by op."""
-        start = self._starts()
+        start = np.array([self._starts(d) for d in range(len(self.least))]).T
         return [
-            self._arc(int(self.left[k]), d, float(start[k, d]))
-            for k, d in np.argwhere(np.isfinite(start)).tolist()
+            self._arc(k, d, float(start[k, d])) for k, d in np.argwhere(np.isfinite(start)).tolist()
         ]
 
     def cheapest(self) -> Arc:
@@ -227,11 +234,15 @@ class Step:
 
         It is the shortest path that one augmentation would take.
         """
-        start = self._starts()
-        cost = self._costs(start)
-        ties = np.argwhere(cost == np.nanmin(cost))
-        k, d = min(ties.tolist(), key=lambda at: (self.exec[self.left[at[0]], at[1]], at))
-        return self._arc(int(self.left[k]), d, float(start[k, d]))
+        best = np.fmin.reduce(self.least)
+        ties = [
+            (float(self.exec[d, k]), k, d)
+            for d in np.flatnonzero(self.least == best).tolist()
+            for k in np.flatnonzero(self.cost[d] == best).tolist()
+        ]
+        _, row, device = min(ties)
+        queue = self.builder.queue_end(device, self.builder.demand[int(self.ops[row])])
+        return self._arc(row, device, max(float(self.arrival[device, row]), queue))
 
     def place(self, arc: Arc) -> None:
         """Place an op and reprice what that changes for the others."""
@@ -240,14 +251,43 @@ class Step:
         free_before = builder.home[group] < 0
         start = max(arc.start, builder.queue_end(device, builder.demand[op]))
         builder.place(op, device, start)
-        self.left = np.delete(self.left, np.searchsorted(self.left, row))
-        model = self.model[row]
-        self.longest[model] = max(self.longest[model], arc.turnaround)
+        was_least = np.flatnonzero(self.cost[:, row] <= self.least).tolist()
+        self.arrival[:, row] = self.cost[:, row] = np.nan
+        for d in was_least:
+            self.least[d] = np.fmin.reduce(self.cost[d])
+        self.left -= 1
+        changed: list[int] = []
         if free_before:
-            for other in self._bound_with(group):
+            changed += self._bound_with(group)
+            changed += self._without_room(device)
+            for other in changed:
                 self._open(other)
-            self._close_full(device)
-        self._reprice_siblings(op, device)
+        changed += self._reprice_siblings(op, device)
+        if changed:
+            self.travel = self.arrival - self.ready
+        everywhere = self._lengthen(row, arc.turnaround) or bool(changed)
+        for d in range(len(self.least)) if everywhere else (device,):
+            self._price(d)
+        if self.left <= len(self.ops) // 2:
+            self._compact()
+
+    def _lengthen(self, row: int, turnaround: float) -> bool:
+        """Take over a longer path of a model; tell whether other ops of it get cheaper."""
+        if turnaround <= self.longest[row]:
+            return False
+        # Ops are numbered model by model.
+        first, last = np.searchsorted(self.model, [self.model[row], self.model[row] + 1])
+        self.longest[first:last] = turnaround
+        return bool(last - first > 1)
+
+    def _compact(self) -> None:
+        """Forget the ops that have been placed."""
+        kept = np.isfinite(self.arrival).any(axis=0)
+        for name in ("ops", "model", "group", "size", "work", "ready", "longest", "which"):
+            setattr(self, name, getattr(self, name)[kept])
+        for name in ("exec", "arrival", "travel", "cost"):
+            setattr(self, name, np.ascontiguousarray(getattr(self, name)[:, kept]))
+        self.row = {op: k for k, op in enumerate(self.ops.tolist())}
 
     def _bound_with(self, group: int) -> list[int]:
         """Ops left whose possible devices change as a group is bound: its own, and neighbours."""
@@ -259,29 +299,35 @@ class Step:
                 touched |= {builder.group[i] for i in builder.readers[member]}
         if not touched:
             return []
-        rows = self.left[np.isin(self.group[self.left], list(touched))]
-        return [int(op) for op in self.ops[rows]]
+        found = self.ops[np.isin(self.group, list(touched))].tolist()
+        return [op for op in found if builder.device[op] < 0]
 
-    def _close_full(self, device: int) -> None:
-        """Drop a device for ops that no longer fit beside what it holds."""
+    def _without_room(self, device: int) -> list[int]:
+        """Ops left that no longer fit beside what a device holds."""
         builder = self.builder
-        open_ = self.left[np.isfinite(self.arrival[self.left, device])]
-        widest = np.maximum(builder.widest[device], self.work[open_])
-        over = builder.held[device] + self.size[open_] + widest > builder.capacity[device]
-        for k in open_[over].tolist():
-            if builder.home[int(self.group[k])] < 0:
-                self._open(int(self.ops[k]))
+        if builder.capacity[device] >= UNLIMITED:
+            return []
+        widest = np.maximum(builder.widest[device], self.work)
+        over = builder.held[device] + self.size + widest > builder.capacity[device]
+        over &= np.isfinite(self.arrival[device])
+        return [
+            int(self.ops[k])
+            for k in np.flatnonzero(over).tolist()
+            if builder.home[int(self.group[k])] < 0
+        ]
 
-    def _reprice_siblings(self, op: int, device: int) -> None:
+    def _reprice_siblings(self, op: int, device: int) -> list[int]:
         """A tensor is sent once: readers that name other bytes now find it there."""
-        builder = self.builder
+        builder, changed = self.builder, []
         for producer, _ in builder.inputs[op]:
             if builder.uniform[producer]:
                 continue
             for reader in builder.readers[producer]:
                 k = self.row.get(reader)
-                if k is not None and np.isfinite(self.arrival[k, device]):
-                    self.arrival[k, device] = builder.arrival(reader, device)
+                if k is not None and np.isfinite(self.arrival[device, k]):
+                    self.arrival[device, k] = builder.arrival(reader, device)
+                    changed.append(reader)
+        return changed
 
 
 def augment(builder: Builder, arcs: list[Arc], units: int) -> list[Arc]:

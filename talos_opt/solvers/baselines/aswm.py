@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 from talos_opt.core.problem import Problem
 from talos_opt.solvers.base import NoOptions, Solver, Verdict
 from talos_opt.solvers.baselines.orders import average_speedups, by_models
@@ -29,26 +31,24 @@ class AswmSolver(Solver):
         problem = builder.problem
         speedup = average_speedups(problem)
         models = sorted(range(len(speedup)), key=lambda j: (-speedup[j], j))
-        ops = by_models(problem, models)
         model = problem.arrays.model.tolist()
-        for j in models:
-            members = [i for i in ops if model[i] == j]
-            self._place_model(builder, members)
+        for _, members in groupby(by_models(problem, models), key=model.__getitem__):
+            self._place_model(builder, list(members))
 
     def _place_model(self, builder: Builder, members: list[int]) -> None:
         """Try every device as the model's home and keep the one that finishes it first."""
         best: tuple[float, int] | None = None
         reason: DeadEndError | None = None
+        before = builder.mark()
         for home in range(builder.arrays.device_count):
-            trial = builder.fork()
             try:
-                _fill(trial, members, home)
+                _fill(builder, members, home)
+                finish = max(builder.end[i] for i in members)
+                if best is None or finish < best[0]:
+                    best = (finish, home)
             except DeadEndError as error:
                 reason = error
-                continue
-            finish = max(trial.end[i] for i in members)
-            if best is None or finish < best[0]:
-                best = (finish, home)
+            builder.undo(before)
         if best is None:
             raise reason if reason is not None else DeadEndError("no device")
         _fill(builder, members, best[1])

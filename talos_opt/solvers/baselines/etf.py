@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
+from heapq import heappop, heappush
+from typing import NamedTuple
 
-from talos_opt.core.problem import Floats, Ints, Problem
+from talos_opt.core.problem import Problem
 from talos_opt.solvers.base import NoOptions, Solver, Verdict
 from talos_opt.solvers.baselines.orders import upward_ranks
 from talos_opt.solvers.constructive import Builder, construct
 from talos_opt.solvers.run import Run
+
+#: A ready op, in ascending order of preference: negated upward rank, time on the device, op.
+Entry = tuple[float, float, int]
+
+
+class _Queue(NamedTuple):
+    """Heaps of ops that may start when the slots are free, and of those whose inputs come later."""
+
+    waiting: list[Entry]
+    coming: list[tuple[float, Entry]]
 
 
 class EtfSolver(Solver):
@@ -28,78 +40,78 @@ class EtfSolver(Solver):
 
 
 def _place_earliest(builder: Builder) -> None:
-    table = _Table(builder)
+    ready = _Ready(builder)
     missing = [len(inputs) for inputs in builder.inputs]
-    table.open([i for i, count in enumerate(missing) if count == 0])
+    ready.open([i for i, count in enumerate(missing) if count == 0])
     for _ in range(builder.arrays.op_count):
-        op, device, start = table.earliest()
-        group = builder.group[op]
-        bound_before = builder.home[group] >= 0
+        op, device, start = ready.earliest()
         builder.place(op, device, start)
-        table.close(op)
+        ready.close(op)
         readers = builder.readers[op]
         for reader in readers:
             missing[reader] -= 1
-        table.open([reader for reader in readers if missing[reader] == 0])
-        if not bound_before:
-            table.bind(group, device)
+        ready.open([reader for reader in readers if missing[reader] == 0])
 
 
-class _Table:
-    """Ready ops, and when their inputs could be on each device; infinite where they may not go."""
+class _Ready:
+    """Ready ops, in a queue for each device and number of slots that they need there.
+
+    What could start before the slots are free starts when they are; the queue's time only grows,
+    so an op moves from `coming` (by arrival of its inputs) to `waiting` (by preference) once.
+    """
 
     def __init__(self, builder: Builder) -> None:
-        arrays = builder.arrays
         self.builder = builder
-        self.rank = upward_ranks(builder.problem)
-        self.ready = np.empty(0, dtype=np.int64)
-        self.arrival = np.full((arrays.op_count, arrays.device_count), np.inf)
-        self.size, self.work = np.array(builder.size), np.array(builder.work)
-        self.home = np.full(arrays.group_count, -1)
+        self.rank = upward_ranks(builder.problem).tolist()
+        self.ops: dict[int, None] = {}  # in the order in which they became ready
+        self.queues: dict[tuple[int, int], _Queue] = {}
 
     def open(self, ops: list[int]) -> None:
+        builder = self.builder
         for op in ops:
-            for d in self.builder.candidates(op):
-                self.arrival[op, d] = self.builder.arrival(op, d)
-        self.ready = np.concatenate([self.ready, np.array(ops, dtype=np.int64)])
+            self.ops[op] = None
+            for d in builder.candidates(op):
+                queue = self.queues.setdefault((d, builder.demand[op]), _Queue([], []))
+                entry = (-self.rank[op], builder.time[op][d], op)
+                heappush(queue.coming, (builder.arrival(op, d), entry))
 
     def close(self, op: int) -> None:
-        self.ready = self.ready[self.ready != op]
+        del self.ops[op]
 
     def earliest(self) -> tuple[int, int, float]:
         """Return the op that can start first, where and when.
 
         Among equal starts the longer path below goes first, then the device that is faster.
         """
-        builder, ready = self.builder, self.ready
-        start = np.maximum(self.arrival[ready], self._queue_ends(ready))
-        first = float(start.min())
-        if not np.isfinite(first):
-            op = int(ready[0])
-            raise builder.missing_route(op, builder.candidates(op)[0])
-        row, device = np.nonzero(start == first)
-        ops = ready[row]
-        best = int(np.lexsort((device, ops, builder.arrays.time[ops, device], -self.rank[ops]))[0])
-        return int(ops[best]), int(device[best]), first
+        best: tuple[float, Entry, int] | None = None
+        for (device, demand), queue in self.queues.items():
+            first = self._first(queue, device, self.builder.queue_end(device, demand))
+            if first is not None and (best is None or (*first, device) < best):
+                best = (*first, device)
+        if best is None or best[0] == math.inf:
+            op = next(iter(self.ops))
+            raise self.builder.missing_route(op, self.builder.candidates(op)[0])
+        start, (_, _, op), device = best
+        return op, device, start
 
-    def _queue_ends(self, ops: Ints) -> Floats:
-        """When the slots that each op needs are free on each device."""
-        builder = self.builder
-        wanted, which = np.unique(builder.arrays.demand[ops], return_inverse=True)
-        ends = [
-            [builder.queue_end(d, min(k, len(slots))) for d, slots in enumerate(builder.free)]
-            for k in wanted.tolist()
-        ]
-        return np.asarray(np.array(ends)[which])
+    def _first(self, queue: _Queue, device: int, free: float) -> tuple[float, Entry] | None:
+        """Return the start and the entry of the op that goes first on a device."""
+        while queue.coming and queue.coming[0][0] <= free:
+            heappush(queue.waiting, heappop(queue.coming)[1])
+        while queue.waiting:
+            if self._may_go(queue.waiting[0][-1], device):
+                return free, queue.waiting[0]
+            heappop(queue.waiting)
+        while queue.coming:
+            if self._may_go(queue.coming[0][1][-1], device):
+                return queue.coming[0]
+            heappop(queue.coming)
+        return None
 
-    def bind(self, group: int, device: int) -> None:
-        """Drop the places that ready ops cannot go to any more, now that a group has its own."""
-        builder, ready = self.builder, self.ready
-        self.home[group] = device
-        own = ready[builder.arrays.group[ready] == group]
-        elsewhere = np.arange(self.arrival.shape[1]) != device
-        self.arrival[np.ix_(own, elsewhere)] = np.inf
-        groups = builder.arrays.group[ready]
-        widest = np.maximum(builder.widest[device], self.work[groups])
-        over = builder.held[device] + self.size[groups] + widest > builder.capacity[device]
-        self.arrival[ready[over & (self.home[groups] < 0)], device] = np.inf
+    def _may_go(self, op: int, device: int) -> bool:
+        """Tell whether an op is still to be placed and may go there; once not, never again."""
+        builder, group = self.builder, self.builder.group[op]
+        if builder.device[op] >= 0:
+            return False
+        home = builder.home[group]
+        return home == device or (home < 0 and builder.fits(group, device))

@@ -19,13 +19,14 @@ def average_speedups(problem: Problem) -> list[float]:
     arrays = problem.arrays
     kinds = [device.kind for device in problem.cluster.devices]
     others = [d for d, kind in enumerate(kinds) if kind != problem.cluster.reference]
+    ptr = arrays.model_ptr.tolist()
     result = []
     for j, alone in enumerate(problem.reference_times.tolist()):
-        ops = arrays.model == j
-        fastest = min((float(arrays.time[ops, d].sum()) for d in others), default=np.inf)
+        time = arrays.time[ptr[j] : ptr[j + 1]]
+        fastest = min((float(time[:, d].sum()) for d in others), default=np.inf)
         if alone == fastest == np.inf:
-            here = arrays.time[ops, problem.reference_device]
-            there = arrays.time[np.ix_(ops, others)].min(axis=1, initial=np.inf)
+            here = time[:, problem.reference_device]
+            there = time[:, others].min(axis=1, initial=np.inf)
             both = np.isfinite(here) & np.isfinite(there)
             alone, fastest = float(here[both].sum()), float(there[both].sum())
         if alone == fastest:  # also where nothing takes time

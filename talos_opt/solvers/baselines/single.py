@@ -9,7 +9,7 @@ from talos_opt.core.result import Status
 from talos_opt.core.simulator import MemoryDeadlockError
 from talos_opt.solvers.base import NoOptions, Solver, Verdict
 from talos_opt.solvers.baselines.orders import by_models, shortest_first
-from talos_opt.solvers.constructive import Builder, DeadEndError, explain, realise
+from talos_opt.solvers.constructive import DeadEndError, explain, realise
 from talos_opt.solvers.run import Run
 
 
@@ -24,19 +24,29 @@ class SingleSolver(Solver):
         """Offer two schedules for each device that can hold everything."""
         arrays = problem.arrays
         reasons = []
+        tried: set[object] = set()
+        cut_short = False
         for d, name in enumerate(problem.device_ids):
             if run.overdue:
+                cut_short = True
                 break
+            alike = (int(arrays.slots[d]), int(arrays.capacity[d]), arrays.time[:, d].tobytes())
+            if alike in tried:
+                continue  # nothing is sent, so the schedules are those of the other device
             try:
                 self._hold(problem, d)
+                tried.add(alike)
                 device = np.full(arrays.op_count, d, dtype=np.int64)
-                for models in (list(range(len(arrays.release))), shortest_first(problem, d)):
-                    run.offer(realise(problem, device, by_models(problem, models)), self.name)
+                in_file_order = list(range(len(arrays.release)))
+                shortest = shortest_first(problem, d)
+                run.offer(realise(problem, device, by_models(problem, in_file_order)), self.name)
+                if shortest != in_file_order and not run.overdue:
+                    run.offer(realise(problem, device, by_models(problem, shortest)), self.name)
             except (DeadEndError, MemoryDeadlockError) as error:
                 reasons.append(f"{name}: {explain(problem, error)}")
         if run.best is not None:
             return Verdict(Status.FEASIBLE)
-        if len(reasons) < problem.arrays.device_count:
+        if cut_short:
             return Verdict(
                 Status.UNKNOWN, "single: the time was over before every device was tried"
             )
@@ -51,9 +61,8 @@ class SingleSolver(Solver):
             raise DeadEndError(f"{problem.names[op]} or an op colocated with it cannot run there")
         if problem.memory_rule.value == "peak":
             return  # the simulator looks at what is alive
-        builder = Builder(problem)
-        for group in range(arrays.group_count):
-            if not builder.fits(group, device):
-                size = int(arrays.capacity[device])
-                raise DeadEndError(f"not everything fits into its {size} bytes")
-            builder.bind(group, device)
+        held = sum(arrays.weights.tolist()) + sum(arrays.output.tolist())
+        need = held + int(arrays.workspace.max())
+        if need > arrays.capacity[device]:
+            size = int(arrays.capacity[device])
+            raise DeadEndError(f"not everything fits into its {size} bytes")
