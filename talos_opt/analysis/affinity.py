@@ -13,9 +13,8 @@ called, and so has a value for any two models.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 
@@ -57,14 +56,28 @@ class Affinity:
     distance: float
 
 
-def affinities(models: Sequence[ModelSpeedups]) -> tuple[Affinity, ...]:
-    """Compare all pairs of models, in their order."""
+def affinities(
+    models: Sequence[ModelSpeedups], *, progress: Callable[[float], None] = lambda share: None
+) -> tuple[Affinity, ...]:
+    """Compare all pairs of models, in their order; see `model_choice` where there are many.
+
+    Parameters
+    ----------
+    models : sequence of ModelSpeedups
+    progress : callable
+        Called now and then with the share of the pairs that have been compared.
+    """
     by_type = [type_speedups(model) for model in models]
-    logs = [_logs(model.speedup) for model in models]
-    return tuple(
-        _affinity(models[i].model, models[j].model, by_type[i], by_type[j], logs[i], logs[j])
-        for i, j in combinations(range(len(models)), 2)
-    )
+    logs = [np.sort(_logs(model.speedup)) for model in models]
+    found = []
+    for i, first in enumerate(models):
+        # The i models before this one have been compared with all others.
+        progress(i / len(models) * (2 - (i + 1) / len(models)))
+        found += [
+            _affinity(first.model, models[j].model, by_type[i], by_type[j], logs[i], logs[j])
+            for j in range(i + 1, len(models))
+        ]
+    return tuple(found)
 
 
 def type_speedups(model: ModelSpeedups) -> dict[str, float]:

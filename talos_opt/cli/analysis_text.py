@@ -18,6 +18,9 @@ SHARES = {
     "1": "most",
 }
 
+#: Of more models than this, so many are shown in detail.
+DETAILED = 40
+
 
 def describe(document: Mapping[str, Any], top: int) -> str:
     """Return the text that ``analyze`` prints.
@@ -38,11 +41,19 @@ def _lines(document: Mapping[str, Any], top: int) -> Iterator[str]:
     yield f"{document['graph']}: {_many(len(models), 'model')}, {_many(count, 'op')}"
     yield f"speedup = time on {here} / time on {there}"
     yield f"\n{_summary(document)}"
-    yield f"\ndistributions\n{_distributions(document)}"
-    for model in models:
+    shown = _longest(models)
+    if len(shown) < len(models):
+        yield (
+            f"\nin detail: the {len(shown)} of {len(models)} models that take longest on {here} "
+            "(--models picks others, --json has all)"
+        )
+    yield f"\ndistributions\n{_distributions(shown, document)}"
+    for model in shown:
         yield f"\n{_costliest(model, document, top)}"
     if document["pairs"]:
         yield f"\nmodels compared: 0 is alike\n{_pairs(document['pairs'])}"
+    if "pairs_left_out" in document:
+        yield f"\n{_left_out(document)}"
     if document["packing"]:
         yield f"\nops left after packing by sv and tv\n{_packing(document)}"
 
@@ -71,7 +82,7 @@ def _summary(document: Mapping[str, Any]) -> str:
     return table(columns, rows)
 
 
-def _distributions(document: Mapping[str, Any]) -> str:
+def _distributions(models: Sequence[Mapping[str, Any]], document: Mapping[str, Any]) -> str:
     unit = document["time_unit"]
     names = {
         "speedup": "speedup",
@@ -79,12 +90,42 @@ def _distributions(document: Mapping[str, Any]) -> str:
         "other": f"{document['other']} ({unit})",
     }
     rows = []
-    for model in document["models"]:
+    for model in models:
         for what, values in model["distributions"].items():
             lead = model["model"] if what == "speedup" else ""
             cells = [f"{values[key]:.4g}" if key in values else "-" for key in SHARES]
             rows.append((lead, names[what], *cells))
     return table(("model", "", *SHARES.values()), rows, left=(0, 1))
+
+
+def _longest(models: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """Return the models to show in detail, in their order: all unless there are many."""
+    if len(models) <= DETAILED:
+        return models
+    by_time = sorted(range(len(models)), key=lambda j: -models[j]["reference_total"])
+    return [models[j] for j in sorted(by_time[:DETAILED])]
+
+
+def _left_out(document: Mapping[str, Any]) -> str:
+    """Say which pairs of models were not compared."""
+    alike = document["alike"]
+    lines = []
+    if alike:
+        copies = sum(map(len, alike)) - len(alike)
+        lines.append(
+            f"{_many(copies, 'model')} left out above: same op types and speedups as another"
+        )
+        lines += [
+            f"  {members[0]}: {_many(len(members), 'model')} alike" for members in alike[:DETAILED]
+        ]
+        if len(alike) > DETAILED:
+            lines.append(f"  and {len(alike) - DETAILED} other groups (--json has all)")
+    if document["pairs_left_out"]:
+        lines.append(
+            f"{_many(document['pairs_left_out'], 'pair')} of other models not compared: "
+            f"the models above take longest on {document['reference']} (--pairs N raises the limit)"
+        )
+    return "\n".join(lines)
 
 
 def _costliest(model: Mapping[str, Any], document: Mapping[str, Any], top: int) -> str:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 Setting = tuple[float, float, float]
 
+#: Pairs of models that are compared unless more are asked for: those of a hundred models.
+MOST_PAIRS = 5000
+
 
 def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
@@ -76,6 +79,14 @@ def add_parser(commands: Any) -> None:
         help="print the N ops of each model that cost most (default: 10)",
     )
     parser.add_argument(
+        "--pairs",
+        type=arguments.count,
+        default=MOST_PAIRS,
+        metavar="N",
+        help=f"compare at most N pairs of models (default: {MOST_PAIRS}); of more, one of models "
+        "that are alike stands for all, then those that take longest are chosen",
+    )
+    parser.add_argument(
         "--plots", metavar="DIR", help="folder to draw the figures into, as PNG and SVG"
     )
     arguments.add_output(parser, "the analysis")
@@ -117,6 +128,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     """Analyse a graph, print and write what was found, and return the exit code."""
     from talos_opt import api
     from talos_opt.analysis.affinity import affinities
+    from talos_opt.analysis.model_choice import choose_models
     from talos_opt.analysis.model_speedups import model_speedups
     from talos_opt.analysis.model_summary import TOP
     from talos_opt.cli import analysis_text, files
@@ -132,12 +144,17 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     models = _chosen(
         model_speedups(problem, reference=args.reference, other=args.other), args.models
     )
+    choice = choose_models(models, args.pairs)
     with ProgressBar() as bar:
-        pairs = affinities(models)
+        pairs = affinities(
+            [models[j] for j in choice.chosen],
+            progress=lambda share: bar.show(share, "comparing models"),
+        )
         rows = _pack(problem, args, bar)
         drawn = [] if args.plots is None else _draw(problem, models, pairs, args.plots, bar)
-    columns = [problem.graph.model_ids.index(model.model) for model in models]
-    document = analysis_document.analysis_document(problem, models, pairs, rows, columns)
+    index = {name: j for j, name in enumerate(problem.graph.model_ids)}
+    columns = [index[model.model] for model in models]
+    document = analysis_document.analysis_document(problem, models, pairs, rows, columns, choice)
     if args.output is not None:
         suffix = split_suffix(args.output)[1]
         write_lines(lines_of(document, analysis_document.LAYOUT, suffix), args.output)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from talos_opt.analysis.affinity import Affinity
+from talos_opt.analysis.model_choice import ModelChoice
 from talos_opt.analysis.model_speedups import ModelSpeedups
 from talos_opt.analysis.model_summary import ModelSummary, summarise_model
 from talos_opt.analysis.packing import PackingRow
@@ -18,6 +19,7 @@ LAYOUT: Layout = {
     "models": [{"distributions": {}, "costliest": [], "ops": []}],
     "pairs": [],
     "packing": [],
+    "alike": [],
 }
 
 
@@ -27,6 +29,7 @@ def analysis_document(
     pairs: Sequence[Affinity],
     packing: Sequence[PackingRow],
     columns: Sequence[int],
+    choice: ModelChoice | None = None,
 ) -> dict[str, Any]:
     """Return an analysis as plain data; times in the graph's unit.
 
@@ -43,8 +46,10 @@ def analysis_document(
         Of all models of the problem.
     columns : sequence of int
         Which of the problem's models `models` are.
+    choice : ModelChoice, optional
+        Where not all pairs of the models were compared: adds ``pairs_left_out`` and ``alike``.
     """
-    return {
+    document = {
         "graph": problem.graph.name,
         "time_unit": problem.graph.time_unit,
         "reference": models[0].reference,
@@ -62,6 +67,10 @@ def analysis_document(
             for row in packing
         ],
     }
+    if choice is not None and len(choice.chosen) < len(models):
+        document["pairs_left_out"] = choice.left_out
+        document["alike"] = [[models[j].model for j in members] for members in choice.alike]
+    return document
 
 
 def _model(model: ModelSpeedups) -> dict[str, Any]:

@@ -57,7 +57,8 @@ def figures(
         found.append((f"speedup-times-{name}", partial(draw_speedup_times, model, time_unit)))
     found.append(("distributions", partial(draw_distributions, models, time_unit)))
     if pairs:
-        names = [model.model for model in models]
+        compared = {name for pair in pairs for name in (pair.first, pair.second)}
+        names = [model.model for model in models if model.model in compared]
         found.append(("affinities", partial(draw_affinities, names, pairs)))
     return found
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -48,12 +49,10 @@ class IdealGraph:
             self.readers[op].append(reader)
         self.needs = [_bits(ops) for ops in self.inputs]
         self.feeds = [_bits(ops) for ops in self.readers]
-        model = arrays.model.tolist()
-        self.model = model
-        self.model_bits = [_bits(np.flatnonzero(arrays.model == j)) for j in sorted(set(model))]
-        self.sink_bits = [
-            bits & _bits(i for i in range(count) if not self.readers[i]) for bits in self.model_bits
-        ]
+        self.model = arrays.model.tolist()
+        spans = [range(a, b) for a, b in pairwise(arrays.model_ptr.tolist())]
+        self.model_bits = [_bits(span) for span in spans]
+        self.sink_bits = [_bits(i for i in span if not self.readers[i]) for span in spans]
         self.group = arrays.group.tolist()
         self.group_bits = {
             g: _bits(members) for g, members in enumerate(arrays.members) if len(members) > 1
@@ -65,7 +64,7 @@ class IdealGraph:
         return Ideal(0, tuple(i for i, ops in enumerate(self.inputs) if not ops), ())
 
     def above(
-        self, layer: list[Ideal], most: int
+        self, layer: list[Ideal], most: int, stopped: Callable[[], bool] = lambda: False
     ) -> tuple[list[Ideal], list[list[tuple[int, int]]]]:
         """Return the ideals with one op more, and how each is reached.
 
@@ -74,6 +73,8 @@ class IdealGraph:
         layer : list of Ideal
         most : int
             Stop with an empty list as soon as there would be more.
+        stopped : callable
+            Asked at every ideal, whether to stop with an empty list.
 
         Returns
         -------
@@ -84,6 +85,8 @@ class IdealGraph:
         ideals: list[Ideal] = []
         into: list[list[tuple[int, int]]] = []
         for p, ideal in enumerate(layer):
+            if stopped():
+                return [], []
             for op in ideal.ready:
                 members = ideal.members | 1 << op
                 spot = position.setdefault(members, len(ideals))

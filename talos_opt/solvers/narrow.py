@@ -94,6 +94,9 @@ class DpSolver(Solver):
         from talos_opt.kernels.labels import extend_layer
 
         options: DpOptions = self.options
+        sources = int((np.diff(problem.arrays.in_ptr) == 0).sum())
+        if sources * (sources - 1) // 2 > options.most_ideals:
+            return _give_up(run)  # so many ideals has the second layer alone
         facts, graph = make_facts(problem), IdealGraph(problem.arrays)
         layer = [graph.bottom]
         shape = _shape(graph, layer)
@@ -103,7 +106,9 @@ class DpSolver(Solver):
         rows, row_ptr = _empty_label(facts), np.array([0, 1])
         trail: list[tuple[Ints, Ints, Ints]] = []
         for _ in range(problem.arrays.op_count):
-            following, into = graph.above(layer, options.most_ideals)
+            following, into = graph.above(
+                layer, options.most_ideals, lambda: bool(stop[0]) or run.stopped
+            )
             if stop[0] or run.stopped or not following:
                 return _give_up(run)
             wider = _shape(graph, following)

@@ -149,7 +149,7 @@ def test_one_augmentation_is_the_cheapest_arc(drawn: Problem) -> None:
         for level in range(int(drawn.arrays.level.max()) + 1):
             ops = [i for i in range(drawn.arrays.op_count) if drawn.arrays.level[i] == level]
             step = Step(builder, ops)
-            while len(step.left):
+            while step.left:
                 arc = step.cheapest()
                 assert augment(builder, step.arcs(), 1) == [arc]
                 step.place(arc)

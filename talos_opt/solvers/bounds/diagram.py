@@ -20,7 +20,6 @@ import numpy as np
 from talos_opt.core.problem import Arrays, Floats, Ints
 from talos_opt.solvers.bounds.labels import Bytes8, Labels, join, reduce, rename
 from talos_opt.solvers.bounds.path_memory import PathMemory
-from talos_opt.solvers.bounds.routes import least_delays
 
 #: Labels reach the upper limit within rounding: they must not be lost.
 _ROUNDING = 1e-9
@@ -75,26 +74,46 @@ class View:
         return int(np.cumsum(count).max(initial=0))
 
 
-def views(memory: PathMemory, model: int) -> tuple[View, View]:
+class Edges:
+    """What the views of all models share.
+
+    Parameters
+    ----------
+    memory : PathMemory
+
+    Attributes
+    ----------
+    delay, turned : (e, c + 1, c + 1) float
+        As `View.delay`, forwards and backwards.
+    into, out : list of list of (op, edge)
+        Producers and readers of every op.
+    """
+
+    def __init__(self, memory: PathMemory) -> None:
+        arrays = self.arrays = memory.arrays
+        classes = len(memory.classes.members)
+        self.delay = np.zeros((len(arrays.edge_src), classes + 1, classes + 1))
+        self.delay[:, :classes, :classes] = memory.delays
+        for c in np.flatnonzero(memory.roomy):
+            self.delay[:, c, c] = 0.0  # all of it may sit on one device of the class
+        self.turned = self.delay.transpose(0, 2, 1)
+        self.into: list[list[tuple[int, int]]] = [[] for _ in range(arrays.op_count)]
+        self.out: list[list[tuple[int, int]]] = [[] for _ in range(arrays.op_count)]
+        for e, (op, reader) in enumerate(
+            zip(arrays.edge_src.tolist(), arrays.edge_dst.tolist(), strict=True)
+        ):
+            self.out[op].append((reader, e))
+            self.into[reader].append((op, e))
+        self.level: list[int] = arrays.level.tolist()
+
+
+def views(memory: PathMemory, model: int, edges: Edges | None = None) -> tuple[View, View]:
     """Return a model read forwards and backwards."""
-    arrays = memory.arrays
-    classes = len(memory.classes.members)
-    delay = np.zeros((len(arrays.edge_src), classes + 1, classes + 1))
-    delay[:, :classes, :classes] = least_delays(arrays, memory.classes, arrays.edge_bytes)
-    for c in np.flatnonzero(memory.roomy):
-        delay[:, c, c] = 0.0  # all of it may sit on one device of the class
-    order = _narrow_order(arrays, model)
-    into: dict[int, list[tuple[int, int]]] = {op: [] for op in order}
-    out: dict[int, list[tuple[int, int]]] = {op: [] for op in order}
-    for e, (op, reader) in enumerate(
-        zip(arrays.edge_src.tolist(), arrays.edge_dst.tolist(), strict=True)
-    ):
-        if op in out:
-            out[op].append((reader, e))
-            into[reader].append((op, e))
-    forward = _view(arrays, order, into, out, delay, backward=False)
-    turned = delay.transpose(0, 2, 1)
-    return forward, _view(arrays, order[::-1], out, into, turned, backward=True)
+    edges = Edges(memory) if edges is None else edges
+    order = _narrow_order(edges, model)
+    into, out = ({op: table[op] for op in order} for table in (edges.into, edges.out))
+    forward = _view(memory.arrays, order, into, out, edges.delay, backward=False)
+    return forward, _view(memory.arrays, order[::-1], out, into, edges.turned, backward=True)
 
 
 def _view(
@@ -107,7 +126,7 @@ def _view(
     backward: bool,
 ) -> View:
     place = {op: position for position, op in enumerate(order)}
-    group = arrays.group.tolist()
+    group = dict(zip(order, arrays.group[list(order)].tolist(), strict=True))
     last: dict[int, int] = {}
     for position, op in enumerate(order):
         last[group[op]] = position
@@ -118,18 +137,17 @@ def _view(
     return View(order, place, into, out, delay, closes, ungrouped, backward)
 
 
-def _narrow_order(arrays: Arrays, model: int) -> tuple[int, ...]:
+def _narrow_order(edges: Edges, model: int) -> tuple[int, ...]:
     """Return a topological order of a model in which few ops are open at a time.
 
     Depth first from the sinks, deepest input first: side inputs such as constants come right
     before the op that reads them.
     """
-    src, level = arrays.edge_src[arrays.in_edge].tolist(), arrays.level.tolist()
-    ptr, out = arrays.in_ptr.tolist(), arrays.out_ptr.tolist()
-    ops = np.flatnonzero(arrays.model == model).tolist()
+    level = edges.level
+    ops = range(*edges.arrays.model_ptr[model : model + 2].tolist())
     order: list[int] = []
     seen: set[int] = set()
-    for sink in sorted((i for i in ops if out[i] == out[i + 1]), key=level.__getitem__):
+    for sink in sorted((i for i in ops if not edges.out[i]), key=level.__getitem__):
         stack = [(sink, False)]
         while stack:
             op, ready = stack.pop()
@@ -138,7 +156,7 @@ def _narrow_order(arrays: Arrays, model: int) -> tuple[int, ...]:
             elif op not in seen:
                 seen.add(op)
                 stack.append((op, True))
-                inputs = sorted(src[ptr[op] : ptr[op + 1]], key=level.__getitem__)
+                inputs = sorted((i for i, _ in edges.into[op]), key=level.__getitem__)
                 stack.extend((i, False) for i in inputs if i not in seen)
     return tuple(order)
 
@@ -232,7 +250,9 @@ class Diagrams:
 
     def __init__(self, memory: PathMemory) -> None:
         self.memory = memory
-        self.views = [views(memory, j) for j in range(len(memory.arrays.release))]
+        self.edges = Edges(memory)
+        #: Of the models that have been looked at: there may be thousands.
+        self.views: dict[int, tuple[View, View]] = {}
         self.exact: dict[int, float] = {}
         self.runs: dict[int, dict[int, tuple[int, int]]] = {}
 
@@ -255,7 +275,11 @@ class Diagrams:
         memory = self.memory
         memory.upper = min(memory.upper, upper)
         more = False
-        for model, both in enumerate(self.views):
+        for model in range(len(memory.arrays.release)):
+            if stopped():
+                return False
+            both = self.views.get(model) or views(memory, model, self.edges)
+            self.views[model] = both
             if both[0].width > _WIDEST or self.exact.get(model) == upper:
                 continue
             merged = [self._pass(view, model, upper, most, stopped) for view in both]
@@ -275,11 +299,11 @@ class Diagrams:
         """
         memory = self.memory
         arrays, classes = memory.arrays, memory.classes
-        if len(self.runs) < len(self.views):
+        if len(self.runs) < len(arrays.release):
             return None
         free = arrays.capacity.astype(np.float64)
         home = np.full(arrays.group_count, -1)
-        for model, (forward, _) in enumerate(self.views):
+        for model, (forward, _) in self.views.items():
             chosen: dict[tuple[int, int], int] = {}
             for op in forward.order:
                 group = arrays.group[op]

@@ -49,7 +49,7 @@ class RelaxSolver(Solver):
         if problem.objective is Objective.BOTTLENECK:
             return self._bound_bottleneck(problem, run)
         memory = PathMemory(problem)
-        memory.improve()
+        memory.improve(lambda: run.stopped)
         run.raise_bound(memory.bound(), self.name)
         self._read_diagrams(memory, run)
         if memory.stranded.size:
