@@ -49,7 +49,7 @@ def analysis_document(
     choice : ModelChoice, optional
         Where not all pairs of the models were compared: adds ``pairs_left_out`` and ``alike``.
     """
-    document = {
+    document: dict[str, Any] = {
         "graph": problem.graph.name,
         "time_unit": problem.graph.time_unit,
         "reference": models[0].reference,

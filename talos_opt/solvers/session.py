@@ -32,6 +32,7 @@ from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import MemoryDeadlockError, simulate
 from talos_opt.solvers import bounds
 from talos_opt.solvers.base import Solver, Verdict
+from talos_opt.solvers.first import first_schedule
 from talos_opt.solvers.infeasibility.diagnosis import explain_infeasibility
 from talos_opt.solvers.run import Progress, Run
 
@@ -128,9 +129,12 @@ class Session:
         """
         run, root = self.run, self.run.forced
         try:
-            run.raise_bound(bounds.root_bound(run.problem), "bounds")
+            run.raise_bound(bounds.root_bound(run.problem, lambda: run.stopped), "bounds")
             root = run.lower_bound
-            return solver.solve(run.problem, run)
+            verdict = solver.solve(run.problem, run)
+            if run.best is None and verdict.status is Status.UNKNOWN and run.stopped:
+                self._offer_first()
+            return verdict
         except KeyboardInterrupt:
             run.cancel.set()
             verdict = Verdict(Status.UNKNOWN, "interrupted before a schedule was found")
@@ -151,6 +155,13 @@ class Session:
             # The last claims of a solver that broke a promise are not passed on.
             run.lower_bound = min(root, run.value)
             raise self._fault(error, solver.name) from error
+
+    def _offer_first(self) -> None:
+        """Offer a schedule that takes no search: time was over before there was one."""
+        schedule = first_schedule(self.run.problem)
+        if schedule is not None:
+            self.run.offer(schedule, "whole models")
+            self.run.note("time was over before there was a schedule: whole models were placed")
 
     def _fault(self, error: Exception, name: str) -> InternalError:
         if isinstance(error, InternalError):

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from talos_opt.analysis import affinity
 from talos_opt.cli.main import main
 from tests.cli.process import FIG1, ROOT
 from tests.cli.process import run as run_process
@@ -173,3 +174,69 @@ def test_published_profiles(capsys: Capture) -> None:
     # As the names of the published comparison files have it.
     assert round(overlap["googlenet", "resnet50"], 2) == 0.91
     assert round(overlap["bert", "squeezenet"], 2) == 0.45
+
+
+# ---- many models ---------------------------------------------------------------------------
+
+
+def many(folder: Path, count: int, kinds: int) -> Path:
+    """Models of two ops; those whose numbers are equal modulo `kinds` are alike."""
+    models = [
+        {
+            "id": f"m{j}",
+            "ops": [
+                {"id": "a", "type": "conv", "time": {"cpu": 10 + j % kinds, "gpu": 1}},
+                {"id": "b", "type": "relu", "time": {"cpu": 1, "gpu": 1}, "inputs": ["a"]},
+            ],
+        }
+        for j in range(count)
+    ]
+    devices = [{"id": "cpu0", "kind": "cpu"}, {"id": "gpu0", "kind": "gpu"}]
+    path = folder / "many.json"
+    path.write_text(
+        json.dumps(
+            {"schema": "talos-graph/1", "name": "many", "time_unit": "ms",
+             "cluster": {"devices": devices}, "models": models}
+        )
+    )  # fmt: skip
+    return path
+
+
+def test_of_many_models_some_are_compared_and_that_is_said(capsys: Capture, tmp_path: Path) -> None:
+    path = many(tmp_path, 120, 60)
+    assert analyze(path, "--pairs", 10) == 0
+    out = capsys.readouterr().out
+    assert "in detail: the 40 of 120 models that take longest on cpu" in out
+    assert "60 models left out above: same op types and speedups as another" in out
+    assert "  m0: 2 models alike" in out
+    assert "and 20 other groups" in out
+    assert "1760 pairs of other models not compared" in out  # of 60 x 59 / 2, 10 are
+    assert "m119" in out  # the summary has all models
+    assert out.count("that cost most") == 40
+
+    told = document(capsys, path, "--pairs", 10)
+    assert len(told["models"]) == 120
+    assert [pair["models"] for pair in told["pairs"][:2]] == [["m55", "m56"], ["m55", "m57"]]
+    assert (len(told["pairs"]), told["pairs_left_out"]) == (10, 1760)
+    assert told["alike"][0] == ["m0", "m60"]
+
+
+def test_where_all_pairs_are_compared_nothing_is_said(capsys: Capture, tmp_path: Path) -> None:
+    path = many(tmp_path, 30, 5)
+    told = document(capsys, path)
+    assert len(told["pairs"]) == 30 * 29 // 2
+    assert "alike" not in told
+    assert analyze(path) == 0
+    out = capsys.readouterr().out
+    assert "not compared" not in out
+    assert "in detail" not in out
+
+
+def test_comparing_costs_no_more_with_more_models(
+    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    plain = affinity.wasserstein
+    monkeypatch.setattr(affinity, "wasserstein", lambda *args: calls.append(1) or plain(*args))
+    document(capsys, many(tmp_path, 300, 299))
+    assert len(calls) == 100 * 99 // 2

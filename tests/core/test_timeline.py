@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 from hypothesis import given
@@ -71,3 +72,20 @@ def test_what_ends_makes_room_for_what_starts() -> None:
     assert line.earliest(0, 1.5, 1) == 3
     assert line.earliest(2, 0, 1) == 2
     assert line.earliest(0, 1, 2) == math.inf
+
+
+@given(uses)
+def test_it_holds_no_breakpoint_at_which_nothing_changes(
+    given_uses: list[tuple[tuple[int, float], int]],
+) -> None:
+    line, steps = filled(given_uses)
+    changes = sum(a != b for a, b in itertools.pairwise(steps))
+    assert len(line._times) == 1 + changes
+
+
+def test_what_is_busy_without_a_break_is_one_step() -> None:
+    line = Timeline(1)
+    for start in range(1000):
+        line.add(start, start + 1, 1)
+    assert len(line._times) == 2
+    assert line.earliest(0, 1, 1) == 1000

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import random
 import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from talos_opt.core.feasibility import check
-from talos_opt.core.problem import Problem
+from talos_opt.core.problem import Ints, Problem
 from talos_opt.core.result import Status
+from talos_opt.core.schedule import Schedule
 from talos_opt.solvers import registry
 from talos_opt.solvers.baselines.heft import _place_by_rank
 from talos_opt.solvers.baselines.orders import (
@@ -20,7 +23,7 @@ from talos_opt.solvers.baselines.orders import (
     shortest_first,
     upward_ranks,
 )
-from talos_opt.solvers.constructive import Builder
+from talos_opt.solvers.constructive import Builder, DeadEndError, realise
 from talos_opt.solvers.run import GRACE, Run
 from tests.builders import device, fig1, link, op, problem
 from tests.solvers.running import devices_of, layered, run_solver, starts_of
@@ -449,3 +452,72 @@ def etf_by_hand(drawn: Problem) -> list[float]:
         where[i], start[i], end[i] = d, ready, ready + length
         free[d] = end[i]
     return start
+
+
+# ---- many models ---------------------------------------------------------------------------
+
+
+@given(large_problems(), st.randoms(use_true_random=False))
+def test_what_is_undone_leaves_no_trace(drawn: Problem, rng: random.Random) -> None:
+    """Placements before and after a trial are those of a builder that made no trial."""
+    tried, plain = Builder(drawn), Builder(drawn)
+    for op_ in drawn.arrays.order.tolist():
+        mark = tried.mark()
+        try:
+            for member in (op_, *(i for i in range(op_) if tried.device[i] < 0)):
+                device_ = rng.choice(tried.candidates(member))
+                if all(tried.device[i] >= 0 for i, _ in tried.inputs[member]):
+                    tried.place(member, device_, tried.arrival(member, device_))
+        except DeadEndError:
+            pass
+        tried.undo(mark)
+        try:
+            device_ = rng.choice(plain.candidates(op_))
+        except DeadEndError:
+            return
+        for builder in (tried, plain):
+            builder.place(op_, device_, builder.arrival(op_, device_))
+        for name in ("device", "start", "end", "order", "home", "held", "widest", "free", "_sent"):
+            assert getattr(tried, name) == getattr(plain, name), name
+
+
+@pytest.mark.parametrize("name", ["sequential", "aswm", "tsam", "heft", "etf", "talos"])
+def test_twice_the_models_is_twice_the_placements(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And twice the estimates of arrivals, which all rules spend their time on."""
+
+    def count(models: int) -> tuple[int, int]:
+        calls = {"place": 0, "arrival": 0}
+
+        def counted(what: str, call: Callable[..., object]) -> Callable[..., object]:
+            def wrapper(*args: object) -> object:
+                calls[what] += 1
+                return call(*args)
+
+            return wrapper
+
+        with monkeypatch.context() as patch:
+            for what in calls:
+                patch.setattr(Builder, what, counted(what, getattr(Builder, what)))
+            chain = [op("a", {"cpu": 3, "gpu": 1}), op("b", {"cpu": 2, "gpu": 1}, "a")]
+            run_solver(name, problem({f"m{j}": chain for j in range(models)}))
+        return calls["place"], calls["arrival"]
+
+    few, many = count(40), count(80)
+    assert few[0] >= 80
+    assert many == (2 * few[0], 2 * few[1])
+
+
+def test_devices_that_are_alike_are_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+
+    def note(given_: Problem, device_: Ints, order: list[int], **settings: bool) -> Schedule:
+        tried.append(int(device_[0]))
+        return realise(given_, device_, order, **settings)
+
+    monkeypatch.setattr("talos_opt.solvers.baselines.single.realise", note)
+    models = {"m": [op("a", 3)], "n": [op("a", 1)]}
+    run, _ = run_solver("single", problem(models, "cpu0 gpu0 gpu1 cpu1"))
+    assert tried == [0, 0]  # in file order, then shortest first; times are equal on all devices
+    assert run.value == 5

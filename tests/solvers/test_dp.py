@@ -22,6 +22,7 @@ from talos_opt.solvers import narrow, registry
 from talos_opt.solvers.background import compile_beside, is_compiled, run_beside
 from talos_opt.solvers.bounds import root_bound
 from talos_opt.solvers.ideals import IdealGraph
+from talos_opt.solvers.narrow import DpOptions, DpSolver
 from talos_opt.solvers.run import Run
 from tests.builders import device, fig1, link, op, problem
 from tests.solvers.running import in_own_process, press_ctrl_c, run_solver
@@ -326,3 +327,23 @@ def test_layers_are_all_order_ideals(drawn: Problem) -> None:
         layer = above
         seen |= {ideal.members for ideal in layer}
     assert seen == expected
+
+
+def test_a_second_layer_that_is_too_wide_is_known_before_it_is_built(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("talos_opt.solvers.narrow.IdealGraph", None)  # calling it would raise
+    many = problem({f"m{j}": [op("a")] for j in range(30)})
+    run = Run(many, time_limit=30.0)
+    verdict = DpSolver(DpOptions(most_ideals=434)).search(many, run, np.zeros(1, dtype=np.bool_))
+    assert "too wide" in verdict.reason
+    with pytest.raises(TypeError):  # 30 * 29 / 2 ideals would do
+        DpSolver(DpOptions(most_ideals=435)).search(many, run, np.zeros(1, dtype=np.bool_))
+
+
+def test_listing_ideals_can_be_stopped() -> None:
+    graph = IdealGraph(problem([op("a"), op("b"), op("c")]).arrays)
+    layer, _ = graph.above([graph.bottom], 10)
+    assert len(layer) == 3
+    looks = iter((False, True))
+    assert graph.above(layer, 10, lambda: next(looks)) == ([], [])

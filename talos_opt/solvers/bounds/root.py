@@ -14,6 +14,7 @@ and return what is proven by then.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -73,7 +74,7 @@ def _below(value: float, terms: int) -> float:
     Each of `terms` additions and products, and those that made the terms and the shares, is off
     by half an ulp at the most.
     """
-    return value * (1.0 - (terms + 16) * np.finfo(float).eps)
+    return value * (1.0 - (terms + 16) * sys.float_info.epsilon)
 
 
 def cheapest(work: Floats, shares: Floats) -> Floats:

@@ -13,10 +13,16 @@ from talos_opt.core.transfers import NoRouteError
 from talos_opt.solvers import registry
 from talos_opt.solvers.constructive import realise
 from talos_opt.solvers.contiguous import contiguous_split
+from talos_opt.solvers.first import first_schedule
 from talos_opt.solvers.run import Run
 
 #: Constructive rules that give the first placements.
 RULES = ("single", "sequential", "heft", "etf")
+
+#: From this number of models on, whole models in turn are a start too, and often the best.
+MANY_MODELS = 32
+#: From this number of ops on a rule may not take more than a share of the time that is left.
+MANY_OPS, MOST_SHARE = 5_000, 0.2
 
 
 def find_starts(problem: Problem, run: Run, name: str) -> list[tuple[Ints, Ints]]:
@@ -24,10 +30,16 @@ def find_starts(problem: Problem, run: Run, name: str) -> list[tuple[Ints, Ints]
     found: list[tuple[float, Schedule]] = []
     if run.best is not None:
         found.append((run.value, run.best))
+    if len(problem.arrays.release) >= MANY_MODELS:
+        whole = first_schedule(problem)
+        if whole is not None:
+            run.offer(whole, name)
+            found.append((objective_value(problem, whole), whole))
+    share = 1.0 if problem.arrays.op_count < MANY_OPS else MOST_SHARE
     for rule in RULES:
         if run.stopped:
             break
-        trial = Run(problem, time_limit=run.remaining, cancel=run.cancel)
+        trial = Run(problem, time_limit=share * run.remaining, cancel=run.cancel)
         registry.create(rule).solve(problem, trial)
         if trial.best is not None:
             run.offer(trial.best, rule)

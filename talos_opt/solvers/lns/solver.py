@@ -67,6 +67,8 @@ class LnsSolver(Solver):
                 verdict = registry.create("fast").solve(problem, run)
             if run.best is None:
                 return verdict
+        if run.stopped:
+            return Verdict(Status.FEASIBLE)
         if backend.needs_own_process():
             run.note("lns: CP-SAT cannot run beside TensorFlow; no window was repaired")
             return Verdict(Status.FEASIBLE)

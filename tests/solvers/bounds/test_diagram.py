@@ -193,3 +193,17 @@ def test_merged_labels_stand_for_all_that_they_replace(labels: Labels, most: int
 def test_units_are_named_by_their_first_column() -> None:
     unit = np.array([[3, -1, 3, 0], [-2, 0, 0, 0]], dtype=np.int8)
     assert rename(unit).tolist() == [[0, -1, 0, 3], [-2, 1, 1, 1]]
+
+
+def test_the_views_of_many_models_are_made_when_their_turn_comes() -> None:
+    models = {f"m{j}": [op("a"), op("b", 1, "a")] for j in range(9)}
+    memory = PathMemory(make(models))
+    looks = iter([False] * 9 + [True] * 99)
+    diagrams = Diagrams(memory)
+    assert not diagrams.views
+    diagrams.improve(math.inf, 100, lambda: next(looks))
+    assert 0 < len(diagrams.views) < 9
+    assert diagrams.placement() is None
+    diagrams.improve(math.inf, 100, never)
+    assert len(diagrams.views) == 9
+    assert diagrams.placement() is not None
