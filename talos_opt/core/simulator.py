@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -29,12 +29,17 @@ class MemoryDeadlockError(Exception):
         self.op, self.device = op, device
 
 
+class SimulationStoppedError(Exception):
+    """The caller asked to stop before every op was scheduled."""
+
+
 def simulate(
     problem: Problem,
     device: Ints,
     priority: Floats | Ints | Sequence[float],
     *,
     insertion: bool = True,
+    stopped: Callable[[], bool] | None = None,
 ) -> Schedule:
     """Schedule a placement: ready ops in order of priority, each as early as it fits.
 
@@ -53,6 +58,8 @@ def simulate(
         Smaller first; need not respect the edges. Ties go to the lower op number.
     insertion : bool
         False: devices serve their ops as queues; no op starts before one taken earlier.
+    stopped : callable, optional
+        Asked before each op, whether to give up.
 
     Returns
     -------
@@ -64,8 +71,10 @@ def simulate(
         If a tensor cannot reach its reader.
     MemoryDeadlockError
         If the memory left under the ``peak`` rule fits no ready op.
+    SimulationStoppedError
     """
-    return _Simulation(problem, device, insertion).run(np.asarray(priority, dtype=np.float64))
+    simulation = _Simulation(problem, device, insertion)
+    return simulation.run(np.asarray(priority, dtype=np.float64), stopped)
 
 
 class _Simulation:
@@ -90,7 +99,7 @@ class _Simulation:
         if problem.memory_rule is MemoryRule.PEAK:
             self.memory = _Memory(problem, device, self.plan)
 
-    def run(self, priority: Floats) -> Schedule:
+    def run(self, priority: Floats, stopped: Callable[[], bool] | None) -> Schedule:
         arrays = self.arrays
         readers, out = arrays.edge_dst.tolist(), arrays.out_ptr.tolist()
         missing = np.diff(arrays.in_ptr).tolist()
@@ -98,6 +107,8 @@ class _Simulation:
         ready = [(rank[i], i) for i, count in enumerate(missing) if count == 0]
         heapq.heapify(ready)
         while ready:
+            if stopped is not None and stopped():
+                raise SimulationStoppedError
             op = self._next(ready)
             for reader in readers[out[op] : out[op + 1]]:
                 missing[reader] -= 1

@@ -15,7 +15,7 @@ import numpy as np
 from talos_opt.core.problem import NO_ROUTE, UNLIMITED, Bools, Ints, MemoryRule, Problem
 from talos_opt.core.result import Status
 from talos_opt.core.schedule import Schedule
-from talos_opt.core.simulator import MemoryDeadlockError, simulate
+from talos_opt.core.simulator import MemoryDeadlockError, SimulationStoppedError, simulate
 from talos_opt.core.transfers import NoRouteError
 from talos_opt.core.units import format_bytes
 from talos_opt.solvers.base import Verdict
@@ -267,24 +267,35 @@ def _columns(rows: Bools) -> list[list[int]]:
 
 
 def realise(
-    problem: Problem, device: Ints, order: Iterable[int], *, insertion: bool = False
+    problem: Problem,
+    device: Ints,
+    order: Iterable[int],
+    *,
+    insertion: bool = False,
+    run: Run | None = None,
 ) -> Schedule:
     """Return the simulated schedule of a placement, ops taken in the given order.
 
     Under the ``peak`` rule an order that runs out of memory is tried again depth first, model by
     model, which keeps fewer tensors alive.
 
+    With a `run`, `OutOfTimeError` is raised once it is overdue.
+
     Raises
     ------
-    MemoryDeadlockError, NoRouteError
+    MemoryDeadlockError, NoRouteError, OutOfTimeError
     """
+    stopped = None if run is None else lambda: run.overdue
     priority = np.zeros(problem.arrays.op_count)
     sequence = list(order)
     priority[sequence] = np.arange(len(sequence))
     try:
-        return simulate(problem, device, priority, insertion=insertion)
-    except MemoryDeadlockError:
-        return simulate(problem, device, depth_first_rank(problem))
+        try:
+            return simulate(problem, device, priority, insertion=insertion, stopped=stopped)
+        except MemoryDeadlockError:
+            return simulate(problem, device, depth_first_rank(problem), stopped=stopped)
+    except SimulationStoppedError:
+        raise OutOfTimeError from None
 
 
 def depth_first_rank(problem: Problem) -> Ints:
@@ -333,7 +344,9 @@ def construct(
         builder = Builder(problem, weights_only=weights_only, run=run)
         try:
             build(builder)
-            schedule = realise(problem, builder.placement(), builder.order, insertion=insertion)
+            schedule = realise(
+                problem, builder.placement(), builder.order, insertion=insertion, run=run
+            )
             run.offer(schedule, name)
             return Verdict(Status.FEASIBLE)
         except OutOfTimeError:

@@ -14,7 +14,13 @@ from talos_opt.core.feasibility import check
 from talos_opt.core.metrics import objective_value
 from talos_opt.core.problem import MemoryRule, Problem
 from talos_opt.core.schedule import Schedule
-from talos_opt.core.simulator import Activity, MemoryDeadlockError, retime, simulate
+from talos_opt.core.simulator import (
+    Activity,
+    MemoryDeadlockError,
+    SimulationStoppedError,
+    retime,
+    simulate,
+)
 from talos_opt.core.transfers import NoRouteError, plan_transfers
 from tests.builders import device, fig1, link, op, problem, schedule
 from tests.naive import best_schedule, brute_force, naive_check
@@ -359,3 +365,16 @@ def test_retiming_needs_routes() -> None:
     given = problem([op("a"), op("b", 1, "a")], "gpu0 gpu1", [])
     with pytest.raises(NoRouteError):
         retime(given, place(given, "gpu0", "gpu1"), [Activity(0, 1), Activity(1, 2)], {})
+
+
+def test_it_can_be_stopped_before_any_op() -> None:
+    looks: list[int] = []
+
+    def stopped() -> bool:
+        looks.append(1)
+        return len(looks) > 3
+
+    given_ = problem([op(f"o{i}") for i in range(9)], "cpu0")
+    with pytest.raises(SimulationStoppedError):
+        simulate(given_, np.zeros(9, dtype=np.int64), np.arange(9), stopped=stopped)
+    assert len(looks) == 4

@@ -512,9 +512,9 @@ def test_twice_the_models_is_twice_the_placements(
 def test_devices_that_are_alike_are_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[int] = []
 
-    def note(given_: Problem, device_: Ints, order: list[int], **settings: bool) -> Schedule:
+    def note(given_: Problem, device_: Ints, order: list[int], *, run: Run) -> Schedule:
         tried.append(int(device_[0]))
-        return realise(given_, device_, order, **settings)
+        return realise(given_, device_, order, run=run)
 
     monkeypatch.setattr("talos_opt.solvers.baselines.single.realise", note)
     models = {"m": [op("a", 3)], "n": [op("a", 1)]}

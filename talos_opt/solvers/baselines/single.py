@@ -9,7 +9,12 @@ from talos_opt.core.result import Status
 from talos_opt.core.simulator import MemoryDeadlockError
 from talos_opt.solvers.base import NoOptions, Solver, Verdict
 from talos_opt.solvers.baselines.orders import by_models, shortest_first
-from talos_opt.solvers.constructive import DeadEndError, explain, realise
+from talos_opt.solvers.constructive import (
+    DeadEndError,
+    OutOfTimeError,
+    explain,
+    realise,
+)
 from talos_opt.solvers.run import Run
 
 
@@ -37,11 +42,13 @@ class SingleSolver(Solver):
                 self._hold(problem, d)
                 tried.add(alike)
                 device = np.full(arrays.op_count, d, dtype=np.int64)
-                in_file_order = list(range(len(arrays.release)))
-                shortest = shortest_first(problem, d)
-                run.offer(realise(problem, device, by_models(problem, in_file_order)), self.name)
-                if shortest != in_file_order and not run.overdue:
-                    run.offer(realise(problem, device, by_models(problem, shortest)), self.name)
+                in_file_order = tuple(range(len(arrays.release)))
+                for models in dict.fromkeys((in_file_order, tuple(shortest_first(problem, d)))):
+                    order = by_models(problem, list(models))
+                    run.offer(realise(problem, device, order, run=run), self.name)
+            except OutOfTimeError:
+                cut_short = True
+                break
             except (DeadEndError, MemoryDeadlockError) as error:
                 reasons.append(f"{name}: {explain(problem, error)}")
         if run.best is not None:
