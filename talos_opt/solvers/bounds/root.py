@@ -31,6 +31,11 @@ _SAMPLE = 20_000
 _PATHS_UP_TO_OPS = 20_000
 
 
+#: More roundings than one term of numpy's pairwise sum goes through: 16 in its block of 128, and
+#: one for each doubling of the blocks.
+_PAIRWISE = 64
+
+
 def group_work(arrays: Arrays) -> Floats:
     """Share of a device's time that a colocation group takes there (g, m); inf: not allowed."""
     work = np.empty(arrays.allowed.shape)
@@ -60,12 +65,12 @@ def load_shares(work: Floats, stopped: Callable[[], bool] = never) -> tuple[floa
         The shares lambda that prove it; at least 0, summing to 1.
     """
     if work.shape[1] == 1:
-        return _below(float(work.sum()), work.size), np.ones(1)
+        return _below(float(work.sum()), _PAIRWISE), np.ones(1)
     sample = work[:: max(1, len(work) // _SAMPLE)]
     bound, shares = _descend(sample, stopped)
     if len(sample) < len(work):
         bound = float(cheapest(work, shares).sum())
-    return _below(bound, work.size), shares
+    return _below(bound, _PAIRWISE), shares
 
 
 def _below(value: float, terms: int) -> float:
@@ -173,4 +178,5 @@ def _smith_bound(problem: Problem, work: Floats, shares: Floats) -> float:
     with np.errstate(divide="ignore", invalid="ignore"):
         order = np.argsort(np.where(weight > 0, jobs / weight, np.inf), kind="stable")
     finish = np.cumsum(jobs[order])
-    return _below(float(weight[order] @ finish), priced.size + 2 * len(jobs))
+    most = int(np.bincount(owner[own], minlength=1).max())
+    return _below(float(weight[order] @ finish), most + 2 * len(jobs))
