@@ -36,6 +36,8 @@ from talos_opt.solvers.first import first_schedule
 from talos_opt.solvers.infeasibility.diagnosis import explain_infeasibility
 from talos_opt.solvers.run import Progress, Run
 
+#: Share of the time limit that bounds by paths may take before a solver starts.
+_BOUND_SHARE = 0.1
 #: Seconds that explaining infeasibility may take at least, even where the time limit is over.
 EXPLAIN_S = 2.0
 
@@ -129,7 +131,7 @@ class Session:
         """
         run, root = self.run, self.run.forced
         try:
-            run.raise_bound(bounds.root_bound(run.problem, lambda: run.stopped), "bounds")
+            self._first_bounds()
             root = run.lower_bound
             verdict = solver.solve(run.problem, run)
             if run.best is None and verdict.status is Status.UNKNOWN and run.stopped:
@@ -155,6 +157,15 @@ class Session:
             # The last claims of a solver that broke a promise are not passed on.
             run.lower_bound = min(root, run.value)
             raise self._fault(error, solver.name) from error
+
+    def _first_bounds(self) -> None:
+        """Raise the bounds that need no search: all of the quick one, the other as time allows."""
+        run = self.run
+        run.raise_bound(bounds.quick_bound(run.problem, lambda: run.stopped), "bounds")
+        until = run.clock() + _BOUND_SHARE * run.remaining
+        run.raise_bound(
+            bounds.path_bound(run.problem, lambda: run.stopped or run.clock() >= until), "bounds"
+        )
 
     def _offer_first(self) -> None:
         """Offer a schedule that takes no search: time was over before there was one."""
