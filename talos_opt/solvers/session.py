@@ -33,6 +33,7 @@ from talos_opt.core.simulator import MemoryDeadlockError, simulate
 from talos_opt.solvers import bounds
 from talos_opt.solvers.base import Solver, Verdict
 from talos_opt.solvers.infeasibility.diagnosis import explain_infeasibility
+from talos_opt.solvers.polish import polish, reserve
 from talos_opt.solvers.run import Progress, Run
 
 #: Seconds that explaining infeasibility may take at least, even where the time limit is over.
@@ -130,7 +131,7 @@ class Session:
         try:
             run.raise_bound(bounds.root_bound(run.problem), "bounds")
             root = run.lower_bound
-            return solver.solve(run.problem, run)
+            return self._search(solver)
         except KeyboardInterrupt:
             run.cancel.set()
             verdict = Verdict(Status.UNKNOWN, "interrupted before a schedule was found")
@@ -151,6 +152,19 @@ class Session:
             # The last claims of a solver that broke a promise are not passed on.
             run.lower_bound = min(root, run.value)
             raise self._fault(error, solver.name) from error
+
+    def _search(self, solver: Solver) -> Verdict:
+        """Let a solver search, then polish what an exact one has found."""
+        run = self.run
+        kept_s = reserve(run.problem, run.remaining) if solver.exact else 0.0
+        run.deadline -= kept_s  # not set anew: compiling kernels moves it
+        try:
+            verdict = solver.solve(run.problem, run)
+        finally:
+            run.deadline += kept_s
+        if solver.exact:
+            polish(run.problem, run)
+        return verdict
 
     def _fault(self, error: Exception, name: str) -> InternalError:
         if isinstance(error, InternalError):

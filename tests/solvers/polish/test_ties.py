@@ -258,6 +258,6 @@ def test_exact_solvers_are_polished(solver: str, monkeypatch: pytest.MonkeyPatch
         assert run.proven
         seen.set()
 
-    monkeypatch.setattr("talos_opt.api.polish", note)
+    monkeypatch.setattr("talos_opt.solvers.session.polish", note)
     assert talos_opt.solve(RELU, solver, workers=1).value == 20.0
     assert seen.is_set()
