@@ -106,6 +106,7 @@ class Run:
         self.history: list[Event] = []
         self.notes: list[str] = []
         self.standing: Standing | None = None
+        self.settled = False  # whether the incumbent is wanted in place of a better one
         self.on_progress = on_progress
         self._lock = threading.RLock()
 
@@ -208,6 +209,23 @@ class Run:
             if not all(item.startswith("memory") for item in error.violations):
                 raise
             return False
+
+    def settle(self, schedule: Schedule) -> None:
+        """Put a schedule in the incumbent's place that is wanted though its value may be larger.
+
+        Raises
+        ------
+        InfeasibleScheduleError
+            If it breaks the model.
+        """
+        violations = check(self.problem, schedule)
+        if violations:
+            raise InfeasibleScheduleError([str(item) for item in violations])
+        with self._lock:
+            self.best, self.standing = schedule, standing(self.problem, schedule)
+            self.value = self.standing.value
+            self.lower_bound = min(self.lower_bound, self.value)
+            self.settled = True
 
     def raise_bound(self, bound: float, solver: str) -> None:
         """Keep a proven lower bound if it is better.

@@ -57,7 +57,7 @@ def descend(problem: Problem, trials: Trials, limit: float, clock: Clock) -> boo
         for order in orders:
             if clock.over:
                 return False
-            improved |= trials.reorder(order, limit)
+            improved |= trials.attempt(trials.device, limit, order)
         for step in itertools.chain(around.runs(device), around.singles(device)):
             if clock.over:
                 return False

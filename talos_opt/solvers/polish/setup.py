@@ -1,4 +1,4 @@
-"""Which of the two ways to simulate moves suits a problem, and what it costs."""
+"""How long polishing may take, and which of the two ways to simulate moves suits a problem."""
 
 from __future__ import annotations
 
@@ -12,6 +12,12 @@ from talos_opt.solvers.polish.trials import Better, CompiledTrials, Trials, cove
 from talos_opt.solvers.run import Run
 from talos_opt.solvers.warmup import tiny_problem, warm
 
+#: Most seconds of polishing.
+MOST_S = 1.5
+#: Most of the time limit that is kept for it.
+_SHARE = 0.1
+#: Above this size not even a few moves can be tried in that time.
+MOST_OPS = 20_000
 #: Seconds that a simulation takes for each op; the same, compiled.
 _PER_OP_S, _COMPILED_S = 6e-6, 3e-7
 #: Passes over all moves that a descent comes to.
@@ -20,9 +26,12 @@ _PASSES = 3
 _LOADING_S = 0.5
 
 
-def cost_of_passes(problem: Problem) -> float:
-    """Return about how many seconds a descent takes."""
-    return min(_cost(problem, _PER_OP_S), _LOADING_S + _cost(problem, _COMPILED_S))
+def reserve(problem: Problem, seconds: float) -> float:
+    """Return how many of the seconds that are left a solver should leave to what follows it."""
+    if problem.arrays.op_count > MOST_OPS:
+        return 0.0
+    cost = min(_cost(problem, _PER_OP_S), _LOADING_S + _cost(problem, _COMPILED_S))
+    return min(MOST_S, _SHARE * seconds, cost)
 
 
 def make_trials(problem: Problem, begin: Schedule, better: Better, run: Run) -> Trials:

@@ -7,23 +7,9 @@ import time
 from talos_opt.core.problem import Problem
 from talos_opt.core.ties import standing
 from talos_opt.solvers.polish.search import Clock, descend
-from talos_opt.solvers.polish.setup import cost_of_passes, make_trials
+from talos_opt.solvers.polish.setup import MOST_OPS, MOST_S, make_trials
 from talos_opt.solvers.polish.trials import Figures
 from talos_opt.solvers.run import Run
-
-#: Most seconds of polishing.
-MOST_S = 1.5
-#: Most of the time limit that is kept for it.
-_SHARE = 0.1
-#: Above this size not even a few moves can be tried in that time.
-_MOST_OPS = 20_000
-
-
-def reserve(problem: Problem, seconds: float) -> float:
-    """Return how many of the seconds that are left a solver should leave to `polish`."""
-    if problem.arrays.op_count > _MOST_OPS:
-        return 0.0
-    return min(MOST_S, _SHARE * seconds, cost_of_passes(problem))
 
 
 def polish(problem: Problem, run: Run) -> None:
@@ -39,7 +25,7 @@ def polish(problem: Problem, run: Run) -> None:
     run : Run
         May be proven. Its time limit holds, and `MOST_S`.
     """
-    if run.best is None or run.cancel.is_set() or problem.arrays.op_count > _MOST_OPS:
+    if run.best is None or run.cancel.is_set() or problem.arrays.op_count > MOST_OPS:
         return
     first = standing(problem, run.best)
     limit = first.value + first.value_slack

@@ -72,7 +72,7 @@ class Trials:
         self.device, self.figures = begin.device, judge(problem, begin)
         self.priority = order_of_starts(problem, begin.start, begin.end)
 
-    def attempt(self, where: Ints, limit: float) -> bool:
+    def attempt(self, where: Ints, limit: float, priority: Ints | None = None) -> bool:
         """Simulate a placement; if that makes a better schedule, go on from it and return True.
 
         Parameters
@@ -80,16 +80,14 @@ class Trials:
         where : (n,) int
         limit : float
             A larger value is no better.
+        priority : (n,) int, optional
+            Position of each op in another order, producers before their readers.
         """
         if self.static:
             held = static_memory(self.problem, where)
             if (held > self.problem.arrays.capacity).any():
                 return False
-        return self._improves(where, self.priority, limit)
-
-    def reorder(self, priority: Ints, limit: float) -> bool:
-        """Simulate the same placement in another order, producers before their readers."""
-        return self._improves(self.device, priority, limit)
+        return self._improves(where, self.priority if priority is None else priority, limit)
 
     def schedule(self) -> Schedule:
         """Return the best schedule so far."""

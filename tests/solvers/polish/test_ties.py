@@ -211,8 +211,8 @@ def test_what_was_found_before_the_time_was_over_is_kept(monkeypatch: pytest.Mon
         made = trials(*args)  # type: ignore[arg-type]
         accept = made.attempt
 
-        def attempt(where: np.ndarray, limit: float) -> bool:
-            found = accept(where, limit)
+        def attempt(where: np.ndarray, limit: float, order: np.ndarray | None = None) -> bool:
+            found = accept(where, limit, order)
             if found:
                 run.cancel.set()
             return found
