@@ -215,16 +215,16 @@ class Run:
 
         Raises
         ------
-        InfeasibleScheduleError
-            If it breaks the model.
+        InfeasibleScheduleError, RefutedProofError
+            As `offer`.
         """
-        violations = check(self.problem, schedule)
-        if violations:
-            raise InfeasibleScheduleError([str(item) for item in violations])
         with self._lock:
-            self.best, self.standing = schedule, standing(self.problem, schedule)
-            self.value = self.standing.value
-            self.lower_bound = min(self.lower_bound, self.value)
+            if not self.offer(schedule, self.best_solver):
+                violations = check(self.problem, schedule)
+                if violations:
+                    raise InfeasibleScheduleError([str(item) for item in violations])
+                self.best, self.standing = schedule, standing(self.problem, schedule)
+                self.value = self.standing.value
             self.settled = True
 
     def raise_bound(self, bound: float, solver: str) -> None:

@@ -33,7 +33,7 @@ from talos_opt.core.simulator import MemoryDeadlockError, simulate
 from talos_opt.solvers import bounds
 from talos_opt.solvers.base import Solver, Verdict
 from talos_opt.solvers.infeasibility.diagnosis import explain_infeasibility
-from talos_opt.solvers.polish import polish, reserve
+from talos_opt.solvers.polish import consolidate, polish, reserve
 from talos_opt.solvers.run import Progress, Run
 
 #: Seconds that explaining infeasibility may take at least, even where the time limit is over.
@@ -154,15 +154,21 @@ class Session:
             raise self._fault(error, solver.name) from error
 
     def _search(self, solver: Solver) -> Verdict:
-        """Let a solver search, then polish what an exact one has found."""
-        run = self.run
-        kept_s = reserve(run.problem, run.remaining) if solver.exact else 0.0
+        """Let a solver search, then consolidate what it has found, or polish an exact answer."""
+        run, worth = self.run, self.plan.worth
+        finished = solver.exact or worth > 0
+        kept_s = reserve(run.problem, run.remaining) if finished else 0.0
         run.deadline -= kept_s  # not set anew: compiling kernels moves it
         try:
             verdict = solver.solve(run.problem, run)
         finally:
             run.deadline += kept_s
-        if solver.exact:
+        if worth > 0:
+            found = consolidate(run.problem, run, worth)
+            if found is not None:
+                best, unit = self.shape.value(found.best), self.problem.graph.time_unit
+                run.note(found.describe(f"{best:.6g} {unit}"))
+        elif finished:
             polish(run.problem, run)
         return verdict
 
@@ -197,11 +203,10 @@ class Session:
             violations = check(self.problem, found)
             if violations:
                 raise InfeasibleScheduleError([str(item) for item in violations])
-        if self.warm is not None and objective_value(self.problem, self.warm) < objective_value(
-            self.problem, found
-        ):
-            return self.warm
-        return found
+        if self.warm is None or self.run.settled:
+            return found
+        warm = objective_value(self.problem, self.warm)
+        return self.warm if warm < objective_value(self.problem, found) else found
 
     def result(self, verdict: Verdict, *, explain: bool = False) -> Result:
         """Put together what is known.
