@@ -12,7 +12,7 @@ from talos_opt.core.problem import Problem
 from talos_opt.core.ties import ROUNDING, forced_value
 from talos_opt.solvers.polish.emptying import placements_without
 from talos_opt.solvers.polish.neighbours import Neighbourhood
-from talos_opt.solvers.polish.search import Clock, descend
+from talos_opt.solvers.polish.search import Clock, descend, is_over
 from talos_opt.solvers.polish.setup import MOST_OPS, MOST_S, make_trials
 from talos_opt.solvers.polish.trials import Figures, Trials, judge
 from talos_opt.solvers.run import Run
@@ -69,7 +69,7 @@ def consolidate(problem: Problem, run: Run, worth: float) -> Consolidation | Non
     Consolidation or None
         None if no devices and no transfers are saved; the incumbent then stays, or is polished.
     """
-    if run.best is None or run.cancel.is_set():
+    if run.best is None or is_over(run):
         return None
     if problem.arrays.op_count > MOST_OPS:
         run.note(f"worth has no effect on graphs of more than {MOST_OPS} ops")

@@ -32,6 +32,11 @@ class Clock:
         return self.run.cancel.is_set() or time.monotonic() >= self.until
 
 
+def is_over(run: Run) -> bool:
+    """Tell whether a run is cancelled or out of time; it may be proven."""
+    return run.cancel.is_set() or run.remaining == 0.0
+
+
 def descend(problem: Problem, trials: Trials, limit: float, clock: Clock) -> bool:
     """Try moves until none improves the schedule any more, or the time is over.
 

@@ -6,7 +6,7 @@ import time
 
 from talos_opt.core.problem import Problem
 from talos_opt.core.ties import standing
-from talos_opt.solvers.polish.search import Clock, descend
+from talos_opt.solvers.polish.search import Clock, descend, is_over
 from talos_opt.solvers.polish.setup import MOST_OPS, MOST_S, make_trials
 from talos_opt.solvers.polish.trials import Figures
 from talos_opt.solvers.run import Run
@@ -25,7 +25,7 @@ def polish(problem: Problem, run: Run) -> None:
     run : Run
         May be proven. Its time limit holds, and `MOST_S`.
     """
-    if run.best is None or run.cancel.is_set() or problem.arrays.op_count > MOST_OPS:
+    if run.best is None or is_over(run) or problem.arrays.op_count > MOST_OPS:
         return
     first = standing(problem, run.best)
     limit = first.value + first.value_slack

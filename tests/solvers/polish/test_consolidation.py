@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import talos_opt
-from talos_opt.core.errors import ConfigError
+from talos_opt.core.errors import ConfigError, InfeasibleScheduleError
 from talos_opt.core.feasibility import check
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import simulate
 from talos_opt.core.ties import forced_value, standing
-from talos_opt.solvers.polish import Consolidation, consolidate, setup
+from talos_opt.solvers.polish import Consolidation, consolidate, consolidation, setup
 from talos_opt.solvers.polish.trials import judge
 from talos_opt.solvers.run import Run
 from tests.builders import device, link, op, problem
@@ -148,6 +149,36 @@ def test_consolidating_for_nothing_leaves_an_optimum_optimal() -> None:
 def test_any_solver_may_be_asked_for_it_and_compare_too() -> None:
     comparison = talos_opt.compare(chain(0.5), ["heft", "cpsat"], worth=0.25, workers=1)
     assert [row.result.value for row in comparison.rows if row.result] == [3.0, 3.0]
+
+
+def test_without_time_nothing_is_exchanged() -> None:
+    given_problem = chain(0.5)
+    start = on_both(given_problem)
+    run = run_from(given_problem, start)
+    run.cancel.set()
+    assert consolidate(given_problem, run, 1.0) is None
+    assert run.best is start
+    run = run_from(given_problem, start, seconds=-1.0)
+    assert consolidate(given_problem, run, 1.0) is None
+    assert run.best is start
+
+
+def test_what_takes_the_place_of_the_incumbent_is_checked() -> None:
+    given_problem = chain(0.5)
+    run = run_from(given_problem, on_both(given_problem))
+    start = run.best
+    assert start is not None
+    early = replace(start, start=start.start - 1, end=start.end - 1)
+    with pytest.raises(InfeasibleScheduleError):
+        run.settle(early)
+    assert run.best is start
+
+
+def test_graphs_that_are_too_large_get_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consolidation, "MOST_OPS", 2)
+    result = talos_opt.solve(chain(0.5), workers=1, worth=0.5)
+    assert result.value == 2.5
+    assert result.notes == ("worth has no effect on graphs of more than 2 ops",)
 
 
 def test_resnet50_does_without_the_cpu() -> None:
