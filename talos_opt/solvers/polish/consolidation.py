@@ -8,8 +8,9 @@ from itertools import product
 
 import numpy as np
 
+from talos_opt.core.metrics import forced_value
 from talos_opt.core.problem import Problem
-from talos_opt.core.ties import ROUNDING, forced_value
+from talos_opt.core.ties import ROUNDING
 from talos_opt.solvers.polish.emptying import placements_without
 from talos_opt.solvers.polish.neighbours import Neighbourhood
 from talos_opt.solvers.polish.search import Clock, descend, is_over
