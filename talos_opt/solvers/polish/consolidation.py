@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from itertools import product
 
@@ -86,7 +85,7 @@ def consolidate(problem: Problem, run: Run, worth: float) -> Consolidation | Non
         return ours < theirs or (ours == theirs and a.standing.beats(b.standing))
 
     trials = make_trials(problem, run.best, better, run)
-    clock = Clock(run, min(run.deadline, time.monotonic() + MOST_S))
+    clock = Clock.of(run, MOST_S)
     before = None
     while before is not trials.figures and not clock.over:
         before = trials.figures

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from dataclasses import dataclass
 
 from talos_opt.core.problem import Ints, Problem
@@ -20,16 +19,21 @@ class Clock:
     ----------
     run : Run
     until : float
-        `time.monotonic` value.
+        Moment on the run's clock.
     """
 
     run: Run
     until: float
 
+    @classmethod
+    def of(cls, run: Run, most_s: float) -> Clock:
+        """Give a run so many seconds more, within its time limit."""
+        return cls(run, min(run.deadline, run.clock() + most_s))
+
     @property
     def over(self) -> bool:
         """Whether the time is over or the run is cancelled."""
-        return self.run.cancel.is_set() or time.monotonic() >= self.until
+        return self.run.cancel.is_set() or self.run.clock() >= self.until
 
 
 def is_over(run: Run) -> bool:

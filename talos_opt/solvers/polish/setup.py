@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from talos_opt.core.errors import DependencyError
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import simulate
@@ -39,7 +40,7 @@ def make_trials(problem: Problem, begin: Schedule, better: Better, run: Run) -> 
     if covers(problem, begin) and _cost(problem, _PER_OP_S) > _LOADING_S:
         try:
             warm(run, lambda: _load(run))
-        except (ImportError, RuntimeError):  # slower without numba, but as good
+        except (DependencyError, RuntimeError):  # slower without numba, but as good
             return Trials(problem, begin, better)
         return CompiledTrials(problem, begin, better)
     return Trials(problem, begin, better)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from talos_opt.core.problem import Problem
 from talos_opt.core.ties import standing
 from talos_opt.solvers.polish.search import Clock, descend, is_over
@@ -35,6 +33,6 @@ def polish(problem: Problem, run: Run) -> None:
         return a.standing.value <= limit and a.standing.beats(b.standing)
 
     trials = make_trials(problem, run.best, better, run)
-    clock = Clock(run, min(run.deadline, time.monotonic() + MOST_S))
+    clock = Clock.of(run, MOST_S)
     descend(problem, trials, limit, clock)
     run.offer(trials.schedule(), run.best_solver)

@@ -69,7 +69,8 @@ class Trials:
         limited = bool((problem.arrays.capacity < UNLIMITED).any())
         self.static = limited and problem.memory_rule is MemoryRule.STATIC
         self._made: Schedule | None = begin
-        self.device, self.figures = begin.device, judge(problem, begin)
+        # A copy, as kernels would be compiled once more for what cannot be written to.
+        self.device, self.figures = begin.device.copy(), judge(problem, begin)
         self.priority = order_of_starts(problem, begin.start, begin.end)
 
     def attempt(self, where: Ints, limit: float, priority: Ints | None = None) -> bool:

@@ -20,6 +20,7 @@ from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import MemoryDeadlockError, simulate
 from talos_opt.core.ties import standing
 from talos_opt.core.transfers import NoRouteError
+from talos_opt.kernels.inserting import insert_all
 from talos_opt.solvers.polish import polish, reserve, setup
 from talos_opt.solvers.polish import ties as phase
 from talos_opt.solvers.run import Run
@@ -124,6 +125,7 @@ def test_the_same_with_compiled_trials(drawn: tuple[Problem, Schedule]) -> None:
     slow, fast = answers
     assert slow.device.tolist() == fast.device.tolist()
     assert slow.start.tolist() == fast.start.tolist()
+    assert len(insert_all.signatures) == 1  # compiled once, for all kinds of problems
     assert better_move(given_problem, fast) is None
 
 
@@ -224,6 +226,19 @@ def test_what_was_found_before_the_time_was_over_is_kept(monkeypatch: pytest.Mon
     polish(RELU, run)
     assert run.best is not None
     assert run.best.device.tolist() == [0, 0, 0, 2]
+
+
+def test_without_numba_it_comes_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(run: Run) -> None:
+        raise ImportError("No module named 'numba'")
+
+    monkeypatch.setattr(setup, "_LOADING_S", -1.0)
+    monkeypatch.setattr(setup, "_load", missing)
+    run = run_from(RELU, at(RELU, "gpu0", "cpu0", "gpu0", "cpu1"))
+    polish(RELU, run)
+    assert run.best is not None
+    assert run.best.device.tolist() == [0, 0, 0, 2]
+    assert run.notes == []
 
 
 def test_a_run_without_a_schedule_is_left_alone() -> None:
