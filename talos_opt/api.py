@@ -81,6 +81,7 @@ def solve(
     started: float | None = None,
     explain: bool = True,
     catch_interrupt: bool = False,
+    worth: float | str | None = None,
 ) -> Result:
     """Place and schedule a problem.
 
@@ -114,6 +115,8 @@ def solve(
         time limit, or two seconds if that is more.
     catch_interrupt : bool
         Return the best answer so far on Ctrl-C, instead of raising `Interrupted`.
+    worth : float or str, optional
+        Share of the value that fewer devices and transfers are worth: 0.005 or ``0.5%``; default 0.
 
     Returns
     -------
@@ -142,7 +145,7 @@ def solve(
         )
     plan = (config or SolveConfig()).override(
         solver=solver, objective=objective, time_limit=time_limit, seed=seed, workers=workers,
-        options=options,
+        options=options, worth=worth,
     )  # fmt: skip
     if not isinstance(problem, Problem):
         problem = _read_path(problem)
@@ -184,6 +187,7 @@ def compare(
     on_progress: Callable[[Progress], None] | None = None,
     on_row: Callable[[Row], None] | None = None,
     cancel: threading.Event | None = None,
+    worth: float | str = 0.0,
 ) -> Comparison:
     """Run several solvers on one or more problems.
 
@@ -194,6 +198,8 @@ def compare(
         Default: the baselines, talos and auto.
     on_row : callable, optional
         Called with each finished `Row`.
+    worth : float or str
+        As for `solve`.
 
     Returns
     -------
@@ -217,7 +223,7 @@ def compare(
                 result = solve(
                     problem, name, objective=objective, time_limit=time_limit, seed=seed,
                     workers=workers, options=options, on_progress=on_progress, cancel=cancel,
-                    explain=False,
+                    explain=False, worth=worth,
                 )  # fmt: skip
                 row = Row(problem.graph.name, name, result)
             except (UnsupportedError, SolverError) as error:

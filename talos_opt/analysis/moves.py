@@ -10,7 +10,7 @@ from talos_opt.core.arrays import times_on
 from talos_opt.core.columns import NONE
 from talos_opt.core.metrics import objective_value
 from talos_opt.core.occupancy import resident_weights, static_memory
-from talos_opt.core.problem import Ints, MemoryRule, Problem
+from talos_opt.core.problem import Floats, Ints, MemoryRule, Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import MemoryDeadlockError, simulate
 from talos_opt.core.transfers import NoRouteError
@@ -95,7 +95,8 @@ def companions(problem: Problem, op: int) -> Ints:
 def _simulated(problem: Problem, schedule: Schedule, where: Ints) -> Schedule:
     ids = problem.device_ids
     try:
-        return simulate(problem, where, _order(problem, schedule))
+        order = order_of_starts(problem, schedule.start, schedule.end)
+        return simulate(problem, where, order)
     except NoRouteError as error:
         raise MoveError(
             f"the output of {problem.names[error.producer]} has no route from "
@@ -108,12 +109,12 @@ def _simulated(problem: Problem, schedule: Schedule, where: Ints) -> Schedule:
         ) from None
 
 
-def _order(problem: Problem, schedule: Schedule) -> Ints:
-    """Position of each op by start, then end, then topological order (n,)."""
+def order_of_starts(problem: Problem, start: Floats, end: Floats) -> Ints:
+    """Return the position of each op by start, then end, then topological order (n,)."""
     count = problem.arrays.op_count
     depth, position = np.empty((2, count), dtype=np.int64)
     depth[problem.arrays.order] = np.arange(count)
-    position[np.lexsort((depth, schedule.end, schedule.start))] = np.arange(count)
+    position[np.lexsort((depth, end, start))] = np.arange(count)
     return position
 
 

@@ -26,6 +26,18 @@ def seconds(text: str) -> float:
     return value
 
 
+def share(text: str) -> float:
+    """Read a share of at least 0: ``0.5%`` or ``0.005``."""
+    bare = text.strip()
+    try:
+        value = float(bare[:-1]) / 100 if bare.endswith("%") else float(bare)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no share of at least 0, such as 0.5%")
+    return value
+
+
 def seed(text: str) -> int:
     """Read a seed: a whole number of at least 0."""
     return _whole(text, 0)
@@ -206,6 +218,17 @@ def add_limits(parser: argparse.ArgumentParser, *, each: str = "") -> None:
         action="append",
         metavar="SOLVER.OPTION=VALUE",
         help="set an option of a solver, such as talos.batch=4; may be repeated",
+    )
+
+
+def add_worth(parser: argparse.ArgumentParser) -> None:
+    """Add what fewer devices and transfers are worth."""
+    parser.add_argument(
+        "--worth",
+        type=share,
+        metavar="SHARE",
+        help="accept a value this much above the best found, such as 0.5%%, if that takes fewer "
+        "devices or transfers (default: 0)",
     )
 
 

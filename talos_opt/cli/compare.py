@@ -45,6 +45,7 @@ def add_parser(commands: Any) -> None:
     arguments.add_problem(parser)
     arguments.add_format(parser)
     arguments.add_limits(parser, each="each solver on each graph")
+    arguments.add_worth(parser)
     arguments.add_output(parser, "the comparison")
     parser.set_defaults(run=run)
 
@@ -77,6 +78,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
                     seed=args.seed or 0,
                     workers=args.workers,
                     options=arguments.options_by_solver(args.option),
+                    worth=args.worth or 0.0,
                     on_progress=line.update,
                     on_row=keep,
                     cancel=signals.cancel,

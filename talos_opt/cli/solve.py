@@ -61,6 +61,7 @@ def add_parser(commands: Any) -> None:
         "such as encoder.layer.*",
     )
     arguments.add_limits(parser)
+    arguments.add_worth(parser)
     arguments.add_output(parser, "the schedule")
     parser.set_defaults(run=run)
 
@@ -79,6 +80,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
         seed=args.seed,
         workers=args.workers,
         options=arguments.options_by_solver(args.option),
+        worth=args.worth,
     )
     files.require_writable(args.output, (*files.SUFFIXES, ".npz"))
     problem = _coarsen(read_problem(args, args.graph, plan.objective), args)

@@ -44,6 +44,9 @@ class SolveConfig:
     options : mapping of str to mapping
         Options of each solver, keyed by the solver's name. Their names and types are checked by
         the solver that takes them.
+    worth : float or str
+        Share of the value, at least 0, that fewer devices and transfers are worth: 0.005 or
+        ``0.5%``. Kept as a number.
     description : str
         What the configuration is good for.
 
@@ -59,6 +62,7 @@ class SolveConfig:
     seed: int = 0
     workers: int | None = None
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    worth: float = 0.0
     description: str = ""
 
     def __post_init__(self) -> None:
@@ -67,6 +71,7 @@ class SolveConfig:
             if not isinstance(value, str) or (name == "solver" and not value):
                 raise ConfigError(f"{name} is {units.describe(value)}, expected text", path=name)
         object.__setattr__(self, "time_limit", _time_limit(self.time_limit))
+        object.__setattr__(self, "worth", _worth(self.worth))
         object.__setattr__(self, "seed", _whole(self.seed, "seed", least=0))
         if self.workers is not None:
             object.__setattr__(self, "workers", _whole(self.workers, "workers", least=1))
@@ -198,6 +203,15 @@ def _time_limit(value: object) -> float:
         return units.number(value, "time_limit", positive=True)
     except GraphError as error:
         raise ConfigError(error.message, path="time_limit") from None
+
+
+def _worth(value: object) -> float:
+    try:
+        return units.share(value, "worth")
+    except GraphError as error:
+        raise ConfigError(
+            f"{error.message}, such as 0.005, or a text such as 0.5%", path="worth"
+        ) from None
 
 
 def _whole(value: object, name: str, *, least: int) -> int:

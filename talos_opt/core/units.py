@@ -47,6 +47,19 @@ def number(value: object, what: str, *, path: str | None = None, positive: bool 
     return result
 
 
+def share(value: object, what: str, *, path: str | None = None) -> float:
+    """Return a share, a number such as 0.005 or a text such as ``0.5%``, as a float of at least 0.
+
+    Raises
+    ------
+    GraphError
+        If the value is neither.
+    """
+    if isinstance(value, str) and value.strip().endswith("%"):
+        return number(value.strip()[:-1], what, path=path) / 100
+    return number(value, what, path=path)
+
+
 def _as_float(value: object, what: str, path: str | None) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise GraphError(f"{what} is {describe(value)}, expected a number", path=path)

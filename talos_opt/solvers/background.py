@@ -93,12 +93,21 @@ def is_compiled(kernel: Any, arguments: tuple[Any, ...]) -> bool:
     return kernel._cache.load_overload(kinds, kernel.targetctx) is not None
 
 
-def compile_beside(module: str, name: str, run: Run) -> bool:
+def compile_beside(
+    module: str, name: str, run: Run, *, stopped: Callable[[], bool] | None = None
+) -> bool:
     """Let a child process call ``module.name()``, which compiles kernels into numba's cache.
 
     Compiling cannot be interrupted and takes many seconds; a child can be ended when the run
     stops. What it has finished by then stays in the cache, so the next attempt goes on from
     there.
+
+    Parameters
+    ----------
+    module, name : str
+    run : Run
+    stopped : callable, optional
+        Tells whether to give up; default: when the run has stopped.
 
     Returns
     -------
@@ -113,7 +122,7 @@ def compile_beside(module: str, name: str, run: Run) -> bool:
     except OSError:
         return True
     try:
-        while not run.stopped:
+        while not (stopped() if stopped else run.stopped):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(_PATIENCE)
                 return True

@@ -16,15 +16,14 @@ from dataclasses import dataclass
 from talos_opt.core import rounding
 from talos_opt.core.errors import InfeasibleScheduleError, RefutedProofError
 from talos_opt.core.feasibility import check
-from talos_opt.core.metrics import forced_value, idle_times, objective_value
+from talos_opt.core.metrics import forced_value, objective_value
 from talos_opt.core.problem import Problem
 from talos_opt.core.result import OPTIMALITY_TOLERANCE, Event, relative_gap
 from talos_opt.core.schedule import Schedule
+from talos_opt.core.ties import Standing, standing, value_slack
 
 #: Seconds by which a quick solver may outlast the time limit if there is no schedule yet.
 GRACE = 0.5
-#: Shares of its size by which values are told apart, and by which idle times are.
-_EQUAL, _EQUALLY_IDLE = 1e-12, 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +105,8 @@ class Run:
         self.lower_bound = self.forced
         self.history: list[Event] = []
         self.notes: list[str] = []
-        self.tie: tuple[float, int] = (math.inf, 0)
+        self.standing: Standing | None = None
+        self.settled = False  # whether the incumbent is wanted in place of a better one
         self.on_progress = on_progress
         self._lock = threading.RLock()
 
@@ -163,21 +163,18 @@ class Run:
         """
         value = objective_value(self.problem, schedule)
         with self._lock:
-            slack = _EQUAL * (value - self.forced) + math.ulp(value)
+            slack = value_slack(self.problem, value)
             if value > self.value + slack:
                 return False
-            tie = (
-                float(idle_times(self.problem, schedule).sum()),
-                int(schedule.transfers.bytes.sum()),
-            )
             improves = value < self.value - slack
-            if not improves and not self._breaks_tie(tie):
+            rank = standing(self.problem, schedule)
+            if not improves and self.standing is not None and not rank.tidier(self.standing):
                 return False
             violations = check(self.problem, schedule)
             if violations:
                 raise InfeasibleScheduleError([str(item) for item in violations])
             refuted = self.lower_bound if self._contradicts(self.lower_bound, value) else None
-            self.best, self.value, self.tie = schedule, value, tie
+            self.best, self.value, self.standing = schedule, value, rank
             self.lower_bound = min(self.lower_bound, value) if refuted is None else self.forced
             if improves:
                 self.best_solver = solver
@@ -187,12 +184,6 @@ class Run:
                     f"{solver} found {value!r}, below the bound {refuted!r} that was proven"
                 )
             return True
-
-    def _breaks_tie(self, tie: tuple[float, int]) -> bool:
-        """Whether of two schedules of equal value the new one idles less, or sends less."""
-        (idle, size), (known, known_size) = tie, self.tie
-        equal = _EQUALLY_IDLE * known if math.isfinite(known) else 0.0
-        return idle < known - equal or (idle <= known + equal and size < known_size)
 
     def _contradicts(self, bound: float, value: float) -> bool:
         """Whether a bound is above a value by more than proofs are allowed to be off."""
@@ -218,6 +209,23 @@ class Run:
             if not all(item.startswith("memory") for item in error.violations):
                 raise
             return False
+
+    def settle(self, schedule: Schedule) -> None:
+        """Put a schedule in the incumbent's place that is wanted though its value may be larger.
+
+        Raises
+        ------
+        InfeasibleScheduleError, RefutedProofError
+            As `offer`.
+        """
+        with self._lock:
+            if not self.offer(schedule, self.best_solver):
+                violations = check(self.problem, schedule)
+                if violations:
+                    raise InfeasibleScheduleError([str(item) for item in violations])
+                self.best, self.standing = schedule, standing(self.problem, schedule)
+                self.value = self.standing.value
+            self.settled = True
 
     def raise_bound(self, bound: float, solver: str) -> None:
         """Keep a proven lower bound if it is better.

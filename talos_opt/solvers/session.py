@@ -34,6 +34,7 @@ from talos_opt.solvers import bounds
 from talos_opt.solvers.base import Solver, Verdict
 from talos_opt.solvers.first import first_schedule
 from talos_opt.solvers.infeasibility.diagnosis import explain_infeasibility
+from talos_opt.solvers.polish import consolidate, polish, reserve
 from talos_opt.solvers.run import Progress, Run
 
 #: Share of the time limit that bounds by paths may take before a solver starts.
@@ -133,10 +134,7 @@ class Session:
         try:
             self._first_bounds()
             root = run.lower_bound
-            verdict = solver.solve(run.problem, run)
-            if run.best is None and verdict.status is Status.UNKNOWN and run.stopped:
-                self._offer_first()
-            return verdict
+            return self._search(solver)
         except KeyboardInterrupt:
             run.cancel.set()
             verdict = Verdict(Status.UNKNOWN, "interrupted before a schedule was found")
@@ -174,6 +172,27 @@ class Session:
             self.run.offer(schedule, "whole models")
             self.run.note("time was over before there was a schedule: whole models were placed")
 
+    def _search(self, solver: Solver) -> Verdict:
+        """Let a solver search, then consolidate what it has found, or polish an exact answer."""
+        run, worth = self.run, self.plan.worth
+        finished = solver.exact or worth > 0
+        kept_s = reserve(run.problem, run.remaining) if finished else 0.0
+        run.deadline -= kept_s  # not set anew: compiling kernels moves it
+        try:
+            verdict = solver.solve(run.problem, run)
+            if run.best is None and verdict.status is Status.UNKNOWN and run.stopped:
+                self._offer_first()
+        finally:
+            run.deadline += kept_s
+        if worth > 0:
+            found = consolidate(run.problem, run, worth)
+            if found is not None:
+                best, unit = self.shape.value(found.best), self.problem.graph.time_unit
+                run.note(found.describe(f"{best:.6g} {unit}"))
+        elif finished:
+            polish(run.problem, run)
+        return verdict
+
     def _fault(self, error: Exception, name: str) -> InternalError:
         if isinstance(error, InternalError):
             fault = error
@@ -205,11 +224,10 @@ class Session:
             violations = check(self.problem, found)
             if violations:
                 raise InfeasibleScheduleError([str(item) for item in violations])
-        if self.warm is not None and objective_value(self.problem, self.warm) < objective_value(
-            self.problem, found
-        ):
-            return self.warm
-        return found
+        if self.warm is None or self.run.settled:
+            return found
+        warm = objective_value(self.problem, self.warm)
+        return self.warm if warm < objective_value(self.problem, found) else found
 
     def result(self, verdict: Verdict, *, explain: bool = False) -> Result:
         """Put together what is known.

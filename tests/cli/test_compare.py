@@ -51,6 +51,13 @@ def test_json_and_file_hold_the_same(capsys: Capture, tmp_path: Path) -> None:
     assert document["rows"][0]["metrics"]["makespan"] > 0
 
 
+def test_fewer_devices_may_be_worth_something(capsys: Capture) -> None:
+    assert compare(FIG1, "--solvers", "cpsat", "--worth", "150%", "--json") == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert (row["status"], row["value"]) == ("feasible", 18.5)
+    assert row["lower_bound"] == pytest.approx(9.0)
+
+
 def test_the_default_is_every_baseline_and_auto(capsys: Capture) -> None:
     assert compare(FIG1, "--json") == 0
     rows = json.loads(capsys.readouterr().out)["rows"]

@@ -32,6 +32,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         seed: 7
         workers: 3
         options: {talos: {batch: 4, tv: 0.5}}
+        worth: 0.5%
         description: what it is for
     """
     assert load_config(write(tmp_path, text)) == SolveConfig(
@@ -41,6 +42,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         seed=7,
         workers=3,
         options={"talos": {"batch": 4, "tv": 0.5}},
+        worth=0.005,
         description="what it is for",
     )
 
@@ -64,6 +66,13 @@ def test_json_is_yaml(tmp_path: Path) -> None:
         ("time_limit: .nan", "time_limit is nan"),
         ("time_limit: soon", "time_limit is 'soon', expected a number"),
         ("time_limit: yes", "time_limit is True, expected a number"),
+        ("worth: -1", "worth: worth is -1, expected a number of at least 0, such as 0.005"),
+        (
+            "worth: half",
+            "worth is 'half', expected a number, such as 0.005, or a text such as 0.5%",
+        ),
+        ("worth: 5 %%", "worth is '5 %', expected a number"),
+        ("worth: yes", "worth is True"),
         ("seed: -1", "seed is -1, expected a whole number of at least 0"),
         ("seed: 1.5", "seed is 1.5"),
         ("workers: 0", "workers is 0, expected a whole number of at least 1"),

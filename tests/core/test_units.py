@@ -100,3 +100,16 @@ def test_long_values_are_cut_in_messages() -> None:
     assert [units.describe(item) for item in (None, {}, [], 3)] == [
         "empty", "a mapping", "a list", "3",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [(0, 0.0), (0.005, 0.005), ("0.5%", 0.005), ("50 %", 0.5), ("0.1", 0.1)]
+)
+def test_shares(text: object, value: float) -> None:
+    assert units.share(text, "worth") == value
+
+
+@pytest.mark.parametrize("bad", [-0.1, "-1%", "%", "1%%", "half", None, True, float("nan")])
+def test_shares_that_cannot_be_read(bad: object) -> None:
+    with pytest.raises(GraphError, match=r"worth is .*, expected a"):
+        units.share(bad, "worth")

@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TESTS = (
     "test_listing.py::test_schedules_are_those_of_queues",
     "test_listing.py::test_peaks_are_what_is_alive_at_once",
+    "test_inserting.py",
     "test_placing.py",
     "test_relieving.py",
     "test_graphs.py",

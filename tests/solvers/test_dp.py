@@ -224,10 +224,11 @@ def test_while_it_is_not_compiled_the_incumbent_stays(monkeypatch: pytest.Monkey
     monkeypatch.setattr(narrow, "_kernel_ready", lambda: False)
     monkeypatch.setattr(narrow, "compile_beside", lambda *_: False)
     warm = talos_opt.solve(fig1(), "aswm").schedule
-    result = talos_opt.solve(fig1(), "dp", warm_start=warm)
-    assert result.status is Status.FEASIBLE
-    assert result.value == 12.5
-    assert "not compiled yet" in result.notes[0]
+    assert warm is not None
+    run, verdict = run_solver("dp", fig1(), warm=warm)
+    assert verdict.status is Status.FEASIBLE
+    assert run.value == 12.5
+    assert "not compiled yet" in run.notes[0]
 
 
 SCRIPT = """

@@ -1,0 +1,38 @@
+"""Of schedules of equal value, one that idles less and moves fewer bytes."""
+
+from __future__ import annotations
+
+from talos_opt.core.problem import Problem
+from talos_opt.core.ties import standing
+from talos_opt.solvers.polish.search import Clock, descend, is_over
+from talos_opt.solvers.polish.setup import MOST_OPS, MOST_S, make_trials
+from talos_opt.solvers.polish.trials import Figures
+from talos_opt.solvers.run import Run
+
+
+def polish(problem: Problem, run: Run) -> None:
+    """Offer a schedule that is as good as the incumbent, idles less, and then moves fewer bytes.
+
+    Afterwards, unless the time did not suffice, no move of a single op (with its colocation group)
+    to another device makes the incumbent better, by value, idle time or bytes, when the placement
+    is simulated in the order of its starts: what `talos_opt.analysis.explain` reports.
+
+    Parameters
+    ----------
+    problem : Problem
+    run : Run
+        May be proven. Its time limit holds, and `MOST_S`.
+    """
+    if run.best is None or is_over(run) or problem.arrays.op_count > MOST_OPS:
+        return
+    first = standing(problem, run.best)
+    limit = first.value + first.value_slack
+
+    def better(a: Figures, b: Figures) -> bool:
+        # Steps that are each within rounding must not add up to more than that.
+        return a.standing.value <= limit and a.standing.beats(b.standing)
+
+    trials = make_trials(problem, run.best, better, run)
+    clock = Clock.of(run, MOST_S)
+    descend(problem, trials, limit, clock)
+    run.offer(trials.schedule(), run.best_solver)
