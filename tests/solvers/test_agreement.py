@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from talos_opt.core.feasibility import check
@@ -61,6 +61,7 @@ def test_root_bounds_never_exceed_the_optimum(problem: Problem) -> None:
 
 
 @pytest.mark.reaches(0.02)
+@settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 @given(problems(max_ops=5))
 def test_obstacles_are_only_seen_where_there_is_no_schedule(problem: Problem) -> None:
     assume(find_obstacle(problem))

@@ -473,7 +473,7 @@ def test_what_is_undone_leaves_no_trace(drawn: Problem, rng: random.Random) -> N
         try:
             device_ = rng.choice(plain.candidates(op_))
         except DeadEndError:
-            return
+            break
         for builder in (tried, plain):
             builder.place(op_, device_, builder.arrival(op_, device_))
         for name in ("device", "start", "end", "order", "home", "held", "widest", "free", "_sent"):
