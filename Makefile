@@ -1,5 +1,6 @@
 # make solve   sets everything up and solves a real graph       (GRAPH=, OUT=, ARGS= change what)
-# make test    sets everything up and runs all checks
+# make test    sets everything up and runs all checks, each part whatever became of the others
+# make fuzz    runs the property tests at random until FUZZ_MINUTES are over (30)
 #
 # Both need nothing but Python 3.11 or newer and make; everything lands in .venv.
 
@@ -8,6 +9,9 @@ OUT   ?= build/schedule.json
 ARGS  ?=
 VENV  ?= .venv
 JOBS  ?= 2
+
+# How long `make fuzz` runs.
+FUZZ_MINUTES ?= 30
 
 # The first Python on the path that is new enough; PYTHON= names another.
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -23,7 +27,7 @@ ifneq ($(shell $(BIN)/python -c 'print("ok")' 2>/dev/null) $(shell cat $(VENV)/.
 $(shell rm -f $(VENV)/.python $(VENV)/.installed $(VENV)/.installed-dev)
 endif
 
-.PHONY: help solve test lint types imports tests format clean
+.PHONY: help solve test fuzz lint types imports suite timing tensorflow format clean
 .DELETE_ON_ERROR:
 
 help:
@@ -33,7 +37,17 @@ solve: $(VENV)/.installed
 	@mkdir -p $(dir $(OUT))
 	$(BIN)/python -m talos_opt solve $(GRAPH) -o $(OUT) $(ARGS)
 
-test: lint types imports tests
+PARTS := lint types imports suite timing tensorflow
+
+test: $(VENV)/.installed-dev
+	@failed=; for part in $(PARTS); do \
+		$(MAKE) --no-print-directory $$part || failed="$$failed $$part"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "make test: failed in$$failed (of $(PARTS))"; exit 1; fi; \
+	echo "make test: passed ($(PARTS))"
+
+fuzz: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.fuzz --minutes $(FUZZ_MINUTES) --jobs $(JOBS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/python -m ruff check .
@@ -49,21 +63,27 @@ imports: $(VENV)/.installed-dev
 # running as failed. Only after such a death are failures tried again (decision 0002).
 define pytest
 	@mkdir -p build
-	@echo "$(BIN)/python -m pytest -n $(JOBS) $(1)"
-	@{ $(BIN)/python -m pytest -n $(JOBS) $(1); echo $$? > build/tests.code; } 2>&1 \
+	@echo '$(BIN)/python -m pytest $(1)'
+	@{ $(BIN)/python -m pytest $(1); echo $$? > build/tests.code; } 2>&1 \
 		| tee build/tests.log; \
 	code=$$(cat build/tests.code); \
 	if [ $$code -ne 0 ] && grep -q "node down: Not properly terminated" build/tests.log; then \
 		echo "a worker process died: once more what failed, one by one"; \
-		$(BIN)/python -m pytest -n 0 --last-failed --last-failed-no-failures none $(1); code=$$?; \
+		$(BIN)/python -m pytest $(1) -n 0 --last-failed --last-failed-no-failures none; code=$$?; \
 	fi; \
 	exit $$code
 endef
 
+suite: $(VENV)/.installed-dev
+	$(call pytest,-n $(JOBS) -m "not timing")
+
+# Tests that look at a clock run one by one, so that they do not wait for each other.
+timing: $(VENV)/.installed-dev
+	$(call pytest,-n 0 -m timing)
+
 # TensorFlow's tests have processes of their own: where it is loaded, CP-SAT goes another way.
-tests: $(VENV)/.installed-dev
-	$(call pytest,)
-	$(call pytest,tests/frameworks/tensorflow)
+tensorflow: $(VENV)/.installed-dev
+	$(call pytest,-n $(JOBS) tests/frameworks/tensorflow)
 
 format: $(VENV)/.installed-dev
 	$(BIN)/python -m ruff check --fix .

@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-import talos_opt
-from benchmarks.report import Column, Row, make_parser, progress, publish
+from benchmarks.report import Column, Row, make_parser, progress, publish, solve
 from talos_opt.frameworks.tensorflow.backend import tf
 from talos_opt.frameworks.tensorflow.capture import capture
 from talos_opt.frameworks.tensorflow.models import as_model
@@ -90,7 +89,7 @@ def measure(make: Callable[[], Any], shape: tuple[int, ...], mode: str, args: An
     profile = profile_model(
         model, inputs, mode=mode, logical_devices=args.devices, threads=1, max_time_s=args.max_time
     )
-    result = talos_opt.solve(profile.problem(), time_limit=args.time_limit)
+    result = solve(profile.problem(), time_limit=args.time_limit)
     captured = capture(model, inputs, mode)
     document = result.to_dict()
     report = run_schedule(captured, inputs, document, threads=1, repeats=9)

@@ -10,7 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import talos_opt
-from benchmarks.report import NOTHING, Column, format_table, make_parser, progress, publish
+from benchmarks.report import (
+    NOTHING,
+    Column,
+    format_table,
+    make_parser,
+    progress,
+    publish,
+    refuse_notes,
+)
 from talos_opt import Comparison
 from talos_opt.core.result import Row
 
@@ -68,6 +76,7 @@ def describe(comparison: Comparison, row: Row) -> dict[str, str | float | None]:
     if row.result is None:
         return {"graph": row.graph, "solver": row.solver, "status": "refused", "why": row.error}
     result = row.result
+    refuse_notes(result)
     return {
         "graph": row.graph,
         "solver": row.solver,

@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 
 import talos_opt
-from benchmarks.report import Column, Row, make_parser, progress, publish
-from benchmarks.talos_data import load_pairs
+from benchmarks.report import Column, Row, make_parser, progress, publish, solve
 from talos_opt import Graph, Problem, Schedule
 from talos_opt.core.metrics import measure, reassigned_ops
 from talos_opt.core.simulator import simulate
+from tests.talos_data import load_pairs
 
 MODELS = ("alexnet", "bert_base", "googlenet", "inception_v3", "resnet50", "squeezenet", "vgg19")
 FOLDER = Path(__file__).parents[1] / "models"
@@ -73,7 +73,7 @@ def study(kind: str, problem: Problem, time_limit: float) -> Row:
         "split ms": whole * scale,
     }
     for name in SOLVERS:
-        result = talos_opt.solve(problem, name, time_limit=time_limit)
+        result = solve(problem, name, time_limit=time_limit)
         metrics, schedule = result.metrics, result.schedule
         if metrics is None or schedule is None:
             continue

@@ -16,8 +16,7 @@ import random
 import time
 from dataclasses import dataclass
 
-import talos_opt
-from benchmarks.report import Cell, Column, make_parser, progress, publish
+from benchmarks.report import Cell, Column, make_parser, progress, publish, solve
 from talos_opt import Cluster, Device, Graph, Input, Link, Memory, Model, Op, Problem
 
 _BANDWIDTH = 1e9  # bytes a second
@@ -107,7 +106,7 @@ def measure(instance: Instance, args: argparse.Namespace) -> dict[str, Cell]:
         makespan["saga heft"], row["saga heft s"] = peer, time.perf_counter() - began
     bound = 0.0
     for name, limit in (("heft", args.limit), ("fast", 1.0), ("auto", args.limit)):
-        result = talos_opt.solve(problem, name, time_limit=limit)
+        result = solve(problem, name, time_limit=limit)
         if result.value is not None:
             makespan[name], row[f"{name} s"] = result.value, result.runtime_s
         bound = max(bound, result.lower_bound)

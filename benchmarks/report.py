@@ -14,6 +14,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import talos_opt
+from tests.expected_notes import unexpected
+
 #: What a cell without a value shows.
 NOTHING = "-"
 
@@ -119,6 +122,26 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
         "--json", type=Path, metavar="FILE", dest="target", help="write the rows to this file too"
     )
     return parser
+
+
+def solve(*problem_and_solver: Any, **options: Any) -> talos_opt.Result:
+    """Call `talos_opt.solve` and `refuse_notes`."""
+    result = talos_opt.solve(*problem_and_solver, **options)
+    refuse_notes(result)
+    return result
+
+
+def refuse_notes(result: talos_opt.Result) -> None:
+    """Refuse an answer with a note that is not expected.
+
+    Raises
+    ------
+    RuntimeError
+        If part of the search failed: its figures would be those of what is left.
+    """
+    notes = unexpected(list(result.notes))
+    if notes:
+        raise RuntimeError(f"unexpected notes: {'; '.join(notes)}")
 
 
 def progress(text: str) -> None:

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import talos_opt
-from benchmarks.graphs import KINDS
-from benchmarks.report import Cell, Column, make_parser, progress, publish
+from benchmarks.report import Cell, Column, make_parser, progress, publish, solve
 from talos_opt import Progress
+from tests.graphs import KINDS
 
 _GIB = 2**30
 _SECONDS = ("read s", "first s", "check s", "metrics s", "write s", "json s", "file to file s")
@@ -89,7 +89,7 @@ def measure(path: Path, args: argparse.Namespace) -> dict[str, Cell]:
     row: dict[str, Cell] = {}
     problem = _timed(row, "read s", lambda: talos_opt.read(path, objective=args.objectives))
     found: list[Progress] = []
-    result = talos_opt.solve(
+    result = solve(
         problem,
         args.solver,
         time_limit=args.limit,
@@ -135,7 +135,7 @@ def _timed(row: dict[str, Cell], name: str, call: Any) -> Any:
 def _compile(args: argparse.Namespace) -> None:
     """Solve a graph that is just large enough for every kernel that a larger one needs."""
     problem = KINDS["layered"](21_000).with_objective(args.objectives)
-    talos_opt.solve(problem, args.solver, time_limit=0.5, workers=1)
+    solve(problem, args.solver, time_limit=0.5, workers=1)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import talos_opt
-from benchmarks.report import Column, Row, make_parser, progress, publish
-from benchmarks.talos_data import Pair, load_pairs
+from benchmarks.report import Column, Row, make_parser, progress, publish, solve
+from tests.talos_data import Pair, load_pairs
 
 SOLVERS = ("aswm", "tsam", "talos", "single", "auto")
 #: Solvers whose value and proof are set against the known optimum in columns of their own.
@@ -72,7 +71,7 @@ def measure_pair(pair: Pair, solvers: list[str], time_limit: float) -> Row:
         "tsam recomputed": pair.reference["tsam_pct_nodouble"],
     }
     for name in solvers:
-        result = talos_opt.solve(pair.problem, name, time_limit=time_limit)
+        result = solve(pair.problem, name, time_limit=time_limit)
         if result.value is None:
             row[name] = None
             continue

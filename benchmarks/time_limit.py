@@ -13,7 +13,7 @@ import time
 
 import talos_opt
 from benchmarks.layered import layered_problem
-from benchmarks.report import Cell, Column, make_parser, progress, publish
+from benchmarks.report import Cell, Column, make_parser, progress, publish, solve
 from talos_opt import Problem, UnsupportedError
 
 
@@ -61,7 +61,7 @@ def time_calls(problem: Problem, solvers: list[str], limit: float, seed: int) ->
     for name in solvers:
         begin = time.perf_counter()
         try:
-            result = talos_opt.solve(problem, name, time_limit=limit, seed=seed)
+            result = solve(problem, name, time_limit=limit, seed=seed)
         except UnsupportedError as error:
             row |= {name: "refused", f"{name} why": str(error)}
             continue

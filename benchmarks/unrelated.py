@@ -14,8 +14,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-import talos_opt
-from benchmarks.report import Cell, Column, make_parser, progress, publish
+from benchmarks.report import Cell, Column, make_parser, progress, publish, solve
 from talos_opt import Cluster, Device, Graph, Input, Link, Model, Op, Problem
 
 SOLVERS = ("heft", "fast", "cpsat", "auto")
@@ -117,7 +116,7 @@ def main() -> None:
 
 def measure(title: str, problem: Problem, solvers: list[str], limit: float) -> dict[str, Cell]:
     """Run all solvers on an instance; return its row."""
-    found = {name: talos_opt.solve(problem, name, time_limit=limit) for name in solvers}
+    found = {name: solve(problem, name, time_limit=limit) for name in solvers}
     values = {name: result.value for name, result in found.items() if result.value is not None}
     best = min(values.values())
     bound = max(result.lower_bound for result in found.values())

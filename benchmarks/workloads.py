@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import talos_opt
-from benchmarks.report import Cell, Column, make_parser, progress, publish
+from benchmarks.report import Cell, Column, make_parser, progress, publish, solve
 from talos_opt import Problem, Result
 
 #: Objective of each folder.
@@ -102,7 +102,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def measure(path: Path, problem: Problem, solver: str, args: argparse.Namespace) -> dict[str, Cell]:
     """Solve one workload; return its row."""
-    result = talos_opt.solve(problem, solver, time_limit=args.time_limit, seed=args.seed)
+    result = solve(problem, solver, time_limit=args.time_limit, seed=args.seed)
     if result.schedule is not None and (wrong := talos_opt.check(problem, result.schedule)):
         raise SystemExit(f"{path.stem}: {solver}: {wrong[0]}")
     known = REFERENCES.get((path.parent.name, path.stem))

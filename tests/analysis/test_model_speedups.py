@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 
 from talos_opt.analysis.model_speedups import model_speedups
 from talos_opt.analysis.model_summary import QUANTILES, summarise_model
@@ -90,8 +90,7 @@ def test_pins_and_memory_are_left_aside() -> None:
 
 @given(strategies.problems(max_ops=8))
 def test_any_problem_with_two_kinds(problem: Problem) -> None:
-    if len(problem.cluster.kinds) < 2:
-        return
+    assume(len(problem.cluster.kinds) >= 2)
     found = model_speedups(problem)
     swapped = model_speedups(problem, reference=found[0].other, other=found[0].reference)
     assert [name for model in found for name in model.names] == [item.id for item in problem.ops]

@@ -50,10 +50,12 @@ def test_solving_loads_no_framework_and_no_compiler() -> None:
     assert modules & {"torch", "tensorflow", "matplotlib", "numba"} == set()
 
 
+@pytest.mark.timing
 @pytest.mark.skipif(not SCRIPT.exists(), reason="the talos-opt script is not installed")
 def test_help_within_half_a_second() -> None:
     assert best_time([str(SCRIPT), "--help"]) < 0.5
 
 
+@pytest.mark.timing
 def test_fig1_within_two_seconds() -> None:
     assert best_time([*COMMAND, "solve", str(FIG1)]) < 2

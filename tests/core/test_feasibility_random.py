@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import numpy as np
-from hypothesis import event, given
+from hypothesis import assume, event, given
 from hypothesis import strategies as st
 
 from talos_opt.core.errors import GraphError
@@ -48,16 +48,15 @@ def relaxed_schedule(placed: Placed, rng: random.Random) -> Schedule | None:
 @given(placed_problems(max_ops=7), seeds)
 def test_agreement_on_schedules_that_know_only_some_limits(placed: Placed, seed: int) -> None:
     schedule = relaxed_schedule(placed, random.Random(seed))
-    if schedule is not None:
-        agree(placed[0], schedule)
+    assume(schedule is not None)
+    agree(placed[0], schedule)
 
 
 @given(placed_problems(max_ops=7), seeds)
 def test_agreement_on_mutated_schedules(placed: Placed, seed: int) -> None:
     rng = random.Random(seed)
     schedule = relaxed_schedule(placed, rng)
-    if schedule is None:
-        return
+    assume(schedule is not None)
     for _ in range(6):
         changed = schedule
         for _ in range(rng.randint(1, 2)):
@@ -68,8 +67,7 @@ def test_agreement_on_mutated_schedules(placed: Placed, seed: int) -> None:
 @given(problems(max_ops=4), seeds)
 def test_agreement_around_the_optimum(problem: Problem, seed: int) -> None:
     schedule = best_schedule(problem)
-    if schedule is None:
-        return
+    assume(schedule is not None)
     assert naive_check(problem, schedule) == []
     assert check(problem, schedule) == ()
     rng = random.Random(seed)
@@ -81,6 +79,6 @@ def test_agreement_around_the_optimum(problem: Problem, seed: int) -> None:
 def test_agreement_on_larger_schedules(placed: Placed, seed: int) -> None:
     rng = random.Random(seed)
     schedule = relaxed_schedule(placed, rng)
-    if schedule is not None:
-        agree(placed[0], schedule)
-        agree(placed[0], mutate(schedule, placed[0], rng))
+    assume(schedule is not None)
+    agree(placed[0], schedule)
+    agree(placed[0], mutate(schedule, placed[0], rng))

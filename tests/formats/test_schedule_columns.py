@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 
 from talos_opt.core.errors import FormatError, InputError, ScheduleError
 from talos_opt.core.graph import Graph, Model, Op
@@ -49,8 +49,7 @@ def fig1_result() -> Result:
 @given(random_results)
 def test_schedules_survive_columns(tmp_path: Path, placed: Placed) -> None:
     result = answer(placed)
-    if result is None or result.schedule is None:
-        return
+    assume(result is not None and result.schedule is not None)
     path = tmp_path / "s.npz"
     write_schedule(result, path)
     found = read_schedule(path, result.problem)
@@ -71,11 +70,11 @@ def test_schedules_survive_columns(tmp_path: Path, placed: Placed) -> None:
 @given(random_results)
 def test_json_without_objects_is_the_same_text(placed: Placed) -> None:
     result = answer(placed)
-    if result is not None:
-        document = result.to_dict()
-        document = finite({key: document[key] for key in document})
-        assert list(json_lines(result)) == list(plain_lines(document, SCHEDULE))
-        assert json.loads("\n".join(json_lines(result))) == document
+    assume(result is not None)
+    document = result.to_dict()
+    document = finite({key: document[key] for key in document})
+    assert list(json_lines(result)) == list(plain_lines(document, SCHEDULE))
+    assert json.loads("\n".join(json_lines(result))) == document
 
 
 def test_json_of_strange_names_and_of_no_schedule() -> None:

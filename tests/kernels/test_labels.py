@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from talos_opt.core.problem import Problem
@@ -104,8 +104,7 @@ def test_labels_of_more_open_models_than_the_bound_puts_in_order(objective: str)
 
 def check_layers(problem: Problem) -> None:
     partials = all_partials(problem)
-    if partials is None:
-        return
+    assume(partials is not None)
     for kept, bound in layers(problem, math.inf):
         least = math.inf
         for members, rows in kept.items():
@@ -123,8 +122,7 @@ def check_layers(problem: Problem) -> None:
 @given(few, st.floats(0.7, 1.6))
 def test_no_label_is_dropped_that_can_end_below_the_cut_off(problem: Problem, share: float) -> None:
     partials = all_partials(problem)
-    if partials is None:
-        return
+    assume(partials is not None)
     everything = frozenset(range(partials.count))
     optimum = min(partials.best.get(everything, {}).values(), default=math.inf)
     upper = 10.0 if optimum == math.inf else optimum * share
@@ -144,11 +142,11 @@ def test_no_label_is_dropped_that_can_end_below_the_cut_off(problem: Problem, sh
 
 @given(few, st.integers(1, 5))
 def test_a_layer_with_too_many_labels_is_given_up(problem: Problem, limit: int) -> None:
-    if all_partials(problem) is not None:
-        sizes = [sum(map(len, kept.values())) for kept, _ in layers(problem, math.inf)]
-        found = [sum(map(len, kept.values())) for kept, _ in layers(problem, math.inf, limit)]
-        within = next((k for k, size in enumerate(sizes) if size > limit), len(sizes))
-        assert found == sizes[:within]
+    assume(all_partials(problem) is not None)
+    sizes = [sum(map(len, kept.values())) for kept, _ in layers(problem, math.inf)]
+    found = [sum(map(len, kept.values())) for kept, _ in layers(problem, math.inf, limit)]
+    within = next((k for k, size in enumerate(sizes) if size > limit), len(sizes))
+    assert found == sizes[:within]
 
 
 def test_rows_with_infinite_entries_are_compared_both_ways() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from hypothesis import given
+from hypothesis import assume, given
 
 from talos_opt.core.problem import UNLIMITED, MemoryRule, Objective
 from talos_opt.kernels.instance import CAPACITY
@@ -30,21 +30,21 @@ def test_schedules_are_those_of_queues(drawn: Ordered) -> None:
     expected = queue_schedule(problem, device, order)
     if expected is None:
         assert value == np.inf
-        return
-    assert value == expected.value
-    assert times.start.tolist() == expected.start
-    assert times.end.tolist() == expected.end
-    first, end = times.clock.tolist()
-    columns = (
-        times.hop_op, times.hop_source, times.hop_target, times.hop_start, times.hop_end
-    )  # fmt: skip
-    hops = list(zip(*(column[: end - first].tolist() for column in columns), strict=True))
-    assert sorted(hops) == sorted(move[:5] for move in expected.moves)
-    for number, (op, _, target, *_) in enumerate(hops, start=first):
-        assert times.sent[op, target] == number
-    assert (times.sent >= first).sum() == len(hops)
-    schedule = read_times(problem, times, ints(device))
-    assert [bad for bad in naive_check(problem, schedule) if not bad.startswith("memory")] == []
+    else:
+        assert value == expected.value
+        assert times.start.tolist() == expected.start
+        assert times.end.tolist() == expected.end
+        first, end = times.clock.tolist()
+        columns = (
+            times.hop_op, times.hop_source, times.hop_target, times.hop_start, times.hop_end
+        )  # fmt: skip
+        hops = list(zip(*(column[: end - first].tolist() for column in columns), strict=True))
+        assert sorted(hops) == sorted(move[:5] for move in expected.moves)
+        for number, (op, _, target, *_) in enumerate(hops, start=first):
+            assert times.sent[op, target] == number
+        assert (times.sent >= first).sum() == len(hops)
+        schedule = read_times(problem, times, ints(device))
+        assert [bad for bad in naive_check(problem, schedule) if not bad.startswith("memory")] == []
 
 
 @given(ordered_problems(objectives=("makespan",)))
@@ -52,10 +52,10 @@ def test_it_gives_up_on_makespans_above_the_threshold_only(drawn: Ordered) -> No
     problem, device, order, _ = drawn
     instance, times = make_instance(problem), make_times(problem)
     value = list_schedule(instance, times, ints(device), ints(order), np.inf)
-    if np.isfinite(value):
-        assert list_schedule(instance, times, ints(device), ints(order), value) == value
-        lower = np.nextafter(value, -np.inf)
-        assert list_schedule(instance, times, ints(device), ints(order), lower) == np.inf
+    assume(np.isfinite(value))
+    assert list_schedule(instance, times, ints(device), ints(order), value) == value
+    lower = np.nextafter(value, -np.inf)
+    assert list_schedule(instance, times, ints(device), ints(order), lower) == np.inf
 
 
 @given(ordered_problems(objectives=("toct", "bottleneck")))
@@ -73,8 +73,7 @@ def test_peaks_are_what_is_alive_at_once(drawn: Ordered) -> None:
     problem = replace(problem, memory_rule=MemoryRule.PEAK)
     instance, times = make_instance(problem), make_times(problem)
     queued = queue_schedule(problem, device, order)
-    if queued is None:
-        return
+    assume(queued is not None)
     list_schedule(instance, times, ints(device), ints(order), np.inf)
     over = peak_overflow(instance, times, ints(device))
     assert over == excess_bytes(problem, device, queued)

@@ -77,12 +77,13 @@ def test_spreading_evenly(problem: Problem, seed: int, scale: float) -> None:
             scores = spread_scores(rooms, group, price.tolist(), scale)
             if not scores:
                 assert top == math.inf
-                return
+                break
             # Of scores as good as equal, either device will do: exp is not the same everywhere.
             assert scores[int(case.device[op])] <= min(scores.values()) * (1 + 1e-12)
             rooms.home[group] = int(case.device[op])
-    assert case.device.tolist() == rooms.device()
-    assert top == rooms.top()
+    else:
+        assert case.device.tolist() == rooms.device()
+        assert top == rooms.top()
 
 
 @given(drawn, seeds, st.sampled_from([1, 2, 3, 100]), st.booleans(), st.booleans())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import assume, given
 
 from talos_opt.core.problem import Problem
 from talos_opt.kernels.loads import placement_loads
@@ -45,8 +45,8 @@ def may_go(problem: Problem, device: list[int], members: list[int], target: int)
 def test_every_move_tried_is_kept_if_and_only_if_it_relieves(drawn: Ordered) -> None:
     problem, device, _, seed = drawn
     flat, arrays = Flat(problem), problem.arrays
-    if any(flat.static_need(device, d) > capacity(problem, d) for d in range(arrays.device_count)):
-        return
+    devices = range(arrays.device_count)
+    assume(all(flat.static_need(device, d) <= capacity(problem, d) for d in devices))
     instance, where = make_instance(problem, near=False), ints(device)
     load, channel = np.zeros(arrays.device_count), np.zeros(int(arrays.channel.max(initial=-1)) + 1)
     placement_loads(instance, where, np.zeros(len(load), dtype=np.int64), load, channel)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from talos_opt.core.feasibility import check
@@ -34,11 +34,11 @@ def test_cpsat_agrees_with_brute_force(problem: Problem) -> None:
     if expected is None:
         assert status is Status.INFEASIBLE
         assert run.best is None
-        return
-    assert run.best is not None
-    assert run.value == pytest.approx(expected[0], rel=CLOSE, abs=CLOSE)
-    assert run.lower_bound <= expected[0] * (1 + CLOSE) + CLOSE
-    assert run.lower_bound >= expected[0] * (1 - CLOSE) - CLOSE, "optimality was not proven"
+    else:
+        assert run.best is not None
+        assert run.value == pytest.approx(expected[0], rel=CLOSE, abs=CLOSE)
+        assert run.lower_bound <= expected[0] * (1 + CLOSE) + CLOSE
+        assert run.lower_bound >= expected[0] * (1 - CLOSE) - CLOSE, "optimality was not proven"
 
 
 @given(problems(max_ops=5), st.sampled_from(HEURISTICS))
@@ -47,8 +47,7 @@ def test_heuristics_are_feasible_and_no_better_than_the_optimum(
 ) -> None:
     expected = brute_force(problem)
     run, _ = run_solver(name, problem)
-    if run.best is None:
-        return
+    assume(run.best is not None)
     assert expected is not None, f"{name} found a schedule where there is none"
     assert check(problem, run.best) == ()
     assert objective_value(problem, run.best) >= expected[0] - CLOSE
@@ -57,14 +56,16 @@ def test_heuristics_are_feasible_and_no_better_than_the_optimum(
 @given(problems(max_ops=5))
 def test_root_bounds_never_exceed_the_optimum(problem: Problem) -> None:
     expected = brute_force(problem)
-    if expected is not None:
-        assert bounds.root_bound(problem) <= expected[0] * (1 + CLOSE) + CLOSE
+    assume(expected is not None)
+    assert bounds.root_bound(problem) <= expected[0] * (1 + CLOSE) + CLOSE
 
 
+@pytest.mark.reaches(0.02)
+@settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 @given(problems(max_ops=5))
 def test_obstacles_are_only_seen_where_there_is_no_schedule(problem: Problem) -> None:
-    if find_obstacle(problem):
-        assert brute_force(problem) is None
+    assume(find_obstacle(problem))
+    assert brute_force(problem) is None
 
 
 @given(problems(max_ops=5))
@@ -94,10 +95,10 @@ def test_dp_agrees_with_brute_force(problem: Problem) -> None:
     if expected is None:
         assert status is Status.INFEASIBLE
         assert run.best is None
-        return
-    assert run.best is not None
-    assert run.value == pytest.approx(expected[0], rel=CLOSE, abs=CLOSE)
-    assert run.lower_bound == pytest.approx(expected[0], rel=CLOSE, abs=CLOSE)
+    else:
+        assert run.best is not None
+        assert run.value == pytest.approx(expected[0], rel=CLOSE, abs=CLOSE)
+        assert run.lower_bound == pytest.approx(expected[0], rel=CLOSE, abs=CLOSE)
 
 
 @given(
@@ -111,6 +112,6 @@ def test_dp_proves_what_another_solver_found(problem: Problem) -> None:
     run = Run(problem, time_limit=60.0, workers=2)
     for name in ("cpsat", "dp"):
         registry.create(name).solve(problem, run)
-    if expected is not None:
-        assert run.value == pytest.approx(expected[0], rel=CLOSE, abs=CLOSE)
-        assert run.lower_bound == pytest.approx(expected[0], rel=CLOSE, abs=CLOSE)
+    assume(expected is not None)
+    assert run.value == pytest.approx(expected[0], rel=CLOSE, abs=CLOSE)
+    assert run.lower_bound == pytest.approx(expected[0], rel=CLOSE, abs=CLOSE)

@@ -74,9 +74,8 @@ def accepts(
 
 
 def status_of(model: object) -> object:
-    solver = cp.CpSolver()
+    solver = backend.make_solver(cp)
     solver.parameters.num_workers = 1
-    solver.parameters.catch_sigint_signal = False  # else Ctrl-C kills the process from then on
     return solver.solve(model)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 
 import pytest
 from hypothesis import assume, given
@@ -23,6 +22,7 @@ from talos_opt.solvers.cpsat.search import hint
 from talos_opt.solvers.cpsat.sequencing import SequencingFormulation
 from talos_opt.solvers.run import Progress, Run
 from tests.builders import fig1, op, problem
+from tests.clocks import Stopwatch
 from tests.solvers.running import layered, run_solver
 from tests.strategies import large_problems, problems
 
@@ -40,10 +40,9 @@ def build(drawn: Problem, upper: float = math.inf) -> PlacementFormulation:
 
 def hint_is_a_solution(formulation: PlacementFormulation, schedule: Schedule) -> bool:
     hint(formulation, schedule)
-    solver = cp.CpSolver()
+    solver = backend.make_solver(cp)
     solver.parameters.fix_variables_to_their_hinted_value = True
     solver.parameters.num_workers = 1
-    solver.parameters.catch_sigint_signal = False  # else Ctrl-C kills the process from then on
     return solver.solve(formulation.model) in (cp.OPTIMAL, cp.FEASIBLE)
 
 
@@ -104,22 +103,22 @@ def test_a_warm_start_only_improves() -> None:
 # ---- stopping ------------------------------------------------------------------------------
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("solver", ["cpsat", "auto"])
 def test_cancelling_from_another_thread_stops_within_a_second(solver: str) -> None:
     big, cancel = layered(150), threading.Event()
     warm = by_some_heuristic(big)
-    sent: list[float] = []
+    watch = Stopwatch()
 
     def stop() -> None:
-        sent.append(time.monotonic())
+        watch.start()
         cancel.set()
 
     timer = threading.Timer(1.5, stop)
     timer.start()
     result = talos_opt.solve(big, solver, time_limit=60, warm_start=warm, cancel=cancel, workers=2)
-    ended = time.monotonic()
+    watch.check(1)
     timer.join()
-    assert ended - sent[0] < 1
     assert result.interrupted
     assert result.status is Status.FEASIBLE
     assert result.value is not None
@@ -127,12 +126,11 @@ def test_cancelling_from_another_thread_stops_within_a_second(solver: str) -> No
     assert result.value == min(values)
 
 
-def test_cancelled_beforehand_it_does_not_start() -> None:
+def test_cancelled_beforehand_it_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
     cancel = threading.Event()
     cancel.set()
-    began = time.monotonic()
+    monkeypatch.setattr("talos_opt.solvers.cpsat.search.make_solver", None)  # not to be called
     result = talos_opt.solve(layered(150), "cpsat", time_limit=60, cancel=cancel)
-    assert time.monotonic() - began < 1
     assert result.interrupted
     assert result.status is Status.UNKNOWN
     assert result.reason
@@ -175,32 +173,36 @@ FAMILIES = {
 }
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("solver", ["cpsat", "auto"])
 def test_the_time_limit_holds_on_two_thousand_ops(solver: str, family: str) -> None:
     big = layered(2000, **FAMILIES[family])  # type: ignore[arg-type]
     limit = 2.0
-    began = time.monotonic()
+    watch = Stopwatch()
     result = talos_opt.solve(big, solver, time_limit=limit, workers=2)
-    assert time.monotonic() - began <= limit * 1.05 + 1
+    watch.check(limit * 1.05 + 1)
     assert result.lower_bound > 0
     if solver == "auto":
         assert result.status is Status.FEASIBLE
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("limit", [1e-6, 0.05])
 def test_a_tiny_limit_still_gives_an_answer(limit: float) -> None:
-    result = talos_opt.solve(layered(300), "auto", time_limit=limit)
+    drawn, watch = layered(300), Stopwatch()
+    result = talos_opt.solve(drawn, "auto", time_limit=limit)
+    watch.check(limit * 1.05 + 1)
     assert result.status is Status.FEASIBLE
-    assert result.runtime_s < limit * 1.05 + 1
 
 
+@pytest.mark.timing
 def test_one_wide_step_keeps_the_limit() -> None:
     """Two thousand ops that are all ready at once: the worst case of rules that price them all."""
     wide = problem([op(f"op{i}", 1 + i % 7 / 3) for i in range(2000)], "cpu0 gpu0 gpu1 gpu2")
-    began = time.monotonic()
+    watch = Stopwatch()
     result = talos_opt.solve(wide, "auto", time_limit=1.0, workers=2)
-    assert time.monotonic() - began <= 2.05
+    watch.check(2.05)
     assert result.status is not Status.UNKNOWN
 
 

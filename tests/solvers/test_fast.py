@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, reject
 from hypothesis import strategies as st
 
 from talos_opt.core.feasibility import check
@@ -32,39 +32,42 @@ def anneal(problem: Problem, moves: int = 3000, seed: int = 0) -> Run:
 
 
 @given(problems(max_ops=5))
-def test_fast_is_feasible_and_near_the_optimum(problem: Problem) -> None:
+def test_fast_is_feasible_and_mostly_ends_at_the_optimum(problem: Problem) -> None:
     expected = brute_force(problem)
     run = anneal(problem)
-    if run.best is None:
-        return
-    assert expected is not None
-    assert check(problem, run.best) == ()
+    if expected is None:
+        assert run.best is None
+        reject()
     assert run.value >= expected[0] * (1 - CLOSE) - CLOSE
+    assume(run.best is not None)
+    assert check(problem, run.best) == ()
+    assume(run.value <= expected[0] * (1 + CLOSE) + CLOSE)  # how often is counted
 
 
 @given(problems(max_ops=5, memory=False, serial=False, no_copy_engine=False))
 def test_fast_finds_the_optimum_of_tiny_problems_without_limits(problem: Problem) -> None:
     expected = brute_force(problem)
-    if expected is not None:
-        run = anneal(problem)
-        assert run.best is not None
-        assert run.value == pytest.approx(expected[0], rel=1e-6, abs=1e-9)
+    assume(expected is not None)
+    run = anneal(problem)
+    assert run.best is not None
+    assert run.value == pytest.approx(expected[0], rel=1e-6, abs=1e-9)
 
 
+@pytest.mark.reaches(0.4)
 @given(large_problems(max_ops=40))
 def test_fast_passes_check_on_larger_problems(problem: Problem) -> None:
     run = anneal(problem, moves=500)
-    if run.best is not None:
-        assert check(problem, run.best) == ()
+    assume(run.best is not None)
+    assert check(problem, run.best) == ()
 
 
 @given(problems(max_ops=5))
 def test_same_seed_and_moves_give_the_same_answer(problem: Problem) -> None:
     first, second = anneal(problem, 1000, seed=7), anneal(problem, 1000, seed=7)
     assert first.value == second.value
-    if first.best is not None and second.best is not None:
-        assert np.array_equal(first.best.device, second.best.device)
-        assert np.array_equal(first.best.start, second.best.start)
+    assume(first.best is not None and second.best is not None)
+    assert np.array_equal(first.best.device, second.best.device)
+    assert np.array_equal(first.best.start, second.best.start)
 
 
 @given(placed_problems(peak=False), st.randoms(use_true_random=False))
@@ -78,7 +81,7 @@ def test_list_schedule_agrees_with_the_simulator(placed: object, random: object)
         expected = simulate(problem, device, np.argsort(order), insertion=False)
     except NoRouteError:
         assert value == np.inf
-        return
+        reject()
     contended = bool((problem.arrays.channel >= 0).any()) or not problem.arrays.copy_engine.all()
     wide = bool((problem.arrays.slots > 1).any())
     if np.isfinite(value) and not contended and not wide:
@@ -111,8 +114,7 @@ def test_kernel_loads_and_peaks_agree_with_the_metrics(placed: object, random: o
     device = np.asarray(device, dtype=np.int64)
     instance, times = make_instance(problem), make_times(problem)
     order = topological(problem, random)
-    if not np.isfinite(list_schedule(instance, times, device, order, np.inf)):
-        return
+    assume(np.isfinite(list_schedule(instance, times, device, order, np.inf)))
     schedule = read_times(problem, times, device)
     metrics = measure(problem, schedule)
     load = np.zeros(problem.arrays.device_count)
@@ -128,8 +130,7 @@ def test_kernel_loads_and_peaks_agree_with_the_metrics(placed: object, random: o
 @given(problems(max_ops=6, missing_routes=False), st.integers(0, 2**32))
 def test_upward_ranks_are_longest_paths(problem: Problem, seed: int) -> None:
     arrays = problem.arrays
-    if not arrays.allowed.any(axis=1).all():
-        return
+    assume(arrays.allowed.any(axis=1).all())
     pick = np.random.default_rng(seed)
     home = np.array([pick.choice(np.flatnonzero(row)) for row in arrays.allowed])
     device = home[arrays.group].astype(np.int64)
@@ -149,8 +150,7 @@ def test_upward_ranks_are_longest_paths(problem: Problem, seed: int) -> None:
 @given(problems(max_ops=6))
 def test_tails_are_the_least_time_that_follows(problem: Problem) -> None:
     arrays = problem.arrays
-    if not arrays.allowed.any(axis=1).all():
-        return
+    assume(arrays.allowed.any(axis=1).all())
     best = np.where(arrays.allowed[arrays.group], arrays.time, np.inf).min(axis=1)
 
     def after(i: int) -> float:

@@ -315,7 +315,6 @@ def test_an_obstacle_is_explained_too() -> None:
     assert result.status is Status.INFEASIBLE
     assert "must share one device" in result.reason
     assert "give cpu0 1 more usable bytes" in result.reason
-    assert result.runtime_s < 60
 
 
 def test_it_can_be_left_out_and_compare_leaves_it_out() -> None:
@@ -341,6 +340,7 @@ def test_a_cancelled_solve_is_not_explained() -> None:
     assert explain_infeasibility(full(), cancel=cancel) is None
 
 
+@pytest.mark.notes("no OR-Tools here")
 def test_a_failing_backend_leaves_the_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise talos_opt.DependencyError("no OR-Tools here")

@@ -22,6 +22,7 @@ from talos_opt.solvers.cpsat import backend, isolation
 from talos_opt.solvers.run import Progress, Run
 from tests.builders import device, fig1, op, problem
 from tests.cli.process import COMMAND, FIG1
+from tests.clocks import Stopwatch
 from tests.solvers.running import layered
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,7 +78,7 @@ def test_the_value_is_that_of_the_direct_path(
     tensorflow_first: None, started: list[subprocess.Popen[bytes]]
 ) -> None:
     told: list[Progress] = []
-    result = talos_opt.solve(fig1(), "cpsat", on_progress=told.append)
+    result = talos_opt.solve(fig1(), "cpsat", time_limit=60, on_progress=told.append)
     assert len(started) == 1
     assert result.status is Status.OPTIMAL
     assert (result.value, result.lower_bound) == (9, 9)
@@ -89,43 +90,45 @@ def test_auto_takes_it_too(
     request: pytest.FixtureRequest, started: list[subprocess.Popen[bytes]]
 ) -> None:
     small = layered(12, models=3, width=2)
-    direct = talos_opt.solve(small, "auto", time_limit=8)
+    direct = talos_opt.solve(small, "auto", time_limit=60)
     assert direct.status is Status.OPTIMAL
     assert not started
     request.getfixturevalue("tensorflow_first")
-    result = talos_opt.solve(small, "auto", time_limit=8)
+    result = talos_opt.solve(small, "auto", time_limit=60)
     assert len(started) == 1
     assert result.status is Status.OPTIMAL
     assert result.value == pytest.approx(direct.value)
     assert_reaped(started)
 
 
+@pytest.mark.timing
 def test_the_time_limit_counts_from_the_start_of_the_child(
     tensorflow_first: None, started: list[subprocess.Popen[bytes]]
 ) -> None:
-    began = time.monotonic()
+    watch = Stopwatch()
     result = talos_opt.solve(layered(150), "cpsat", time_limit=2)
-    assert time.monotonic() - began < 2 * 1.05 + 1
+    watch.check(2 * 1.05 + 1)
     assert result.status in (Status.FEASIBLE, Status.UNKNOWN)
     assert not result.interrupted
     assert_reaped(started)
 
 
+@pytest.mark.timing
 def test_cancelling_ends_the_child_and_keeps_the_incumbent(
     tensorflow_first: None, started: list[subprocess.Popen[bytes]]
 ) -> None:
     big, cancel = layered(150), threading.Event()
     warm = talos_opt.solve(big, "etf").schedule
-    sent: list[float] = []
+    watch = Stopwatch()
 
     def stop() -> None:
-        sent.append(time.monotonic())
+        watch.start()
         cancel.set()
 
     timer = threading.Timer(2.0, stop)
     timer.start()
     result = talos_opt.solve(big, "cpsat", time_limit=60, cancel=cancel, warm_start=warm)
-    assert time.monotonic() - sent[0] < 1
+    watch.check(1)
     assert result.interrupted
     assert result.status is Status.FEASIBLE
     assert_reaped(started)
@@ -135,7 +138,7 @@ def test_a_warm_start_and_a_bound_reach_the_child(
     tensorflow_first: None, started: list[subprocess.Popen[bytes]]
 ) -> None:
     warm = talos_opt.solve(fig1(), "talos").schedule
-    result = talos_opt.solve(fig1(), "cpsat", warm_start=warm)
+    result = talos_opt.solve(fig1(), "cpsat", time_limit=60, warm_start=warm)
     assert result.status is Status.OPTIMAL
     assert result.value == 9
     assert_reaped(started)
@@ -146,7 +149,7 @@ def test_infeasibility_comes_back_with_its_reason(
 ) -> None:
     ops = [op(name, weights=4) for name in "abc"]
     full = problem(ops, [device("cpu0", 7), device("gpu0", 7)])
-    result = talos_opt.solve(full, "cpsat")
+    result = talos_opt.solve(full, "cpsat", time_limit=60)
     assert len(started) == 1
     assert result.status is Status.INFEASIBLE
     assert "give a device more memory" in result.reason
@@ -172,12 +175,13 @@ def test_a_child_that_dies_is_an_error(
         talos_opt.solve(fig1(), "cpsat")
 
 
+@pytest.mark.notes("the CP-SAT process ended unexpectedly")
 def test_a_child_that_dies_costs_no_incumbent(
     tensorflow_first: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(isolation, "start_python", start_failing)
     warm = talos_opt.solve(fig1(), "aswm").schedule
-    result = talos_opt.solve(fig1(), "cpsat", warm_start=warm)
+    result = talos_opt.solve(fig1(), "cpsat", time_limit=60, warm_start=warm)
     assert result.status is Status.FEASIBLE
     assert result.value == 12.5
     assert "ended unexpectedly" in result.notes[0]
@@ -260,7 +264,7 @@ from tests.solvers.running import layered
 small = layered(24, models=3, width=2)
 answers = []
 for solver in ("cpsat", "auto"):
-    result = talos_opt.solve(small, solver, time_limit=5, workers=2)
+    result = talos_opt.solve(small, solver, time_limit=60, workers=2)
     answers.append((result.status, result.value, result.notes))
 print(json.dumps(answers))
 """

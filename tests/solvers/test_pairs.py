@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import talos_opt
-from benchmarks.talos_data import Pair, load_pairs
 from tests.solvers.running import run_solver
+from tests.talos_data import Pair, load_pairs
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared" / "data" / "talos"
 

@@ -139,7 +139,9 @@ def explain(error: BaseException) -> str:
 def user_line(error: BaseException) -> str:
     """Return the last line of a user's own code that an error came through."""
     loaded = (sys.modules.get(name) for name in _LIBRARIES)
-    inside = [str(Path(m.__file__).resolve().parent) for m in loaded if m and m.__file__]
+    folders = [Path(m.__file__).parent for m in loaded if m and m.__file__]
+    # An environment may be reached through a link; frames name their files as they were imported.
+    inside = [str(path) for folder in folders for path in (folder, folder.resolve())]
     inside.append(str(Path(__file__).resolve().parents[2]))
     inside.append(str(Path(contextlib.__file__).parent))
     skipped = (*inside, "<frozen ", "<eval_with_key>", "<__array_function__")

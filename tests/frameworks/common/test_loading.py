@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from talos_opt.core.errors import InputError
+from talos_opt.frameworks.common import loading
 from talos_opt.frameworks.common.loading import explain, resolve, user_line
 
 
@@ -94,3 +96,17 @@ def test_lines_of_libraries_are_not_the_users() -> None:
     assert user_line(caught.value).startswith(f"{__file__}:")
     assert explain(caught.value).endswith(f"({user_line(caught.value)})")
     assert explain(ValueError()) == "ValueError"
+
+
+def test_a_library_reached_through_a_link_is_no_code_of_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An environment that is a link to another."""
+    (tmp_path / "real" / "linked_library").mkdir(parents=True)
+    (tmp_path / "real" / "linked_library" / "__init__.py").write_text("def fail():\n    1 / 0\n")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    monkeypatch.syspath_prepend(tmp_path / "link")
+    monkeypatch.setattr(loading, "_LIBRARIES", ("linked_library",))
+    with pytest.raises(ZeroDivisionError) as caught:
+        importlib.import_module("linked_library").fail()
+    assert user_line(caught.value).startswith(f"{__file__}:")

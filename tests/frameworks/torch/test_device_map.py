@@ -226,12 +226,12 @@ def test_the_disk_takes_what_the_host_cannot() -> None:
 # -- against accelerate --------------------------------------------------------------------------
 
 
-def load_benchmark() -> Any:
+def load_cases() -> Any:
     pytest.importorskip("transformers", reason="transformers is not installed")
     pytest.importorskip("accelerate", reason="accelerate is not installed")
-    from benchmarks import device_maps
+    from tests.frameworks.torch import device_map_cases
 
-    return device_maps
+    return device_map_cases
 
 
 def small_cases(bench: Any) -> dict[str, Any]:
@@ -268,7 +268,7 @@ NAMES = ["bert", "bert, main cpu", "unbalanced", "decoder", "decoder, KV", "deco
 
 @pytest.mark.parametrize("name", NAMES)
 def test_never_worse_than_accelerate(name: str) -> None:
-    bench = load_benchmark()
+    bench = load_cases()
     case = small_cases(bench)[name]
     outcome = bench.compare(case, 2.0)
     ours, theirs = outcome.ours, outcome.their_evaluation
@@ -300,7 +300,7 @@ def weights_on(module: Any, device_map: dict[str, Target]) -> dict[Target, int]:
 
 
 def test_bert_uses_gpus_where_accelerate_uses_none() -> None:
-    bench = load_benchmark()
+    bench = load_cases()
     outcome = bench.compare(small_cases(bench)["bert, main cpu"], 2.0)
     assert set(outcome.theirs.values()) == {CPU}
     assert set(range(8)) <= set(outcome.ours.device_map.values())
@@ -348,7 +348,7 @@ def test_a_graph_of_ops_at_module_granularity_gives_a_valid_map(mode: str) -> No
 
 
 def test_a_decoder_of_7_billion_parameters_needs_no_memory() -> None:
-    bench = load_benchmark()
+    bench = load_cases()
     (case,) = (case for case in bench.cases()[:5] if case.cache is not None)
     plan = make_plan(
         case.make(), case.machine, case.inputs, no_split=case.no_split, dtype=case.dtype,

@@ -30,7 +30,7 @@ def relaxed(problem: Problem, upper: float = math.inf) -> float:
     memory.improve()
     formulation = RelaxedFormulation(cp, problem, make_grid(problem), upper, never, memory)
     formulation.build()
-    solver = cp.CpSolver()
+    solver = backend.make_solver(cp)
     solver.parameters.num_workers = 2
     assert solver.solve(formulation.model) == cp.OPTIMAL
     return float(solver.objective_value) / formulation.objective_scale

@@ -8,7 +8,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from talos_opt.core.feasibility import check
@@ -62,8 +62,8 @@ def test_path_memory_never_exceeds_the_optimum(problem: Problem) -> None:
     expected = brute_force(problem)
     memory = PathMemory(problem)
     memory.improve()
-    if expected is not None:
-        assert_holds(memory, expected[0])
+    assume(expected is not None)
+    assert_holds(memory, expected[0])
 
 
 @given(problems(max_ops=6, **CORE))
@@ -71,8 +71,8 @@ def test_path_memory_never_exceeds_the_optimum_of_core_problems(problem: Problem
     expected = brute_force(problem)
     memory = PathMemory(problem)
     memory.improve()
-    if expected is not None:
-        assert_holds(memory, expected[0])
+    assume(expected is not None)
+    assert_holds(memory, expected[0])
 
 
 @given(problems(max_ops=5, objectives=TIMED), st.sampled_from((4, 100)), st.booleans())
@@ -89,8 +89,7 @@ def test_diagrams_never_exceed_the_optimum_of_core_problems(
 
 def check_diagrams(problem: Problem, most: int, limited: bool) -> None:
     expected = brute_force(problem)
-    if expected is None:
-        return
+    assume(expected is not None)
     memory = PathMemory(problem)
     memory.improve()
     diagrams = Diagrams(memory)
@@ -104,8 +103,7 @@ def test_an_optimal_schedule_keeps_every_head_and_tail(
     problem: Problem, most: int, limited: bool
 ) -> None:
     schedule = best_schedule(problem)
-    if schedule is None:
-        return
+    assume(schedule is not None)
     value = objective_value(problem, schedule)
     memory = PathMemory(problem)
     memory.improve()
@@ -166,8 +164,7 @@ def test_superblocks_never_exceed_the_optimum_with_memory(problem: Problem) -> N
 def check_superblocks(problem: Problem) -> None:
     """Each partition alone, and all together, against the optimal schedule."""
     schedule = best_schedule(problem)
-    if schedule is None:
-        return
+    assume(schedule is not None)
     run = Run(problem, time_limit=20.0, workers=1)
     run.offer(schedule, "brute force")
     if run.value > 0:
@@ -204,8 +201,7 @@ def twins(draw: st.DrawFn) -> Problem:
 @given(twins())
 def test_superblocks_never_exceed_the_optimum_on_identical_devices(problem: Problem) -> None:
     schedule = best_placement(problem)
-    if schedule is None:
-        return
+    assume(schedule is not None)
     run = Run(problem, time_limit=20.0, workers=1)
     run.offer(schedule, "all placements")
     for partition in partitions(problem):
