@@ -26,10 +26,10 @@ from typing import Any
 import talos_opt
 from benchmarks.report import Column, Row, make_parser, progress, publish
 from benchmarks.trust_cases import (
+    TURNS,
     Case,
     Outcome,
     Turn,
-    TURNS,
     draw_case,
     find_truth,
     solvers_of,

@@ -25,9 +25,9 @@ EXACT = ("auto", "cpsat", "dp", "ilp")
 #: Go on until their limit unless the bound is met, and so never do quite the same twice.
 LOCAL = ("fast", "lns", "large", "coarse")
 DECIDED = ("talos", "heft", "etf", "tsam", "aswm", "sequential", "single")
-LIMIT_S = {name: 0.05 for name in LOCAL}
+LIMIT_S = dict.fromkeys(LOCAL, 0.05)
 #: Problems for each solver and change.
-COUNT = {name: 1 for name in LOCAL} | {name: 6 for name in DECIDED}
+COUNT = dict.fromkeys(LOCAL, 1) | dict.fromkeys(DECIDED, 6)
 
 
 @pytest.fixture(scope="module", autouse=True)

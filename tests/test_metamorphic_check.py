@@ -127,7 +127,7 @@ def shaken(answer: Schedule, rng: random.Random) -> Schedule:
 def test_ops_at_once_on_one_slot_are_seen_at_every_scale(unit: float) -> None:
     ops = [op(name, unit) for name in "abcde"]
     given = problem(ops, "gpu0")
-    at_once = schedule(given, {name: ("gpu0", 0.0) for name in "abcde"})
+    at_once = schedule(given, dict.fromkeys("abcde", ("gpu0", 0.0)))
     assert {item.rule for item in check(given, at_once)} == {"slots"}
     in_turn = schedule(given, {name: ("gpu0", k * unit) for k, name in enumerate("abcde")})
     assert check(given, in_turn) == ()
@@ -136,7 +136,7 @@ def test_ops_at_once_on_one_slot_are_seen_at_every_scale(unit: float) -> None:
 def test_short_ops_at_once_are_seen_beside_an_op_of_a_day() -> None:
     kernels = [op(name, 80e-6) for name in "abcde"]
     given = problem([*kernels, op("day", 86_400.0)], "gpu0 gpu1")
-    where = {name: ("gpu0", 0.0) for name in "abcde"} | {"day": ("gpu1", 0.0)}
+    where = dict.fromkeys("abcde", ("gpu0", 0.0)) | {"day": ("gpu1", 0.0)}
     assert {item.rule for item in check(given, schedule(given, where))} == {"slots"}
 
 

@@ -115,8 +115,11 @@ class _Numbers:
 
     def heaviness(self, given: float) -> float:
         """A weight, none where it was none."""
-        return given * self.weight * 10.0 ** self.rng.randint(-self.spread, 0) / self.rng.choice(
-            (1, 1, 3, 10)
+        return (
+            given
+            * self.weight
+            * 10.0 ** self.rng.randint(-self.spread, 0)
+            / self.rng.choice((1, 1, 3, 10))
         )
 
 
@@ -130,9 +133,7 @@ def _model(model: Model, numbers: _Numbers, size: int) -> Model:
 
 
 def _op(op: Op, numbers: _Numbers, size: int) -> Op:
-    memory = Memory(
-        op.memory.weights * size, op.memory.output * size, op.memory.workspace * size
-    )
+    memory = Memory(op.memory.weights * size, op.memory.output * size, op.memory.workspace * size)
     inputs = tuple(
         Input(edge.op, None if edge.bytes is None else edge.bytes * size) for edge in op.inputs
     )

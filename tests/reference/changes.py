@@ -98,9 +98,7 @@ def _with_times(problem: Problem, factor: float, bandwidth: float) -> Problem:
     def slower(link: Link) -> Link:
         if link.via is not None:
             return link
-        return replace(
-            link, latency=link.latency * factor, bandwidth=link.bandwidth * bandwidth
-        )
+        return replace(link, latency=link.latency * factor, bandwidth=link.bandwidth * bandwidth)
 
     models = [
         replace(m, ops=tuple(map(longer, m.ops)), release=m.release * factor)
@@ -130,9 +128,7 @@ def permuted(problem: Problem, what: str, seed: int = 0) -> Problem:
     return _with_models(
         problem,
         [
-            replace(
-                m, ops=tuple(replace(op, inputs=mix(op.inputs)) for op in mix(m.ops))
-            )
+            replace(m, ops=tuple(replace(op, inputs=mix(op.inputs)) for op in mix(m.ops)))
             for m in models
         ],
     )
@@ -164,9 +160,7 @@ def renamed(problem: Problem) -> Problem:
             via=given.via and device_ids[given.via],
         )
 
-    models = [
-        replace(m, id=new(m.id), ops=tuple(map(op, m.ops))) for m in problem.graph.models
-    ]
+    models = [replace(m, id=new(m.id), ops=tuple(map(op, m.ops))) for m in problem.graph.models]
     cluster = problem.cluster
     devices = tuple(replace(d, id=device_ids[d.id]) for d in cluster.devices)
     links = cluster.links and tuple(map(link, cluster.links))
@@ -184,9 +178,7 @@ def with_isolated_op(problem: Problem, time: float = 1.0) -> Problem:
     cluster = replace(problem.cluster, devices=(*problem.cluster.devices, spare))
     alone = Model("alone", (Op("op", {"spare": time}),), weight=0.0)
     models = (*problem.graph.models, alone)
-    return replace(
-        problem, cluster=cluster, graph=replace(problem.graph, models=models)
-    )
+    return replace(problem, cluster=cluster, graph=replace(problem.graph, models=models))
 
 
 def isolated_optimum(problem: Problem, value: Fraction, time: float = 1.0) -> Fraction:

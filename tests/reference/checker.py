@@ -33,9 +33,7 @@ def naive_check(
 
 
 class _NaiveChecker:
-    def __init__(
-        self, flat: Flat, schedule: Schedule, slack: Callable[..., float]
-    ) -> None:
+    def __init__(self, flat: Flat, schedule: Schedule, slack: Callable[..., float]) -> None:
         self.flat, self.problem, self.slack = flat, flat.problem, slack
         self.cluster = flat.problem.cluster
         self.device: list[int] = schedule.device.tolist()
@@ -164,9 +162,7 @@ def exactly(*moments: float) -> float:
     return 0.0
 
 
-def most(
-    held: list[tuple[float, float, int]], slack: Callable[..., float] = exactly
-) -> int:
+def most(held: list[tuple[float, float, int]], slack: Callable[..., float] = exactly) -> int:
     """Largest amount held at once; what ends at t makes room for what starts at t."""
     cut = [(start, end - slack(start, end), amount) for start, end, amount in held]
     real = [(start, end, amount) for start, end, amount in cut if end > start]

@@ -182,9 +182,7 @@ def _judge_value(truth: Truth, result: Result, schedule: Schedule) -> Iterator[F
     expected = max(Fraction(0), Fraction(value) - Fraction(bound))
     slack = rounding + open_part * Fraction(4 * math.ulp(gap))
     if open_part > rounding and abs(Fraction(gap) * open_part - expected) > slack:
-        yield Find(
-            "gap", f"{gap!r} reported, {float(expected / open_part)!r} by its definition"
-        )
+        yield Find("gap", f"{gap!r} reported, {float(expected / open_part)!r} by its definition")
     if result.status is Status.OPTIMAL:
         if open_part > rounding and expected > OPTIMAL * open_part + rounding:
             yield Find("status", f"optimal {value!r} with bound {bound!r}")
@@ -205,9 +203,7 @@ def _judge_bound(truth: Truth, result: Result) -> Iterator[Find]:
     if not result.lower_bound >= 0 or math.isinf(result.lower_bound):
         yield Find("wrong bound", f"{result.lower_bound!r}")
     elif Fraction(result.lower_bound) > truth.optimum + slack:
-        yield Find(
-            "wrong bound", f"{result.lower_bound!r}; {float(truth.optimum)!r} is possible"
-        )
+        yield Find("wrong bound", f"{result.lower_bound!r}; {float(truth.optimum)!r} is possible")
 
 
 def _judge_notes(problem: Problem, result: Result) -> Iterator[Find]:

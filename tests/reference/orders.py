@@ -31,7 +31,7 @@ def best_by_orders(problem: Problem) -> Fraction | None:
     return min(values, default=None)
 
 
-def count_orders(problem: Problem) -> int:
+def longest_plan(problem: Problem) -> int:
     """Return how many acts the largest plan has: the orders are at most its factorial."""
     plans = (make_plan(problem, device) for device in placements(problem))
     return max((len(plan.acts) for plan in plans if plan is not None), default=0)
@@ -61,9 +61,7 @@ def _earliest(plan: Plan, k: int, starts: dict[int, int]) -> int:
     return next(moment for moment in moments if _has_room(plan, k, moment, starts, ends))
 
 
-def _has_room(
-    plan: Plan, k: int, now: int, starts: dict[int, int], ends: dict[int, int]
-) -> bool:
+def _has_room(plan: Plan, k: int, now: int, starts: dict[int, int], ends: dict[int, int]) -> bool:
     """Whether an act can start; everything that may run beside it later starts no earlier."""
     for what, amount in plan.acts[k].holds:
         held = sum(

@@ -58,8 +58,7 @@ class Ticks(Flat):
         devices = range(len(self.problem.cluster.devices))
         times = [[given(i, d) for d in devices] for i in range(len(self.ops))]
         return [
-            [None if time is None else self._ticks(Fraction(time)) for time in row]
-            for row in times
+            [None if time is None else self._ticks(Fraction(time)) for time in row] for row in times
         ]
 
     def in_units(self, value: int) -> Fraction:
