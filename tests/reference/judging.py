@@ -21,6 +21,8 @@ from tests.reference.flat import Flat, best_link
 OPTIMAL = Fraction(1, 10**6)
 #: The share by which a bound may be above the optimum: sums of floats end no closer.
 ROUNDING = Fraction(1, 10**11)
+#: The share by which values may differ that count as equal.
+TIE = 1e-12
 #: Units in the last place that a moment may be off after a few sums.
 ULPS = 64
 #: Remarks that say nothing about the answer.
@@ -30,7 +32,7 @@ EXPECTED_NOTES = (
     "the time limit was reached while the formulation was written",
 )
 #: Remarks that only an input of too few digits may bring.
-DIGITS_NOTE = re.compile(r"\bdigits?\b|\bunit\b|\borigin\b")
+DIGITS_NOTE = re.compile("times near .* can be written to .* only")
 #: A feature that no name of `Feature` says: see `DpSolver.require`.
 UNEQUAL_BYTES = "readers name different bytes"
 
@@ -190,7 +192,9 @@ def _judge_value(truth: Truth, result: Result, schedule: Schedule) -> Iterator[F
             excess = measured - truth.optimum
             if excess > OPTIMAL * max(open_part, Fraction(0)) + rounding:
                 yield Find("wrong optimal", f"{value!r}; {float(truth.optimum)!r} is possible")
-    elif open_part <= 0 or expected < OPTIMAL * open_part * Fraction(99, 100):
+    elif has_enough_digits(truth.problem) and (
+        open_part <= 0 or expected < OPTIMAL * open_part * Fraction(99, 100)
+    ):
         yield Find("status", f"{result.status} {value!r} with bound {bound!r}")
     if truth.optimum is not None and measured < truth.optimum - rounding:
         yield Find("below the optimum", f"{value!r} below {float(truth.optimum)!r}")
@@ -218,7 +222,9 @@ def _judge_notes(problem: Problem, result: Result) -> Iterator[Find]:
 def _judge_history(result: Result) -> Iterator[Find]:
     value, bound = math.inf, 0.0
     for event in result.history:
-        if event.lower_bound < bound or (event.value is not None and event.value > value):
+        fell = event.lower_bound < bound
+        # A schedule of equal value that wins the tie may be worth a rounding more.
+        if fell or (event.value is not None and event.value > value * (1 + TIE)):
             yield Find("history", f"{event} after value {value!r}, bound {bound!r}")
         bound = event.lower_bound
         value = value if event.value is None else event.value
