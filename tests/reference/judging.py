@@ -176,6 +176,7 @@ def _judge_value(truth: Truth, result: Result, schedule: Schedule) -> Iterator[F
     assert gap is not None
     rounding, forced = truth.rounding(schedule), truth.forced
     measured = exact_value(truth.problem, schedule)
+    rounding += ULPS * Fraction(math.ulp(value))
     if abs(Fraction(value) - measured) > rounding:
         yield Find("value", f"{value!r} reported, {float(measured)!r} measured")
     if bound > value:
