@@ -168,10 +168,26 @@ def _can_run(problem: Problem, i: int, d: int) -> bool:
     return math.isfinite(problem.arrays.time[i, d])
 
 
+def draw_problem(rng: random.Random, count: int, **features: Any) -> Problem | None:
+    """Draw a problem without Hypothesis; None where an op fits into no device's memory."""
+    try:
+        return _put_together(rng.choice, count, Features(**features))
+    except GraphError:
+        return None
+
+
 # ---- how a problem is put together ---------------------------------------------------------
 
 
 def _make(pick: Pick[Any], count: int, on: Features) -> Problem:
+    try:
+        return _put_together(pick, count, on)
+    except GraphError:  # an op that fits into no device's memory: rare, see _limits
+        reject()
+        raise AssertionError("unreachable") from None
+
+
+def _put_together(pick: Pick[Any], count: int, on: Features) -> Problem:
     unit = pick(sorted(PER_SECOND))
     traffic = pick((False, True)) if on.traffic is None else on.traffic
     mood = TRAFFIC if traffic and on.links else PLAIN
@@ -192,11 +208,7 @@ def _make(pick: Pick[Any], count: int, on: Features) -> Problem:
     )
     graph = Graph("random", tuple(models), unit)
     rule = pick(tuple(MemoryRule)) if on.peak else MemoryRule.STATIC
-    try:
-        return Problem(graph, cluster, Objective(pick(on.objectives)), rule)
-    except GraphError:  # an op that fits into no device's memory: rare, see _limits
-        reject()
-        raise AssertionError("unreachable") from None
+    return Problem(graph, cluster, Objective(pick(on.objectives)), rule)
 
 
 def _kinds(pick: Pick[Any], on: Features) -> tuple[str, ...]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import random
 from itertools import product
 
-import numpy as np
 import pytest
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
 from talos_opt.core.problem import Problem
-from talos_opt.core.schedule import Schedule, TransferRow, Transfers
 from tests.builders import device, fig1, link, op, problem
 from tests.naive import best_schedule, brute_force, naive_check, naive_metrics
-from tests.reference.brute import Plan, make_plan, placements
+from tests.reference.brute import Plan, as_schedule, make_plan, placements
 from tests.strategies import problems
 
 # ---- values known by hand ------------------------------------------------------------------
@@ -86,15 +85,14 @@ def test_nothing_is_feasible() -> None:
 # ---- every schedule on a grid --------------------------------------------------------------
 
 
-def grid_value(problem: Problem, step: float, horizon: float) -> float | None:
+def grid_value(problem: Problem, step: int, horizon: int) -> float | None:
     """Best value over all schedules whose times are multiples of a step, one check for each."""
     best: float | None = None
     for where in placements(problem):
         plan = make_plan(problem, where)
         if plan is None:
             continue
-        moments = np.arange(0, horizon + step / 2, step).tolist()
-        for starts in product(moments, repeat=len(plan.acts)):
+        for starts in product(range(0, horizon + 1, step), repeat=len(plan.acts)):
             answer = as_schedule(plan, where, starts)
             if not naive_check(problem, answer):
                 value = naive_metrics(problem, answer)[problem.objective.value]
@@ -103,29 +101,17 @@ def grid_value(problem: Problem, step: float, horizon: float) -> float | None:
     return best
 
 
-def as_schedule(plan: Plan, where: list[int], starts: tuple[float, ...]) -> Schedule:
-    count = len(where)
-    rows = [
-        TransferRow(hop[0], hop[1], hop[2], begin, begin + hop[4], hop[3])
-        for hop, begin in zip(plan.hops, starts[count:], strict=True)
-    ]
-    start = np.array(starts[:count])
-    end = start + np.array([act.time for act in plan.acts[:count]])
-    return Schedule(np.array(where), start, end, Transfers.from_rows(rows))
-
-
-def grid_of(problem: Problem) -> tuple[float, float, int]:
+def grid_of(problem: Problem) -> tuple[int, int, int]:
     """Step that all times are multiples of, a time by which all can be over, and the schedules."""
-    step, horizon, count = 1.0, 0.0, 0
+    horizon, count = 0, 0
     plans = [plan for where in placements(problem) if (plan := make_plan(problem, where))]
+    times = [time for plan in plans for act in plan.acts for time in (act.time, act.release)]
+    step = math.gcd(*times) or 1
     for plan in plans:
-        times = [time for act in plan.acts for time in (act.time, act.release)]
-        while any(time % step for time in times):
-            step /= 2
         longest = sum(act.time for act in plan.acts) + max(act.release for act in plan.acts)
         horizon = max(horizon, longest)
     for plan in plans:
-        count += int(horizon / step + 1) ** len(plan.acts)
+        count += (horizon // step + 1) ** len(plan.acts)
     return step, horizon, count
 
 
@@ -170,9 +156,9 @@ def test_no_schedule_found_by_luck_is_better(problem: Problem, seed: int) -> Non
                 assert value >= found[0]
 
 
-def lucky_starts(plan: Plan, rng: random.Random) -> tuple[float, ...]:
-    starts = [0.0] * len(plan.acts)
-    ends = [0.0]
+def lucky_starts(plan: Plan, rng: random.Random) -> tuple[int, ...]:
+    starts = [0] * len(plan.acts)
+    ends = [0]
     for k in plan.order:
         act = plan.acts[k]
         ready = max([act.release, *(starts[b] + plan.acts[b].time for b in act.before)])

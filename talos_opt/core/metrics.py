@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from talos_opt.core import occupancy
+from talos_opt.core import occupancy, rounding
 from talos_opt.core.problem import Floats, Objective, Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.turnaround import Turnaround
@@ -133,10 +133,10 @@ def device_loads(problem: Problem, schedule: Schedule) -> Floats:
     and out where the device has no copy engine.
     """
     arrays, moves = problem.arrays, schedule.transfers
-    work = (schedule.end - schedule.start) * arrays.demand
+    work = _op_lengths(problem, schedule) * arrays.demand
     busy = np.bincount(schedule.device, weights=work, minlength=arrays.device_count)
     load = busy / arrays.slots
-    length = moves.end - moves.start
+    length = _transfer_lengths(problem, schedule)
     for side in (moves.source, moves.target):
         carried = np.bincount(side, weights=length, minlength=arrays.device_count)
         load = load + np.where(arrays.copy_engine, 0.0, carried)
@@ -194,8 +194,32 @@ def _channel_load(problem: Problem, schedule: Schedule) -> float:
     carried = channel >= 0
     if not carried.any():
         return 0.0
-    length = (moves.end - moves.start)[carried]
+    length = _transfer_lengths(problem, schedule)[carried]
     return float(np.bincount(channel[carried], weights=length).max())
+
+
+def _op_lengths(problem: Problem, schedule: Schedule) -> Floats:
+    """How long each op runs (n,)."""
+    time = problem.arrays.time[np.arange(len(schedule.device)), schedule.device]
+    return _lengths(schedule.start, schedule.end, time)
+
+
+def _transfer_lengths(problem: Problem, schedule: Schedule) -> Floats:
+    """How long each hop takes (t,)."""
+    arrays, moves = problem.arrays, schedule.transfers
+    way = moves.source, moves.target
+    return _lengths(
+        moves.start, moves.end, arrays.latency[way] + moves.bytes * arrays.per_byte[way]
+    )
+
+
+def _lengths(start: Floats, end: Floats, time: Floats) -> Floats:
+    """Lengths of activities: the time each should take, unless it takes another.
+
+    Late moments have few digits left for what lies between them, and loads know no moments.
+    """
+    length = end - start
+    return np.asarray(np.where(np.abs(length - time) <= rounding.slack(end), time, length))
 
 
 def _dot(weights: Floats, times: Floats) -> float:

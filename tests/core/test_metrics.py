@@ -236,3 +236,16 @@ def test_every_op_has_a_speedup_of_one_on_the_reference_kind(placed: Placed) -> 
             assert speedup == 1
         else:
             assert not speedup < 0
+
+
+@pytest.mark.parametrize("release", [0.0, 1e9, 1_764_153_000_000_000.0])
+def test_loads_do_not_hang_on_when_ops_run(release: float) -> None:
+    """At 1.76e15 floats are a quarter apart: what lies between two of them is no load."""
+    ops = [op("a", 0.3, output=1, devices="cpu"), op("b", 0.4, "a", devices="gpu")]
+    devices = [device("cpu0", copy_engine=False), device("gpu0")]
+    wire = [link("cpu gpu", 0.1, 5)]
+    given = problem({"m": ops}, devices, wire, release={"m": release}, objective="bottleneck")
+    moves = [("a", "cpu0", "gpu0", release + 0.3, release + 0.6, 1)]
+    answer = schedule(given, {"a": ("cpu0", release), "b": ("gpu0", release + 0.6)}, moves)
+    assert measure(given, answer).load == pytest.approx({"cpu0": 0.6, "gpu0": 0.4})
+    assert objective_value(given, answer) == pytest.approx(0.6)

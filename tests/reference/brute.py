@@ -7,22 +7,28 @@ lives from one such moment to another) are kept, and no op ends later. Then ever
 something starts is the release of something that starts there, or the end of something that
 started earlier. So the search walks from event to event and chooses, at each, what starts there;
 whatever starts later must also be tried, since under the ``peak`` rule waiting may save memory.
+
+All sums are of whole numbers (see `Ticks`), so no rounding is ever taken for a difference.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from itertools import product
 
 import numpy as np
 
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule, TransferRow, Transfers
-from tests.reference.flat import Flat, channel, route
+from tests.reference.flat import channel, route, usable_memory
+from tests.reference.ticks import Ticks
 
-EPS = 1e-12
+
+class TooHardError(Exception):
+    """The search was given up after so many states."""
 
 
 def brute_force(problem: Problem, *, non_idling: bool = False) -> tuple[float, list[int]] | None:
@@ -41,7 +47,19 @@ def brute_force(problem: Problem, *, non_idling: bool = False) -> tuple[float, l
         None if no schedule is feasible.
     """
     best = _best(problem, non_idling)
-    return None if best is None else (best.value, best.device)
+    return None if best is None else (float(best.exact), best.device)
+
+
+def exact_optimum(problem: Problem, *, most_states: float = math.inf) -> Fraction | None:
+    """Return the optimum as the rational number that it is, None if no schedule is feasible.
+
+    Raises
+    ------
+    TooHardError
+        After so many states of the search.
+    """
+    best = _best(problem, False, most_states)
+    return None if best is None else best.exact
 
 
 def best_schedule(problem: Problem) -> Schedule | None:
@@ -49,24 +67,31 @@ def best_schedule(problem: Problem) -> Schedule | None:
     best = _best(problem, False)
     if best is None:
         return None
-    plan = best.plan
-    count = len(best.device)
-    moves = []
-    for hop, start in zip(plan.hops, best.starts[count:], strict=True):
-        op, source, target, size, time = hop
-        moves.append(TransferRow(op, source, target, start, start + time, size))
-    start = np.array(best.starts[:count])
+    return as_schedule(best.plan, best.device, best.starts)
+
+
+def as_schedule(plan: Plan, device: list[int], starts: Sequence[int]) -> Schedule:
+    """Return the schedule in which acts start at some ticks; each moment is rounded once."""
+    begins = [start / plan.per_unit for start in starts]
+    ends = [(start + a.time) / plan.per_unit for start, a in zip(starts, plan.acts, strict=True)]
+    count = len(device)
+    rows = [
+        TransferRow(op, source, target, begin, end, size)
+        for (op, source, target, size, _), begin, end in zip(
+            plan.hops, begins[count:], ends[count:], strict=True
+        )
+    ]
     return Schedule(
-        device=np.array(best.device, dtype=np.int64),
-        start=start,
-        end=start + np.array([item.time for item in plan.acts[:count]]),
-        transfers=Transfers.from_rows(moves),
+        device=np.array(device, dtype=np.int64),
+        start=np.array(begins[:count]),
+        end=np.array(ends[:count]),
+        transfers=Transfers.from_rows(rows),
     )
 
 
 def placements(problem: Problem) -> Iterator[list[int]]:
     """All placements that keep pins, colocation and, under its rule, static memory."""
-    flat = Flat(problem)
+    flat = Ticks(problem)
     devices = problem.cluster.devices
     groups: dict[object, list[int]] = {}
     for i, op in enumerate(flat.ops):
@@ -81,8 +106,8 @@ def placements(problem: Problem) -> Iterator[list[int]]:
             for i in members:
                 device[i] = d
         if problem.memory_rule != "static" or all(
-            item.usable_memory is None or flat.static_need(device, d) <= item.usable_memory
-            for d, item in enumerate(devices)
+            usable is None or flat.static_need(device, d) <= usable
+            for d, usable in enumerate(map(usable_memory, devices))
         ):
             yield device
 
@@ -92,10 +117,10 @@ def placements(problem: Problem) -> Iterator[list[int]]:
 
 @dataclass
 class Act:
-    """An op or a hop: its time, what must have ended before, what it holds while it lasts."""
+    """An op or a hop: its ticks, what must have ended before, what it holds while it lasts."""
 
-    time: float
-    release: float = 0.0
+    time: int
+    release: int = 0
     before: list[int] = field(default_factory=list)
     holds: list[tuple[object, int]] = field(default_factory=list)
 
@@ -115,20 +140,21 @@ class Plan:
     """What a placement asks for: ops first, then hops."""
 
     acts: list[Act]
-    hops: list[tuple[int, int, int, int, float]]  # op, from, to, bytes, time
+    hops: list[tuple[int, int, int, int, int]]  # op, from, to, bytes, time
     tensors: list[Tensor]
     limits: dict[object, int]
     room: dict[int, int]  # bytes beside the weights, of devices that have a limit
     order: list[int]  # acts, each after what must have ended before it
+    per_unit: int  # ticks in one unit of the graph's time
 
 
-def make_plan(problem: Problem, device: list[int]) -> Plan | None:
+def make_plan(problem: Problem, device: list[int], flat: Ticks | None = None) -> Plan | None:
     """Return what a placement asks for; None if a tensor has no way or weights are too many."""
-    flat, cluster = Flat(problem), problem.cluster
+    flat, cluster = flat or Ticks(problem), problem.cluster
     needed = flat.hops(device)
     if needed is None:
         return None
-    acts = [Act(flat.time(i, d) or 0.0, flat.release[i]) for i, d in enumerate(device)]
+    acts = [Act(flat.time(i, d) or 0, flat.release[i]) for i, d in enumerate(device)]
     limits: dict[object, int] = {d: item.slots for d, item in enumerate(cluster.devices)}
     for i, act in enumerate(acts):
         act.holds.append((device[i], flat.ops[i].slots))
@@ -160,20 +186,21 @@ def make_plan(problem: Problem, device: list[int]) -> Plan | None:
         acts[reader].before.append(bringer(source, device[reader]))
     room = {}
     for d, item in enumerate(cluster.devices):
-        if problem.memory_rule == "peak" and item.usable_memory is not None:
+        usable = usable_memory(item)
+        if problem.memory_rule == "peak" and usable is not None:
             weights = [op.memory.weights for i, op in enumerate(flat.ops) if device[i] == d]
-            room[d] = item.usable_memory - sum(weights)
+            room[d] = usable - sum(weights)
     if any(left < 0 for left in room.values()):
         return None
     tensors = _tensors(flat, device, hops, room)
     _drop_loose(acts, limits)
-    return Plan(acts, hops, tensors, limits, room, _order(acts))
+    return Plan(acts, hops, tensors, limits, room, _order(acts), flat.per_unit)
 
 
 def _tensors(
-    flat: Flat,
+    flat: Ticks,
     device: list[int],
-    hops: list[tuple[int, int, int, int, float]],
+    hops: list[tuple[int, int, int, int, int]],
     room: dict[int, int],
 ) -> list[Tensor]:
     found = []
@@ -220,49 +247,71 @@ def _order(acts: list[Act]) -> list[int]:
 
 @dataclass
 class Best:
-    """The best schedule found."""
+    """The best schedule found; value and starts in ticks."""
 
-    value: float
+    value: int
     device: list[int]
     plan: Plan
-    starts: list[float]
+    starts: list[int]
+    exact: Fraction
 
 
-def _best(problem: Problem, non_idling: bool) -> Best | None:
+@dataclass
+class Budget:
+    """States that the search may still look at."""
+
+    left: float
+
+    def spend(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise TooHardError
+
+
+def _best(problem: Problem, non_idling: bool, most_states: float = math.inf) -> Best | None:
+    budget, flat = Budget(most_states), Ticks(problem)
     plans = []
     for device in placements(problem):
-        plan = make_plan(problem, device)
+        plan = make_plan(problem, device, flat)
         if plan is not None:
-            search = _Search(problem, device, plan, math.inf)
-            plans.append((search.bound([None] * len(plan.acts), 0.0), len(plans), device, plan))
+            search = _Search(flat, device, plan, math.inf, budget)
+            plans.append((search.bound([None] * len(plan.acts), 0), len(plans), device, plan))
     best: Best | None = None
     for least, _, device, plan in sorted(plans, key=lambda item: item[:2]):
         limit = math.inf if best is None else best.value
-        if least >= limit - EPS:
+        if least >= limit:
             break
-        found = _solve(problem, device, plan, limit, non_idling)
+        found = _solve(flat, device, plan, limit, non_idling, budget)
         if found is not None:
             best = found
     return best
 
 
 def _solve(
-    problem: Problem, device: list[int], plan: Plan, limit: float, non_idling: bool
+    flat: Ticks,
+    device: list[int],
+    plan: Plan,
+    limit: float,
+    non_idling: bool,
+    budget: Budget,
 ) -> Best | None:
     """Return the best schedule of a placement if it is below the limit."""
     least = -math.inf
-    if problem.objective == "bottleneck":  # known from the placement: any schedule will do
-        least = _Search(problem, device, plan, limit).bound([None] * len(plan.acts), 0.0)
+    if flat.problem.objective == "bottleneck":  # known from the placement: any schedule will do
+        least = _Search(flat, device, plan, limit, budget).bound([None] * len(plan.acts), 0)
     elif plan.tensors:
         # Without memory limits the search is fast, and its value bounds the other's.
-        easy = _Search(problem, device, plan, limit, memory=False)
-        easy.walk(0, 0.0, [None] * len(plan.acts))
+        easy = _Search(flat, device, plan, limit, budget, memory=False)
+        easy.walk(0, 0, [None] * len(plan.acts))
         if easy.found is None:
             return None
         least = easy.limit
-    search = _Search(problem, device, plan, limit, least=least, non_idling=non_idling)
-    search.walk(0, 0.0, [None] * len(plan.acts))
-    return None if search.found is None else Best(search.limit, device, plan, search.found)
+    search = _Search(flat, device, plan, limit, budget, least=least, non_idling=non_idling)
+    search.walk(0, 0, [None] * len(plan.acts))
+    if search.found is None:
+        return None
+    value = int(search.limit)
+    return Best(value, device, plan, search.found, search.flat.in_units(value))
 
 
 class _Search:
@@ -270,27 +319,30 @@ class _Search:
 
     def __init__(
         self,
-        problem: Problem,
+        flat: Ticks,
         device: list[int],
         plan: Plan,
         limit: float,
+        budget: Budget,
         *,
         memory: bool = True,
         least: float = -math.inf,
         non_idling: bool = False,
     ) -> None:
-        self.problem, self.device, self.plan = problem, device, plan
+        self.problem, self.device, self.plan = flat.problem, device, plan
         self.limit, self.least, self.non_idling = limit, least, non_idling
-        self.flat = Flat(problem)
+        self.budget = budget
+        self.flat = flat
         self.tensors = plan.tensors if memory else []
         births = {tensor.birth for tensor in self.tensors}
         # Nothing is lost by starting at once what holds nothing that could run short.
         self.forced = [not act.holds and k not in births for k, act in enumerate(plan.acts)]
-        self.found: list[float] | None = None
-        self.seen: dict[tuple[object, ...], float] = {}
+        self.found: list[int] | None = None
+        self.seen: dict[tuple[object, ...], int] = {}
 
-    def walk(self, k: int, now: float, starts: list[float | None]) -> None:
+    def walk(self, k: int, now: int, starts: list[int | None]) -> None:
         """Choose what starts now, from position `k` of the order on; then go to the next event."""
+        self.budget.spend()
         order = self.plan.order
         while k < len(order):
             act = order[k]
@@ -306,9 +358,9 @@ class _Search:
         self._next_event(now, starts)
 
     def _done(self) -> bool:
-        return self.found is not None and self.limit <= self.least + EPS
+        return self.found is not None and self.limit <= self.least
 
-    def _may_start(self, k: int, now: float, starts: list[float | None]) -> bool:
+    def _may_start(self, k: int, now: int, starts: list[int | None]) -> bool:
         acts = self.plan.acts
         act = acts[k]
         if act.release > now:
@@ -322,7 +374,7 @@ class _Search:
             for what, amount in act.holds
         )
 
-    def _held(self, what: object, now: float, starts: list[float | None]) -> int:
+    def _held(self, what: object, now: int, starts: list[int | None]) -> int:
         return sum(
             amount
             for act, begin in zip(self.plan.acts, starts, strict=True)
@@ -331,21 +383,24 @@ class _Search:
             if name == what
         )
 
-    def _next_event(self, now: float, starts: list[float | None]) -> None:
+    def _next_event(self, now: int, starts: list[int | None]) -> None:
         acts = self.plan.acts
         if not self._memory_kept(now, starts) or (self.non_idling and self._idles(now, starts)):
             return
         if None not in starts:
             value = self.bound(starts, now)
-            if value < self.limit - EPS:
+            if value < self.limit:
                 self.limit, self.found = value, [s for s in starts if s is not None]
             return
         events = [
             act.release if begin is None else begin + act.time
             for act, begin in zip(acts, starts, strict=True)
         ]
-        now = min((event for event in events if event > now), default=math.inf)
-        if now == math.inf or self.bound(starts, now) >= self.limit - EPS:
+        later = [event for event in events if event > now]
+        if not later:
+            return
+        now = min(later)
+        if self.bound(starts, now) >= self.limit:
             return
         # Of two ways to one state, only the cheaper can lead to anything better.
         state = tuple(
@@ -358,7 +413,7 @@ class _Search:
         self.seen[now, state] = spent
         self.walk(0, now, starts)
 
-    def _memory_kept(self, now: float, starts: list[float | None]) -> bool:
+    def _memory_kept(self, now: int, starts: list[int | None]) -> bool:
         """Whether memory suffices from now until the next event."""
         if not self.tensors:
             return True
@@ -374,7 +429,7 @@ class _Search:
                     break
         return all(size >= 0 for size in left.values())
 
-    def _idles(self, now: float, starts: list[float | None]) -> bool:
+    def _idles(self, now: int, starts: list[int | None]) -> bool:
         flat = self.flat
         ended = [
             begin is not None and begin + act.time <= now
@@ -398,11 +453,11 @@ class _Search:
 
     # ---- values ----------------------------------------------------------------------------
 
-    def bound(self, starts: list[float | None], now: float) -> float:
+    def bound(self, starts: list[int | None], now: int) -> int:
         """Least value if whatever has not started yet starts from now on; exact if all has."""
         if self.problem.objective == "bottleneck":
             return self._bottleneck()
-        ends = [0.0] * len(starts)
+        ends = [0] * len(starts)
         for k in self.plan.order:
             act, begin = self.plan.acts[k], starts[k]
             if begin is None:
@@ -410,7 +465,7 @@ class _Search:
             ends[k] = begin + act.time
         return self._value(ends[: len(self.device)])
 
-    def _spent(self, starts: list[float | None]) -> float:
+    def _spent(self, starts: list[int | None]) -> int:
         """Value that models with all ops started already have."""
         ends = [
             None if begin is None else begin + act.time
@@ -419,32 +474,31 @@ class _Search:
         open_models = {j for j, end in zip(self.flat.model, ends, strict=True) if end is None}
         return self._value(
             [
-                0.0 if end is None or j in open_models else end
+                0 if end is None or j in open_models else end
                 for j, end in zip(self.flat.model, ends, strict=True)
             ]
         )
 
-    def _value(self, ends: list[float]) -> float:
+    def _value(self, ends: list[int]) -> int:
         if self.problem.objective == "bottleneck":
             return self._bottleneck()
         if self.problem.objective == "makespan":
             return max(ends)
-        models = self.problem.graph.models
         return sum(
-            model.weight * max(end for end, j in zip(ends, self.flat.model, strict=True) if j == k)
-            for k, model in enumerate(models)
+            weight * max(end for end, j in zip(ends, self.flat.model, strict=True) if j == k)
+            for k, weight in enumerate(self.flat.weights)
         )
 
-    def _bottleneck(self) -> float:
+    def _bottleneck(self) -> int:
         cluster, flat = self.problem.cluster, self.flat
-        loads: dict[object, float] = {}
+        loads: dict[object, int] = {}
 
-        def add(what: object, time: float) -> None:
-            loads[what] = loads.get(what, 0.0) + time
+        def add(what: object, time: int) -> None:
+            loads[what] = loads.get(what, 0) + time
 
         for i, d in enumerate(self.device):
-            work = (flat.time(i, d) or 0.0) * flat.ops[i].slots
-            add(d, work / cluster.devices[d].slots)
+            work = (flat.time(i, d) or 0) * flat.ops[i].slots
+            add(d, work // cluster.devices[d].slots)
         for _, a, b, _, time in self.plan.hops:
             for d in (a, b):
                 if not cluster.devices[d].copy_engine:

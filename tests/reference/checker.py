@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from fractions import Fraction
 
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule, TransferRow
-from tests.reference.flat import Flat, channel, route
+from tests.reference.flat import Flat, channel, route, usable_memory
+from tests.reference.ticks import Ticks
+
+#: What separates two moments that are meant to be one: rounding, and nothing beside it.
+ULPS = 8.0
 
 
-def naive_check(problem: Problem, schedule: Schedule, tolerance: float | None = None) -> list[str]:
-    """Every rule of the model that a schedule breaks, as ``rule: sentence``."""
-    if tolerance is None:
-        tolerance = 1e-9 * max(1.0, *schedule.end.tolist())
-    return _NaiveChecker(Flat(problem), schedule, tolerance).run()
+def naive_check(
+    problem: Problem, schedule: Schedule, tolerance: float | None = None, *, ulps: float = ULPS
+) -> list[str]:
+    """Every rule of the model that a schedule breaks, as ``rule: sentence``.
+
+    Two moments are one if they are no farther apart than the tolerance; by default, than so many
+    units in the last place of the larger.
+    """
+
+    def slack(*moments: float) -> float:
+        if tolerance is not None:
+            return tolerance
+        return ulps * math.ulp(max(map(abs, moments)))
+
+    return _NaiveChecker(Flat(problem), schedule, slack).run()
 
 
 class _NaiveChecker:
-    def __init__(self, flat: Flat, schedule: Schedule, tolerance: float) -> None:
-        self.flat, self.problem, self.eps = flat, flat.problem, tolerance
+    def __init__(self, flat: Flat, schedule: Schedule, slack: Callable[..., float]) -> None:
+        self.flat, self.problem, self.slack = flat, flat.problem, slack
         self.cluster = flat.problem.cluster
         self.device: list[int] = schedule.device.tolist()
         self.start: list[float] = schedule.start.tolist()
@@ -33,9 +49,9 @@ class _NaiveChecker:
             time = self.flat.time(i, self.device[i])
             if time is None:
                 return [f"placement: {name} cannot run there"]
-            if not abs(self.end[i] - self.start[i] - time) <= self.eps:
+            if not self.lasts(self.start[i], self.end[i], time):
                 self.bad.append(f"duration: {name}")
-            if not self.start[i] >= self.flat.release[i] - self.eps:
+            if not self.follows(self.start[i], self.flat.release[i]):
                 self.bad.append(f"release: {name}")
         self.colocation()
         if self.transfers():
@@ -43,6 +59,14 @@ class _NaiveChecker:
         self.devices()
         self.links()
         return self.bad
+
+    def lasts(self, start: float, end: float, time: float) -> bool:
+        """Whether an interval is as long as it should be."""
+        return abs(end - start - time) <= self.slack(start, end, time)
+
+    def follows(self, moment: float, other: float) -> bool:
+        """Whether a moment is not before another."""
+        return moment >= other or other - moment <= self.slack(moment, other)
 
     def colocation(self) -> None:
         for i, a in enumerate(self.flat.ops):
@@ -73,7 +97,7 @@ class _NaiveChecker:
         for move in self.moves:
             size = needed[move.op, move.source, move.target]
             time = self.flat.hop_time(move.source, move.target, size)
-            if move.bytes != size or not abs(move.end - move.start - time) <= self.eps:
+            if move.bytes != size or not self.lasts(move.start, move.end, time):
                 self.bad.append(f"transfer: {move} should take {time} for {size} bytes")
         return True
 
@@ -90,10 +114,10 @@ class _NaiveChecker:
 
     def arrivals(self) -> None:
         for move in self.moves:
-            if not move.start >= self.there(move.op, move.source) - self.eps:
+            if not self.follows(move.start, self.there(move.op, move.source)):
                 self.bad.append(f"transfer: {move} starts before the tensor is there")
         for source, reader, _ in self.flat.edges:
-            if not self.start[reader] >= self.there(source, self.device[reader]) - self.eps:
+            if not self.follows(self.start[reader], self.there(source, self.device[reader])):
                 self.bad.append(f"precedence: {self.flat.names[reader]}")
 
     def devices(self) -> None:
@@ -105,17 +129,18 @@ class _NaiveChecker:
             ]
             if not device.copy_engine:
                 held += [(m.start, m.end, 1) for m in self.moves if d in (m.source, m.target)]
-            if most(held, self.eps) > device.slots:
+            if most(held, self.slack) > device.slots:
                 self.bad.append(f"slots: {device.id}")
-            if device.memory is None:
+            usable = usable_memory(device)
+            if usable is None:
                 continue
             if self.problem.memory_rule == "static":
                 need = self.flat.static_need(self.device, d)
             else:
                 need = peak_need(
-                    self.flat, self.device, self.start, self.end, self.moves, d, self.eps
+                    self.flat, self.device, self.start, self.end, self.moves, d, self.slack
                 )
-            if need > math.floor(device.memory * device.memory_fraction):
+            if need > usable:
                 self.bad.append(f"memory: {device.id} needs {need}")
 
     def links(self) -> None:
@@ -128,13 +153,19 @@ class _NaiveChecker:
                 for other in self.moves
                 if channel(self.cluster, other.source, other.target) == busy
             ]
-            if most(held, self.eps) > 1:
+            if most(held, self.slack) > 1:
                 self.bad.append(f"link: {move}")
 
 
-def most(held: list[tuple[float, float, int]], eps: float = 0.0) -> int:
+def exactly(*moments: float) -> float:
+    """No two moments are one that differ."""
+    return 0.0
+
+
+def most(held: list[tuple[float, float, int]], slack: Callable[..., float] = exactly) -> int:
     """Largest amount held at once; what ends at t makes room for what starts at t."""
-    real = [(start, end - eps, amount) for start, end, amount in held if end - eps > start]
+    cut = [(start, end - slack(start, end), amount) for start, end, amount in held]
+    real = [(start, end, amount) for start, end, amount in cut if end > start]
     return max(
         (sum(amount for s, e, amount in real if s <= start < e) for start, _, _ in real), default=0
     )
@@ -147,7 +178,7 @@ def peak_need(
     end: list[float],
     moves: list[TransferRow],
     d: int,
-    eps: float = 0.0,
+    slack: Callable[..., float] = exactly,
 ) -> int:
     """Most bytes alive at once on a device, weights included."""
     weights = 0
@@ -164,7 +195,36 @@ def peak_need(
         for move in moves:
             if move.op == i and move.target == d:
                 held.append((move.start, max([move.end, *uses]), move.bytes))
-    return weights + most(held, eps)
+    return weights + most(held, slack)
+
+
+def exact_value(problem: Problem, schedule: Schedule) -> Fraction:
+    """Value of the problem's objective, as the model has it, without any rounding.
+
+    A load is the sum of the times that the problem names; completion is what the schedule says.
+    """
+    ticks, cluster, device = Ticks(problem), problem.cluster, schedule.device.tolist()
+    if problem.objective == "bottleneck":
+        loads: dict[object, int] = {}
+        for i, (op, d) in enumerate(zip(ticks.ops, device, strict=True)):
+            work = (ticks.time(i, d) or 0) * op.slots // cluster.devices[d].slots
+            loads[d] = loads.get(d, 0) + work
+        for move in schedule.transfers.rows():
+            a, b = move.source, move.target
+            held = [x for x in (a, b) if not cluster.devices[x].copy_engine]
+            for what in (*held, channel(cluster, a, b)):
+                loads[what] = loads.get(what, 0) + ticks.hop_time(a, b, move.bytes)
+        loads.pop(None, None)
+        return ticks.in_units(max(loads.values()))
+    ends = [Fraction(end) for end in schedule.end.tolist()]
+    done = [
+        max(end for end, model in zip(ends, ticks.model, strict=True) if model == j)
+        for j in range(len(problem.graph.models))
+    ]
+    if problem.objective == "makespan":
+        return max(done)
+    weights = [Fraction(model.weight) for model in problem.graph.models]
+    return sum((w * c for w, c in zip(weights, done, strict=True)), Fraction(0))
 
 
 def naive_metrics(problem: Problem, schedule: Schedule) -> dict[str, object]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 
-from talos_opt.core.cluster import Cluster, Link
+from talos_opt.core.cluster import Cluster, Device, Link
 from talos_opt.core.graph import Op
 from talos_opt.core.problem import Problem
 
@@ -55,6 +57,13 @@ def channel(cluster: Cluster, a: int, b: int) -> object:
         return None
     link = best_link(cluster, a, b)
     return frozenset((a, b)) if link is not None and link.duplex == "half" else (a, b)
+
+
+def usable_memory(device: Device) -> int | None:
+    """Bytes that ops may fill; the fraction is the decimal number that was written."""
+    if device.memory is None:
+        return None
+    return math.floor(device.memory * Fraction(repr(float(device.memory_fraction))))
 
 
 @dataclass(frozen=True)
