@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 
 from talos_opt.core import units
@@ -42,20 +43,28 @@ class Device:
             raise GraphError("device id is empty, expected a name", path="id")
         if not self.kind:
             raise GraphError(f"device {self.id!r} has no kind", path="kind")
-        fraction = units.number(self.memory_fraction, "memory_fraction", path="memory_fraction")
+        fraction = units.magnitude(self.memory_fraction, "memory_fraction", path="memory_fraction")
         if not 0 < fraction <= 1:
             raise GraphError(
                 f"memory_fraction is {self.memory_fraction!r}, expected above 0 and at most 1",
                 path="memory_fraction",
             )
-        units.positive_int(self.slots, "slots", path="slots")
+        object.__setattr__(self, "memory_fraction", fraction)
+        slots = units.positive_int(self.slots, "slots", path="slots")
+        object.__setattr__(self, "slots", slots)
         if self.memory is not None:
-            units.size(self.memory, "memory", path="memory")
+            memory = units.size(self.memory, "memory", path="memory", capacity=True)
+            object.__setattr__(self, "memory", memory)
 
     @property
     def usable_memory(self) -> int | None:
-        """Bytes that ops may fill, or None where the memory is unlimited."""
-        return None if self.memory is None else math.floor(self.memory * self.memory_fraction)
+        """Bytes that ops may fill, or None where the memory is unlimited.
+
+        Of the fraction that was written: 0.29 of 100 bytes are 29, though the float is below.
+        """
+        if self.memory is None:
+            return None
+        return math.floor(self.memory * Fraction(units.as_decimal(self.memory_fraction)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,12 +260,9 @@ class Cluster:
                 f"via is {link.via!r}, expected a device id of {self._names()}",
                 path=f"{path}.via",
             )
-        units.number(link.latency, "latency", path=f"{path}.latency")
-        if not link.bandwidth > 0:
-            raise GraphError(
-                f"bandwidth is {link.bandwidth!r}, expected a number above 0",
-                path=f"{path}.bandwidth",
-            )
+        units.magnitude(link.latency, "latency", path=f"{path}.latency")
+        if link.bandwidth != math.inf:
+            units.bandwidth(link.bandwidth, "bandwidth", path=f"{path}.bandwidth")
         if link.duplex not in ("full", "half"):
             raise GraphError(
                 f"duplex is {link.duplex!r}, expected full or half", path=f"{path}.duplex"

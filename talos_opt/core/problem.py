@@ -28,6 +28,7 @@ from talos_opt.core.arrays import (
 from talos_opt.core.cluster import Cluster
 from talos_opt.core.errors import GraphError, InputError
 from talos_opt.core.graph import Graph, Op
+from talos_opt.core.limits import require_room
 
 __all__ = [
     "DIRECT",
@@ -74,7 +75,8 @@ class Problem:
     Raises
     ------
     GraphError
-        If an op names unknown devices, or fits or runs on no device at all.
+        If an op names unknown devices, or fits or runs on no device at all; or if bytes or times
+        add up to more than the numbers that hold them (`talos_opt.core.limits`).
     """
 
     graph: Graph
@@ -99,6 +101,7 @@ class Problem:
             self.graph.time_unit,
             static_memory=self.memory_rule is MemoryRule.STATIC,
         )
+        require_room(self.graph.columns, arrays, self.cluster)
         object.__setattr__(self, "_arrays", arrays)
 
     @property
