@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from typing import Any
 
 from talos_opt.core import units
 from talos_opt.core.errors import GraphError
@@ -66,6 +67,19 @@ class Device:
             return None
         return math.floor(self.memory * Fraction(units.as_decimal(self.memory_fraction)))
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the device as a mapping of talos-graph/1, less what has its default value."""
+        record: dict[str, Any] = {"id": self.id, "kind": self.kind}
+        if self.memory is not None:
+            record["memory"] = self.memory
+        if self.memory_fraction != 1:
+            record["memory_fraction"] = self.memory_fraction
+        if self.slots != 1:
+            record["slots"] = self.slots
+        if not self.copy_engine:
+            record["copy_engine"] = False
+        return record
+
 
 @dataclass(frozen=True, slots=True)
 class Link:
@@ -94,6 +108,21 @@ class Link:
     via: str | None = None
     one_way: bool = False
     duplex: str = "full"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the link as a mapping of talos-graph/1, less what has its default value."""
+        record: dict[str, Any] = (
+            {"from": self.a, "to": self.b} if self.one_way else {"between": [self.a, self.b]}
+        )
+        if self.via is not None:
+            return record | {"via": self.via}
+        if self.latency:
+            record["latency"] = self.latency
+        if self.bandwidth != math.inf:
+            record["bandwidth"] = self.bandwidth
+        if self.duplex != "full":
+            record["duplex"] = self.duplex
+        return record
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +196,12 @@ class Cluster:
             self._check_link(k, link)
         self._check_hops()
 
+    def __repr__(self) -> str:
+        kinds = {kind: sum(d.kind == kind for d in self.devices) for kind in self.kinds}
+        devices = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+        links = "free" if self.links is None else len(self.links)
+        return f"Cluster({devices}; links: {links}, contention {self.contention})"
+
     @cached_property
     def index(self) -> Mapping[str, int]:
         """Position of each device id in `devices`."""
@@ -176,6 +211,17 @@ class Cluster:
     def kinds(self) -> tuple[str, ...]:
         """Device kinds in order of first appearance."""
         return tuple(dict.fromkeys(device.kind for device in self.devices))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the cluster as the mapping ``cluster`` of talos-graph/1, of plain values."""
+        record: dict[str, Any] = {
+            "reference": self.reference,
+            "contention": self.contention,
+            "devices": [device.to_dict() for device in self.devices],
+        }
+        if self.links is not None:
+            record["links"] = [link.to_dict() for link in self.links]
+        return record
 
     def members(self, name: str) -> tuple[Device, ...]:
         """Return the devices that an id or a kind stands for (empty: an unknown name)."""

@@ -135,6 +135,12 @@ class Model:
         self._check_inputs()
         self._check_acyclic()
 
+    def __repr__(self) -> str:
+        return (
+            f"Model({self.id!r}: {len(self.ops)} ops, weight={self.weight:g}, "
+            f"release={self.release:g})"
+        )
+
     @cached_property
     def index(self) -> Mapping[str, int]:
         """Position of each op id in `ops`."""
@@ -279,6 +285,10 @@ class Graph:
                 )
             seen.add(name)
 
+    def __repr__(self) -> str:
+        count = self.op_count
+        return f"Graph({self.name!r}: {len(self.model_ids)} models, {count} ops, {self.time_unit})"
+
     @cached_property
     def columns(self) -> Columns:
         """The graph as columns, from which the arrays of a problem are built."""
@@ -301,6 +311,13 @@ class Graph:
     def op_count(self) -> int:
         """Number of ops over all models."""
         return self.columns.op_count
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the ops and edges; see `talos_opt.core.fingerprint`."""
+        from talos_opt.core.fingerprint import fingerprint
+
+        return fingerprint(self.columns)
 
     def to_networkx(self) -> nx.DiGraph[Any]:
         """Return the graph as a `networkx.DiGraph`; see `talos_opt.core.networkx_bridge`."""

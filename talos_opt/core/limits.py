@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from talos_opt.core import units
-from talos_opt.core.errors import GraphError
+from talos_opt.core.errors import GraphError, ScheduleError
 
 if TYPE_CHECKING:
     from talos_opt.core.arrays import Arrays
@@ -45,6 +45,21 @@ def require_room(columns: Columns, arrays: Arrays, cluster: Cluster) -> None:
     _require_capacity(arrays, cluster)
     hop = _hop_times(columns, arrays, cluster)
     _require_times(columns, arrays, hop)
+
+
+def require_moved(sizes: Ints, path: str) -> None:
+    """Refuse transfers whose bytes add up to too much.
+
+    Raises
+    ------
+    ScheduleError
+    """
+    total = exact_sum(sizes)
+    if total >= BYTES_BELOW:
+        raise ScheduleError(
+            f"the transfers add up to {total} bytes, expected less than {BYTES_BELOW} (4 EiB)",
+            path=path,
+        )
 
 
 def _require_bytes(columns: Columns, arrays: Arrays) -> None:

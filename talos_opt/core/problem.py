@@ -71,6 +71,11 @@ class Problem:
         ``toct`` (default), ``makespan`` or ``bottleneck``; always minimised.
     memory_rule : MemoryRule or str
         ``static`` (default) or ``peak``.
+    granularity : str
+        How it was made from the graph's file: ``op``, or ``module`` by
+        `talos_opt.core.granularity.by_module`. Only schedules record it.
+    no_split : tuple of str
+        The patterns that `by_module` was given.
 
     Raises
     ------
@@ -83,6 +88,8 @@ class Problem:
     cluster: Cluster
     objective: Objective = Objective.TOCT
     memory_rule: MemoryRule = MemoryRule.STATIC
+    granularity: str = "op"
+    no_split: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, kind in (("objective", Objective), ("memory_rule", MemoryRule)):
@@ -103,6 +110,13 @@ class Problem:
         )
         require_room(self.graph.columns, arrays, self.cluster)
         object.__setattr__(self, "_arrays", arrays)
+
+    def __repr__(self) -> str:
+        graph, devices = self.graph, len(self.cluster.devices)
+        return (
+            f"Problem({graph.name!r}: {len(graph.model_ids)} models, {graph.op_count} ops, "
+            f"{devices} devices; {self.objective}, memory {self.memory_rule})"
+        )
 
     @property
     def arrays(self) -> Arrays:

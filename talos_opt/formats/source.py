@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from talos_opt.core.errors import FormatError, InputError
 
@@ -194,7 +194,7 @@ def _unzip(data: bytes, name: str, *, zipped: bool) -> bytes:
         return data
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-            return _read_all(file, name)
+            return _read_all(cast("BinaryIO", file), name)
     except EOFError:
         raise FormatError("is gzip data that ends too early (cut off?)", source=name) from None
     except (OSError, zlib.error) as error:
