@@ -116,7 +116,9 @@ def test_hops_must_be_finite() -> None:
         return Cluster((Device("c", "cpu"), Device("g", "gpu")), (Link("c", "g", 0, bandwidth),))
 
     ops = (op(memory=Memory(output=MOST)), Op("b", {"gpu": 1}, inputs=(Input("a"),)))
-    with pytest.raises(GraphError, match="bytes of op m/a take .* from c to g.*bandwidth is too s"):
+    with pytest.raises(
+        GraphError, match=r"bytes of op m/a take .* from c to g.*bandwidth is too s"
+    ):
         Problem(graph(*ops), cluster(1e-140))
     with pytest.raises(GraphError, match=r"cluster.links: times add up .*what the links take"):
         Problem(graph(*ops), cluster(1e-128))
