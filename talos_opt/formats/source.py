@@ -183,6 +183,8 @@ def _read_stdin() -> bytes:
         if raw is None:  # a stand-in for standard input (a test, a notebook) may hold text only
             raw = io.BytesIO(sys.stdin.read(MAX_TEXT + 1).encode())
         return _read_all(raw, "<stdin>")
+    except FormatError:
+        raise
     except (OSError, ValueError) as error:
         raise FormatError(f"cannot be read: {error}", source="<stdin>") from None
 

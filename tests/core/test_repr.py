@@ -32,7 +32,7 @@ def test_each_is_a_line() -> None:
 def test_they_say_what_one_wants_to_know() -> None:
     found = fig1()
     assert repr(found) == "Problem('test': 2 models, 6 ops, 2 devices; toct, memory static)"
-    assert repr(found.graph) == "Graph('test': 2 models, 6 ops, ms)"
+    assert repr(found.graph) == "Graph('test': 2 models, 6 ops, s)"
     assert repr(found.cluster) == "Cluster(1 cpu, 1 gpu; links: free, contention none)"
     assert repr(found.graph.models[1]) == "Model('m2': 3 ops, weight=1, release=0)"
     none = Result(found, Status.UNKNOWN, None, 2.5, "heft")
