@@ -11,6 +11,8 @@ load numpy before something is used that needs it, since ``talos-opt --help`` sh
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from talos_opt.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from talos_opt.api import check, compare, read, solve
     from talos_opt.api import solvers as list_solvers
@@ -40,8 +42,6 @@ if TYPE_CHECKING:
     from talos_opt.core.schedule import Schedule, Transfers
     from talos_opt.formats import read_schedule, write_problem, write_schedule
     from talos_opt.solvers.run import Progress
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Cluster",

@@ -22,7 +22,14 @@ from talos_opt.core.errors import (
 from talos_opt.core.feasibility import Violation
 from talos_opt.core.feasibility import check as check_schedule
 from talos_opt.core.problem import Objective, Problem
-from talos_opt.core.result import Comparison, Result, Row, Status, compare_results
+from talos_opt.core.result import (
+    Comparison,
+    Result,
+    Row,
+    Status,
+    compare_results,
+    distinct_names,
+)
 from talos_opt.core.schedule import Schedule
 from talos_opt.solvers import registry
 from talos_opt.solvers.base import Verdict
@@ -212,22 +219,24 @@ def compare(
     for name in names:
         registry.create(name, (options or {}).get(name))
     rows: list[Row] = []
-    for problem in [problems] if isinstance(problems, Problem) else problems:
+    given = [problems] if isinstance(problems, Problem) else list(problems)
+    for problem in given:
         if not isinstance(problem, Problem):
             raise InputError(f"problem is {units.describe(problem)}, expected a Problem")
+    for graph, problem in distinct_names(given):
         for name in names:
             if cancel is not None and cancel.is_set():
                 break
-            row = Row(problem.graph.name, name, None)
+            row = Row(graph, name, None)
             try:
                 result = solve(
                     problem, name, objective=objective, time_limit=time_limit, seed=seed,
                     workers=workers, options=options, on_progress=on_progress, cancel=cancel,
                     explain=False, worth=worth,
                 )  # fmt: skip
-                row = Row(problem.graph.name, name, result)
+                row = Row(graph, name, result)
             except (UnsupportedError, SolverError) as error:
-                row = Row(problem.graph.name, name, None, str(error))
+                row = Row(graph, name, None, str(error))
             except (InternalError, Interrupted) as error:
                 error.comparison = compare_results(rows)  # what is finished is not lost
                 raise

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import pytest
 
 import talos_opt
 from talos_opt.core.errors import TalosError
+from talos_opt.core.problem import Problem
 from tests.builders import device, fig1, op, problem
 from tests.clocks import Stopwatch
 from tests.solvers.running import in_own_process, layered, press_ctrl_c
@@ -284,3 +286,30 @@ def test_every_model_file_solves(path: Path) -> None:
     assert result.schedule is not None
     assert talos_opt.check(given, result.schedule) == ()
     assert 0 < result.lower_bound <= result.value
+
+
+def test_graphs_of_one_name_are_compared_apart() -> None:
+    fast = problem({"m": [op("a", {"cpu": 1})]})
+    slow = problem({"m": [op("a", {"cpu": 10})]})
+    assert fast.graph.name == slow.graph.name
+    name = fast.graph.name
+    seen: list[str] = []
+    found = talos_opt.compare(
+        [fast, slow, slow], ["single", "heft"], on_row=lambda row: seen.append(row.graph)
+    )
+    assert seen == [name, name, f"{name} (2)", f"{name} (2)", f"{name} (3)", f"{name} (3)"]
+    assert found.best == {name: 1.0, f"{name} (2)": 10.0, f"{name} (3)": 10.0}
+    assert [found.ratio(row) for row in found.rows] == [1.0] * 6
+    rows = found.to_dict()["rows"]
+    assert [row["graph"] for row in rows] == seen
+    assert {row["ratio_to_best"] for row in rows} == {1.0}
+
+
+def test_a_name_that_looks_like_a_number_of_another() -> None:
+    def named(name: str) -> Problem:
+        made = problem({"m": [op("a", {"cpu": 1})]})
+        return replace(made, graph=replace(made.graph, name=name))
+
+    given = [named("g"), named("g (2)"), named("g"), named("g (2)")]
+    found = talos_opt.compare(given, ["single"])
+    assert [row.graph for row in found.rows] == ["g", "g (2)", "g (3)", "g (2) (2)"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from talos_opt.cli.output import visible
 from talos_opt.cli.text import number, percent, quantity, table
 
 #: Headings of the distributions, by the share of ops below.
@@ -38,8 +39,8 @@ def describe(document: Mapping[str, Any], top: int) -> str:
 def _lines(document: Mapping[str, Any], top: int) -> Iterator[str]:
     models, here, there = document["models"], document["reference"], document["other"]
     count = sum(model["op_count"] for model in models)
-    yield f"{document['graph']}: {_many(len(models), 'model')}, {_many(count, 'op')}"
-    yield f"speedup = time on {here} / time on {there}"
+    yield f"{visible(document['graph'])}: {_many(len(models), 'model')}, {_many(count, 'op')}"
+    yield f"speedup = time on {visible(here)} / time on {visible(there)}"
     yield f"\n{_summary(document)}"
     shown = _longest(models)
     if len(shown) < len(models):
@@ -144,7 +145,7 @@ def _costliest(model: Mapping[str, Any], document: Mapping[str, Any], top: int) 
         for op in ranked
     ]
     columns = ("op", "type", document["reference"], document["other"], "speedup", "share")
-    title = f"{model['model']}: the {_many(len(rows), 'op')} that cost most"
+    title = f"{visible(model['model'])}: the {_many(len(rows), 'op')} that cost most"
     return f"{title}\n{table(columns, rows, left=(0, 1))}"
 
 

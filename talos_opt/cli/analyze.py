@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from talos_opt.cli import arguments, exits
-from talos_opt.cli.output import complain, emit
+from talos_opt.cli.output import complain, emit, emit_json
 from talos_opt.cli.progress import ProgressBar
 from talos_opt.cli.signals import Signals
 
@@ -159,7 +159,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
         suffix = split_suffix(args.output)[1]
         write_lines(lines_of(document, analysis_document.LAYOUT, suffix), args.output)
     if args.json:
-        emit(files.to_json(document, analysis_document.LAYOUT))
+        emit_json(files.to_json(document, analysis_document.LAYOUT))
     else:
         emit(analysis_text.describe(document, args.top or TOP))
     if drawn:

@@ -9,9 +9,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import arguments, exits, schedules
-from talos_opt.cli.output import emit
+from talos_opt.cli.output import emit, visible
 from talos_opt.cli.signals import Signals
 from talos_opt.cli.text import number, quantity, settled
+from talos_opt.core.units import describe
 
 if TYPE_CHECKING:
     from talos_opt.core.metrics import Metrics
@@ -48,15 +49,15 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
 
     (file,) = schedules.open_schedules([args.schedule])
     stated = file.document
-    problem = schedules.read_graph(args, args.graph, stated)
+    problem = schedules.read_graph(args, args.graph, file)
     schedule = file.schedule(problem)
-    schedules.note_other_graph(problem, stated)
+    schedules.note_other_graph(problem, file)
     complaints = [str(violation) for violation in api.check(problem, schedule)]
     if not complaints:
         metrics = measure(problem, schedule)
         complaints = [f"value: {text}" for text in differences(stated, problem, metrics)]
     if complaints:
-        emit("\n".join(complaints))
+        emit("\n".join(map(visible, complaints)))
         return exits.NO_SCHEDULE
     emit(f"feasible\n{_metrics(problem, metrics)}")
     return exits.SOLVED
@@ -101,7 +102,7 @@ def _compare(path: str, stated: Any, measured: Any) -> Iterator[str]:
             else:
                 yield f"{path}.{key} is stated, but the problem has no {key!r}"
     elif not (_is_number(stated) and _is_number(measured)):
-        yield f"{path} is stated as {stated!r}, but is {measured!r}"
+        yield f"{path} is stated as {describe(stated)}, but is {measured!r}"
     elif not math.isclose(stated, measured, rel_tol=TOLERANCE, abs_tol=1e-9):
         yield f"{path} is stated as {number(stated)}, but is {number(measured)}"
 
@@ -116,7 +117,7 @@ def _metrics(problem: Problem, metrics: Metrics) -> str:
     unit = problem.graph.time_unit
     lines = [(name, quantity(getattr(metrics, name), unit)) for name in arguments.OBJECTIVES]
     if metrics.weighted_speedup is not None:
-        over = problem.cluster.reference
+        over = visible(problem.cluster.reference)
         lines.append(("weighted speedup", f"{metrics.weighted_speedup:.4g} over {over}"))
     lines.append(("idle time", quantity(settled(metrics.total_idle, metrics.makespan), unit)))
     lines.append(("moved", format_bytes(metrics.transferred_bytes)))

@@ -10,7 +10,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import arguments, exits
-from talos_opt.cli.output import complain, emit
+from talos_opt.cli.output import complain, emit, emit_json, visible
 from talos_opt.cli.progress import ProgressLine
 from talos_opt.cli.signals import Signals
 from talos_opt.cli.text import number, percent, quantity, table
@@ -114,10 +114,14 @@ def _read(args: argparse.Namespace) -> list[Problem]:
 
 def _titles(problems: Sequence[Problem], names: Sequence[str]) -> list[tuple[str, str]]:
     """Title and time unit of the progress line for each solve to come."""
+    from talos_opt.core.result import distinct_names
+
     total = len(problems) * len(names)
     return [
-        (f"[{i} of {total}] {problem.graph.name}: {name}", problem.graph.time_unit)
-        for i, (problem, name) in enumerate(product(problems, names), start=1)
+        (f"[{i} of {total}] {graph}: {name}", problem.graph.time_unit)
+        for i, ((graph, problem), name) in enumerate(
+            product(distinct_names(problems), names), start=1
+        )
     ]
 
 
@@ -133,19 +137,19 @@ def _report(args: argparse.Namespace, comparison: Comparison, problems: Sequence
         except InputError as error:
             failed = str(error)
     if args.json or failed:
-        emit(files.to_json(document, files.COMPARISON))
+        emit_json(files.to_json(document, files.COMPARISON))
     else:
         emit(_table(comparison, problems))
         for row in comparison.rows:
             reason = row.error or (row.result.reason if row.result else "")
             if reason:
-                emit(f"{row.solver} on {row.graph}: {reason}")
+                emit(visible(f"{row.solver} on {row.graph}: {reason}"))
         if args.output:
-            emit(f"written to {args.output}")
+            emit(f"written to {visible(args.output)}")
     if failed:
         complain(f"error: {failed}; the comparison went to standard output instead")
         return exits.BAD_INPUT
-    solved = all(problem.graph.name in comparison.best for problem in problems)
+    solved = all(row.graph in comparison.best for row in comparison.rows)
     return exits.SOLVED if solved else exits.NO_SCHEDULE
 
 

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import arguments, exits, schedules
-from talos_opt.cli.output import complain, emit
+from talos_opt.cli.output import complain, emit, emit_json
 from talos_opt.cli.signals import Signals
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
         found = explain(problem, schedule, op, report=bar.show)
     written = None if target is None else _write(found, target, args.output)
     if args.json:
-        emit(files.to_json(found.to_dict(), LAYOUT))
+        emit_json(files.to_json(found.to_dict(), LAYOUT))
     else:
         emit(tell(found) + (f"\n\nwritten to {args.output}" if written else ""))
     if target is not None and not written:
@@ -100,9 +100,9 @@ def _read(args: argparse.Namespace, file: ScheduleFile) -> tuple[Problem, Schedu
     from talos_opt import api
     from talos_opt.core.errors import ScheduleError
 
-    problem = schedules.read_graph(args, args.graph, file.document)
+    problem = schedules.read_graph(args, args.graph, file)
     schedule = file.schedule(problem)
-    schedules.note_other_graph(problem, file.document)
+    schedules.note_other_graph(problem, file)
     broken = api.check(problem, schedule)
     if broken:
         more = f", and {len(broken) - 1} more" if len(broken) > 1 else ""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from talos_opt.analysis.causes import Cause, Step
+from talos_opt.cli.output import visible
 from talos_opt.cli.text import number, quantity, settled, table
 from talos_opt.core.problem import Objective
 from talos_opt.core.units import format_bytes
@@ -26,11 +27,22 @@ def tell(found: Explanation) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
+class _Names:
+    """Names of ops as they are shown, made when they are asked for: there may be millions."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = names
+
+    def __getitem__(self, i: int) -> str:
+        return visible(self._names[i])
+
+
 class _Teller:
     def __init__(self, found: Explanation) -> None:
         self.found = found
         self.problem, self.schedule, self.op = found.problem, found.schedule, found.op
-        self.names, self.ids = self.problem.names, self.problem.device_ids
+        self.names = _Names(self.problem.names)
+        self.ids = tuple(map(visible, self.problem.device_ids))
         self.unit = self.problem.graph.time_unit
         self.span = self.schedule.makespan
 
@@ -72,7 +84,7 @@ class _Teller:
         arrays, op = self.problem.arrays, self.op
         columns = self.problem.graph.columns
         start, end = float(self.schedule.start[op]), float(self.schedule.end[op])
-        kind = columns.types[columns.type[op]]
+        kind = visible(columns.types[columns.type[op]])
         held = int(arrays.demand[op])
         sizes = [
             f"{name} {format_bytes(int(size[op]))}"
@@ -191,7 +203,7 @@ class _Teller:
             yield f"a move takes along what is colocated with it: {', '.join(names)}{more}"
         for move in found.moves:
             if move.reason:
-                yield f"no move to {self.ids[move.device]}: {move.reason}"
+                yield f"no move to {self.ids[move.device]}: {visible(move.reason)}"
 
     def path(self) -> str:
         """The chain of ops up to this one, and on to the one that the objective waits for."""

@@ -123,7 +123,6 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace, signals: Signals) -> int:
     """Export a schedule and return the exit code."""
-    from talos_opt import api
     from talos_opt.cli import files, schedules
     from talos_opt.formats.source import STREAM
 
@@ -131,11 +130,10 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     if args.output != STREAM:
         files.require_writable(args.output, exporter.suffixes)
     (file,) = schedules.open_schedules([args.schedule])
-    objective = schedules.stated_objective(file.document)
-    problem = api.read(
-        args.graph, cluster=args.cluster, objective=objective, format=args.source_format
-    )
-    told = exporter.write(problem, file.schedule(problem), args)
+    problem = schedules.read_graph(args, args.graph, file)
+    schedule = file.schedule(problem)
+    schedules.note_other_graph(problem, file)
+    told = exporter.write(problem, schedule, args)
     if args.output != STREAM:
         emit(f"{args.output}: {told}")
     return exits.SOLVED

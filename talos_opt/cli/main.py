@@ -67,9 +67,9 @@ def _guarded(args: argparse.Namespace, signals: Signals) -> int:
         if os.environ.get(DEBUG):
             raise
         complain(
-            f"internal error: {type(error).__name__}: {error}\n"
+            f"internal error: {type(error).__name__}: {error}",
             f"This is a bug in talos_opt: please report it with the command and, if you can, the "
-            f"graph. {DEBUG}=1 shows where it happened."
+            f"graph. {DEBUG}=1 shows where it happened.",
         )
         return exits.INTERNAL
     return code

@@ -1,5 +1,9 @@
 """Where text goes: answers to standard output, everything else to standard error.
 
+Names and messages come from files, so nothing of them reaches a terminal (or a pipe to one) as it
+is: control characters, which move the cursor and set titles, and those that reverse the order of
+letters are shown as Python escapes them. JSON, which is for programs, is left alone.
+
 A reader that closes its end of a pipe (``| head``) wants no more text; it is no error, and what
 the command still has to do, such as writing a file, goes on.
 """
@@ -7,8 +11,12 @@ the command still has to do, such as writing a file, goes on.
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import TextIO
+
+#: Bold and its end, which only our tables write.
+_BOLD = re.compile("(\x1b\\[[01]m)")
 
 
 def open_streams() -> None:
@@ -18,14 +26,42 @@ def open_streams() -> None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - open until the end
 
 
+def visible(text: str) -> str:
+    """Return text on one line, with all that is not printable escaped: a name in an answer."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _escape(char) for char in text)
+
+
+def _escape(char: str) -> str:
+    return repr(char)[1:-1]
+
+
 def emit(text: str) -> None:
-    """Write an answer to standard output, with a line end."""
+    """Write an answer to standard output, with a line end.
+
+    What is not printable is escaped. Not line ends, which are part of an answer: `visible` takes
+    them out of names.
+    """
+    _write(sys.stdout, "\n".join(map(_settled, text.split("\n"))))
+
+
+def _settled(line: str) -> str:
+    """Return a line escaped, less the marks of bold text."""
+    if line.isprintable():
+        return line
+    return "".join(part if k % 2 else visible(part) for k, part in enumerate(_BOLD.split(line)))
+
+
+def emit_json(text: str) -> None:
+    """Write a JSON document to standard output, with a line end."""
     _write(sys.stdout, text)
 
 
-def complain(text: str) -> None:
-    """Write an error or a note to standard error, with a line end."""
-    _write(sys.stderr, text)
+def complain(*lines: str) -> None:
+    """Write an error or a note to standard error, each line with a line end."""
+    for line in lines:
+        _write(sys.stderr, visible(line))
     flush(sys.stderr)
 
 

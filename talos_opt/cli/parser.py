@@ -28,6 +28,7 @@ from talos_opt.cli import (
     speedups,
     trace,
 )
+from talos_opt.cli.output import visible
 
 #: Modules of the commands, in the order in which the help lists them.
 COMMANDS = (
@@ -58,7 +59,7 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose complaint is one line, like every other error of this program."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(exits.BAD_INPUT, f"error: {message} (see {self.prog} --help)\n")
+        self.exit(exits.BAD_INPUT, f"error: {visible(message)} (see {self.prog} --help)\n")
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -135,9 +135,9 @@ def _read_view(args: argparse.Namespace, file: ScheduleFile) -> View:
             return view_of_document(stated)
         except InputError as error:
             raise error.located(source=args.schedule) from None
-    problem = schedules.read_graph(args, args.graph, stated)
+    problem = schedules.read_graph(args, args.graph, file)
     schedule = file.schedule(problem)
-    schedules.note_other_graph(problem, stated)
+    schedules.note_other_graph(problem, file)
     try:
         return view_of(problem, schedule, stated)
     except InputError as error:

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import arguments, exits
-from talos_opt.cli.output import complain, emit
+from talos_opt.cli.output import complain, emit, emit_json, visible
 from talos_opt.cli.progress import ProgressBar
 from talos_opt.cli.signals import Signals
 from talos_opt.cli.text import number, table
@@ -90,7 +90,10 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
         from talos_opt.frameworks.common.side_by_side import side_by_side
 
         write_schedule_trace(*side_by_side(profile), args.trace)
-    emit(json.dumps(figures(profile), indent=1) if args.json else describe(profile, args.output))
+    if args.json:
+        emit_json(json.dumps(figures(profile), indent=1))
+    else:
+        emit(describe(profile, args.output))
     for device in profile.devices:
         note = profile.facts.get(f"measured on {device.id}")
         if note:
@@ -125,7 +128,8 @@ def figures(profile: Profile) -> dict[str, Any]:
 def describe(profile: Profile, output: str | None) -> str:
     """Return the text that ``profile`` prints."""
     weights = sum(op.weights for op in profile.ops)
-    head = f"{profile.name}: {len(profile.ops)} ops, {weights} bytes of weights, {profile.mode}"
+    name, count = visible(profile.name), len(profile.ops)
+    head = f"{name}: {count} ops, {weights} bytes of weights, {profile.mode}"
     rows = []
     for device in profile.devices:
         total = profile.sum_of_ops_s(device.id) * _MILLI

@@ -8,6 +8,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from talos_opt.cli.output import visible
 from talos_opt.cli.text import percent, quantity
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class ProgressLine:
         if not self.enabled or now - self._drawn < INTERVAL:
             return
         self._drawn = now
-        self._write(_ERASE + self.text(now - self._began)[: _width() - 1])
+        self._write(_ERASE + visible(self.text(now - self._began))[: _width() - 1])
 
     def text(self, elapsed: float) -> str:
         """Return the line for this many seconds since the start."""

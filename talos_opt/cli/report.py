@@ -92,7 +92,7 @@ def _show(args: argparse.Namespace) -> int:
             "one or the other"
         )
     files = schedules.open_schedules(args.schedules, "schedules must be files")
-    problem = schedules.read_graph(args, args.graph, files[0].document)
+    problem = schedules.read_graph(args, args.graph, files[0])
     labels = _labels(args.schedules)
     answers = [
         _read_answer(problem, path, file, label)
@@ -121,7 +121,7 @@ def _read_answer(problem: Problem, path: str, file: ScheduleFile, label: str) ->
 
     document = file.document
     schedule = file.schedule(problem)
-    schedules.note_other_graph(problem, document, path)
+    schedules.note_other_graph(problem, file, path)
     violations = api.check(problem, schedule)
     if violations:
         more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""

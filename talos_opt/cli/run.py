@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import arguments, exits
-from talos_opt.cli.output import complain, emit
+from talos_opt.cli.output import complain, emit, emit_json, visible
 from talos_opt.cli.signals import Signals
 from talos_opt.cli.text import number, table
 
@@ -63,37 +63,35 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace, signals: Signals) -> int:
     """Run a model under a schedule, print the report and return the exit code."""
-    from talos_opt import formats
-    from talos_opt.cli import files, frameworks
+    from talos_opt.cli import files, frameworks, schedules
     from talos_opt.core.errors import InputError
+    from talos_opt.reports.document import rows_of
 
     files.require_writable(args.trace, (".json",))
-    document = formats.read_schedule_document(args.schedule)
+    (file,) = schedules.open_schedules([args.schedule])
+    document = file.document
     if "ops" not in document:
         raise InputError("holds columns, expected talos-schedule/1 as JSON or YAML")
-    arguments.require_devices(args.map or (), _devices(document))
+    try:
+        devices = rows_of(document).devices
+    except InputError as error:
+        raise error.located(source=args.schedule) from None
+    arguments.require_devices(args.map or (), devices)
     report, measured = frameworks.load(args).run(args, document)
     if args.trace:
         from talos_opt.formats.chrome_trace import write_schedule_trace
 
         write_schedule_trace(*measured(), args.trace)
-    emit(json.dumps(report.to_dict(), indent=1) if args.json else describe(report))
+    if args.json:
+        emit_json(json.dumps(report.to_dict(), indent=1))
+    else:
+        emit(describe(report))
     if not report.outputs_equal:
         complain(
             f"error: the outputs differ from the plain model's, by up to {report.max_abs_error:.3g}"
         )
         return exits.NO_SCHEDULE
     return exits.SOLVED
-
-
-def _devices(document: dict[str, Any]) -> list[str]:
-    """Return the devices that a schedule knows of, in use or not."""
-    known = [str(row.get("device")) for row in document["ops"] or ()]
-    for row in document.get("transfers") or ():
-        known += [str(row.get("from")), str(row.get("to"))]
-    metrics = document.get("metrics")
-    idle = metrics.get("idle_time") if isinstance(metrics, dict) else None
-    return list(dict.fromkeys([*known, *(idle if isinstance(idle, dict) else ())]))
 
 
 def describe(report: RunReport) -> str:
@@ -106,7 +104,10 @@ def describe(report: RunReport) -> str:
         ("measured", f"{number(report.measured_s * 1e3)} ms, {number(ratio)} times as long"),
         ("single device", f"{number(report.single_device_s * 1e3)} ms, the whole model on one"),
         ("transfers", f"{report.transfers}, {report.moved_bytes} bytes"),
-        ("devices", ", ".join(f"{name}: {where}" for name, where in report.devices.items())),
+        (
+            "devices",
+            ", ".join(f"{visible(name)}: {where}" for name, where in report.devices.items()),
+        ),
     ]
     longest = sorted(report.ops, key=lambda op: op.measured_s, reverse=True)[:SHOWN]
     rows = [

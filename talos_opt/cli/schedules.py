@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from talos_opt.cli import arguments
 from talos_opt.cli.output import complain
 
 if TYPE_CHECKING:
+    from talos_opt.core.cluster import Cluster
     from talos_opt.core.problem import Problem
     from talos_opt.formats.schedule import ScheduleFile
 
@@ -39,24 +40,96 @@ def open_schedules(
     return [ScheduleFile(path) for path in paths]
 
 
-def read_graph(args: argparse.Namespace, graph: str, stated: Mapping[str, Any]) -> Problem:
-    """Read the graph as arguments, or else a schedule's document, say.
+def read_graph(
+    args: argparse.Namespace, graph: str, file: ScheduleFile, *, warm: bool = False
+) -> Problem:
+    """Read the graph of a schedule: as arguments say, else as the schedule was made, else as it is.
 
-    An msr workload is read by its objective, which the schedule knows.
+    Where the schedule's memory rule, granularity or cluster are not those of the graph's file, a
+    note tells so.
+
+    Parameters
+    ----------
+    args : namespace
+        ``cluster``, ``objective``, ``memory_rule`` and ``source_format``; those that a command
+        does not have count as not given.
+    graph : str
+    file : ScheduleFile
+        It records what it was made with, unless it is an old one or of another tool.
+    warm : bool
+        It is where a solve starts, so a note tells its objective too.
+
+    Raises
+    ------
+    InputError
     """
-    from talos_opt.cli.solve import read_problem
+    from talos_opt.core.errors import GraphError
+    from talos_opt.core.granularity import Granularity, by_module
+    from talos_opt.core.problem import MemoryRule, Objective
 
-    return read_problem(args, graph, args.objective or stated_objective(stated))
+    made = file.made
+    asked = {name: getattr(args, name, None) for name in ("cluster", "objective", "memory_rule")}
+    # An msr workload is read by its objective, which the schedule knows.
+    objective = asked["objective"] or made.objective
+    problem, own = _read(args, graph, objective, asked["cluster"], made.cluster)
+    differs = [] if own else ["cluster"]
+    if warm and asked["objective"] is None and made.objective not in (None, Objective.TOCT):
+        differs.append(f"objective {made.objective}")
+    rule = MemoryRule(asked["memory_rule"] or made.memory_rule or problem.memory_rule)
+    if rule is not problem.memory_rule:
+        problem = dataclasses.replace(problem, memory_rule=rule)
+        if asked["memory_rule"] is None:
+            differs.append(f"memory rule {rule.value}")
+    if getattr(args, "granularity", None) is None and made.granularity is Granularity.MODULE:
+        try:
+            problem = by_module(problem, made.no_split)
+            differs.append("granularity module")
+        except GraphError as error:  # another graph, as whoever reads the rows may find
+            complain(f"note: {file.name}: granularity module as recorded there: {error}")
+    if differs:
+        complain(
+            f"note: {file.name}: {', '.join(differs)} as recorded there, not as {graph} has it"
+        )
+    return problem
 
 
-def stated_objective(stated: Mapping[str, Any]) -> str | None:
-    """Return the objective that a schedule's document names, if there is such a one."""
-    name = stated.get("objective")
-    return name if name in arguments.OBJECTIVES else None
+def _read(
+    args: argparse.Namespace,
+    graph: str,
+    objective: str | None,
+    cluster: str | None,
+    recorded: Cluster | None,
+) -> tuple[Problem, bool]:
+    """Read a graph, and tell whether its cluster is its own or asked for, not the recorded one."""
+    from talos_opt import formats
+    from talos_opt.core.errors import InputError
+    from talos_opt.formats.source import open_source
+
+    source = open_source(graph)  # once, as it may be read twice
+    form = args.source_format
+
+    def read(cluster: Cluster | str | None) -> Problem:
+        problem = formats.read_problem(source, format=form, cluster=cluster, objective=objective)
+        return problem if objective is None else problem.with_objective(objective)
+
+    if cluster is not None or recorded is None:
+        return read(cluster), True
+    try:
+        problem = read(None)
+    except InputError:  # it has no cluster, or one on which it does not fit
+        return read(recorded), False
+    if problem.cluster == recorded:
+        return problem, True
+    return dataclasses.replace(problem, cluster=recorded), False
 
 
-def note_other_graph(problem: Problem, stated: Mapping[str, Any], path: str = "") -> None:
-    """Say so where a schedule's document names another graph."""
-    name = stated.get("graph", problem.graph.name)
+def note_other_graph(problem: Problem, file: ScheduleFile, path: str = "") -> None:
+    """Say so where a schedule is of another graph: by its name, or by the graph's fingerprint."""
+    from talos_opt.core.units import describe
+
+    lead = f"note: {path}: " if path else "note: "
+    name = file.document.get("graph", problem.graph.name)
     if name != problem.graph.name:
-        complain(f"note: {path}{': ' if path else ''}the schedule is for graph {name!r}")
+        complain(f"{lead}the schedule is for graph {describe(name)}")
+    if file.made.fingerprint not in (None, problem.graph.fingerprint):
+        complain(f"{lead}the graph has other ops or edges than when the schedule was made")

@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import arguments, exits
-from talos_opt.cli.output import complain, emit
+from talos_opt.cli.output import complain, emit, emit_json, visible
 from talos_opt.cli.progress import ProgressBar
 from talos_opt.cli.signals import Signals
 from talos_opt.cli.text import number, percent, quantity, table
@@ -121,7 +121,10 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     document = found.to_dict()
     if args.output is not None:
         write_lines(lines_of(document, LAYOUT, split_suffix(args.output)[1]), args.output)
-    emit(files.to_json(document, LAYOUT) if args.json else describe(found))
+    if args.json:
+        emit_json(files.to_json(document, LAYOUT))
+    else:
+        emit(describe(found))
     if found.interrupted:
         complain(f"note: interrupted after {found.samples} of {args.samples} samples")
         return exits.INTERRUPTED
@@ -131,16 +134,17 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
 def _read(args: argparse.Namespace) -> tuple[Problem, dict[str, Schedule]]:
     """Read the graph by the first schedule's objective, and the schedules, all feasible."""
     from talos_opt import api
-    from talos_opt.cli.schedules import open_schedules, read_graph
+    from talos_opt.cli.schedules import note_other_graph, open_schedules, read_graph
     from talos_opt.core.errors import InputError, ScheduleError
 
     files = open_schedules(args.schedules, "a schedule must be a file")
-    problem = read_graph(args, args.graph, files[0].document)
+    problem = read_graph(args, args.graph, files[0])
     schedules: dict[str, Schedule] = {}
     for name, file in zip(args.schedules, files, strict=True):
         if name in schedules:
             raise InputError("the schedule is given twice, expected each once", source=name)
         schedule = file.schedule(problem)
+        note_other_graph(problem, file, name)
         violations = api.check(problem, schedule)
         if violations:
             raise ScheduleError(
@@ -154,7 +158,7 @@ def describe(found: Sensitivity) -> str:
     """Return the text that is printed."""
     from talos_opt.analysis.sensitivity import OVERRUNS
 
-    unit = found.problem.graph.time_unit
+    unit, name = found.problem.graph.time_unit, visible(found.problem.graph.name)
     moving = f", transfers {percent(found.noise.transfers)}" if found.noise.transfers else ""
     overruns = ["> announced", *(f"> +{100 * share:g} %" for share in OVERRUNS[1:])]
     values, risks = [], []
@@ -172,7 +176,7 @@ def describe(found: Sensitivity) -> str:
         risks.append((outcome.name, *map(percent, shares), percent(best)))
     heads = ("schedule", "announced", "no noise", "mean", "std", "5 %", "median", "95 %", "worst")
     lines = [
-        f"{found.problem.graph.name}: {found.problem.objective.value} with op times varied by "
+        f"{name}: {found.problem.objective.value} with op times varied by "
         f"{percent(found.noise.ops)}{moving}; {found.samples} samples, seed {found.seed}",
         "",
         table(heads, values),

@@ -8,13 +8,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import arguments, exits
-from talos_opt.cli.output import complain, emit
+from talos_opt.cli.output import complain, emit, emit_json
 from talos_opt.cli.progress import ProgressLine
 from talos_opt.cli.signals import Signals
 
 if TYPE_CHECKING:
     from talos_opt.core.problem import Problem
     from talos_opt.core.result import Result
+    from talos_opt.core.schedule import Schedule
 
 
 def add_parser(commands: Any) -> None:
@@ -49,7 +50,6 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--granularity",
         choices=arguments.GRANULARITIES,
-        default="op",
         help="what is placed as a whole: each op (default), or each module, by what the graph says "
         "of its ops' modules",
     )
@@ -68,7 +68,7 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace, signals: Signals) -> int:
     """Solve, write the answer, print it, and return the exit code."""
-    from talos_opt import api, formats
+    from talos_opt import api
     from talos_opt.cli import files
     from talos_opt.core.config import SolveConfig, load_config
     from talos_opt.core.errors import InternalError
@@ -83,9 +83,8 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
         worth=args.worth,
     )
     files.require_writable(args.output, (*files.SUFFIXES, ".npz"))
-    problem = _coarsen(read_problem(args, args.graph, plan.objective), args)
+    problem, warm_start = _read(args, plan.objective)
     started = time.monotonic()
-    warm_start = formats.read_schedule(args.warm_start, problem) if args.warm_start else None
     try:
         with ProgressLine(plan.time_limit, problem.graph.time_unit) as line:
             result = signals.run(
@@ -104,6 +103,20 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
             report(args, error.result)  # what was found until then has passed check
         raise
     return report(args, result)
+
+
+def _read(args: argparse.Namespace, objective: str | None) -> tuple[Problem, Schedule | None]:
+    """Read the graph, and the schedule to start from, which says what is not asked for."""
+    from talos_opt.cli import schedules
+
+    if not args.warm_start:
+        return _coarsen(read_problem(args, args.graph, objective), args), None
+    args.objective = objective
+    (file,) = schedules.open_schedules([args.warm_start], "the schedule to start from is a file")
+    problem = _coarsen(schedules.read_graph(args, args.graph, file, warm=True), args)
+    schedule = file.schedule(problem)
+    schedules.note_other_graph(problem, file)
+    return problem, schedule
 
 
 def read_problem(args: argparse.Namespace, graph: str, objective: str | None) -> Problem:
@@ -143,7 +156,7 @@ def report(args: argparse.Namespace, result: Result) -> int:
             failed = str(error)
     if args.json or failed:
         # A schedule that took minutes to find is not lost to a full disk.
-        emit("\n".join(json_lines(result)))
+        emit_json("\n".join(json_lines(result)))
     else:
         emit(summarise(result, args.output))
     for note in result.notes:

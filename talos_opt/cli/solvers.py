@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from talos_opt.cli import exits
-from talos_opt.cli.output import emit
+from talos_opt.cli.output import emit, emit_json
 from talos_opt.cli.signals import Signals
 from talos_opt.cli.text import table
 
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
             }
             for info in known
         ]
-        emit(json.dumps({"schema": "talos-solvers/1", "solvers": document}, indent=1))
+        emit_json(json.dumps({"schema": "talos-solvers/1", "solvers": document}, indent=1))
         return exits.SOLVED
     rows = []
     for info in known:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import arguments, exits
-from talos_opt.cli.output import complain, emit
+from talos_opt.cli.output import complain, emit, emit_json, visible
 from talos_opt.cli.signals import Signals
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
         lines = lines_of(document, LAYOUT, split_suffix(args.output)[1])
         write_lines(lines, args.output)
     if args.json:
-        emit(files.to_json(document, LAYOUT))
+        emit_json(files.to_json(document, LAYOUT))
     else:
         emit(_text(found, reference, other, args.top))
     for trace in (reference, other):
@@ -132,7 +132,9 @@ def _side(trace: Trace, total: float, coverage: str) -> str:
 
     timed = ", time of kernels" if trace.kernels else ""
     spent = quantity(total, "us")
-    return f"{trace.source}: {len(trace.ops)} ops, {spent}, {coverage} of it aligned{timed}"
+    return (
+        f"{visible(trace.source)}: {len(trace.ops)} ops, {spent}, {coverage} of it aligned{timed}"
+    )
 
 
 def _cells(row: Row) -> Sequence[str]:
@@ -155,6 +157,9 @@ def _ratio(value: float | None) -> str:
 def _left(left: Sequence[LeftOver]) -> str:
     from talos_opt.cli.text import quantity
 
-    listed = [f"{item.name} x {item.count} ({quantity(item.total_us, 'us')})" for item in left[:5]]
+    listed = [
+        f"{visible(item.name)} x {item.count} ({quantity(item.total_us, 'us')})"
+        for item in left[:5]
+    ]
     more = len(left) - len(listed)
     return ", ".join(listed) + (f", and {more} more" if more else "")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from talos_opt.cli.output import visible
 from talos_opt.cli.text import number, percent, quantity, settled, table
 from talos_opt.core.problem import MemoryRule, Objective
 from talos_opt.core.relaxations import RelaxationKind
@@ -33,7 +34,7 @@ def summarise(result: Result, written: str | None = None) -> str:
     if result.explanation is not None:
         lines += ["", *_changes(result.explanation)]
     if written:
-        lines += ["", f"written to {written}"]
+        lines += ["", f"written to {visible(written)}"]
     return "\n".join(lines)
 
 
@@ -46,7 +47,7 @@ def _headline(result: Result) -> str:
         Status.UNKNOWN: "unknown: no feasible schedule was found",
     }[result.status]
     return (
-        f"{result.problem.graph.name}: {status}; solver {_solvers(result)}, "
+        f"{visible(result.problem.graph.name)}: {status}; solver {_solvers(result)}, "
         f"{number(round(result.runtime_s, 3))} s"
     )
 
@@ -76,7 +77,7 @@ def _changes(explanation: Explanation) -> list[str]:
     for item in listed:
         memory = item.kind is RelaxationKind.MEMORY
         known = ", no less" if item.least else f"; at least {format_bytes(item.bound)} are needed"
-        lines.append(f"  {item}{known if memory else ''}")
+        lines.append(f"  {visible(str(item))}{known if memory else ''}")
     return lines
 
 
@@ -90,7 +91,7 @@ def _values(result: Result, metrics: Metrics) -> list[str]:
     ]
     if metrics.weighted_speedup is not None:
         reference = result.problem.cluster.reference
-        others.append(f"weighted speedup {metrics.weighted_speedup:.4g} over {reference}")
+        others.append(f"weighted speedup {metrics.weighted_speedup:.4g} over {visible(reference)}")
     others.append(f"{format_bytes(metrics.transferred_bytes)} moved")
     rows = [
         (objective.value, quantity(metrics.value(objective), unit)),

@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Sequence
 
+from talos_opt.cli.output import visible
 from talos_opt.core.digits import significant
 
 #: Significant digits of what is printed; files hold every digit.
@@ -47,6 +48,7 @@ def table(
     columns : sequence of str
         Headings.
     rows : iterable of sequence of str
+        Shown by `visible`, as the headings are.
     left : sequence of int
         Columns to align left; the others hold numbers.
     """
@@ -57,9 +59,9 @@ def table(
     terminal = sys.stdout.isatty()
     grid = Table(box=None, pad_edge=False, header_style="bold")
     for i, name in enumerate(columns):
-        grid.add_column(name, justify="left" if i in left else "right", overflow="fold")
+        grid.add_column(visible(name), justify="left" if i in left else "right", overflow="fold")
     for row in rows:
-        grid.add_row(*row)
+        grid.add_row(*map(visible, row))
     sheet = io.StringIO()
     console = Console(
         file=sheet,

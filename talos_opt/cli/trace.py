@@ -46,8 +46,9 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     if args.output != STREAM:
         files.require_writable(args.output, (".json",))
     (file,) = schedules.open_schedules([args.schedule])
-    problem = schedules.read_graph(args, args.graph, file.document)
+    problem = schedules.read_graph(args, args.graph, file)
     schedule = file.schedule(problem)
+    schedules.note_other_graph(problem, file)
     write_schedule_trace(problem, schedule, args.output)
     if args.output != STREAM:
         ops, moves = problem.graph.op_count, len(schedule.transfers)

@@ -99,6 +99,12 @@ class Arrays:
             if isinstance(value, np.ndarray):
                 value.setflags(write=False)
 
+    def __repr__(self) -> str:
+        return (
+            f"Arrays({self.op_count} ops, {self.device_count} devices, "
+            f"{len(self.edge_src)} edges, {self.group_count} groups)"
+        )
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self.__post_init__()  # pickling forgets that arrays are read-only

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
+from typing import Any
 
 from talos_opt.core import units
 from talos_opt.core.errors import GraphError
@@ -42,20 +44,41 @@ class Device:
             raise GraphError("device id is empty, expected a name", path="id")
         if not self.kind:
             raise GraphError(f"device {self.id!r} has no kind", path="kind")
-        fraction = units.number(self.memory_fraction, "memory_fraction", path="memory_fraction")
+        fraction = units.magnitude(self.memory_fraction, "memory_fraction", path="memory_fraction")
         if not 0 < fraction <= 1:
             raise GraphError(
                 f"memory_fraction is {self.memory_fraction!r}, expected above 0 and at most 1",
                 path="memory_fraction",
             )
-        units.positive_int(self.slots, "slots", path="slots")
+        object.__setattr__(self, "memory_fraction", fraction)
+        slots = units.positive_int(self.slots, "slots", path="slots")
+        object.__setattr__(self, "slots", slots)
         if self.memory is not None:
-            units.size(self.memory, "memory", path="memory")
+            memory = units.size(self.memory, "memory", path="memory", capacity=True)
+            object.__setattr__(self, "memory", memory)
 
     @property
     def usable_memory(self) -> int | None:
-        """Bytes that ops may fill, or None where the memory is unlimited."""
-        return None if self.memory is None else math.floor(self.memory * self.memory_fraction)
+        """Bytes that ops may fill, or None where the memory is unlimited.
+
+        Of the fraction that was written: 0.29 of 100 bytes are 29, though the float is below.
+        """
+        if self.memory is None:
+            return None
+        return math.floor(self.memory * Fraction(units.as_decimal(self.memory_fraction)))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the device as a mapping of talos-graph/1, less what has its default value."""
+        record: dict[str, Any] = {"id": self.id, "kind": self.kind}
+        if self.memory is not None:
+            record["memory"] = self.memory
+        if self.memory_fraction != 1:
+            record["memory_fraction"] = self.memory_fraction
+        if self.slots != 1:
+            record["slots"] = self.slots
+        if not self.copy_engine:
+            record["copy_engine"] = False
+        return record
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +108,21 @@ class Link:
     via: str | None = None
     one_way: bool = False
     duplex: str = "full"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the link as a mapping of talos-graph/1, less what has its default value."""
+        record: dict[str, Any] = (
+            {"from": self.a, "to": self.b} if self.one_way else {"between": [self.a, self.b]}
+        )
+        if self.via is not None:
+            return record | {"via": self.via}
+        if self.latency:
+            record["latency"] = self.latency
+        if self.bandwidth != math.inf:
+            record["bandwidth"] = self.bandwidth
+        if self.duplex != "full":
+            record["duplex"] = self.duplex
+        return record
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +196,12 @@ class Cluster:
             self._check_link(k, link)
         self._check_hops()
 
+    def __repr__(self) -> str:
+        kinds = {kind: sum(d.kind == kind for d in self.devices) for kind in self.kinds}
+        devices = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+        links = "free" if self.links is None else len(self.links)
+        return f"Cluster({devices}; links: {links}, contention {self.contention})"
+
     @cached_property
     def index(self) -> Mapping[str, int]:
         """Position of each device id in `devices`."""
@@ -167,6 +211,17 @@ class Cluster:
     def kinds(self) -> tuple[str, ...]:
         """Device kinds in order of first appearance."""
         return tuple(dict.fromkeys(device.kind for device in self.devices))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the cluster as the mapping ``cluster`` of talos-graph/1, of plain values."""
+        record: dict[str, Any] = {
+            "reference": self.reference,
+            "contention": self.contention,
+            "devices": [device.to_dict() for device in self.devices],
+        }
+        if self.links is not None:
+            record["links"] = [link.to_dict() for link in self.links]
+        return record
 
     def members(self, name: str) -> tuple[Device, ...]:
         """Return the devices that an id or a kind stands for (empty: an unknown name)."""
@@ -251,12 +306,9 @@ class Cluster:
                 f"via is {link.via!r}, expected a device id of {self._names()}",
                 path=f"{path}.via",
             )
-        units.number(link.latency, "latency", path=f"{path}.latency")
-        if not link.bandwidth > 0:
-            raise GraphError(
-                f"bandwidth is {link.bandwidth!r}, expected a number above 0",
-                path=f"{path}.bandwidth",
-            )
+        units.magnitude(link.latency, "latency", path=f"{path}.latency")
+        if link.bandwidth != math.inf:
+            units.bandwidth(link.bandwidth, "bandwidth", path=f"{path}.bandwidth")
         if link.duplex not in ("full", "half"):
             raise GraphError(
                 f"duplex is {link.duplex!r}, expected full or half", path=f"{path}.duplex"

@@ -33,8 +33,11 @@ def check_columns(columns: Columns) -> None:
         _check_bytes(columns, getattr(columns, part), part)
     _first(
         columns,
-        columns.slots < 1,
-        lambda i: f"slots of op {columns.ids[i]!r} is {columns.slots[i]}, expected at least 1",
+        (columns.slots < 1) | (columns.slots > units.MOST_SLOTS),
+        lambda i: (
+            f"slots of op {columns.ids[i]!r} is {columns.slots[i]}, "
+            f"expected a number from 1 to {units.MOST_SLOTS}"
+        ),
         "slots",
     )
     for what, codes, count in (
@@ -71,8 +74,8 @@ def _check_models(columns: Columns) -> None:
                 f"model id {name!r} is used twice, expected unique ids", path=f"models[{j}].id"
             )
         seen.add(name)
-        units.number(weight, "weight", path=f"models[{j}].weight")
-        units.number(release, "release", path=f"models[{j}].release")
+        units.magnitude(weight, "weight", path=f"models[{j}].weight")
+        units.magnitude(release, "release", path=f"models[{j}].release")
     sizes = np.diff(columns.model_ptr)
     if (sizes < 1).any():
         j = int(np.argmax(sizes < 1))
@@ -113,6 +116,15 @@ def _check_time(columns: Columns, time: Floats, key: str) -> None:
         lambda i: (
             f"time of op {columns.ids[i]!r} is {time[i]}, "
             "expected a finite number of at least 0, or nan where it has none"
+        ),
+        f"time.{key}",
+    )
+    _first(
+        columns,
+        (time > 0) & ((time < units.SMALLEST) | (time > units.LARGEST)),
+        lambda i: (
+            f"time of op {columns.ids[i]!r} is {time[i]}, expected 0 or a number from "
+            f"{units.SMALLEST:g} to {units.LARGEST:g}: sums must stay finite"
         ),
         f"time.{key}",
     )

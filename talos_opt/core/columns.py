@@ -48,6 +48,9 @@ class Texts:
         np.cumsum(np.fromiter(map(len, items), np.int64, len(items)), out=ptr[1:])
         return cls("".join(items), ptr)
 
+    def __repr__(self) -> str:
+        return f"Texts({len(self)} texts, {len(self.text)} characters)"
+
     def __len__(self) -> int:
         return len(self.ptr) - 1
 
@@ -122,6 +125,10 @@ class Columns:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self.__post_init__()  # pickling forgets that arrays are read-only
+
+    def __repr__(self) -> str:
+        edges = len(self.input_op)
+        return f"Columns({len(self.model_ids)} models, {self.op_count} ops, {edges} edges)"
 
     @property
     def op_count(self) -> int:
@@ -338,4 +345,4 @@ class ColumnarModels(Sequence[Model]):
     __hash__ = None  # type: ignore[assignment]  # as little as an op with its mappings has one
 
     def __repr__(self) -> str:
-        return repr(tuple(self))
+        return f"ColumnarModels({len(self)} models, {self.columns.op_count} ops)"

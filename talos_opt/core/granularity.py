@@ -74,7 +74,12 @@ def by_module(problem: Problem, no_split: Sequence[str] = ()) -> Problem:
         _regroup(model, row, no_split, parents, groups)
         for model, row in zip(problem.graph.models, paths, strict=True)
     )
-    return replace(problem, graph=replace(problem.graph, models=models))
+    return replace(
+        problem,
+        graph=replace(problem.graph, models=models),
+        granularity=Granularity.MODULE.value,
+        no_split=tuple(no_split),
+    )
 
 
 def _regroup(

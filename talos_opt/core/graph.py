@@ -127,13 +127,19 @@ class Model:
     def __post_init__(self) -> None:
         if SEPARATOR in self.id or not self.id:
             raise GraphError(f"model id {self.id!r} must be non-empty and hold no '/'", path="id")
-        units.number(self.weight, "weight", path="weight")
-        units.number(self.release, "release", path="release")
+        units.magnitude(self.weight, "weight", path="weight")
+        units.magnitude(self.release, "release", path="release")
         if not self.ops:
             raise GraphError(f"model {self.id!r} has no ops, expected at least one", path="ops")
         self._check_numbers()
         self._check_inputs()
         self._check_acyclic()
+
+    def __repr__(self) -> str:
+        return (
+            f"Model({self.id!r}: {len(self.ops)} ops, weight={self.weight:g}, "
+            f"release={self.release:g})"
+        )
 
     @cached_property
     def index(self) -> Mapping[str, int]:
@@ -150,6 +156,12 @@ class Model:
                         "expected a finite number of at least 0",
                         path=f"ops[{i}].time.{name}",
                     )
+                if time and not units.SMALLEST <= float(time) <= units.LARGEST:
+                    raise GraphError(
+                        f"time of op {op.id!r} is {units.describe(time)}, expected 0 or a number "
+                        f"from {units.SMALLEST:g} to {units.LARGEST:g}: sums must stay finite",
+                        path=f"ops[{i}].time.{name}",
+                    )
             sizes = [(part, getattr(op.memory, part)) for part in _MEMORY_PARTS]
             sizes += [(f"bytes of input {edge.op!r}", edge.bytes or 0) for edge in op.inputs]
             for what, size in sizes:
@@ -159,7 +171,7 @@ class Model:
                         f"expected a whole number of bytes, at most {units.MAX_BYTES}",
                         path=f"ops[{i}].{'inputs' if ' ' in what else 'memory.' + what}",
                     )
-            if not _is_number(op.slots, Integral) or op.slots < 1:
+            if not _is_number(op.slots, Integral, units.MOST_SLOTS) or op.slots < 1:
                 raise GraphError(
                     f"slots of op {op.id!r} is {units.describe(op.slots)}, "
                     "expected a whole number of at least 1",
@@ -273,6 +285,10 @@ class Graph:
                 )
             seen.add(name)
 
+    def __repr__(self) -> str:
+        count = self.op_count
+        return f"Graph({self.name!r}: {len(self.model_ids)} models, {count} ops, {self.time_unit})"
+
     @cached_property
     def columns(self) -> Columns:
         """The graph as columns, from which the arrays of a problem are built."""
@@ -295,6 +311,13 @@ class Graph:
     def op_count(self) -> int:
         """Number of ops over all models."""
         return self.columns.op_count
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the ops and edges; see `talos_opt.core.fingerprint`."""
+        from talos_opt.core.fingerprint import fingerprint
+
+        return fingerprint(self.columns)
 
     def to_networkx(self) -> nx.DiGraph[Any]:
         """Return the graph as a `networkx.DiGraph`; see `talos_opt.core.networkx_bridge`."""

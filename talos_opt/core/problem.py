@@ -28,6 +28,7 @@ from talos_opt.core.arrays import (
 from talos_opt.core.cluster import Cluster
 from talos_opt.core.errors import GraphError, InputError
 from talos_opt.core.graph import Graph, Op
+from talos_opt.core.limits import require_room
 
 __all__ = [
     "DIRECT",
@@ -70,17 +71,25 @@ class Problem:
         ``toct`` (default), ``makespan`` or ``bottleneck``; always minimised.
     memory_rule : MemoryRule or str
         ``static`` (default) or ``peak``.
+    granularity : str
+        How it was made from the graph's file: ``op``, or ``module`` by
+        `talos_opt.core.granularity.by_module`. Only schedules record it.
+    no_split : tuple of str
+        The patterns that `by_module` was given.
 
     Raises
     ------
     GraphError
-        If an op names unknown devices, or fits or runs on no device at all.
+        If an op names unknown devices, or fits or runs on no device at all; or if bytes or times
+        add up to more than the numbers that hold them (`talos_opt.core.limits`).
     """
 
     graph: Graph
     cluster: Cluster
     objective: Objective = Objective.TOCT
     memory_rule: MemoryRule = MemoryRule.STATIC
+    granularity: str = "op"
+    no_split: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, kind in (("objective", Objective), ("memory_rule", MemoryRule)):
@@ -99,7 +108,15 @@ class Problem:
             self.graph.time_unit,
             static_memory=self.memory_rule is MemoryRule.STATIC,
         )
+        require_room(self.graph.columns, arrays, self.cluster)
         object.__setattr__(self, "_arrays", arrays)
+
+    def __repr__(self) -> str:
+        graph, devices = self.graph, len(self.cluster.devices)
+        return (
+            f"Problem({graph.name!r}: {len(graph.model_ids)} models, {graph.op_count} ops, "
+            f"{devices} devices; {self.objective}, memory {self.memory_rule})"
+        )
 
     @property
     def arrays(self) -> Arrays:

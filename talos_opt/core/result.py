@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
+from talos_opt.core.config import SolveConfig
 from talos_opt.core.metrics import Metrics, forced_value, measure
 from talos_opt.core.problem import Problem
 from talos_opt.core.relaxations import Explanation
 from talos_opt.core.schedule import Schedule
+from talos_opt.version import __version__
 
 SCHEMA = "talos-schedule/1"
 
@@ -71,6 +73,8 @@ class Result:
         What a user should know beside the numbers.
     explanation : Explanation or None
         Of an infeasible problem, what would make it feasible, where that was found out.
+    config : SolveConfig or None
+        Limits and options of the solve, where there was one.
     """
 
     problem: Problem
@@ -85,6 +89,15 @@ class Result:
     interrupted: bool = False
     notes: tuple[str, ...] = ()
     explanation: Explanation | None = None
+    config: SolveConfig | None = None
+
+    def __repr__(self) -> str:
+        value = "no schedule" if self.value is None else f"{self.problem.objective} {self.value:g}"
+        return (
+            f"Result({self.problem.graph.name!r}: {self.status}, {value}, "
+            f"lower_bound={self.lower_bound:g}, solver={self.solver!r}, "
+            f"runtime_s={self.runtime_s:.3g})"
+        )
 
     @cached_property
     def metrics(self) -> Metrics | None:
@@ -149,6 +162,7 @@ class Result:
             "ops": ops,
             "transfers": transfers,
             "history": [asdict(event) for event in self.history],
+            "made": self._made(),
         }
         if self.reason:
             document["reason"] = self.reason
@@ -159,6 +173,22 @@ class Result:
         if self.notes:
             document["notes"] = list(self.notes)
         return document
+
+    def _made(self) -> dict[str, Any]:
+        """Return what decided about the answer beside the graph, the objective and the seed."""
+        problem, plan = self.problem, self.config
+        made: dict[str, Any] = {
+            "version": __version__,
+            "fingerprint": problem.graph.fingerprint,
+            "memory_rule": problem.memory_rule.value,
+            "granularity": problem.granularity,
+            "no_split": list(problem.no_split),
+        }
+        if plan is not None:
+            made["time_limit"] = plan.time_limit
+            made["workers"] = plan.workers
+            made["options"] = {name: dict(given) for name, given in plan.options.items()}
+        return made | {"cluster": problem.cluster.to_dict()}
 
 
 def relative_gap(value: float, lower_bound: float, forced: float = 0.0) -> float:
@@ -177,7 +207,17 @@ def relative_gap(value: float, lower_bound: float, forced: float = 0.0) -> float
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a comparison: a solver on a graph."""
+    """One line of a comparison: a solver on a graph.
+
+    Parameters
+    ----------
+    graph : str
+        What the graph is called here: its name, with a number where several have that name.
+    solver : str
+    result : Result or None
+    error : str
+        Why there is no result.
+    """
 
     graph: str
     solver: str
@@ -194,11 +234,16 @@ class Comparison:
     rows : tuple of Row
         Graph by graph, in the order the solvers were named.
     best : mapping of str to float
-        Best value of each graph.
+        Best value of each graph, by what the rows call it.
     """
 
     rows: tuple[Row, ...]
     best: Mapping[str, float] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        names = dict.fromkeys(row.graph for row in self.rows)
+        solvers = dict.fromkeys(row.solver for row in self.rows)
+        return f"Comparison({len(names)} graphs, {len(solvers)} solvers: {', '.join(solvers)})"
 
     def ratio(self, row: Row) -> float | None:
         """Return a row's value over the best value on its graph; None without a value."""
@@ -224,6 +269,21 @@ class Comparison:
         if result.reason:
             shown["reason"] = result.reason
         return shown
+
+
+def distinct_names(problems: Iterable[Problem]) -> Iterator[tuple[str, Problem]]:
+    """Yield problems with the names of their graphs, of which each is given once.
+
+    Where a name comes again it has a number: ``graph``, ``graph (2)``.
+    """
+    seen: set[str] = set()
+    for problem in problems:
+        name, k = problem.graph.name, 1
+        while name in seen:
+            k += 1
+            name = f"{problem.graph.name} ({k})"
+        seen.add(name)
+        yield name, problem
 
 
 def compare_results(rows: Sequence[Row]) -> Comparison:

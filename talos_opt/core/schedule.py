@@ -86,6 +86,9 @@ class Transfers:
             bytes=np.array(columns[5], dtype=whole),
         )
 
+    def __repr__(self) -> str:
+        return f"Transfers({len(self.op)} of {int(self.bytes.sum())} bytes)"
+
     def rows(self) -> Iterator[TransferRow]:
         """Yield the transfers as rows."""
         columns = (self.op, self.source, self.target, self.start, self.end, self.bytes)
@@ -121,6 +124,10 @@ class Schedule:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         self.__post_init__()  # pickling forgets that arrays are read-only
+
+    def __repr__(self) -> str:
+        end = f"{self.makespan:g}" if len(self.end) else "-"
+        return f"Schedule({len(self.device)} ops, {len(self.transfers)} transfers, makespan={end})"
 
     @property
     def makespan(self) -> float:

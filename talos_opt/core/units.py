@@ -6,8 +6,11 @@ raises `GraphError` saying what was found and what was expected.
 
 from __future__ import annotations
 
+import decimal
 import math
 import re
+from decimal import Decimal
+from numbers import Real
 
 from talos_opt.core.errors import GraphError
 
@@ -23,8 +26,15 @@ _BYTES["kiB"] = _BYTES["KiB"]
 
 _QUANTITY = re.compile(r"^\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-z]*)\s*$")
 
-#: Largest amount accepted anywhere: sums of millions of them must stay exact in 64 bits.
+#: Largest amount accepted anywhere: a float holds it exactly. Sums: `talos_opt.core.limits`.
 MAX_BYTES = 2**53
+
+#: What a time, weight, latency or bandwidth may be, 0 aside, and what times may add up to: so
+#: squares and ratios of all that a problem adds up to are finite, and no product vanishes.
+SMALLEST, LARGEST = 1e-150, 1e150
+
+#: Largest count of slots.
+MOST_SLOTS = 2**31
 
 
 def number(value: object, what: str, *, path: str | None = None, positive: bool = False) -> float:
@@ -60,8 +70,26 @@ def share(value: object, what: str, *, path: str | None = None) -> float:
     return number(value, what, path=path)
 
 
+def magnitude(value: object, what: str, *, path: str | None = None) -> float:
+    """Return `value` as 0 or a float from `SMALLEST` to `LARGEST`: a time, a weight, a latency.
+
+    Raises
+    ------
+    GraphError
+        As `number` does, and if sums with the value could not be finite or lose it.
+    """
+    result = number(value, what, path=path)
+    if result and not SMALLEST <= result <= LARGEST:
+        raise GraphError(
+            f"{what} is {describe(value)}, expected 0 or a number from {SMALLEST:g} to "
+            f"{LARGEST:g}: sums must stay finite",
+            path=path,
+        )
+    return result
+
+
 def _as_float(value: object, what: str, path: str | None) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+    if isinstance(value, bool) or not isinstance(value, (int, float, str, Real)):
         raise GraphError(f"{what} is {describe(value)}, expected a number", path=path)
     try:
         return float(value)
@@ -72,36 +100,67 @@ def _as_float(value: object, what: str, path: str | None) -> float:
 def positive_int(value: object, what: str, *, path: str | None = None) -> int:
     """Return `value` as an int of at least 1; floats with a fraction and booleans are refused."""
     result = number(value, what, path=path, positive=True)
-    if result != int(result) or result > 2**31:
+    if result != int(result) or result > MOST_SLOTS:
         raise GraphError(f"{what} is {value!r}, expected a whole number of at least 1", path=path)
     return int(result)
 
 
-def size(value: object, what: str, *, path: str | None = None) -> int:
+def size(value: object, what: str, *, path: str | None = None, capacity: bool = False) -> int:
     """Return a size in bytes: a bare number, or text with kB/MB/GB or KiB/MiB/GiB.
 
-    Fractions of a byte are rounded up, so that a need is never understated.
+    The decimal that was written is what counts, exactly. Fractions of a byte are rounded up, so
+    that a need is never understated; those of a capacity down, so that it is never overstated.
 
     Raises
     ------
     GraphError
         If the number or the unit cannot be read, is negative, not finite or above 8 PiB.
     """
-    result = number(_scaled(value, what, path, per_second=False), what, path=path)
-    if result > MAX_BYTES:
-        raise GraphError(f"{what} is {value!r}, expected at most {MAX_BYTES} bytes", path=path)
-    return math.ceil(result)
+    text, factor = _parts(value, what, path, per_second=False)
+    about = number(text, what, path=path) * factor  # refuses what is no amount
+    amount = _rounded(text, factor, about, capacity=capacity) if about <= 2 * MAX_BYTES else None
+    if amount is None or amount > MAX_BYTES:
+        raise GraphError(
+            f"{what} is {describe(value)}, expected at most {MAX_BYTES} bytes", path=path
+        )
+    return amount
+
+
+def _rounded(text: object, factor: int, about: float, *, capacity: bool) -> int:
+    if isinstance(text, int):
+        return text * factor
+    if about < SMALLEST:  # its decimal may have an exponent beyond all arithmetic
+        nothing = capacity or not re.search("[1-9]", re.split("[eE]", str(text))[0])
+        return 0 if nothing else 1
+    exact = as_decimal(text)
+    with decimal.localcontext(prec=len(str(text)) + 40):
+        down, up = decimal.ROUND_FLOOR, decimal.ROUND_CEILING
+        return int((exact * factor).to_integral_value(down if capacity else up))
+
+
+def as_decimal(value: object) -> Decimal:
+    """Return a number or its text as the decimal that a person wrote: 0.29, not the float's."""
+    return Decimal(value if isinstance(value, str) else repr(float(value)))  # type: ignore[arg-type]
 
 
 def bandwidth(value: object, what: str, *, path: str | None = None) -> float:
-    """Return a bandwidth in bytes per second: a bare number, or text such as ``12GB/s``."""
-    scaled = _scaled(value, what, path, per_second=True)
-    return number(scaled, what, path=path, positive=True)
+    """Return a bandwidth in bytes per second: a bare number, or text such as ``12GB/s``.
+
+    Raises
+    ------
+    GraphError
+        If it cannot be read, or is not between `SMALLEST` and `LARGEST`.
+    """
+    text, factor = _parts(value, what, path, per_second=True)
+    number(text, what, path=path, positive=True)
+    exact = float(as_decimal(text) * factor) if isinstance(text, str) else text
+    return magnitude(exact, what, path=path)
 
 
-def _scaled(value: object, what: str, path: str | None, *, per_second: bool) -> object:
+def _parts(value: object, what: str, path: str | None, *, per_second: bool) -> tuple[object, int]:
+    """Return a number, as it came or as text, and how many bytes its unit stands for."""
     if not isinstance(value, str):
-        return value
+        return value, 1
     text = value.strip()
     if per_second and text.endswith("/s"):
         text = text[:-2]
@@ -109,11 +168,11 @@ def _scaled(value: object, what: str, path: str | None, *, per_second: bool) -> 
     if match is None or match[2] not in _BYTES:
         example = "12GB/s" if per_second else "4KiB, 1.5GB"
         raise GraphError(
-            f"{what} is {value!r}, expected a number of bytes or one with a unit "
+            f"{what} is {describe(value)}, expected a number of bytes or one with a unit "
             f"(kB MB GB TB, KiB MiB GiB TiB), such as {example}",
             path=path,
         )
-    return float(match[1]) * _BYTES[match[2]]
+    return match[1], _BYTES[match[2]]
 
 
 def describe(value: object) -> str:

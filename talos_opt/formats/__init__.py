@@ -91,7 +91,7 @@ DEFAULT = "talos"
 
 
 def read_problem(
-    source: str | os.PathLike[str],
+    source: str | os.PathLike[str] | Source,
     *,
     format: str | None = None,
     cluster: Cluster | str | os.PathLike[str] | None = None,
@@ -101,8 +101,8 @@ def read_problem(
 
     Parameters
     ----------
-    source : str or path
-        ``-``: standard input. Gzip is unpacked whatever the name.
+    source : str, path or Source
+        ``-``: standard input. Gzip is unpacked whatever the name. A `Source` is open already.
     format : str, optional
         A key of `FORMATS`; default: by the file's suffix and content.
     cluster : Cluster or path, optional
@@ -116,11 +116,11 @@ def read_problem(
     InputError
         Names the file, the line or path in it, what was found and what was expected.
     """
-    from talos_opt.formats.source import open_source, paused_collector
+    from talos_opt.formats.source import Source, open_source, paused_collector
 
     chosen = None if format is None else _named(format)
     given = read_cluster(cluster) if isinstance(cluster, (str, os.PathLike)) else cluster
-    file = open_source(source)
+    file = source if isinstance(source, Source) else open_source(source)
     with paused_collector():
         reader = (_detect(file) if chosen is None else chosen).load()
         problem: Problem = reader.read_problem(file, cluster=given, objective=objective)

@@ -106,7 +106,8 @@ def _device(value: object, path: str) -> Device:
     record = DEVICE_KEYS.check(value, "a device", path)
     optional: dict[str, Any] = {}
     if "memory" in record:
-        optional["memory"] = units.size(record["memory"], "memory", path=f"{path}.memory")
+        where = f"{path}.memory"
+        optional["memory"] = units.size(record["memory"], "memory", path=where, capacity=True)
     if "memory_fraction" in record:
         optional["memory_fraction"] = units.number(
             record["memory_fraction"], "memory_fraction", path=f"{path}.memory_fraction"
@@ -136,7 +137,7 @@ def _link(value: object, path: str) -> Link:
         return Link(a, b, via=as_name(record["via"], "via", f"{path}.via"), one_way=one_way)
     optional: dict[str, Any] = {}
     if "latency" in record:
-        optional["latency"] = units.number(record["latency"], "latency", path=f"{path}.latency")
+        optional["latency"] = units.magnitude(record["latency"], "latency", path=f"{path}.latency")
     if "bandwidth" in record:
         where = f"{path}.bandwidth"
         optional["bandwidth"] = units.bandwidth(record["bandwidth"], "bandwidth", path=where)

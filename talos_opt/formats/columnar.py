@@ -26,6 +26,7 @@ from talos_opt.formats.cluster_reader import cluster_beside
 from talos_opt.formats.graph_writer import head_of, plain
 from talos_opt.formats.npz import Array, Members, is_npz, write_members
 from talos_opt.formats.source import Source
+from talos_opt.formats.text import require_few_values
 
 SCHEMA = "talos-columns/1"
 
@@ -202,8 +203,10 @@ def _pointers(members: Members, name: str, count: int, end: int) -> Array:
 def _attrs(members: Members, count: int) -> dict[int, Any]:
     if not members.has("attrs"):
         return {}
+    text = members.text("attrs")
+    require_few_values(text)
     try:
-        rows = json.loads(members.text("attrs"))
+        rows = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise FormatError(f"column 'attrs' is no JSON: {error}") from None
     rows = as_list(rows, "attrs", "attrs")

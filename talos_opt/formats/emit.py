@@ -17,7 +17,13 @@ from talos_opt.core.errors import FormatError
 Layout = dict[str, Any] | list[Any] | None
 
 GRAPH: Layout = {"cluster": {"devices": [], "links": []}, "models": [{"ops": []}]}
-SCHEDULE: Layout = {"metrics": {}, "ops": [], "transfers": [], "history": []}
+SCHEDULE: Layout = {
+    "metrics": {},
+    "ops": [],
+    "transfers": [],
+    "history": [],
+    "made": {"cluster": {"devices": [], "links": []}},
+}
 
 #: Text that every YAML reader takes for text without quotes; words that one of them does not.
 _BARE = re.compile(r"[A-Za-z_][A-Za-z0-9_./+-]*")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
-from talos_opt.core.cluster import Cluster, Device, Link
 from talos_opt.core.graph import Input, Memory, Model, Op
 from talos_opt.core.problem import Problem
 from talos_opt.formats.graph_reader import SCHEMA
@@ -34,50 +32,11 @@ def head_of(problem: Problem) -> dict[str, Any]:
     head |= {
         "time_unit": graph.time_unit,
         "memory_rule": problem.memory_rule.value,
-        "cluster": _cluster(problem.cluster),
+        "cluster": problem.cluster.to_dict(),
     }
     if graph.known:
         head["known"] = plain(graph.known)
     return head
-
-
-def _cluster(cluster: Cluster) -> dict[str, Any]:
-    record: dict[str, Any] = {
-        "reference": cluster.reference,
-        "contention": cluster.contention,
-        "devices": [_device(device) for device in cluster.devices],
-    }
-    if cluster.links is not None:
-        record["links"] = [_link(link) for link in cluster.links]
-    return record
-
-
-def _device(device: Device) -> dict[str, Any]:
-    record: dict[str, Any] = {"id": device.id, "kind": device.kind}
-    if device.memory is not None:
-        record["memory"] = device.memory
-    if device.memory_fraction != 1:
-        record["memory_fraction"] = device.memory_fraction
-    if device.slots != 1:
-        record["slots"] = device.slots
-    if not device.copy_engine:
-        record["copy_engine"] = False
-    return record
-
-
-def _link(link: Link) -> dict[str, Any]:
-    record: dict[str, Any] = (
-        {"from": link.a, "to": link.b} if link.one_way else {"between": [link.a, link.b]}
-    )
-    if link.via is not None:
-        return record | {"via": link.via}
-    if link.latency:
-        record["latency"] = link.latency
-    if link.bandwidth != math.inf:
-        record["bandwidth"] = link.bandwidth
-    if link.duplex != "full":
-        record["duplex"] = link.duplex
-    return record
 
 
 def _model(model: Model) -> dict[str, Any]:

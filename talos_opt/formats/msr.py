@@ -41,7 +41,7 @@ PER_SECOND = units.PER_SECOND["ms"]
 
 USUAL_BANDWIDTHS = (2.0**31, 2.0**34)
 COST_BITS = 40
-MAX_BITS = 900  # beyond lies infinity
+MAX_BITS = 480  # beyond lies `units.LARGEST`
 
 
 def recognises(source: Source) -> bool:
@@ -113,7 +113,7 @@ def _edges(value: object) -> list[_Edge]:
             _Edge(
                 as_name(record["sourceId"], "sourceId", f"{path}.sourceId"),
                 as_name(record["destId"], "destId", f"{path}.destId"),
-                units.number(record["cost"], "cost", path=f"{path}.cost"),
+                units.magnitude(record["cost"], "cost", path=f"{path}.cost"),
             )
         )
     return rows
@@ -189,7 +189,8 @@ def _cluster(
     record: Mapping[str, Any], cores: int, bandwidth: float, *, copy_engine: bool
 ) -> Cluster:
     count = _whole(record["maxFPGAs"], "maxFPGAs", "maxFPGAs")
-    memory = units.size(record["maxSizePerFPGA"], "maxSizePerFPGA", path="maxSizePerFPGA")
+    size = record["maxSizePerFPGA"]
+    memory = units.size(size, "maxSizePerFPGA", path="maxSizePerFPGA", capacity=True)
     host = Device(HOST, HOST_KIND, slots=max(cores, 1))
     accelerators = tuple(
         Device(f"{ACCELERATOR}{i}", ACCELERATOR, memory=memory, copy_engine=copy_engine)

@@ -19,12 +19,12 @@ import numpy.typing as npt
 
 from talos_opt.core import units
 from talos_opt.core.errors import FormatError
-from talos_opt.formats.source import MAX_UNZIPPED, Source
+from talos_opt.formats.source import MAX_UNZIPPED, ZIP_MAGIC, Source
 from talos_opt.formats.target import write_file
+from talos_opt.formats.text import require_few_values
 
 Array = npt.NDArray[Any]
 
-MAGIC = b"PK\x03\x04"
 #: Name of the column that holds the JSON text with all that is no column.
 HEADER = "header"
 #: Zip members carry a date; a fixed one makes equal content equal files.
@@ -33,7 +33,7 @@ _DATE = (1980, 1, 1, 0, 0, 0)
 
 def is_npz(source: Source) -> bool:
     """Whether a file is a zip archive."""
-    return source.data.startswith(MAGIC)
+    return source.data.startswith(ZIP_MAGIC)
 
 
 class Members:
@@ -97,8 +97,10 @@ class Members:
 
     def header(self) -> Mapping[str, Any]:
         """Return the mapping in the header."""
+        text = self.text(HEADER)
+        require_few_values(text)
         try:
-            value = json.loads(self.text(HEADER))
+            value = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise FormatError(f"column {HEADER!r} is no JSON: {error}") from None
         if not isinstance(value, dict):

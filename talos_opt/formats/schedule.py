@@ -15,6 +15,7 @@ import numpy as np
 from talos_opt.core import units
 from talos_opt.core.errors import FormatError, InputError, ScheduleError
 from talos_opt.core.graph import SEPARATOR
+from talos_opt.core.limits import require_moved
 from talos_opt.core.problem import Floats, Ints, Problem
 from talos_opt.core.records import Keys, as_list, as_name
 from talos_opt.core.result import SCHEMA, Result
@@ -24,9 +25,10 @@ from talos_opt.formats.npz import is_npz
 from talos_opt.formats.schedule_columns import (
     COLUMNS_SUFFIX,
     read_columns,
-    read_header,
     write_columns,
 )
+from talos_opt.formats.schedule_columns import read_header as read_columns_header
+from talos_opt.formats.schedule_header import ROWS, read_header
 from talos_opt.formats.source import STREAM, Source, open_source, paused_collector, split_suffix
 from talos_opt.formats.target import write_lines
 
@@ -46,23 +48,35 @@ class ScheduleFile:
 
     Attributes
     ----------
+    name : str
+        What messages call it.
     document : dict
         Its plain values; of columns, their header.
+    made : Made
+        What decided about it, as far as it says.
 
     Raises
     ------
     FormatError
         If it cannot be read, or is no talos-schedule/1.
+    ScheduleError
+        If what it says beside its rows is broken.
     """
 
     def __init__(self, source: str | os.PathLike[str]) -> None:
         self._file = open_source(source)
+        self.name = self._file.name
         self._columns = is_npz(self._file)
         if self._columns:
-            self.document = read_header(self._file)
+            self.document = read_columns_header(self._file)
+            try:
+                self.made = read_header(self.document)
+            except ScheduleError as error:
+                raise error.located(source=self._file.name) from None
             return
         with paused_collector(), self._file.blamed():
             self.document = dict(_check_schema(self._file))
+            self.made = read_header(self.document)
 
     def schedule(self, problem: Problem) -> Schedule:
         """Return the schedule, lined up with the ops of its problem; see `read_schedule`."""
@@ -137,7 +151,7 @@ def write_schedule(result: Result | Mapping[str, Any], target: str | os.PathLike
         return
     document = result.to_dict() if isinstance(result, Result) else dict(result)
     for key, value in document.items():
-        if key not in ("ops", "transfers"):  # their times are finite, and they are long
+        if key not in ROWS:  # their times are finite, and they are long
             document[key] = finite(value)
     try:
         lines = emit.lines_of(document, emit.SCHEDULE, suffix)
@@ -237,6 +251,7 @@ class _Reader:
         device, start, end = self._ops(rows)
         transfers = as_list(self.document.get("transfers", ()), "transfers", "transfers")
         moves = [self._transfer(row, f"transfers[{k}]") for k, row in enumerate(transfers)]
+        require_moved(np.array([move.bytes for move in moves], dtype=np.int64), "transfers")
         return Schedule(device, start, end, Transfers.from_rows(moves))
 
     def _part(self, key: str) -> object:
@@ -261,8 +276,8 @@ class _Reader:
                 )
             placed[i] = k
             device[i] = self._device(record, "device", path)
-            start[i] = units.number(record["start"], "start", path=f"{path}.start")
-            end[i] = units.number(record["end"], "end", path=f"{path}.end")
+            start[i] = units.magnitude(record["start"], "start", path=f"{path}.start")
+            end[i] = units.magnitude(record["end"], "end", path=f"{path}.end")
         left_out = [self.problem.names[i] for i in range(count) if i not in placed]
         if left_out:
             some = ", ".join(left_out[:3]) + (", ..." if len(left_out) > 3 else "")
@@ -279,8 +294,8 @@ class _Reader:
             self._op(record, path),
             self._device(record, "from", path),
             self._device(record, "to", path),
-            units.number(record["start"], "start", path=f"{path}.start"),
-            units.number(record["end"], "end", path=f"{path}.end"),
+            units.magnitude(record["start"], "start", path=f"{path}.start"),
+            units.magnitude(record["end"], "end", path=f"{path}.end"),
             units.size(record["bytes"], "bytes", path=f"{path}.bytes"),
         )
 

@@ -16,7 +16,8 @@ import numpy as np
 
 from talos_opt.core import units
 from talos_opt.core.errors import FormatError, InputError, ScheduleError
-from talos_opt.core.problem import Ints, Problem
+from talos_opt.core.limits import require_moved
+from talos_opt.core.problem import Floats, Ints, Problem
 from talos_opt.core.result import Result
 from talos_opt.core.schedule import Schedule, Transfers
 from talos_opt.formats.npz import Array, Members, write_members
@@ -91,9 +92,9 @@ def read_columns(source: Source, problem: Problem) -> Schedule:
             raise ScheduleError(f"the file holds no schedule: status is {status}")
         n = problem.arrays.op_count
         order = _device_order(header, problem)
-        start, end = members.real("start", (n,)), members.real("end", (n,))
+        start, end = _times(members, "start", n), _times(members, "end", n)
         op = members.whole("transfer_op", (None,))
-        count = (len(op),)
+        size = _sizes(members, len(op))
         schedule = Schedule(
             device=_devices(members, "device", n, order),
             start=start,
@@ -102,9 +103,9 @@ def read_columns(source: Source, problem: Problem) -> Schedule:
                 op=op,
                 source=_devices(members, "transfer_from", len(op), order),
                 target=_devices(members, "transfer_to", len(op), order),
-                start=members.real("transfer_start", count),
-                end=members.real("transfer_end", count),
-                bytes=members.whole("transfer_bytes", count),
+                start=_times(members, "transfer_start", len(op)),
+                end=_times(members, "transfer_end", len(op)),
+                bytes=size,
             ),
         )
         members.finish()
@@ -167,6 +168,31 @@ def _device_order(header: Mapping[str, Any], problem: Problem) -> Ints:
                 path=f"devices[{k}]",
             )
     return np.array([index[name] for name in names], dtype=np.int64)
+
+
+def _times(members: Members, column: str, count: int) -> Floats:
+    time = members.real(column, (count,))
+    # Not-a-numbers and negative times are for whoever looks at the schedule to judge.
+    wrong = np.isfinite(time) & (np.abs(time) > units.LARGEST)
+    if wrong.any():
+        i = int(np.argmax(wrong))
+        raise ScheduleError(
+            f"column {column!r} holds {time[i]} at {i}, expected at most {units.LARGEST:g}"
+        )
+    return time
+
+
+def _sizes(members: Members, count: int) -> Ints:
+    size = members.whole("transfer_bytes", (count,))
+    wrong = (size < 0) | (size > units.MAX_BYTES)
+    if wrong.any():
+        i = int(np.argmax(wrong))
+        raise ScheduleError(
+            f"column 'transfer_bytes' holds {size[i]} at {i}, expected a whole number of at most "
+            f"{units.MAX_BYTES}"
+        )
+    require_moved(size, "transfer_bytes")
+    return size
 
 
 def _devices(members: Members, column: str, count: int, order: Ints) -> Ints:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from talos_opt.core.errors import FormatError, InputError
 
@@ -21,8 +22,17 @@ STREAM = "-"
 
 GZIP_MAGIC = b"\x1f\x8b"
 
-#: A gzip file may not unfold to more than this: a few kilobytes can hold a terabyte of zeros.
+ZIP_MAGIC = b"PK\x03\x04"
+
+#: No file may hold, or unfold to, more: a few kilobytes of gzip can be a terabyte of zeros, and
+#: a device or a pipe may never end.
 MAX_UNZIPPED = 2**32
+
+#: Nor may text. Graphs and schedules too large for it go into ``.npz``.
+MAX_TEXT = 2**30
+
+#: Bytes that are read at a time where the end is not known.
+_CHUNK = 2**20
 
 
 @dataclass(frozen=True)
@@ -152,7 +162,8 @@ def open_source(source: str | os.PathLike[str]) -> Source:
     name = os.fspath(source)
     path = Path(name)
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = _read_all(file, name, os.fstat(file.fileno()).st_size)
     except IsADirectoryError:
         raise FormatError("is a directory, expected a file", source=name) from None
     except FileNotFoundError:
@@ -169,9 +180,11 @@ def _read_stdin() -> bytes:
         raise FormatError("cannot be read: it is closed", source="<stdin>")
     try:
         raw = getattr(sys.stdin, "buffer", None)
-        # A stand-in for standard input (a test, a notebook) may hold text only.
-        data: bytes = sys.stdin.read().encode() if raw is None else raw.read()
-        return data
+        if raw is None:  # a stand-in for standard input (a test, a notebook) may hold text only
+            raw = io.BytesIO(sys.stdin.read(MAX_TEXT + 1).encode())
+        return _read_all(raw, "<stdin>")
+    except FormatError:
+        raise
     except (OSError, ValueError) as error:
         raise FormatError(f"cannot be read: {error}", source="<stdin>") from None
 
@@ -183,11 +196,41 @@ def _unzip(data: bytes, name: str, *, zipped: bool) -> bytes:
         return data
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-            content = file.read(MAX_UNZIPPED + 1)
+            return _read_all(cast("BinaryIO", file), name)
     except EOFError:
         raise FormatError("is gzip data that ends too early (cut off?)", source=name) from None
     except (OSError, zlib.error) as error:
         raise FormatError(f"is broken gzip data: {error}", source=name) from None
-    if len(content) > MAX_UNZIPPED:
-        raise FormatError(f"unzips to more than {MAX_UNZIPPED} bytes", source=name)
-    return content
+
+
+def _read_all(file: BinaryIO, name: str, size: int = 0) -> bytes:
+    """Return what a file holds, up to the limit for what its first bytes say that it is.
+
+    Parameters
+    ----------
+    file : binary file
+    name : str
+        For messages.
+    size : int
+        Bytes that it is said to hold; 0: not known.
+
+    Raises
+    ------
+    FormatError
+        If there is more than the limit.
+    """
+    head = file.read(_CHUNK)
+    packed = head.startswith((GZIP_MAGIC, ZIP_MAGIC))
+    limit = MAX_UNZIPPED if packed else MAX_TEXT
+    if not packed and b"\0" in head:
+        return head  # no text, as whoever asks for it is told; a device of zeros has no end
+    chunks, found = [head], len(head)
+    while chunks[-1] and found <= limit:
+        # Of a file whose size is known the rest comes in one piece, which is not copied again.
+        step = max(_CHUNK, min(size, limit) - found + 1)
+        chunks.append(file.read(step))
+        found += len(chunks[-1])
+    if found > limit:
+        what = "bytes" if packed else "bytes of text; .npz files may hold more"
+        raise FormatError(f"holds too much, expected at most {limit} {what}", source=name)
+    return b"".join(chunks)

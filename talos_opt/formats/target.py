@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import os
@@ -81,17 +82,17 @@ def _replace(write: Callable[[BinaryIO], None], path: Path, *, zipped: bool) -> 
         raise PermissionError(None, "Permission denied")
     beside = path.with_name(f".talos-{secrets.token_hex(8)}.tmp")
     # Unlike tempfile's, a plain open gives the permissions that the user's umask asks for.
-    with beside.open("xb") as file:
-        try:
+    file = beside.open("xb")
+    try:
+        with file:  # closing writes what is buffered, and may fail too
             if path.exists():
                 beside.chmod(stat.S_IMODE(path.stat().st_mode))
             _pack(write, file, zipped=zipped)
-            file.close()
-            beside.replace(path)
-        except BaseException:
-            file.close()
+        beside.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):  # what went wrong before is the news
             beside.unlink(missing_ok=True)
-            raise
+        raise
 
 
 def _pack(write: Callable[[BinaryIO], None], file: BinaryIO, *, zipped: bool) -> None:

@@ -8,6 +8,10 @@ from typing import Any
 from talos_opt.core import units
 from talos_opt.core.errors import FormatError
 
+#: Most values that a JSON text may hold: a hundred kilobytes of gzip can unfold to millions of
+#: empty lists, each of which takes a hundred bytes of memory.
+MAX_VALUES = 2**25
+
 
 class _DuplicateKeyError(Exception):
     """A JSON object gives a key twice; the hook that notices does not know where."""
@@ -25,8 +29,10 @@ def parse(text: str, *, json_only: bool = False) -> object:
     Raises
     ------
     FormatError
-        If the text cannot be parsed, gives a key twice, or is nested too deep; names the line.
+        If the text cannot be parsed, gives a key twice, is nested too deep or holds too many
+        values; names the line where it can.
     """
+    require_few_values(text)
     if json_only:
         return parse_json(text)
     from talos_opt.formats.yaml_text import parse_yaml
@@ -37,6 +43,23 @@ def parse(text: str, *, json_only: bool = False) -> object:
         except FormatError:  # a YAML flow mapping, or broken: the YAML parser tells
             return parse_yaml(text)
     return parse_yaml(text)
+
+
+def require_few_values(text: str) -> None:
+    """Refuse text that may hold more than `MAX_VALUES` values, before anything is made of them.
+
+    Raises
+    ------
+    FormatError
+    """
+    if len(text) <= MAX_VALUES:
+        return
+    count = sum(map(text.count, ",[{"))  # there are no more values in JSON than that, and one
+    if count > MAX_VALUES:
+        raise FormatError(
+            f"holds {count} commas and brackets, expected at most {MAX_VALUES}: larger graphs and "
+            "schedules go into .npz"
+        )
 
 
 def parse_json(text: str) -> object:

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from talos_opt.core import units
 from talos_opt.core.errors import FormatError
 from talos_opt.formats.source import Source
+from talos_opt.formats.text import require_few_values
 
 
 @dataclass(slots=True, eq=False)
@@ -65,6 +66,7 @@ def load_events(file: Source) -> list[Any]:
         If the file is no JSON, or holds no such list.
     """
     text = file.text
+    require_few_values(text)
     try:
         document = json.loads(text)
     except json.JSONDecodeError as error:

@@ -26,6 +26,9 @@ MAX_DEPTH = 64
 #: Most values that aliases may stand for: nested aliases double a text's content line by line.
 MAX_ALIASED = 5_000_000
 
+#: Most values of a text: YAML takes seconds for a million, which JSON reads at once.
+MAX_VALUES = 2**23
+
 _SPECIAL: dict[str, object] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
     **dict.fromkeys(("true", "True", "TRUE"), True),
@@ -173,10 +176,19 @@ class _Builder:
             self._refuse_tag(event)
         plain = event.implicit[0] and event.tag is None
         value = resolve(event.value) if plain else event.value
-        self._count += 1
+        self._counted(event)
         if event.anchor is not None:
             self._anchors[event.anchor] = (value, 1)
         self._add(value, event)
+
+    def _counted(self, event: Any) -> None:
+        self._count += 1
+        if self._count - self._aliased > MAX_VALUES:
+            raise FormatError(
+                f"holds more than {MAX_VALUES} values, expected fewer in YAML: larger graphs and "
+                "schedules go into JSON or .npz",
+                line=line_of(event),
+            )
 
     def _start_mapping(self, event: ev.MappingStartEvent) -> None:
         self._start(event, _Frame(event, {}, self._count))
@@ -189,7 +201,7 @@ class _Builder:
             self._refuse_tag(event)
         if len(self._frames) >= MAX_DEPTH:
             raise _too_deep(line_of(event))
-        self._count += 1
+        self._counted(event)
         if frame.anchor is not None:
             self._anchors[frame.anchor] = None
         self._add(frame.value, event)

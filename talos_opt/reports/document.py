@@ -119,8 +119,8 @@ class _Reader:
 
 
 def _times(record: Mapping[str, Any], path: str) -> tuple[float, float]:
-    start = units.number(record["start"], "start", path=f"{path}.start")
-    end = units.number(record["end"], "end", path=f"{path}.end")
+    start = units.magnitude(record["start"], "start", path=f"{path}.start")
+    end = units.magnitude(record["end"], "end", path=f"{path}.end")
     if end < start:
         raise ScheduleError(f"ends at {end:g}, before its start at {start:g}", path=path)
     return start, end

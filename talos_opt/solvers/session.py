@@ -268,6 +268,7 @@ class Session:
             interrupted=run.cancel.is_set(),
             notes=tuple(run.notes),
             explanation=explanation,
+            config=self.plan,
         )
 
     def _lower_bound(self, status: Status, schedule: Schedule | None) -> float:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.process import COMMAND, FIG1, OnTerminal, hard_graph, run
+from tests.cli.process import COMMAND, FIG1, ROOT, OnTerminal, hard_graph, run
 from tests.clocks import Stopwatch
 
 
@@ -122,3 +122,47 @@ def test_a_pipe_shows_none_and_the_limit_holds(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert done.stderr == ""
     assert json.loads(done.stdout)["runtime_s"] < allowed + 3
+
+
+START = "import sys; from talos_opt.cli.start import main; sys.exit(main())"
+
+
+@pytest.mark.parametrize("start", [("-m", "talos_opt"), ("-c", START)])
+def test_a_signal_while_the_program_is_loaded(tmp_path: Path, start: tuple[str, ...]) -> None:
+    graph = hard_graph(tmp_path)
+    # Interrupted from inside, so that it does not depend on how fast this machine is.
+    modules = ("argparse", "talos_opt.cli.main", "talos_opt.cli.parser", "numpy", "numpy.linalg")
+    for module in modules:
+        site = tmp_path / module
+        site.mkdir()
+        (site / "sitecustomize.py").write_text(
+            "import os, signal, sys\n"
+            "class Finder:\n"
+            "    def find_spec(self, name, path=None, target=None):\n"
+            f"        if name == {module!r}:\n"
+            "            os.kill(os.getpid(), signal.SIGINT)\n"
+            "sys.meta_path.insert(0, Finder())\n"
+        )
+        done = subprocess.run(
+            [sys.executable, *start, "solve", str(graph), "--time-limit", "5"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join([str(site), str(ROOT)])},
+            check=False,
+        )
+        assert done.returncode == 130, (module, done.stderr)
+        assert "Traceback" not in done.stderr
+        assert done.stderr.count("\n") <= 1
+        assert done.stdout == ""
+
+
+def test_an_ignored_signal_stays_ignored() -> None:
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "import sys; sys.argv = ['talos-opt', '--version']\n"
+        "from talos_opt.cli.start import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)

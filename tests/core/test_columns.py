@@ -76,7 +76,7 @@ def test_models_are_a_sequence() -> None:
     assert models[1] is models[1]
     assert models == given.graph.models
     assert given.graph.models == models
-    assert repr(models) == repr(given.graph.models)
+    assert repr(models) == "ColumnarModels(2 models, 3 ops)"
     assert models != 3
     with pytest.raises(IndexError):
         models[2]
@@ -179,7 +179,7 @@ def changed(name: str, index: Any, value: Any) -> dict[str, Any]:
         (changed("weights", 4, -5), "models[1].ops[2].memory.weights", "'c' is -5"),
         (changed("output", 0, 2**60), "models[0].ops[0].memory.output", "at most 9007199254740992"),
         (changed("workspace", 0, -1), "models[0].ops[0].memory.workspace", "is -1"),
-        (changed("slots", 3, 0), "models[1].ops[1].slots", "'b' is 0, expected at least 1"),
+        (changed("slots", 3, 0), "models[1].ops[1].slots", "'b' is 0, expected a number from 1"),
         (changed("type", 0, 1), "models[0].ops[0].type", "number 1, expected one from 0 to 0"),
         (changed("group", 0, 0), "models[0].ops[0].colocate", "number 0, expected one from -1"),
         (changed("pin", 1, -2), "models[0].ops[1].devices", "number -2"),

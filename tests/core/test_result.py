@@ -51,7 +51,7 @@ def test_the_document_is_the_contract() -> None:
     assert json.loads(json.dumps(document)) == document
     assert set(document) == {
         "schema", "graph", "time_unit", "status", "solver", "seed", "objective", "value",
-        "lower_bound", "gap", "runtime_s", "metrics", "ops", "transfers", "history",
+        "lower_bound", "gap", "runtime_s", "metrics", "ops", "transfers", "history", "made",
     }  # fmt: skip
     assert document["schema"] == "talos-schedule/1"
     assert document["status"] == "feasible"

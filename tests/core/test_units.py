@@ -113,3 +113,36 @@ def test_shares(text: object, value: float) -> None:
 def test_shares_that_cannot_be_read(bad: object) -> None:
     with pytest.raises(GraphError, match=r"worth is .*, expected a"):
         units.share(bad, "worth")
+
+
+@pytest.mark.parametrize(
+    ("text", "need", "capacity"),
+    [
+        ("1.1PB", 11 * 10**14, 11 * 10**14),  # not the float's byte more
+        ("2.3TB", 23 * 10**11, 23 * 10**11),
+        (1.5, 2, 1),
+        ("1.0000000000000000000000001", 2, 1),
+        ("0.1KiB", 103, 102),
+        ("1e-400", 1, 0),
+        ("1e-99999999999999999999999", 1, 0),
+        ("0e99999999999999999999999", 0, 0),
+        (2**53, 2**53, 2**53),
+    ],
+)
+def test_needs_are_rounded_up_and_capacities_down(text: object, need: int, capacity: int) -> None:
+    assert units.size(text, "memory") == need
+    assert units.size(text, "memory", capacity=True) == capacity
+
+
+@pytest.mark.parametrize("bad", [2**53 + 1, str(2**53 + 1), "8.0000000000000001PiB", "1e400"])
+def test_sizes_beyond_the_limit(bad: object) -> None:
+    with pytest.raises(GraphError, match=r"expected (at most|a finite)"):
+        units.size(bad, "memory")
+
+
+@given(st.integers(1, 10**6), st.sampled_from(["B", "kB", "MB", "GB"]))
+def test_two_decimals_are_exact(hundredths: int, unit: str) -> None:
+    factor = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}[unit]
+    text = f"{hundredths / 100:.2f}{unit}"
+    assert units.size(text, "memory") == -(-hundredths * factor // 100)
+    assert units.size(text, "memory", capacity=True) == hundredths * factor // 100

@@ -12,8 +12,11 @@ from typing import Any
 
 import pytest
 
+from talos_opt.cli.main import main
 from talos_opt.core.errors import InputError
 from talos_opt.formats import read_problem, read_schedule
+from talos_opt.formats.schedule import ScheduleFile
+from talos_opt.reports.document import rows_of
 
 from .samples import FULL, MSR, SMALL, msr, small
 from .test_schedule import document as schedule_document
@@ -128,3 +131,57 @@ def test_junk_in_a_schedule(tmp_path: Path) -> None:
             document = schedule_document()
             follow(document, way[:-1])[way[-1]] = junk
             attempt(tmp_path / "s.json", dump(document), partial(read_schedule, problem=problem))
+
+
+def test_junk_in_a_schedule_that_is_shown(tmp_path: Path) -> None:
+    """The reader for pictures without a graph, and what is said beside the rows."""
+
+    def read(path: Path) -> None:
+        file = ScheduleFile(path)
+        try:
+            rows_of(file.document)
+        except InputError as error:
+            raise error.located(source=file.name) from None
+
+    original = schedule_document() | {
+        "objective": "toct",
+        "value": 1.0,
+        "metrics": {"idle_time": {"cpu0": 0.0}},
+        "history": [{"time_s": 0.1, "value": 1.0, "lower_bound": 0.0, "solver": "x"}],
+        "made": {
+            "memory_rule": "peak",
+            "granularity": "module",
+            "no_split": ["a.*"],
+            "fingerprint": "ops-edges-1:0",
+            "cluster": {"devices": [{"id": "cpu0", "kind": "cpu", "memory": 5}], "links": []},
+        },
+    }
+    for way in places(original):
+        for junk in JUNK:
+            document = json.loads(json.dumps(original))
+            follow(document, way[:-1])[way[-1]] = junk
+            attempt(tmp_path / "s.json", dump(document), read)
+
+
+@pytest.mark.parametrize("command", ["check", "report", "plot", "simulate", "trace", "run"])
+def test_no_schedule_is_a_bug_to_a_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    graph, answer, page = tmp_path / "g.json", tmp_path / "s.json", tmp_path / "p.html"
+    graph.write_bytes(dump(small()))
+    assert main(["solve", str(graph), "--solver", "heft", "-o", str(answer)]) == 0
+    original = json.loads(answer.read_text())
+    argv: dict[str, list[object]] = {
+        "check": ["check", graph, answer],
+        "report": ["report", graph, answer, "-o", page],
+        "plot": ["plot", answer, "-o", page],
+        "simulate": ["simulate", graph, answer, "--samples", 2],
+        "trace": ["trace", graph, answer, "-o", tmp_path / "t.json"],
+        "run": ["run", "torch", "nowhere:make", "--schedule", answer],
+    }
+    rng = random.Random(command)
+    for way in rng.sample(places(original), 25):
+        document = json.loads(json.dumps(original))
+        follow(document, way[:-1])[way[-1]] = rng.choice(JUNK)
+        answer.write_bytes(dump(document))
+        assert main(list(map(str, argv[command]))) in (0, 1, 2), (way, capsys.readouterr().err)

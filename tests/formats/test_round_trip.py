@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,8 @@ def survives(problem: Problem, folder: Path, suffix: str) -> None:
     found = read_problem(path, objective=problem.objective)
     assert found == problem
     # Equal is not enough: 1 equals 1.0, and a name of digits must stay text.
-    assert repr(found.graph) == repr(problem.graph)
-    assert repr(found.cluster) == repr(problem.cluster)
+    assert repr(asdict(found.graph)) == repr(asdict(problem.graph))
+    assert repr(asdict(found.cluster)) == repr(asdict(problem.cluster))
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -59,7 +60,8 @@ _letters = st.characters(exclude_categories=("Cs",), exclude_characters="/")
 names = st.text(_letters, min_size=1, max_size=8) | st.sampled_from(
     ["no", "Yes", "null", "~", "true", "1", "1e9", "12:30", "-", "a: b", "# a", "<<", "=", "é\n"]
 )
-amounts = st.floats(0, 1e300) | st.sampled_from([0.1 + 0.2, 5e-324, 1e-7, 1e16, 123456789.125])
+amounts = st.just(0.0) | st.floats(1e-60, 1e60)
+amounts |= st.sampled_from([0.1 + 0.2, 1e-70, 1e-7, 1e16, 123456789.125])
 sizes = st.integers(0, 2**53)
 attrs = st.dictionaries(names, st.none() | st.booleans() | st.integers() | amounts | names)
 

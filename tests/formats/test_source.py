@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import gzip
 import io
 import os
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from talos_opt.core.errors import FormatError, GraphError
 from talos_opt.formats import source as module
+from talos_opt.formats import text as text_module
+from talos_opt.formats import yaml_text
 from talos_opt.formats.source import open_source, paused_collector, split_suffix
 
 
@@ -101,8 +106,10 @@ def test_broken_gzip(tmp_path: Path) -> None:
 
 
 def test_gzip_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_UNZIPPED", 1000)
-    assert "unzips to more than 1000" in complaint(put(tmp_path, gzip.compress(b" " * 1001)))
+    monkeypatch.setattr(module, "MAX_TEXT", 1000)
+    assert "holds too much, expected at most 1000 bytes" in complaint(
+        put(tmp_path, gzip.compress(b" " * 1001))
+    )
 
 
 def stdin(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
@@ -169,3 +176,85 @@ def test_blame_leaves_another_file_its_error(tmp_path: Path) -> None:
     source = open_source(put(tmp_path, b"a: 1\n"))
     with pytest.raises(GraphError, match=r"^other: a: is wrong$"), source.blamed():
         raise GraphError("is wrong", path="a", source="other")
+
+
+# ---- what has no end, and what unfolds to too much ----------------------------------------------
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="no /dev/zero here")
+def test_a_device_of_zeros_is_not_read_to_its_end() -> None:
+    began = time.process_time()
+    assert "is binary" in complaint("/dev/zero")
+    assert len(open_source("/dev/zero").data) <= 2**20
+    assert time.process_time() - began < 5
+
+
+def test_text_without_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Endless(io.RawIOBase):
+        read_so_far = 0
+
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: object) -> int:
+            view = memoryview(buffer)  # type: ignore[arg-type]
+            view[:] = b"a" * len(view)
+            self.read_so_far += len(view)
+            return len(view)
+
+    monkeypatch.setattr(module, "MAX_TEXT", 3 * 2**20)
+    raw = Endless()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(raw)))
+    with pytest.raises(FormatError, match=r"^<stdin>: holds too much, expected at most 3145728 b"):
+        open_source("-")
+    assert raw.read_so_far <= 6 * 2**20
+    monkeypatch.setattr(sys, "stdin", io.StringIO("a" * 2**23))  # that takes text only
+    with pytest.raises(FormatError, match=r"^<stdin>: holds too much"):
+        open_source("-")
+    with pytest.raises(FormatError, match=r"g\.json: holds too much.*\.npz files may hold more"):
+        open_source(put(tmp_path, b"a" * (3 * 2**20 + 1), "g.json"))
+    assert len(open_source(put(tmp_path, b"a" * (3 * 2**20), "g.json")).data) == 3 * 2**20
+
+
+def test_a_pipe_is_read_to_the_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(module, "MAX_TEXT", 2**21)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    def write() -> None:
+        with contextlib.suppress(BrokenPipeError), pipe.open("wb", buffering=0) as file:
+            while True:
+                file.write(b"- a\n" * 2**14)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        assert "holds too much" in complaint(pipe)
+    finally:
+        writer.join(20)
+    assert not writer.is_alive()
+
+
+def test_a_short_gzip_of_millions_of_values(tmp_path: Path) -> None:
+    many = b"0," * 50_000_000
+    data = gzip.compress(b"[" + many + b"0]", compresslevel=9)
+    assert len(data) < 200_000
+    for name in ("g.json.gz", "g.yaml.gz"):
+        assert "50000001 commas and brackets, expected at most 33554432" in refusal(
+            put(tmp_path, data, name)
+        )
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(FormatError) as caught:
+        _ = open_source(path).document
+    return str(caught.value)
+
+
+def test_values_are_counted_as_they_come(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(yaml_text, "MAX_VALUES", 100)
+    text = b"".join(b"- {a: 1, b: 2}\n" for _ in range(19))
+    open_source(put(tmp_path, text)).document  # noqa: B018 - five values each, keys too
+    assert ":20: holds more than 100 values" in refusal(put(tmp_path, text * 2))
+    monkeypatch.setattr(text_module, "MAX_VALUES", 100)
+    assert "commas and brackets" in refusal(put(tmp_path, b"{" + b'"a": [1, 2],' * 60 + b"}"))

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
+import json
 import os
 import stat
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from talos_opt.core.errors import FormatError
+from talos_opt.formats.npz import write_members
 from talos_opt.formats.target import write_lines
+from tests.cli.process import FIG1
 
 
 def failing() -> Iterator[str]:
@@ -139,3 +145,104 @@ def test_standard_output_is_broken(
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(Broken(error)))  # type: ignore[type-var]
     with pytest.raises(raised, match=words):
         write_lines(["a"], "-")
+
+
+# ---- full disks ---------------------------------------------------------------------------------
+
+
+class Full(io.BytesIO):
+    """A file on a disk that is full, which shows when what is buffered is written."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+
+    def flush(self) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def write(self, data: object) -> int:
+        if self.tell() > self.room:
+            self.flush()
+        return super().write(data)  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        if not self.closed:
+            try:
+                self.flush()
+            finally:
+                super().close()
+
+
+@pytest.mark.parametrize("name", ["x.json", "x.json.gz", "x.npz"])
+@pytest.mark.parametrize("room", [0, 100, 10**9])
+@pytest.mark.parametrize("old", [b"", b"old"])
+def test_a_full_disk_keeps_the_old_file_and_no_rest(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, room: int, old: bytes
+) -> None:
+    path, plain = tmp_path / name, Path.open
+    if old:
+        path.write_bytes(old)
+
+    def full(self: Path, mode: str = "r", *rest: object) -> object:
+        if mode != "xb":
+            return plain(self, mode, *rest)  # type: ignore[call-overload]
+        self.touch()
+        return Full(room)
+
+    monkeypatch.setattr(Path, "open", full)
+
+    def write() -> None:
+        if name.endswith(".npz"):
+            write_members({"a": 1}, {"b": np.zeros(1000)}, path)
+        else:
+            write_lines(["a" * 50] * 50, path)
+
+    with pytest.raises(FormatError, match="No space left on device"):
+        write()
+    assert os.listdir(tmp_path) == ([name] if old else [])
+    assert not old or path.read_bytes() == old
+
+
+LIMITED = """
+import os, resource, sys
+from talos_opt.cli.main import main
+
+graph, folder = sys.argv[1:]
+os.chdir(folder)
+assert main(["solve", graph, "-o", "s.json"]) == 0
+before = os.listdir(".")
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+for command in (
+    ["solve", graph, "-o", "s.json"],
+    ["solve", graph, "-o", "t.json.gz"],
+    ["solve", graph, "-o", "t.npz"],
+    ["solve", graph, "-o", "t.yaml"],
+    ["compare", graph, "--solvers", "heft", "-o", "c.json"],
+    ["convert", graph, "-o", "g.npz"],
+    ["convert", graph, "-o", "g.yaml"],
+    ["trace", graph, "s.json", "-o", "t.json"],
+    ["report", graph, "s.json", "-o", "r.html"],
+    ["plot", "s.json", "-o", "p.html"],
+    ["plot", "s.json", "-o", "p.svg"],
+    ["simulate", graph, "s.json", "--samples", "5", "-o", "n.json"],
+    ["simulate", graph, "s.json", "--samples", "5", "--plot", "n.png"],
+    ["explain", graph, "s.json", "m1/op1", "--move", "cpu0", "-o", "e.json"],
+):
+    code = main(command)
+    assert code == 2, (command, code)
+    assert os.listdir(".") == before, (command, os.listdir("."))
+"""
+
+
+def test_no_writer_leaves_anything_where_it_cannot_write(tmp_path: Path) -> None:
+    pytest.importorskip("resource")
+    pytest.importorskip("matplotlib")
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(FIG1), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("cannot be written: File too large") == 14, done.stderr
+    assert json.loads((tmp_path / "s.json").read_text())["schema"] == "talos-schedule/1"

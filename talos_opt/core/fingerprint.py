@@ -1,0 +1,43 @@
+"""A name for what a graph is made of, by which schedules and models find their graph again."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from talos_opt.core.columns import Columns
+
+#: Before the digest, so that another way of making it would be told apart.
+KIND = "ops-edges-1"
+
+
+def fingerprint(columns: Columns) -> str:
+    """Return a hash of the ops of a graph and of who reads whom.
+
+    The same for the same ``MODEL/OP`` names and edges, in whatever order a file lists them, and
+    on every platform and version. Times, sizes, weights, groups, pins and the cluster have no
+    part in it: a graph that was profiled again keeps its fingerprint.
+
+    Returns
+    -------
+    str
+        ``ops-edges-1:`` and 64 hexadecimal digits: SHA-256 of the sorted names, joined by NUL in
+        UTF-8; two NULs; and for each edge, sorted, the numbers of producer and reader among the
+        sorted names, as 64-bit integers, lowest byte first.
+    """
+    names = list(columns.names())
+    ranked = sorted(range(len(names)), key=names.__getitem__)
+    rank = np.empty(len(names), dtype=np.int64)
+    rank[ranked] = np.arange(len(names))
+    producer, reader = rank[columns.input_op], rank[columns.reader]
+    by_names = np.lexsort((reader, producer))
+    edges = np.column_stack((producer[by_names], reader[by_names])).astype("<i8")
+    digest = hashlib.sha256()
+    # Half of a surrogate pair is no text, yet may be in a name that was made in Python.
+    digest.update("\0".join(names[i] for i in ranked).encode("utf-8", "surrogatepass"))
+    digest.update(b"\0\0")
+    digest.update(np.ascontiguousarray(edges).tobytes())
+    return f"{KIND}:{digest.hexdigest()}"
