@@ -187,6 +187,7 @@ class Result:
         if plan is not None:
             made["time_limit"] = plan.time_limit
             made["workers"] = plan.workers
+            made["worth"] = plan.worth
             made["options"] = {name: dict(given) for name, given in plan.options.items()}
         return made | {"cluster": problem.cluster.to_dict()}
 

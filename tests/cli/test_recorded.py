@@ -131,6 +131,7 @@ def test_what_is_recorded(graph: Path) -> None:
         "no_split": [],
         "time_limit": 7.0,
         "workers": 1,
+        "worth": 0.0,
         "options": {"cpsat": {"deterministic": True}},
         "cluster": made["cluster"],
     }
