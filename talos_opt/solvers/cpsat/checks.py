@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from talos_opt.core.errors import InternalError
 from talos_opt.core.schedule import Schedule
 from talos_opt.solvers.cpsat.answers import Answer, read_answer
 from talos_opt.solvers.cpsat.backend import make_solver
@@ -74,7 +75,7 @@ def require_incumbent(
 
     Raises
     ------
-    AssertionError
+    InternalError
         If it is not: the formulation cuts off a feasible schedule.
     """
     if build_s > _PIN_S:
@@ -93,7 +94,7 @@ def require_incumbent(
     for group, device in enumerate(_canonical_homes(formulation, schedule)):
         model.add(formulation.x[group][device] == 1)
     if _solver(cp, _PIN_S).solve(model) == cp.INFEASIBLE:
-        raise AssertionError(
+        raise InternalError(
             f"the formulation has no place for a feasible schedule of value {value!r}"
         )
 
@@ -114,6 +115,6 @@ def _require_value(formulation: PlacementFormulation, objective: float, value: f
     most = max(value, formulation.upper) * (1 + 1e-9) + tick
     least = 2 * value - most - grid.loss(formulation.problem)
     if not least <= seen <= most:
-        raise AssertionError(
+        raise InternalError(
             f"the formulation values a schedule at {seen!r} that is worth {value!r}"
         )

@@ -84,7 +84,7 @@ def _follow(messages: Queue[Any], run: Run) -> Verdict:
             verdict: Verdict = content
             return verdict
         elif kind == "error":
-            raise content if isinstance(content, Exception) else SolverError(str(content))
+            raise content if isinstance(content, TalosError) else SolverError(str(content))
         else:
             raise SolverError("the CP-SAT process ended unexpectedly")
 
@@ -120,8 +120,7 @@ def main() -> None:
     try:
         verdict = CpsatSolver(options).solve(problem, run)
     except Exception as error:
-        known = isinstance(error, TalosError | AssertionError)
-        content = error if known else SolverError(str(error))
+        content = error if isinstance(error, TalosError) else SolverError(str(error))
         send("error", content)
         return
     if run.best is not None and run.best is not sent[0]:

@@ -13,7 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from talos_opt.core.errors import InfeasibleScheduleError, SolverError
+from talos_opt.core.errors import (
+    InfeasibleScheduleError,
+    InternalError,
+    RefutedProofError,
+    SolverError,
+)
 from talos_opt.core.problem import Ints, Objective, Problem
 from talos_opt.core.result import Status
 from talos_opt.core.schedule import Schedule
@@ -218,7 +223,7 @@ def search(
 
     Raises
     ------
-    AssertionError
+    InternalError
         If CP-SAT contradicts what is known: the formulation, or CP-SAT, is at fault.
     """
     limit = run.remaining * (1 - _RESERVE) - _LATENESS * build_s
@@ -354,9 +359,7 @@ def _conclude(
     claims: _Claims,
 ) -> Searched:
     if status == cp.MODEL_INVALID:
-        raise AssertionError(
-            f"CP-SAT refuses the formulation: {formulation.model.validate()[:500]}"
-        )
+        raise InternalError(f"CP-SAT refuses the formulation: {formulation.model.validate()[:500]}")
     if formulation.restricted:
         return Searched(no_time(run))
     found = status in (cp.OPTIMAL, cp.FEASIBLE)
@@ -369,13 +372,13 @@ def _conclude(
     if status == cp.OPTIMAL and not formulation.relaxed and not formulation.feasibility:
         reached = claims.value(solver.objective_value) + formulation.load_grid.loss(run.problem)
         if reached < run.lower_bound * (1 - 1e-9):
-            raise AssertionError(
+            raise RefutedProofError(
                 f"CP-SAT's optimum is at most {reached!r}, below the bound {run.lower_bound!r}"
             )
     if status == cp.INFEASIBLE:
         if run.best is None:
             return Searched(Verdict(Status.INFEASIBLE, _why_infeasible(formulation.problem)))
-        raise AssertionError("CP-SAT calls the problem infeasible although a schedule is known")
+        raise RefutedProofError("CP-SAT calls the problem infeasible although a schedule is known")
     if not formulation.feasibility:
         claims.claim(solver.best_objective_bound)
     if found and run.best is None:
