@@ -59,6 +59,8 @@ class Grid:
         All that takes time takes one tick: for questions that times do not matter to.
     slots : int
         Times up to so many horizons are told apart: a load is divided over slots.
+    wide : bool
+        Sums of loads, or the objective toct, may pass `LIMIT`: a fine grid.
     """
 
     per_unit: float
@@ -70,6 +72,7 @@ class Grid:
     weights_exact: bool = True
     order: bool = False
     slots: int = 1
+    wide: bool = False
 
     def ticks(self, time: float) -> int:
         """Return a duration in ticks: exact, or rounded down; too long for the horizon: just so."""
@@ -116,11 +119,11 @@ def make_grid(problem: Problem, upper: float = math.inf, *, fine: bool = False) 
     upper : float
         Value of the incumbent: only schedules that are no worse have to fit.
     fine : bool
-        The objective may pass `LIMIT` (under toct).
+        Under toct the objective, under bottleneck sums of loads may pass `LIMIT`.
     """
     open_ = look_ahead(problem, upper)
     if problem.objective is Objective.BOTTLENECK:
-        return _load_grid(problem, open_, upper)
+        return _load_grid(problem, open_, upper, fine=fine)
     end = open_.end
     most = _most_ticks(problem)
     durations = _durations(problem, open_)
@@ -191,15 +194,15 @@ def _toct_grid(
         per_unit = _exact_ticks(durations, open_.end, longest_horizon(scale))
         if per_unit > 0 or fine or sum(whole) <= _LIGHT:
             grid = _grid(per_unit, open_.end, longest_horizon(scale), open_)
-            return _weighted(grid, whole, scale, exact=True)
+            return _weighted(grid, whole, scale, exact=True, wide=fine)
     whole, scale = _rounded_weights(weights, _HEAVY if fine else _LIGHT)
     per_unit = _exact_ticks(durations, open_.end, longest_horizon(scale))
     grid = _grid(per_unit, open_.end, longest_horizon(scale), open_)
-    return _weighted(grid, whole, scale, exact=False)
+    return _weighted(grid, whole, scale, exact=False, wide=fine)
 
 
-def _weighted(grid: Grid, whole: list[int], scale: float, *, exact: bool) -> Grid:
-    return replace(grid, weights=tuple(whole), weight_scale=scale, weights_exact=exact)
+def _weighted(grid: Grid, whole: list[int], scale: float, *, exact: bool, wide: bool) -> Grid:
+    return replace(grid, weights=tuple(whole), weight_scale=scale, weights_exact=exact, wide=wide)
 
 
 def _range(weights: Floats, open_: Horizon, upper: float) -> float:
@@ -211,16 +214,39 @@ def _range(weights: Floats, open_: Horizon, upper: float) -> float:
     return float((weights * np.where(weighted, open_.spare, 0.0)).sum())
 
 
-def _load_grid(problem: Problem, open_: Horizon, upper: float) -> Grid:
+def _load_grid(problem: Problem, open_: Horizon, upper: float, *, fine: bool) -> Grid:
     """Return the grid for loads: divisible by the numbers of slots where it is exact."""
     arrays = problem.arrays
     durations = _loads(problem, open_, upper)
     end = upper if math.isfinite(upper) else open_.end
     slots = int(arrays.slots.max())
-    most = LIMIT // (4 * slots)
+    most: float = LIMIT // (4 * slots)
+    if not fine and end > 0:  # in one row: chains of partial sums cost far more than a few bits
+        most = min(most, (LIMIT - 2 * slots) * end / (_widest_load(problem, open_, end) * 1.01))
     finer = int(np.lcm.reduce(arrays.slots))
     per_unit = _exact_ticks(durations, end, most / finer) if finer <= _MOST_SLOTS else 0.0
-    return replace(_grid(per_unit * finer, end, most, open_), slots=slots)
+    return replace(_grid(per_unit * finer, end, most, open_), slots=slots, wide=fine)
+
+
+def _widest_load(problem: Problem, open_: Horizon, end: float) -> float:
+    """Time that all that a device or link might ever do takes, slots included, and a load."""
+    arrays = problem.arrays
+    time = np.where(np.isfinite(arrays.time), arrays.time, 0.0) * arrays.demand[:, None]
+    group = np.zeros(arrays.allowed.shape)
+    np.add.at(group, arrays.group, time)
+    work = np.where(open_.allowed, np.minimum(group, end * arrays.slots), 0.0).sum(axis=0)
+    direct = arrays.via == DIRECT
+    np.fill_diagonal(direct, False)
+    size = np.zeros(arrays.op_count)
+    np.maximum.at(size, arrays.edge_src, arrays.edge_bytes)
+    size = size[np.unique(arrays.edge_src)]
+    hops = np.zeros(direct.shape)
+    for a, b in np.argwhere(direct).tolist():
+        hops[a, b] = np.minimum(arrays.latency[a, b] + arrays.per_byte[a, b] * size, end).sum()
+    moves = np.where(arrays.copy_engine, 0.0, hops.sum(axis=0) + hops.sum(axis=1))
+    links = [float(hops[arrays.channel == c].sum()) for c in np.unique(arrays.channel) if c >= 0]
+    loads = work + arrays.slots * moves + arrays.slots * end
+    return float(max([*loads.tolist(), *(link + end for link in links)]))
 
 
 def _loads(problem: Problem, open_: Horizon, upper: float) -> Floats:

@@ -66,6 +66,8 @@ class PlacementFormulation:
         self.objective_scale = grid.per_unit
         self.objective_base = 0.0
         self.objective: Any = None
+        #: A lower bound that is known.
+        self.known = 0.0
         #: Devices that each colocation group may still use (g, m).
         self.allowed = grid.open.allowed
         self.classes = identical_devices(self.arrays)
@@ -291,7 +293,8 @@ class PlacementFormulation:
         top = grid.horizon
         if math.isfinite(self.upper):  # a load may be rounded up to a whole tick
             top = min(top, grid.floor(self.upper) + (0 if grid.exact else 1))
-        self.bottleneck = self.model.new_int_var(0, top, "bottleneck")
+        least = math.floor((self.known - grid.loss(self.problem)) * grid.per_unit) - 1
+        self.bottleneck = self.model.new_int_var(min(max(0, least), top), top, "bottleneck")
         loads = self.op_loads(grid)
         channels: dict[int, list[tuple[int, Any, int]]] = {}
         for tensor in self.tensors:
@@ -356,7 +359,7 @@ class PlacementFormulation:
             self.limit_sum([(ticks // slots, *rest) for ticks, *rest in terms], span, most)
 
     def limit_sum(self, terms: list[tuple[int, Any, int]], limit: Any, most: int) -> None:
-        """Keep a sum below a limit, in rows none of which passes `LIMIT`.
+        """Keep a sum below a limit, in rows none of which passes `LIMIT` unless the grid is wide.
 
         A long sum is split into a chain of partial sums: each is a variable that takes no more
         than the limit can, so a row holds two of those and a part of the terms.
@@ -371,10 +374,12 @@ class PlacementFormulation:
         """
         row: list[Any] = []
         size, carry = 0, 0
+        total = sum(min(factor, most + 1) * largest for factor, _, largest in terms)
+        whole = self.load_grid.wide or total + most <= LIMIT
         for factor, variable, largest in terms:
             factor = min(factor, most + 1)  # more than the limit is just that
             reach = factor * largest
-            if row and size + reach + 2 * most > LIMIT:
+            if row and size + reach + 2 * most > LIMIT and not whole:
                 partial = self.model.new_int_var(0, most, "")
                 self.model.add(sum(row) + carry <= partial)
                 row, size, carry = [], 0, partial

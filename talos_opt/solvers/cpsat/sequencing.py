@@ -382,7 +382,7 @@ class SequencingFormulation(PlacementFormulation):
             spare = self.upper * (1 + 1e-12) - self.objective_base
             blur = BLUR * (1 + sum(grid.weights))
             top = min(reach, max(0, math.floor(spare * self.objective_scale + blur)))
-        if reach + top > LIMIT and top <= LIMIT // 3:  # many models: in parts
+        if reach + top > LIMIT and not grid.wide:  # many models: in parts
             total = self.model.new_int_var(0, top, "total")
             self.limit_sum(terms, total, top)
         elif top < reach:

@@ -104,6 +104,8 @@ class CpsatSolver(Solver):
             upper = _upper(problem, run)
             grid = make_grid(problem, upper, fine=fine)
             formulation = _formulate(problem, grid, upper, run)
+            if fine:
+                formulation.known = run.lower_bound
             searched = self._search(formulation, run, fine=fine, ceiling=ceiling)
             verdict = searched.verdict
             if run.stopped or not searched.finished:
@@ -113,7 +115,7 @@ class CpsatSolver(Solver):
             finer = make_grid(problem, _upper(problem, run), fine=fine)
             if finer.per_unit > _FINER * grid.per_unit:
                 continue
-            if fine or problem.objective is not Objective.TOCT or grid.loss(problem) == 0:
+            if fine or problem.objective is Objective.MAKESPAN or grid.loss(problem) == 0:
                 break
             fine = True
         return verdict
