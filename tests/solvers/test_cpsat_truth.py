@@ -270,7 +270,7 @@ def test_a_refuted_proof_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(search, "second_opinion", refute)
     run, verdict = run_solver("cpsat", drawn)
     assert verdict.status is Status.FEASIBLE
-    assert run.lower_bound == 0.0
+    assert run.lower_bound == run.forced
     assert any("refuted" in note for note in run.notes)
 
 

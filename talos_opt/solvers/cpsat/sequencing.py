@@ -284,7 +284,7 @@ class SequencingFormulation(PlacementFormulation):
         if not isinstance(size, int) and self._shortest(tensor, hop) == 0:
             literal = self._lasting(start, size, end, literal)
         name = f"h{tensor.op},{hop}"
-        self.model.add(end >= start + size).only_enforce_if(literal)
+        self.model.add(end == start + size).only_enforce_if(literal)
         if isinstance(size, int):  # with an end of its own, as in `_run`
             interval = self.model.new_optional_fixed_size_interval_var(start, size, literal, name)
         else:
