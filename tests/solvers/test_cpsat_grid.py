@@ -188,6 +188,7 @@ def test_bounds_hold_and_schedules_are_exact_on_a_rounded_grid(drawn: Problem, s
     assert run.lower_bound >= expected[0] * (1 - 1e-6)
 
 
+@pytest.mark.notes(r"from the rounded grid was dropped")
 def test_an_op_shorter_than_a_tick_is_scheduled_all_the_same() -> None:
     """A million units beside a millionth: no grid below 2^31 tells the short ones apart."""
     blink = 1e-6 / 3

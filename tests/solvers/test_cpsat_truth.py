@@ -257,6 +257,7 @@ def test_a_second_opinion_refutes_what_is_not_so_and_nothing_else() -> None:
     assert second_opinion(cp, right, cp.INFEASIBLE, formulation, run) is not None
 
 
+@pytest.mark.notes(r"refuted by a search without presolve")
 def test_a_refuted_proof_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     from talos_opt.solvers.cpsat import search
 
@@ -295,6 +296,7 @@ def test_a_formulation_that_cuts_off_its_incumbent_is_a_fault(
 # ---- random formulations, and the time that is left ----------------------------------------
 
 
+@pytest.mark.notes(r"from the rounded grid was dropped")
 @pytest.mark.parametrize("solver", ["cpsat", "relax"])
 def test_random_formulations(solver: str) -> None:
     """A thousandth of what benchmarks/formulations.py runs."""
