@@ -27,6 +27,8 @@ _LARGE = 20_000
 _COARSE_UP_TO_OPS = 200_000
 #: Seconds that the first turn of local search takes at the most, and for each op.
 _FIRST_S, _FIRST_S_PER_OP = 2.0, 0.01
+#: Turns that are taken at the most: where none finds anything to do, the time goes unused.
+_MOST_TURNS = 50
 #: Above this size building CP-SAT's formulation takes longer than it is worth.
 _CPSAT_UP_TO_OPS = 5_000
 
@@ -70,8 +72,8 @@ class AutoSolver(Solver):
             if run.overdue:
                 break
             reason = registry.create(name).solve(problem, run).reason or reason
-        for stage in _stages(problem):
-            if run.overdue:
+        for turn, stage in enumerate(_stages(problem)):
+            if run.overdue or turn >= _MOST_TURNS:
                 break
             solver = registry.create(stage.solver, stage.options)
             try:
@@ -101,8 +103,13 @@ def _stages(problem: Problem) -> Iterator[Stage]:
     """Yield the turns that suit a problem, by its size."""
     count = problem.arrays.op_count
     if count < _SMALL:
-        yield Stage("cpsat", 1.0)
-        return
+        yield Stage("cpsat", 0.5)
+        while True:  # whatever stops one of them short, the next begins with what it learned
+            yield Stage("dp", 0.3)
+            yield Stage("relax", 0.3)
+            yield Stage("fast", 0.3)
+            yield Stage("lns", 0.3)
+            yield Stage("cpsat", 1.0)
     if count > _LARGE:
         if count <= _COARSE_UP_TO_OPS:
             yield Stage("large", 0.3)

@@ -87,9 +87,9 @@ class BoundedFormulation(SequencingFormulation):
     def _below(self, time: float) -> int:
         """Last tick that is not after a time summed up in floating point, to be safe."""
         ticks = time * self.grid.per_unit
-        # Heads and tails are sums of durations: whole numbers of ticks on an exact grid. Where
-        # ticks are so small that rounding reaches 1e-6 of one, losing a few costs nothing.
-        if self.grid.exact and abs(ticks - round(ticks)) < 1e-6:
+        # Heads and tails are sums of durations: whole numbers of ticks on an exact grid. Elsewhere
+        # losing a few costs nothing.
+        if self.grid.exact and abs(ticks - round(ticks)) < 1e-3:
             return round(ticks)
         return int(ticks * (1 - 1e-9))
 
@@ -163,8 +163,8 @@ class BoundedFormulation(SequencingFormulation):
             if ticks and self.x[group][d] is not None:
                 work[group] = work.get(group, 0) + ticks
         if len(work) > 1:
-            busy = sum(ticks * self.x[g][d] for g, ticks in work.items())
-            self.model.add(busy <= int(arrays.slots[d]) * (end - unused))
+            terms = [(ticks, self.x[g][d], 1) for g, ticks in work.items()]
+            self.limit_load(terms, d, end - unused, self.grid.horizon)
 
 
 def _levels(values: Floats) -> list[float]:

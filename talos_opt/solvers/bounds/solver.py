@@ -61,11 +61,12 @@ class RelaxSolver(Solver):
             return Verdict(Status.FEASIBLE if run.best is not None else Status.UNKNOWN)
         cp = backend.load()
         began = time.monotonic()
+        upper = run.value if run.best is not None else math.inf
         formulation = RelaxedFormulation(
             cp,
             problem,
-            make_grid(problem),
-            run.value if run.best is not None else math.inf,
+            make_grid(problem, upper),
+            upper,
             lambda: run.cancel.is_set() or run.remaining <= 0,
             memory,
         )
@@ -76,7 +77,7 @@ class RelaxSolver(Solver):
         if run.best is not None:
             hint(formulation, run.best)
         build_s = time.monotonic() - began
-        return search(cp, formulation, run, self.name, {}, build_s, patience=_PATIENCE)
+        return search(cp, formulation, run, self.name, {}, build_s, patience=_PATIENCE).verdict
 
     def _bound_bottleneck(self, problem: Problem, run: Run) -> Verdict:
         if run.best is None:

@@ -45,6 +45,10 @@ def make_solver(cp: Any) -> Any:
     # With symmetries, presolve of 9.15 fails a check of its own (VarToConstraints(var).empty())
     # and aborts, on about 1 of 300 small random problems; without, none was seen to.
     solver.parameters.symmetry_level = 0
+    # Presolve's ProcessAtMostOneAndLinear drops a condition that it takes for needless because a
+    # 32-bit sum of the coefficients of Boolean variables has wrapped: wrong optima (decision
+    # 0002). This switch leaves that step out, and others that look for one row inside another.
+    solver.parameters.presolve_inclusion_work_limit = 0
     return solver
 
 

@@ -61,6 +61,8 @@ class LiveMemory:
         self.formulation = formulation
         self.model = formulation.model
         self.arrays = formulation.arrays
+        #: Bytes are counted in these.
+        self.unit = formulation.byte_unit
         self.orders: dict[tuple[Moment, Moment], Any] = {}
         self.overs: dict[tuple[int, Moment], Any] = {}
 
@@ -72,9 +74,9 @@ class LiveMemory:
         self._hold_outputs(held)
         self._hold_copies(held)
         for d in limited:
-            limit = int(arrays.capacity[d])
+            limit = int(arrays.capacity[d]) // self.unit
             weights = [
-                int(arrays.weights[members].sum()) * x[g][d]
+                int(arrays.weights[members].sum()) // self.unit * x[g][d]
                 for g, members in enumerate(arrays.members)
                 if x[g][d] is not None
             ]
@@ -109,10 +111,10 @@ class LiveMemory:
                     continue
                 length = formulation.grid.ticks(float(arrays.time[i, d]))
                 if arrays.workspace[i] > 0 and length > 0:
-                    size = int(arrays.workspace[i])
+                    size = int(arrays.workspace[i]) // self.unit
                     held[d].append(Held(Moment(i), start, end, row[d], size))
                 if until is not None:
-                    size = int(arrays.output[i])
+                    size = int(arrays.output[i]) // self.unit
                     held[d].append(Held(Moment(i), start, until, row[d], size))
 
     def _keep_output(self, i: int, until: Any, tensor: Tensor | None) -> None:
@@ -165,10 +167,10 @@ class LiveMemory:
     def _copy_bytes(self, tensor: Tensor, hop: tuple[int, int]) -> Any:
         """Bytes that a hop leaves on its target: a constant, or a variable if readers differ."""
         if tensor.uniform is not None:
-            return tensor.uniform
-        amount = self.model.new_int_var(0, max(tensor.readers.values()), "")
+            return tensor.uniform // self.unit
+        amount = self.model.new_int_var(0, max(tensor.readers.values()) // self.unit, "")
         for condition, wanted in self.formulation.demands(tensor, hop):
-            self.model.add(amount >= wanted).only_enforce_if(condition)
+            self.model.add(amount >= wanted // self.unit).only_enforce_if(condition)
         return amount
 
     # ---- redundant: the same, one start at a time ------------------------------------------
@@ -204,7 +206,7 @@ class LiveMemory:
         self.model.add_bool_or([alive, *away, *order, self._over(other, item)])
         if isinstance(other.amount, int):
             return other.amount * alive
-        most = max(self.arrays.edge_bytes.tolist())
+        most = max(self.arrays.edge_bytes.tolist()) // self.unit
         amount = self.model.new_int_var(0, most, "")
         self.model.add(amount >= other.amount).only_enforce_if(alive)
         return amount

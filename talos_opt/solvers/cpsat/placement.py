@@ -5,6 +5,7 @@ Alone it is exact for the bottleneck objective under the static memory rule.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cached_property
 from itertools import pairwise
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from talos_opt.core.problem import UNLIMITED, MemoryRule, Objective, Problem
-from talos_opt.solvers.cpsat.grid import Grid, whole_weights
+from talos_opt.solvers.cpsat.grid import LIMIT, Grid
 from talos_opt.solvers.cpsat.hops import Routes, Tensor, routes, tensors
 from talos_opt.solvers.cpsat.symmetry import identical_devices
 
@@ -31,6 +32,7 @@ class PlacementFormulation:
         OR-Tools' cp_model.
     problem : Problem
     grid : Grid
+        Of times, or of loads under the objective bottleneck.
     upper : float
         Only solutions of at most this value matter; infinite: all.
     stopped : callable
@@ -41,6 +43,8 @@ class PlacementFormulation:
     restricted = False
     #: Times stand for a relaxation, not for a schedule: only the placement is meant.
     relaxed = False
+    #: Any solution will do: there is no objective.
+    feasibility = False
 
     def __init__(
         self,
@@ -53,18 +57,24 @@ class PlacementFormulation:
         self.cp = cp
         self.problem = problem
         self.arrays = problem.arrays
-        self.grid = grid
+        #: Ticks of loads.
+        self.load_grid = grid
         self.upper = upper
         self.stopped = stopped
         self.model = cp.CpModel()
-        #: Real value = objective on the grid / objective_scale.
+        #: Real value = objective_base + objective on the grid / objective_scale.
         self.objective_scale = grid.per_unit
-        self.weights, self.weight_scale = whole_weights(self.arrays.model_weight)
+        self.objective_base = 0.0
+        self.objective: Any = None
+        #: A lower bound that is known.
+        self.known = 0.0
+        #: Devices that each colocation group may still use (g, m).
+        self.allowed = grid.open.allowed
         self.classes = identical_devices(self.arrays)
         self.x: list[list[Any]] = []
         self.hops: dict[int, list[tuple[int, int]]] = {}
         self.travels: dict[tuple[int, int, int], Any] = {}
-        self.hop_sizes: dict[tuple[int, int, int], Any] = {}
+        self.hop_sizes: dict[tuple[Grid, int, int, int], Any] = {}
 
     def build(self) -> None:
         """Add every variable and constraint."""
@@ -72,13 +82,14 @@ class PlacementFormulation:
         self.break_symmetry()
         self.forbid_missing_routes()
         self.limit_static_memory()
-        self.minimise_bottleneck()
+        if not self.feasibility:
+            self.minimise_bottleneck()
 
     # ---- placement -------------------------------------------------------------------------
 
     def assign_groups(self) -> None:
-        """Every colocation group sits on exactly one device that can run all of its ops."""
-        for group, row in enumerate(self.arrays.allowed.tolist()):
+        """Every colocation group sits on exactly one device that can run all of its ops in time."""
+        for group, row in enumerate(self.allowed.tolist()):
             variables = [
                 self.model.new_bool_var(f"x{group},{d}") if allowed else None
                 for d, allowed in enumerate(row)
@@ -144,8 +155,10 @@ class PlacementFormulation:
         np.add.at(held, arrays.group, arrays.weights + arrays.output)
         work = np.zeros(arrays.group_count, dtype=np.int64)
         np.maximum.at(work, arrays.group, arrays.workspace)
-        for d, limit in enumerate(arrays.capacity.tolist()):
-            if limit >= UNLIMITED or int(held.sum()) + int(work.max(initial=0)) <= limit:
+        held, work = held // self.byte_unit, work // self.byte_unit
+        for d, capacity in enumerate(arrays.capacity.tolist()):
+            limit = capacity // self.byte_unit
+            if capacity >= UNLIMITED or int(held.sum()) + int(work.max(initial=0)) <= limit:
                 continue
             there = [g for g in range(arrays.group_count) if self.x[g][d] is not None]
             terms = [int(held[g]) * self.x[g][d] for g in there if held[g]]
@@ -156,6 +169,13 @@ class PlacementFormulation:
                     self.model.add(largest >= int(work[g])).only_enforce_if(self.x[g][d])
                 terms.append(largest)
             self.model.add(sum(terms) <= limit)
+
+    @cached_property
+    def byte_unit(self) -> int:
+        """Bytes that all sizes are multiples of: memory is counted in these."""
+        arrays = self.arrays
+        sizes = (arrays.weights, arrays.output, arrays.workspace, arrays.edge_bytes)
+        return max(1, int(np.gcd.reduce(np.concatenate(sizes))))
 
     # ---- hops ------------------------------------------------------------------------------
 
@@ -235,24 +255,20 @@ class PlacementFormulation:
         if home[hop[1]] is not None:
             self.model.add_implication(literal, home[hop[1]].negated())
 
-    def hop_ticks(self, hop: tuple[int, int], size: int) -> int:
-        """Return the duration of a hop in ticks."""
-        return self.grid.ticks(self.arrays.transfer_time(*hop, size))
-
-    def hop_size(self, tensor: Tensor, hop: tuple[int, int]) -> Any:
+    def hop_size(self, tensor: Tensor, hop: tuple[int, int], grid: Grid) -> Any:
         """Duration of a tensor on a hop in ticks: a constant, or a variable if readers differ.
 
         The variable is at least what every reader that the hop serves asks for; nothing pushes
         it up, so it is the largest of them.
         """
         if tensor.uniform is not None:
-            return self.hop_ticks(hop, tensor.uniform)
-        key = (tensor.op, *hop)
+            return grid.ticks(self.arrays.transfer_time(*hop, tensor.uniform))
+        key = (grid, tensor.op, *hop)
         if key not in self.hop_sizes:
-            longest = self.hop_ticks(hop, max(tensor.readers.values()))
-            size = self.model.new_int_var(0, longest, f"size{key}")
+            longest = grid.ticks(self.arrays.transfer_time(*hop, max(tensor.readers.values())))
+            size = self.model.new_int_var(0, longest, f"size{key[1:]}")
             for condition, wanted in self.demands(tensor, hop):
-                least = self.hop_ticks(hop, wanted)
+                least = grid.ticks(self.arrays.transfer_time(*hop, wanted))
                 self.model.add(size >= least).only_enforce_if(condition)
             self.hop_sizes[key] = size
         return self.hop_sizes[key]
@@ -273,13 +289,14 @@ class PlacementFormulation:
 
     def minimise_bottleneck(self) -> None:
         """The bottleneck is at least the load of every device, and of every serial link."""
-        arrays = self.arrays
-        top = self.grid.horizon * 2
-        if np.isfinite(self.upper):
-            top = min(top, self.grid.ticks(self.upper) + 1)
-        self.bottleneck = self.model.new_int_var(0, top, "bottleneck")
-        loads = self.op_loads()
-        channels: dict[int, list[Any]] = {}
+        arrays, grid = self.arrays, self.load_grid
+        top = grid.horizon
+        if math.isfinite(self.upper):  # a load may be rounded up to a whole tick
+            top = min(top, grid.floor(self.upper) + (0 if grid.exact else 1))
+        least = math.floor((self.known - grid.loss(self.problem)) * grid.per_unit) - 1
+        self.bottleneck = self.model.new_int_var(min(max(0, least), top), top, "bottleneck")
+        loads = self.op_loads(grid)
+        channels: dict[int, list[tuple[int, Any, int]]] = {}
         for tensor in self.tensors:
             self.look_up()
             for hop in self.hops_of(tensor):
@@ -287,36 +304,89 @@ class PlacementFormulation:
                 channel = int(arrays.channel[hop])
                 if not carriers and channel < 0:
                     continue
-                size = self.hop_size(tensor, hop)
+                size = self.hop_size(tensor, hop, grid)
                 literal = self.travel(tensor, hop)
-                term = size * literal if isinstance(size, int) else size
+                # A size that varies is at most that of the largest reader; 0 where it stays.
+                ticks, moved, most = (size, literal, 1) if isinstance(size, int) else (1, size, top)
                 for d in carriers:
-                    loads[d].append(int(arrays.slots[d]) * term)
+                    loads[d].append((int(arrays.slots[d]) * ticks, moved, most))
                 if channel >= 0:
-                    channels.setdefault(channel, []).append(term)
+                    channels.setdefault(channel, []).append((ticks, moved, most))
         for d, terms in enumerate(loads):
-            if terms:
-                self.model.add(sum(terms) <= int(arrays.slots[d]) * self.bottleneck)
+            slots = int(arrays.slots[d])
+            self.limit_sum(terms, slots * self.bottleneck, slots * top)
         for terms in channels.values():
-            self.model.add(sum(terms) <= self.bottleneck)
+            self.limit_sum(terms, self.bottleneck, top)
         if self.problem.objective is Objective.BOTTLENECK:
-            self.model.minimize(self.bottleneck)
+            self.set_objective(self.bottleneck)
 
-    def op_loads(self) -> list[list[Any]]:
-        """Ticks x slots of each group on each device, as terms per device."""
+    def set_objective(self, objective: Any) -> None:
+        """Minimise a linear expression."""
+        self.objective = objective
+        self.model.minimize(objective)
+
+    def op_loads(self, grid: Grid) -> list[list[tuple[int, Any, int]]]:
+        """Ticks x slots of each group on each device, as terms per device: see `limit_sum`."""
         arrays = self.arrays
-        loads: list[list[Any]] = [[] for _ in range(arrays.device_count)]
+        loads: list[list[tuple[int, Any, int]]] = [[] for _ in range(arrays.device_count)]
         for group, members in enumerate(arrays.members):
             for d, literal in enumerate(self.x[group]):
                 if literal is None:
                     continue
                 ticks = sum(
-                    self.grid.ticks(float(arrays.time[i, d])) * int(arrays.demand[i])
+                    grid.ticks(float(arrays.time[i, d])) * int(arrays.demand[i])
                     for i in members.tolist()
                 )
                 if ticks:
-                    loads[d].append(ticks * literal)
+                    loads[d].append((ticks, literal, 1))
         return loads
+
+    def limit_load(self, terms: list[tuple[int, Any, int]], d: int, span: Any, most: int) -> None:
+        """Redundant: ticks x slots that a device does take no more than its slots of a span.
+
+        Parameters
+        ----------
+        terms : list of (int, literal, 1)
+        d : int
+        span : linear expression
+        most : int
+            Largest value of `span`.
+        """
+        slots = int(self.arrays.slots[d])
+        if 3 * slots * (most + 1) <= LIMIT:
+            self.limit_sum(terms, slots * span, slots * most)
+        else:  # for each slot, rounded down: a little weaker
+            self.limit_sum([(ticks // slots, *rest) for ticks, *rest in terms], span, most)
+
+    def limit_sum(self, terms: list[tuple[int, Any, int]], limit: Any, most: int) -> None:
+        """Keep a sum below a limit, in rows none of which passes `LIMIT` unless the grid is wide.
+
+        A long sum is split into a chain of partial sums: each is a variable that takes no more
+        than the limit can, so a row holds two of those and a part of the terms.
+
+        Parameters
+        ----------
+        terms : list of (int, variable, int)
+            Factor, variable, and the variable's largest value.
+        limit : linear expression
+        most : int
+            Largest value of `limit`.
+        """
+        row: list[Any] = []
+        size, carry = 0, 0
+        total = sum(min(factor, most + 1) * largest for factor, _, largest in terms)
+        whole = self.load_grid.wide or total + most <= LIMIT
+        for factor, variable, largest in terms:
+            factor = min(factor, most + 1)  # more than the limit is just that
+            reach = factor * largest
+            if row and size + reach + 2 * most > LIMIT and not whole:
+                partial = self.model.new_int_var(0, most, "")
+                self.model.add(sum(row) + carry <= partial)
+                row, size, carry = [], 0, partial
+            row.append(factor * variable)
+            size += reach
+        if row:
+            self.model.add(sum(row) + carry <= limit)
 
     def look_up(self) -> None:
         """Raise `BuildStoppedError` if the time is over; called often while building."""

@@ -6,19 +6,28 @@ every few milliseconds, and schedules are rebuilt and checked outside CP-SAT's c
 
 from __future__ import annotations
 
+import math
 import threading
-from dataclasses import dataclass
-from typing import Any
+import time
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from talos_opt.core.errors import InfeasibleScheduleError, SolverError
+from talos_opt.core.errors import (
+    InfeasibleScheduleError,
+    InternalError,
+    RefutedProofError,
+    SolverError,
+)
 from talos_opt.core.problem import Ints, Objective, Problem
 from talos_opt.core.result import Status
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import Activity, MemoryDeadlockError, retime, simulate
 from talos_opt.solvers.base import Verdict
+from talos_opt.solvers.cpsat.answers import Answer, read_answer
 from talos_opt.solvers.cpsat.backend import make_solver
+from talos_opt.solvers.cpsat.checks import second_opinion
+from talos_opt.solvers.cpsat.image import image_of
 from talos_opt.solvers.cpsat.placement import PlacementFormulation
 from talos_opt.solvers.cpsat.sequencing import SequencingFormulation
 from talos_opt.solvers.cpsat.symmetry import canonical
@@ -26,6 +35,8 @@ from talos_opt.solvers.run import Run
 
 #: Seconds between looks at the clock and the cancel flag while CP-SAT runs.
 _PATIENCE = 0.05
+#: A proof that took less than so many seconds gets a second opinion.
+QUICK_S = 1.0
 #: CP-SAT has work for some dozens of threads, and refuses more than some thousands.
 _MOST_WORKERS = 256
 #: Share of the remaining time kept back for rebuilding the last schedule.
@@ -35,23 +46,18 @@ _RESERVE = 0.02
 _LATENESS = 0.2
 
 
-@dataclass(frozen=True)
-class Answer:
-    """A solution on the grid.
+class Searched(NamedTuple):
+    """How a search ended.
 
     Parameters
     ----------
-    group_device : (g,) int
-    start, end : list of int, empty without sequencing
-        Ticks of every op.
-    hops : dict of (op, source, target) to (start, end)
-        Ticks of hops that are activities.
+    verdict : Verdict
+    finished : bool
+        The formulation was solved to its optimum.
     """
 
-    group_device: Ints
-    start: list[int]
-    end: list[int]
-    hops: dict[tuple[int, int, int], tuple[int, int]]
+    verdict: Verdict
+    finished: bool = False
 
 
 def hint(formulation: PlacementFormulation, schedule: Schedule) -> None:
@@ -69,17 +75,12 @@ def hint(formulation: PlacementFormulation, schedule: Schedule) -> None:
                 model.add_hint(literal, bool(label[group_device[group]] == d))
     if not isinstance(formulation, SequencingFormulation):
         return
-    grid = formulation.grid
-    for i, (start, device) in enumerate(
-        zip(schedule.start.tolist(), schedule.device.tolist(), strict=True)
-    ):
-        first = grid.floor(start)
+    image = image_of(formulation, schedule)
+    for i, (first, last) in enumerate(image.ops):
         model.add_hint(formulation.start[i], first)
-        model.add_hint(formulation.end[i], first + grid.ticks(float(arrays.time[i, device])))
-    for row_ in schedule.transfers.rows():
+        model.add_hint(formulation.end[i], last)
+    for row_, (first, last) in zip(schedule.transfers.rows(), image.hops, strict=True):
         source, target = int(label[row_.source]), int(label[row_.target])
-        first = grid.floor(row_.start)
-        last = first + formulation.hop_ticks((row_.source, row_.target), row_.bytes)
         if formulation.hops_are_activities:
             key = (row_.op, source, target)
             if key in formulation.hop_start:
@@ -164,30 +165,11 @@ class _Watcher:
 
     def solution(self, value: Any) -> None:
         """Copy a solution; `value` evaluates a variable."""
-        formulation = self.formulation
-        group_device = np.array(
-            [
-                next(d for d, one in enumerate(row) if one is not None and value(one))
-                for row in formulation.x
-            ],
-            dtype=np.int64,
-        )
-        start: list[int] = []
-        end: list[int] = []
-        hops: dict[tuple[int, int, int], tuple[int, int]] = {}
-        if isinstance(formulation, SequencingFormulation):
-            start = [int(value(one)) for one in formulation.start]
-            end = [int(value(one)) for one in formulation.end]
-            if formulation.hops_are_activities:
-                hops = {
-                    key: (int(value(one)), int(value(formulation.hop_end[key])))
-                    for key, one in formulation.hop_start.items()
-                    if value(formulation.travels[key])
-                }
+        answer = read_answer(self.formulation, value)
         with self.lock:
             if not self.every:
                 self.answers.clear()
-            self.answers.append(Answer(group_device, start, end, hops))
+            self.answers.append(answer)
         self.news.set()
 
     def best_bound(self, bound: float) -> None:
@@ -215,7 +197,8 @@ def search(
     *,
     every: bool = False,
     patience: float = 1.0,
-) -> Verdict:
+    ceiling: float = math.inf,
+) -> Searched:
     """Run CP-SAT until it is done, out of time or cancelled.
 
     Parameters
@@ -235,10 +218,18 @@ def search(
         reported then does not hang on when this thread happens to look.
     patience : float
         Share of the time after which to stop if neither value nor bound has moved for so long.
+    ceiling : float
+        What another proof says that the formulation's optimum cannot exceed.
+
+    Raises
+    ------
+    InternalError
+        If CP-SAT contradicts what is known: the formulation, or CP-SAT, is at fault.
     """
     limit = run.remaining * (1 - _RESERVE) - _LATENESS * build_s
     if limit <= 0:
-        return no_time(run)
+        return Searched(no_time(run))
+    claims = _Claims(formulation, run, name, ceiling)
     watcher = _Watcher(formulation, every)
     solver = make_solver(cp)
     solver.parameters.random_seed = run.seed % 2**31
@@ -267,7 +258,7 @@ def search(
         thread.start()  # in here: Ctrl-C while it starts must not leave it behind
         while thread.is_alive():
             watcher.news.wait(_PATIENCE)
-            _report(formulation, run, name, *watcher.take())
+            _report(formulation, run, name, watcher.take(), claims)
             done = run.cancel.is_set() or run.remaining <= 0 if every else run.stopped
             if (run.value, run.lower_bound) != known:
                 known, since = (run.value, run.lower_bound), run.elapsed
@@ -280,10 +271,55 @@ def search(
         while thread.is_alive():
             solver.stop_search()
             thread.join(_PATIENCE)
-        _report(formulation, run, name, *watcher.take())
+        _report(formulation, run, name, watcher.take(), claims)
     if watcher.error is not None:
         raise SolverError(f"CP-SAT failed: {watcher.error}") from watcher.error
-    return _conclude(cp, solver, outcome[0], formulation, run, name)
+    return _conclude(cp, solver, outcome[0], formulation, run, claims)
+
+
+class _Claims:
+    """Bounds on their way from CP-SAT to the run: held back while a proof may yet be checked.
+
+    Parameters
+    ----------
+    formulation : PlacementFormulation
+    run : Run
+    name : str
+    ceiling : float
+        See `search`.
+    """
+
+    def __init__(
+        self, formulation: PlacementFormulation, run: Run, name: str, ceiling: float
+    ) -> None:
+        self.formulation, self.run, self.name, self.ceiling = formulation, run, name, ceiling
+        self.began = time.monotonic()
+
+    @property
+    def quick(self) -> bool:
+        """Whether what ends now has a second opinion."""
+        return time.monotonic() - self.began < QUICK_S
+
+    def value(self, bound: float) -> float:
+        """Bound in time units; one tick less where a load was rounded up to a whole tick."""
+        formulation = self.formulation
+        bottleneck = formulation.problem.objective is Objective.BOTTLENECK
+        rounded = bottleneck and not formulation.load_grid.exact
+        ticks = max(0.0, bound - (1 if rounded else 0))
+        return formulation.objective_base + ticks / formulation.objective_scale
+
+    def claim(self, bound: float) -> None:
+        """Raise the run's bound to one on the grid."""
+        formulation, value = self.formulation, self.value(bound)
+        if formulation.restricted or formulation.feasibility:
+            return
+        if value > self.ceiling * (1 + 1e-9):
+            self.run.note(
+                f"{self.name}: a bound of {value!r} is above {self.ceiling!r}, which another "
+                "proof allows; it does not count"
+            )
+            return
+        self.run.raise_bound(value, self.name)
 
 
 def no_time(run: Run) -> Verdict:
@@ -297,26 +333,21 @@ def _report(
     formulation: PlacementFormulation,
     run: Run,
     name: str,
-    answers: list[Answer],
-    bound: float | None,
+    news: tuple[list[Answer], float | None],
+    claims: _Claims,
 ) -> None:
+    answers, bound = news
     for answer in answers:
-        for schedule in rebuild(formulation.problem, formulation, answer):
+        for schedule in rebuild(run.problem, formulation, answer):
             try:
                 run.offer(schedule, name)
             except InfeasibleScheduleError as error:
                 # Rounding to a grid too coarse for the shortest ops; never for an exact grid.
-                if formulation.grid.exact:
+                if formulation.load_grid.exact:
                     raise
                 run.note(f"{name}: a schedule from the rounded grid was dropped ({error})")
-    if bound is not None and not formulation.restricted:
-        run.raise_bound(_real_bound(formulation, bound), name)
-
-
-def _real_bound(formulation: PlacementFormulation, bound: float) -> float:
-    """Bound in time units; one tick less where a load was rounded up to a whole tick."""
-    rounded = formulation.problem.objective is Objective.BOTTLENECK and not formulation.grid.exact
-    return max(0.0, bound - (1 if rounded else 0)) / formulation.objective_scale
+    if bound is not None and not claims.quick:
+        claims.claim(bound)
 
 
 def _conclude(
@@ -325,22 +356,37 @@ def _conclude(
     status: Any,
     formulation: PlacementFormulation,
     run: Run,
-    name: str,
-) -> Verdict:
-    if formulation.restricted and status != cp.MODEL_INVALID:
-        return no_time(run)
-    if status in (cp.OPTIMAL, cp.FEASIBLE):
-        run.raise_bound(_real_bound(formulation, solver.best_objective_bound), name)
-        if run.best is None:
-            return Verdict(Status.UNKNOWN, "CP-SAT's schedule could not be given exact times")
-        return Verdict(Status.FEASIBLE)
+    claims: _Claims,
+) -> Searched:
+    if status == cp.MODEL_INVALID:
+        raise InternalError(f"CP-SAT refuses the formulation: {formulation.model.validate()[:500]}")
+    if formulation.restricted:
+        return Searched(no_time(run))
+    found = status in (cp.OPTIMAL, cp.FEASIBLE)
+    if status in (cp.OPTIMAL, cp.INFEASIBLE) and claims.quick:
+        better = second_opinion(cp, solver, status, formulation, run)
+        if better is not None:
+            _report(formulation, run, claims.name, ([better], None), claims)
+            run.note(f"{claims.name}: a proof was refuted by a search without presolve; it is void")
+            return Searched(_without_proof(run))
+    if status == cp.OPTIMAL and not formulation.relaxed and not formulation.feasibility:
+        reached = claims.value(solver.objective_value) + formulation.load_grid.loss(run.problem)
+        if reached < run.lower_bound * (1 - 1e-9):
+            raise RefutedProofError(
+                f"CP-SAT's optimum is at most {reached!r}, below the bound {run.lower_bound!r}"
+            )
     if status == cp.INFEASIBLE:
         if run.best is None:
-            return Verdict(Status.INFEASIBLE, _why_infeasible(formulation.problem))
-        raise SolverError("CP-SAT calls the problem infeasible although a schedule is known")
-    if status == cp.MODEL_INVALID:
-        raise SolverError(f"CP-SAT refuses the formulation: {formulation.model.validate()[:500]}")
-    run.raise_bound(_real_bound(formulation, solver.best_objective_bound), name)
+            return Searched(Verdict(Status.INFEASIBLE, _why_infeasible(formulation.problem)))
+        raise RefutedProofError("CP-SAT calls the problem infeasible although a schedule is known")
+    if not formulation.feasibility:
+        claims.claim(solver.best_objective_bound)
+    if found and run.best is None:
+        return Searched(Verdict(Status.UNKNOWN, "CP-SAT's schedule could not be given exact times"))
+    return Searched(_without_proof(run), finished=status == cp.OPTIMAL)
+
+
+def _without_proof(run: Run) -> Verdict:
     if run.best is not None:
         return Verdict(Status.FEASIBLE)
     return Verdict(Status.UNKNOWN, "no schedule was found within the time limit")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from talos_opt.core.problem import UNLIMITED, MemoryRule, Objective
+from talos_opt.core.problem import UNLIMITED, MemoryRule, Objective, Problem
+from talos_opt.solvers.cpsat.grid import BLUR, LIMIT, Grid, order_grid
 from talos_opt.solvers.cpsat.hops import Tensor
 from talos_opt.solvers.cpsat.liveness import LiveMemory
 from talos_opt.solvers.cpsat.placement import PlacementFormulation
@@ -21,8 +23,22 @@ class SequencingFormulation(PlacementFormulation):
     Every op has a start and an end, and one optional interval per device. Transfers come in two
     forms: where nothing limits them (no serial links, copy engines everywhere, static memory)
     an *arrival* per tensor and device is enough; otherwise every hop is an *activity* with an
-    interval of its own.
+    interval of its own. Under the objective bottleneck, and where any schedule will do, times
+    count for nothing but the order that they make: all that takes time takes one tick.
     """
+
+    def __init__(
+        self,
+        cp: Any,
+        problem: Problem,
+        grid: Grid,
+        upper: float,
+        stopped: Callable[[], bool],
+    ) -> None:
+        super().__init__(cp, problem, grid, upper, stopped)
+        bottleneck = problem.objective is Objective.BOTTLENECK
+        #: Ticks of times.
+        self.grid = order_grid(problem, grid.open) if bottleneck else grid
 
     def build(self) -> None:
         """Add every variable and constraint."""
@@ -39,6 +55,8 @@ class SequencingFormulation(PlacementFormulation):
         self.limit_links()
         if self.memory_is_live:
             self.limit_live_memory()
+        if self.feasibility:
+            return
         if self.problem.objective is Objective.BOTTLENECK:
             self.minimise_bottleneck()
         else:
@@ -62,6 +80,9 @@ class SequencingFormulation(PlacementFormulation):
         """Ops run without pre-emption, after their release and their inputs' ends."""
         arrays, grid = self.arrays, self.grid
         heads, tails, latest = self._windows()
+        #: Earliest completion of each model.
+        self.first = self._earliest(heads)
+        self.latest = latest
         self.start: list[Any] = []
         self.end: list[Any] = []
         self.on_device: Resource = {d: [] for d in range(arrays.device_count)}
@@ -83,12 +104,16 @@ class SequencingFormulation(PlacementFormulation):
             self.model.add(self.start[reader] >= self.end[op])
 
     def _run(self, i: int, start: Any, end: Any, ticks: dict[int, int]) -> None:
-        """Tie an op's start and end to the device it sits on; what takes no time holds no slot."""
+        """Tie an op's start and end to the device it sits on; what takes no time holds no slot.
+
+        The interval on a device ends by itself, not at `end`: where readers follow `end`, CP-SAT
+        9.15 forgets that the op may not be there (docs/decisions/0002).
+        """
         row = self.x[int(self.arrays.group[i])]
         for d, length in ticks.items():
             if length > 0:
-                interval = self.model.new_optional_interval_var(
-                    start, length, end, row[d], f"i{i},{d}"
+                interval = self.model.new_optional_fixed_size_interval_var(
+                    start, length, row[d], f"i{i},{d}"
                 )
                 self.on_device[d].append((interval, int(self.arrays.demand[i])))
         self.model.add(end - start == sum(length * row[d] for d, length in ticks.items()))
@@ -96,10 +121,11 @@ class SequencingFormulation(PlacementFormulation):
     def _windows(self) -> tuple[list[int], list[int], list[int]]:
         """Earliest ends, least time that follows an op's end, and latest completion per model."""
         arrays, grid = self.arrays, self.grid
-        allowed = arrays.allowed[arrays.group]
+        allowed = self.allowed[arrays.group]
         best = np.where(allowed, arrays.time, np.inf).min(axis=1)
         time = [grid.ticks(float(t)) for t in best]
-        heads = [grid.floor(float(arrays.release[j])) for j in arrays.model.tolist()]
+        release = [0 if grid.order else grid.floor(float(late)) for late in arrays.release]
+        heads = [release[j] for j in arrays.model.tolist()]
         tails = [0] * arrays.op_count
         order = arrays.order.tolist()
         out, readers = arrays.out_ptr.tolist(), arrays.edge_dst.tolist()
@@ -112,25 +138,31 @@ class SequencingFormulation(PlacementFormulation):
                 tails[i] = max(tails[i], tails[reader] + time[reader])
         return heads, tails, self._latest(heads)
 
+    def _earliest(self, heads: list[int]) -> list[int]:
+        """Earliest completion of each model."""
+        first = [0] * len(self.arrays.release)
+        for head, j in zip(heads, self.arrays.model.tolist(), strict=True):
+            first[j] = max(first[j], head)
+        return first
+
     def _latest(self, heads: list[int]) -> list[int]:
         """Latest completion of each model in a schedule no worse than the incumbent."""
-        arrays, horizon = self.arrays, self.grid.horizon
-        latest = [horizon] * len(arrays.release)
-        if not math.isfinite(self.upper) or self.problem.objective is Objective.BOTTLENECK:
+        grid = self.grid
+        horizon = grid.horizon
+        if grid.order:
+            return [horizon] * len(self.arrays.release)
+        latest = [
+            min(horizon, math.floor(late * grid.per_unit) + 1) for late in grid.open.latest.tolist()
+        ]
+        if not math.isfinite(self.upper) or self.problem.objective is not Objective.TOCT:
             return latest
-        limit = int(self.upper * self.grid.per_unit) + 1
-        if self.problem.objective is Objective.MAKESPAN:
-            return [min(horizon, limit)] * len(latest)
-        earliest = [0] * len(latest)
-        for i, head in enumerate(heads):
-            j = int(arrays.model[i])
-            earliest[j] = max(earliest[j], head)
-        spare = limit * self.weight_scale - sum(
-            weight * first for weight, first in zip(self.weights, earliest, strict=True)
-        )
+        # Heads may know more than the paths that the grid's horizon was made of.
+        first, weight = self._earliest(heads), self.arrays.model_weight.tolist()
+        known = sum(w * grid.time(ticks) for w, ticks in zip(weight, first, strict=True))
+        spare = max(0.0, self.upper * (1 + 1e-9) - known)
         return [
-            min(horizon, first + max(0, int(spare / weight)) + 1) if weight else horizon
-            for weight, first in zip(self.weights, earliest, strict=True)
+            min(late, head + grid.floor(spare / w)) if w > 0 else late
+            for late, head, w in zip(latest, first, weight, strict=True)
         ]
 
     # ---- transfers without competition -----------------------------------------------------
@@ -148,7 +180,8 @@ class SequencingFormulation(PlacementFormulation):
     def _arrival(self, tensor: Tensor, device: int) -> Any:
         key = (tensor.op, device)
         if key not in self.arrival:
-            self.arrival[key] = self.model.new_int_var(0, self.grid.horizon, f"a{key}")
+            # Beyond the horizon too: where nobody reads, a tensor that is not sent arrives late.
+            self.arrival[key] = self.model.new_int_var(0, 2 * self.grid.horizon + 1, f"a{key}")
         return self.arrival[key]
 
     def _arrive_uniform(self, tensor: Tensor, size: int) -> None:
@@ -182,8 +215,13 @@ class SequencingFormulation(PlacementFormulation):
         for source, literal in enumerate(self.x[tensor.group]):
             path = self.arrays.path(source, device)
             if literal is not None and source != device and path is not None:
-                delays[source] = sum(self.hop_ticks(hop, size) for hop in path)
+                delay = sum(self.hop_ticks(hop, size) for hop in path)
+                delays[source] = min(delay, self.grid.horizon + 1)
         return delays
+
+    def hop_ticks(self, hop: tuple[int, int], size: int) -> int:
+        """Return the duration of a hop in ticks."""
+        return self.grid.ticks(self.arrays.transfer_time(*hop, size))
 
     def _arrive_by_reader(self, tensor: Tensor) -> None:
         """Where readers name different bytes, the largest on a route counts, leg by leg."""
@@ -239,15 +277,19 @@ class SequencingFormulation(PlacementFormulation):
     def _carry(self, tensor: Tensor, hop: tuple[int, int], start: Any, end: Any) -> None:
         """Let a hop hold its link, and a slot of each device without a copy engine."""
         arrays = self.arrays
-        size, literal = self.hop_size(tensor, hop), self.travel(tensor, hop)
+        size, literal = self.hop_size(tensor, hop, self.grid), self.travel(tensor, hop)
         if isinstance(size, int) and size == 0:
             self.model.add(end == start)
             return
         if not isinstance(size, int) and self._shortest(tensor, hop) == 0:
             literal = self._lasting(start, size, end, literal)
-        interval = self.model.new_optional_interval_var(
-            start, size, end, literal, f"h{tensor.op},{hop}"
-        )
+        name = f"h{tensor.op},{hop}"
+        self.model.add(end == start + size).only_enforce_if(literal)
+        if isinstance(size, int):  # with an end of its own, as in `_run`
+            interval = self.model.new_optional_fixed_size_interval_var(start, size, literal, name)
+        else:
+            own = self.model.new_int_var(0, 2 * self.grid.horizon + 1, "")
+            interval = self.model.new_optional_interval_var(start, size, own, literal, name)
         for d in hop:
             if not arrays.copy_engine[d]:
                 self.on_device[d].append((interval, 1))
@@ -300,27 +342,55 @@ class SequencingFormulation(PlacementFormulation):
 
     def minimise_completion(self) -> None:
         """Weighted sum, or the largest, of the models' completion times."""
-        arrays = self.arrays
-        horizon = self.grid.horizon
-        done = [self.model.new_int_var(0, horizon, f"c{j}") for j in range(len(arrays.release))]
-        self.done = done
+        arrays, horizon = self.arrays, self.grid.horizon
+        #: Time from each model's earliest completion to its completion.
+        self.late = [
+            self.model.new_int_var(0, max(0, last - first), f"l{j}")
+            for j, (first, last) in enumerate(zip(self.first, self.latest, strict=True))
+        ]
+        self.done = [late + first for late, first in zip(self.late, self.first, strict=True)]
         for i in np.flatnonzero(np.diff(arrays.out_ptr) == 0).tolist():
-            self.model.add(done[int(arrays.model[i])] >= self.end[i])
+            self.model.add(self.done[int(arrays.model[i])] >= self.end[i])
         if self.problem.objective is Objective.MAKESPAN:
-            self.makespan = self.model.new_int_var(0, horizon, "makespan")
-            self.model.add_max_equality(self.makespan, done)
+            self.makespan = self.model.new_int_var(max(self.first), horizon, "makespan")
+            self.model.add_max_equality(self.makespan, self.done)
             self._bound_by_load()
-            self.model.minimize(self.makespan)
+            self.set_objective(self.makespan)
             return
-        self.objective_scale = self.grid.per_unit * self.weight_scale
-        total = sum(weight * c for weight, c in zip(self.weights, done, strict=True))
+        self._minimise_sum()
+
+    def _minimise_sum(self) -> None:
+        """Minimise the weighted sum beyond what the models' earliest completions force.
+
+        Weights that are rounded down then lose their part of that only: docs/bounds.md.
+        """
+        grid, weight = self.grid, self.arrays.model_weight.tolist()
+        self.objective_scale = grid.per_unit * grid.weight_scale
+        self.objective_base = sum(
+            w * grid.time(first) for w, first in zip(weight, self.first, strict=True)
+        )
+        terms = [
+            (whole, late, last - first)
+            for whole, late, first, last in zip(
+                grid.weights, self.late, self.first, self.latest, strict=True
+            )
+            if whole and last > first
+        ]
+        total = sum(whole * late for whole, late, _ in terms)
+        reach = top = sum(whole * largest for whole, _, largest in terms)
         if math.isfinite(self.upper):
-            self.model.add(total <= int(self.upper * self.objective_scale) + 1)
-        self.model.minimize(total)
+            spare = self.upper * (1 + 1e-12) - self.objective_base
+            blur = BLUR * (1 + sum(grid.weights))
+            top = min(reach, max(0, math.floor(spare * self.objective_scale + blur)))
+        if reach + top > LIMIT and not grid.wide:  # many models: in parts
+            total = self.model.new_int_var(0, top, "total")
+            self.limit_sum(terms, total, top)
+        elif top < reach:
+            self.model.add(total <= top)
+        self.set_objective(total)
 
     def _bound_by_load(self) -> None:
         """Redundant: no device can be busy for longer than from the first release to the end."""
         first = min(self.grid.floor(float(release)) for release in self.arrays.release)
-        for d, terms in enumerate(self.op_loads()):
-            if terms:
-                self.model.add(sum(terms) <= int(self.arrays.slots[d]) * (self.makespan - first))
+        for d, terms in enumerate(self.op_loads(self.grid)):
+            self.limit_load(terms, d, self.makespan - first, self.grid.horizon)

@@ -7,16 +7,31 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from talos_opt.core.problem import Problem
+from talos_opt.core.problem import Objective, Problem
 from talos_opt.core.result import Status
+from talos_opt.solvers import registry
 from talos_opt.solvers.base import Solver, Verdict, is_placement_only
 from talos_opt.solvers.cpsat import backend, isolation
-from talos_opt.solvers.cpsat.grid import make_grid
+from talos_opt.solvers.cpsat.checks import require_incumbent
+from talos_opt.solvers.cpsat.grid import Grid, make_grid
 from talos_opt.solvers.cpsat.placement import BuildStoppedError, PlacementFormulation
-from talos_opt.solvers.cpsat.search import hint, no_time, search
+from talos_opt.solvers.cpsat.search import Searched, hint, no_time, search
 from talos_opt.solvers.cpsat.sequencing import SequencingFormulation
 from talos_opt.solvers.obstacles import find_obstacle
 from talos_opt.solvers.run import Run
+
+#: Who makes a first schedule, the first that can.
+_FIRST = ("heft", "etf", "sequential", "single")
+#: Share of the time that it may take.
+_START_SHARE = 0.3
+#: Grids that are tried at the most.
+_ROUNDS = 4
+#: A grid that is so much finer is worth another search.
+_FINER = 1.5
+#: On a fine grid the objective may pass what presolve of CP-SAT 9.15 is right for.
+_WITHOUT_PRESOLVE = {"cp_model_presolve": False}
+#: Without presolve, many workers have seen infeasibility where there is none (decision 0002).
+_MOST_WORKERS = 8
 
 
 @dataclass(frozen=True)
@@ -64,26 +79,94 @@ class CpsatSolver(Solver):
             return Verdict(Status.INFEASIBLE, obstacle)
         if backend.needs_own_process():
             return isolation.solve(problem, run, self.options)
-        cp = backend.load()
-        began = time.monotonic()
-        upper = run.value if run.best is not None else math.inf
-        kind = PlacementFormulation if is_placement_only(problem) else SequencingFormulation
-        formulation = kind(
-            cp,
-            problem,
-            make_grid(problem),
-            upper,
-            lambda: run.cancel.is_set() or run.remaining <= 0,
-        )
+        _start(problem, run)
+        if run.best is None:
+            if run.cancel.is_set() or run.remaining <= 0:
+                return no_time(run)
+            verdict = self._find_any(problem, run)
+            if run.best is None:
+                return verdict
+        return self._improve(problem, run)
+
+    def _find_any(self, problem: Problem, run: Run) -> Verdict:
+        """Find out whether there is a schedule at all: times do not matter to that."""
+        asked = problem.with_objective(Objective.BOTTLENECK)
+        formulation = _formulate(asked, make_grid(asked), math.inf, run)
+        formulation.feasibility = True
+        return self._search(formulation, run).verdict
+
+    def _improve(self, problem: Problem, run: Run) -> Verdict:
+        """Search below the incumbent, on finer grids as it gets better and as proofs ask for."""
+        verdict, fine, ceiling = Verdict(Status.FEASIBLE), False, math.inf
+        for _ in range(_ROUNDS):
+            if run.stopped:
+                break
+            upper = _upper(problem, run)
+            grid = make_grid(problem, upper, fine=fine)
+            formulation = _formulate(problem, grid, upper, run)
+            if fine:
+                formulation.known = run.lower_bound
+            searched = self._search(formulation, run, fine=fine, ceiling=ceiling)
+            verdict = searched.verdict
+            if run.stopped or not searched.finished:
+                break
+            # What is left is rounding: the grid's optimum is this far below the true one at most.
+            ceiling = min(ceiling, run.lower_bound + grid.loss(problem))
+            finer = make_grid(problem, _upper(problem, run), fine=fine)
+            if finer.per_unit > _FINER * grid.per_unit:
+                continue
+            if fine or problem.objective is Objective.MAKESPAN or grid.loss(problem) == 0:
+                break
+            fine = True
+        return verdict
+
+    def _search(
+        self,
+        formulation: PlacementFormulation,
+        run: Run,
+        *,
+        fine: bool = False,
+        ceiling: float = math.inf,
+    ) -> Searched:
+        options: CpsatOptions = self.options
+        cp, began = formulation.cp, time.monotonic()
         try:
             formulation.build()
         except BuildStoppedError:
-            return no_time(run)
+            return Searched(no_time(run))
+        build_s = time.monotonic() - began
         if run.best is not None:
             hint(formulation, run.best)
-        build_s = time.monotonic() - began
-        options: CpsatOptions = self.options
+            require_incumbent(cp, formulation, run.best, run.value, build_s)
+        parameters = options.parameters()
+        if fine:
+            parameters |= _WITHOUT_PRESOLVE
+            parameters["num_workers"] = min(run.workers, _MOST_WORKERS)
+            parameters |= options.parameters()
         return search(
-            cp, formulation, run, self.name, options.parameters(), build_s,
-            every=options.deterministic,
+            cp, formulation, run, self.name, parameters, build_s,
+            every=options.deterministic, ceiling=ceiling,
         )  # fmt: skip
+
+
+def _start(problem: Problem, run: Run) -> None:
+    """Have some schedule: its value bounds the horizon."""
+    with run.limited_to(_START_SHARE * run.remaining):
+        for name in _FIRST:
+            if run.best is not None or run.overdue:
+                return
+            registry.create(name).solve(problem, run)
+
+
+def _upper(problem: Problem, run: Run) -> float:
+    """Value of the incumbent; loads are sums of lengths, known to the last digit of the times."""
+    if problem.objective is not Objective.BOTTLENECK or run.best is None:
+        return run.value
+    return run.value + 4 * problem.arrays.op_count * math.ulp(run.best.makespan)
+
+
+def _formulate(problem: Problem, grid: Grid, upper: float, run: Run) -> PlacementFormulation:
+    kind = PlacementFormulation if is_placement_only(problem) else SequencingFormulation
+    return kind(
+        backend.load(), problem, grid, upper, lambda: run.cancel.is_set() or run.remaining <= 0
+    )

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from talos_opt.core.problem import Objective, Problem
-from talos_opt.solvers.cpsat.grid import make_grid, whole_weights
+from talos_opt.solvers.cpsat.grid import common_tick, whole_weights
 
 #: A MILP bound holds up to the backend's tolerances (1e-9 on rows and integrality; node pruning
 #: and printed digits at 1e-6 or less, all absolute, on objectives of the order of 100): it is
@@ -39,16 +39,12 @@ def value_step(problem: Problem) -> float:
     Where all times are multiples of a tick, so are completion times and loads, and a bound can
     be rounded up to the next multiple.
     """
-    grid = make_grid(problem)
-    if not grid.exact:
+    per_unit = common_tick(problem)
+    if per_unit <= 0:
         return 0.0
     if problem.objective is Objective.MAKESPAN:
-        return 1.0 / grid.per_unit
+        return 1.0 / per_unit
     if problem.objective is Objective.BOTTLENECK:  # loads are divided over slots
-        divided = grid.per_unit % int(np.lcm.reduce(problem.arrays.slots)) == 0
-        return 1.0 / grid.per_unit if divided else 0.0
-    weights = problem.arrays.model_weight
-    whole, factor = whole_weights(weights)
-    if any(known / factor != weight for known, weight in zip(whole, weights.tolist(), strict=True)):
-        return 0.0
-    return 1.0 / (grid.per_unit * factor)
+        return 1.0 / (per_unit * int(np.lcm.reduce(problem.arrays.slots)))
+    _, factor = whole_weights(problem.arrays.model_weight)
+    return 1.0 / (per_unit * factor) if factor > 0 else 0.0

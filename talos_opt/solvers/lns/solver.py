@@ -81,7 +81,8 @@ class LnsSolver(Solver):
 def _build(problem: Problem, run: Run) -> PlacementFormulation | None:
     """Build the formulation that all repairs restrict; None if the time did not suffice."""
     kind = PlacementFormulation if is_placement_only(problem) else SequencingFormulation
-    formulation = kind(backend.load(), problem, make_grid(problem), math.inf, lambda: run.stopped)
+    grid = make_grid(problem, run.value)
+    formulation = kind(backend.load(), problem, grid, run.value, lambda: run.stopped)
     formulation.restricted = True
     formulation.classes = []  # an incumbent's devices keep their names
     try:

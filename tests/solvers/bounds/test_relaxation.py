@@ -28,12 +28,13 @@ def relaxed(problem: Problem, upper: float = math.inf) -> float:
     cp = backend.load()
     memory = PathMemory(problem)
     memory.improve()
-    formulation = RelaxedFormulation(cp, problem, make_grid(problem), upper, never, memory)
+    formulation = RelaxedFormulation(cp, problem, make_grid(problem, upper), upper, never, memory)
     formulation.build()
     solver = backend.make_solver(cp)
     solver.parameters.num_workers = 2
     assert solver.solve(formulation.model) == cp.OPTIMAL
-    return float(solver.objective_value) / formulation.objective_scale
+    on_grid = float(solver.objective_value)
+    return formulation.objective_base + on_grid / formulation.objective_scale
 
 
 def test_ops_without_order_fill_their_devices() -> None:
