@@ -4,7 +4,7 @@ Random problems of a few ops, with every feature and awkward numbers (thirds, de
 decades, Unix times), go to every solver; an independent brute force in whole numbers and an
 independent checker judge what comes back. The table counts, for each solver, what it said and what
 was wrong. Each find becomes a graph file in the folder --finds, whose description has the command
-that shows it. Local searches, `relax` and `ilp` get a share of the problems (see trust_cases.py).
+that shows it. Local searches, `relax` and `ilp` get a share of the problems (tests/trust/cases.py).
 
     python -m benchmarks.trust [--count N] [--seed S] [--first I] [--jobs J] [--solvers a,b]
                                [--minutes M] [--finds DIR] [--json FILE]
@@ -16,32 +16,25 @@ import multiprocessing
 import os
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
 import talos_opt
-from benchmarks.report import Column, Row, make_parser, progress, publish
-from benchmarks.trust_cases import (
-    TURNS,
-    Case,
+from benchmarks.report import Column, make_parser, progress, publish
+from tests.reference.judging import Find
+from tests.trust.cases import (
     Outcome,
-    Turn,
     draw_case,
     find_truth,
     solvers_of,
     try_solver,
 )
-from tests.reference.judging import Find
+from tests.trust.tally import STATUSES, Tally
 
-STATUSES = ("optimal", "feasible", "infeasible", "unknown", "refused", "raised")
 #: Seconds beyond its limit after which a solver is taken to hang.
 PATIENCE_S = 60.0
-#: Files written for one kind of find of one solver; all are counted.
-MOST_FILES = 20
 
 
 def main() -> int:
@@ -57,11 +50,16 @@ def main() -> int:
     parser.add_argument("--finds", type=Path, default=Path("build/finds"))
     args = parser.parse_args()
     numbers = range(args.first, args.first + args.count)
-    tally = Tally(args.finds, args.seed)
+    tally = Tally(args.finds, args.seed, progress)
     deadline = time.monotonic() + 60 * args.minutes if args.minutes else float("inf")
     run_all(args.solvers.split(","), args.seed, numbers, args.jobs, deadline, tally)
     rows = tally.rows(args.solvers.split(","))
-    columns = [Column("solver"), Column("problems"), *map(Column, STATUSES), *tally.columns()]
+    columns = [
+        Column("solver"),
+        Column("problems"),
+        *map(Column, STATUSES),
+        *[Column(kind) for kind in tally.kinds()],
+    ]
     publish(
         "trust",
         columns,
@@ -77,71 +75,6 @@ def main() -> int:
         f"{tally.answers} answers, {tally.finds} finds"
     )
     return 1 if tally.finds else 0
-
-
-@dataclass
-class Tally:
-    """What was said and what was wrong, and the files of the finds."""
-
-    folder: Path
-    seed: int
-    problems: int = 0
-    hard: int = 0
-    said: Counter[tuple[str, str]] = field(default_factory=Counter)
-    wrong: Counter[tuple[str, str]] = field(default_factory=Counter)
-
-    @property
-    def answers(self) -> int:
-        return sum(self.said.values())
-
-    @property
-    def finds(self) -> int:
-        return sum(self.wrong.values())
-
-    def add(self, number: int, outcomes: Iterable[Outcome]) -> None:
-        """Count what was made of a problem, and keep what is wrong."""
-        for outcome in outcomes:
-            self.said[outcome.solver, outcome.status] += 1
-            for find in outcome.finds:
-                self.wrong[outcome.solver, find.kind] += 1
-                if self.wrong[outcome.solver, find.kind] <= MOST_FILES:
-                    write_find(self.folder, draw_case(self.seed, number), outcome.solver, find)
-
-    def columns(self) -> list[Column]:
-        """A column for each kind of find."""
-        return [Column(kind) for kind in sorted({kind for _, kind in self.wrong})]
-
-    def rows(self, solvers: Iterable[str]) -> list[Row]:
-        rows: list[Row] = []
-        for solver in solvers:
-            said = {status: self.said[solver, status] for status in STATUSES}
-            wrong = {kind: n for (name, kind), n in self.wrong.items() if name == solver}
-            rows.append({"solver": solver, "problems": sum(said.values())} | said | wrong)
-        return rows
-
-
-def write_find(folder: Path, case: Case, solver: str, find: Find) -> Path:
-    """Write a problem with what is wrong with an answer to it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    name = f"{find.kind.replace(' ', '_')}-{solver}-{case.number}.json"
-    limit = TURNS.get(solver, Turn()).limit
-    command = (
-        f"talos-opt solve {name} --solver {solver} --objective {case.problem.objective.value} "
-        f"--time-limit {limit:g} --seed {case.seed} --workers {case.workers}"
-    )
-    graph = case.problem.graph
-    told = type(graph)(
-        f"{graph.name} {case.number}",
-        graph.models,
-        graph.time_unit,
-        description=f"{find.kind}: {find.text}\n{command}",
-    )
-    problem = type(case.problem)(
-        told, case.problem.cluster, case.problem.objective, case.problem.memory_rule
-    )
-    talos_opt.write_problem(problem, folder / name)
-    progress(f"{find.kind}: {find.text[:200]}\n  {folder / name}")
-    return folder / name
 
 
 # ---- several processes ---------------------------------------------------------------------

@@ -278,8 +278,9 @@ class Session:
         if schedule is None:
             return bound
         value = objective_value(self.problem, schedule)
-        # A bound that only rounding keeps from the value is the value.
-        allowed = rounding.sum_error(self.problem.arrays.op_count) * (value - self.forced)
+        # A bound that only rounding keeps from the value is the value. It may have been lowered
+        # more than once on its way here.
+        allowed = 4 * rounding.sum_error(self.problem.arrays.op_count) * (value - self.forced)
         allowed += 2 * rounding.ULPS * rounding.spacing(value)
         return value if self.run.proven and value - bound <= allowed else min(bound, value)
 

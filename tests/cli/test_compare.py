@@ -51,6 +51,7 @@ def test_json_and_file_hold_the_same(capsys: Capture, tmp_path: Path) -> None:
     assert document["rows"][0]["metrics"]["makespan"] > 0
 
 
+@pytest.mark.notes(r"consolidated: ")
 def test_fewer_devices_may_be_worth_something(capsys: Capture) -> None:
     assert compare(FIG1, "--solvers", "cpsat", "--worth", "150%", "--json") == 0
     (row,) = json.loads(capsys.readouterr().out)["rows"]

@@ -81,6 +81,7 @@ def test_the_graph_may_come_from_standard_input(
     assert solve_json(capsys, "-")["value"] == 9
 
 
+@pytest.mark.notes(r"consolidated: ")
 @pytest.mark.parametrize(
     ("argv", "expected"),
     [

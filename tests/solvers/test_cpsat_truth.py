@@ -10,7 +10,6 @@ from types import SimpleNamespace
 import pytest
 
 import talos_opt
-from benchmarks.formulations import judge, make_problem, optimum
 from talos_opt.core.errors import InternalError
 from talos_opt.core.graph import Op
 from talos_opt.core.problem import Problem
@@ -26,6 +25,7 @@ from talos_opt.solvers.run import Run
 from tests.builders import device, link, op, problem
 from tests.naive import brute_force
 from tests.solvers.running import run_solver
+from tests.trust.formulations import judge, make_problem, optimum
 
 cp = backend.load()
 

@@ -13,8 +13,6 @@ import numpy as np
 import pytest
 
 import talos_opt
-from benchmarks.trust import Tally, write_find
-from benchmarks.trust_cases import TURNS, draw_case, find_truth, solvers_of, try_solver
 from talos_opt import Problem, Result, Status, UnsupportedError
 from tests.builders import fig1, op, problem
 from tests.reference.awkward import awkward, has_enough_digits
@@ -23,11 +21,14 @@ from tests.reference.checker import exact_value, naive_check
 from tests.reference.judging import Find, Truth, judge, judge_refusal, uncovered
 from tests.reference.orders import best_by_orders, longest_plan
 from tests.strategies import draw_problem
+from tests.trust.cases import TURNS, draw_case, find_truth, solvers_of, try_solver
+from tests.trust.tally import Tally, write_find
 
 SOLVERS = [info.name for info in talos_opt.list_solvers()]
 BATCHES = 10
 
 
+@pytest.mark.notes(r"^times near .* can be written to", r"from the rounded grid was dropped")
 @pytest.mark.parametrize("batch", range(BATCHES))
 def test_no_answer_to_a_random_problem_is_wrong(batch: int) -> None:
     """A hundred problems; their commands, if one fails: ``python -m benchmarks.trust --seed 1``."""

@@ -1,0 +1,1 @@
+"""Random problems with awkward numbers, what solvers make of them, and what is wrong with that."""
