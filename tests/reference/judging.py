@@ -13,6 +13,7 @@ from talos_opt.core.problem import Problem
 from talos_opt.core.result import Result, Status
 from talos_opt.core.schedule import Schedule
 from talos_opt.solvers import registry
+from tests.expected_notes import unexpected
 from tests.reference.awkward import has_enough_digits
 from tests.reference.checker import exact_value, naive_check
 from tests.reference.flat import Flat, best_link
@@ -25,12 +26,6 @@ ROUNDING = Fraction(1, 10**11)
 TIE = 1e-12
 #: Units in the last place that a moment may be off after a few sums.
 ULPS = 64
-#: Remarks that say nothing about the answer.
-EXPECTED_NOTES = (
-    "kernels were compiled",
-    "its kernel is not compiled yet",
-    "the time limit was reached while the formulation was written",
-)
 #: Remarks that only an input of too few digits may bring.
 DIGITS_NOTE = re.compile("times near .* can be written to .* only")
 #: A feature that no name of `Feature` says: see `DpSolver.require`.
@@ -212,9 +207,7 @@ def _judge_bound(truth: Truth, result: Result) -> Iterator[Find]:
 
 
 def _judge_notes(problem: Problem, result: Result) -> Iterator[Find]:
-    for note in result.notes:
-        if any(text in note for text in EXPECTED_NOTES):
-            continue
+    for note in unexpected(list(result.notes)):
         if DIGITS_NOTE.search(note) and not has_enough_digits(problem):
             continue
         yield Find("note", note)

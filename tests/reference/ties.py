@@ -7,17 +7,19 @@ to one state neither may be dropped here: their devices may have been left at di
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 from talos_opt.core.problem import Problem
-from tests.reference.brute import _Search, make_plan, placements
+from tests.reference.brute import Budget, _Search, make_plan, placements
+from tests.reference.ticks import Ticks
 
-#: Times are dyadic and small: whatever values differ by, it counts more than all idle time.
-_SCALE = 2.0**20
+#: Whatever values differ by, it counts more than all idle time.
+_SCALE = 2**60
 
 
 class _TieSearch(_Search):
-    def bound(self, starts: list[float | None], now: float) -> float:
-        ends = [0.0] * len(starts)
+    def bound(self, starts: list[int | None], now: int) -> int:
+        ends = [0] * len(starts)
         for k in self.plan.order:
             act, begin = self.plan.acts[k], starts[k]
             if begin is None:
@@ -25,12 +27,14 @@ class _TieSearch(_Search):
             ends[k] = begin + act.time
         return self._value(ends[: len(self.device)]) * _SCALE + self._idle(ends)
 
-    def _spent(self, starts: list[float | None]) -> float:
+    def _spent(self, starts: list[int | None]) -> float:  # type: ignore[override]
         return math.nan
 
-    def _idle(self, ends: list[float]) -> float:
-        idle, cluster = 0.0, self.problem.cluster
-        for d, device in enumerate(cluster.devices):
+    def _idle(self, ends: list[int]) -> int:
+        """Idle ticks over all devices, times what every number of slots divides."""
+        idle, devices = 0, self.problem.cluster.devices
+        shared = math.lcm(*(device.slots for device in devices))
+        for d, device in enumerate(devices):
             on = [k for k, home in enumerate(self.device) if home == d]
             for number, (_, source, target, _, _) in enumerate(self.plan.hops):
                 if d in (source, target) and not device.copy_engine:
@@ -39,7 +43,7 @@ class _TieSearch(_Search):
                 self.plan.acts[k].time * (self.flat.ops[k].slots if k < len(self.device) else 1)
                 for k in on
             )
-            idle += max((ends[k] for k in on), default=0.0) - busy / device.slots
+            idle += shared * max((ends[k] for k in on), default=0) - busy * shared // device.slots
         return idle
 
 
@@ -49,22 +53,23 @@ def best_tie(problem: Problem) -> tuple[float, float, int] | None:
     Parameters
     ----------
     problem : Problem
-        Up to four ops or so, with dyadic times.
+        Up to four ops or so.
     """
-    best: tuple[float, int] | None = None
+    flat, best = Ticks(problem), None
     for device in placements(problem):
-        plan = make_plan(problem, device)
+        plan = make_plan(problem, device, flat)
         if plan is None:
             continue
         moved = sum(size for _, _, _, size, _ in plan.hops)
         # A placement that comes to the same has to be found too: it may move less.
-        limit = math.inf if best is None else best[0] + 1e-3
-        search = _TieSearch(problem, device, plan, limit)
-        search.walk(0, 0.0, [None] * len(plan.acts))
+        limit = math.inf if best is None else best[0] + 1
+        search = _TieSearch(flat, device, plan, limit, Budget(math.inf))
+        search.walk(0, 0, [None] * len(plan.acts))
         if search.found is not None:
-            found = round(search.limit, 4), moved
+            found = int(search.limit), moved
             best = found if best is None else min(best, found)
     if best is None:
         return None
-    value = math.floor(best[0] / _SCALE * 2**8) / 2**8
-    return value, best[0] - value * _SCALE, best[1]
+    value, idle = divmod(best[0], _SCALE)
+    shared = math.lcm(*(device.slots for device in problem.cluster.devices))
+    return float(flat.in_units(value)), float(Fraction(idle, shared * flat.per_unit)), best[1]

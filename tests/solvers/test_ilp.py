@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import tempfile
@@ -638,7 +639,8 @@ def test_a_bound_is_lowered_then_rounded_up_to_a_possible_value() -> None:
         ((1, 2.5), 1.0, 1, "makespan", 0.5),
         ((1, 2.5), 0.5, 1, "toct", 0.25),
         ((1, 3), 1.0, 4, "bottleneck", 0.25),
-        ((1, 1 / 3), 1.0, 1, "makespan", 0.0),
+        ((1, 1 / 3), 1.0, 1, "makespan", 1 / 3),
+        ((1, math.pi), 1.0, 1, "makespan", 0.0),
     ],
 )
 def test_value_step(

@@ -27,6 +27,8 @@ from tests.strategies import large_problems
 
 MODELS = Path(__file__).resolve().parents[3] / "models"
 
+pytestmark = pytest.mark.notes(r"consolidated: ", r"worth has no effect on graphs of more than")
+
 
 def chain(cpu: float, *, release: float = 0.0) -> Problem:
     """Return three ops that take 1 on a GPU; the middle one takes `cpu` on the CPU."""
