@@ -35,6 +35,8 @@ from tests.trust.tally import STATUSES, Tally
 
 #: Seconds beyond its limit after which a solver is taken to hang.
 PATIENCE_S = 60.0
+#: Limit of each solver's first run, whose kernels are compiled beside it.
+WARM_S = 1.0
 
 
 def main() -> int:
@@ -128,7 +130,7 @@ def work(pipe: Connection, solvers: list[str], seed: int, numbers: range) -> Non
     for name in solvers:  # compile what needs compiling outside of all limits
         pipe.send(("begin", -1, name))
         try:
-            talos_opt.solve(first.problem, name, time_limit=PATIENCE_S / 2, explain=False)
+            talos_opt.solve(first.problem, name, time_limit=WARM_S, explain=False)
         except talos_opt.TalosError:
             continue
     for number in numbers:
