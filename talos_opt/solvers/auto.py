@@ -12,6 +12,7 @@ from talos_opt.core.result import Status
 from talos_opt.solvers import registry
 from talos_opt.solvers._dependencies import require_compatible_highspy
 from talos_opt.solvers.base import NoOptions, Solver, Verdict, is_placement_only
+from talos_opt.solvers.first import MANY_MODELS, first_schedule
 from talos_opt.solvers.run import Run
 
 #: In order of cost; run until the time is over, so that the answer is no worse than the best.
@@ -27,6 +28,8 @@ _LARGE = 20_000
 _COARSE_UP_TO_OPS = 200_000
 #: Seconds that the first turn of local search takes at the most, and for each op.
 _FIRST_S, _FIRST_S_PER_OP = 2.0, 0.01
+#: Share of the time that the baselines may take together on more ops than that.
+_BASELINE_SHARE = 0.3
 #: Turns that are taken at the most: where none finds anything to do, the time goes unused.
 _MOST_TURNS = 50
 #: Above this size building CP-SAT's formulation takes longer than it is worth.
@@ -67,11 +70,8 @@ class AutoSolver(Solver):
     def solve(self, problem: Problem, run: Run) -> Verdict:
         """Let the solvers take their turns until the answer is proven or the time is over."""
         require_compatible_highspy()  # now, not when CP-SAT has its turn, or never
-        reason = ""
-        for name in BASELINES if problem.arrays.op_count <= _LARGE else ():
-            if run.overdue:
-                break
-            reason = registry.create(name).solve(problem, run).reason or reason
+        _offer_whole_models(problem, run)
+        reason = _run_baselines(problem, run)
         for turn, stage in enumerate(_stages(problem)):
             if run.overdue or turn >= _MOST_TURNS:
                 break
@@ -99,6 +99,27 @@ class AutoSolver(Solver):
         return Verdict(Status.UNKNOWN, f"no schedule was found within the time limit; {reason}")
 
 
+def _offer_whole_models(problem: Problem, run: Run) -> None:
+    """Where models are many, placing each as a whole takes no time and is hard to beat."""
+    if len(problem.arrays.release) < MANY_MODELS or run.overdue:
+        return
+    schedule = first_schedule(problem)
+    if schedule is not None:
+        run.offer(schedule, "whole models")
+
+
+def _run_baselines(problem: Problem, run: Run) -> str:
+    """Run the rules, within a share of the time where they may need it all."""
+    count, reason = problem.arrays.op_count, ""
+    share = _BASELINE_SHARE if count > _CPSAT_UP_TO_OPS else 1.0
+    with run.limited_to(share * run.remaining):
+        for name in BASELINES if count <= _LARGE else ():
+            if run.overdue:
+                break
+            reason = registry.create(name).solve(problem, run).reason or reason
+    return reason
+
+
 def _stages(problem: Problem) -> Iterator[Stage]:
     """Yield the turns that suit a problem, by its size."""
     count = problem.arrays.op_count
@@ -117,6 +138,8 @@ def _stages(problem: Problem) -> Iterator[Stage]:
         yield Stage("large", 1.0)
         return
     if count > _CPSAT_UP_TO_OPS:
+        if len(problem.arrays.release) >= MANY_MODELS:
+            yield Stage("large", 0.3)  # merging ops finds little between models of a few ops
         yield Stage("coarse", 0.7, {"share": 1.0})
         yield Stage("large", 0.4)
         yield Stage("fast", 1.0)

@@ -14,6 +14,9 @@ from talos_opt.core.problem import Floats, Ints, Problem
 from talos_opt.core.schedule import Schedule, Transfers
 from talos_opt.solvers.bounds import best_times
 
+#: From this number of models on, whole models in turn are worth trying first, and often the best.
+MANY_MODELS = 32
+
 
 def first_schedule(problem: Problem) -> Schedule | None:
     """Return a feasible schedule; None where some model fits no device as a whole.

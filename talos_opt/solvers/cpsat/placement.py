@@ -90,6 +90,7 @@ class PlacementFormulation:
     def assign_groups(self) -> None:
         """Every colocation group sits on exactly one device that can run all of its ops in time."""
         for group, row in enumerate(self.allowed.tolist()):
+            self.look_up()
             variables = [
                 self.model.new_bool_var(f"x{group},{d}") if allowed else None
                 for d, allowed in enumerate(row)

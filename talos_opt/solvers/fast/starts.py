@@ -13,14 +13,12 @@ from talos_opt.core.transfers import NoRouteError
 from talos_opt.solvers import registry
 from talos_opt.solvers.constructive import realise
 from talos_opt.solvers.contiguous import contiguous_split
-from talos_opt.solvers.first import first_schedule
+from talos_opt.solvers.first import MANY_MODELS, first_schedule
 from talos_opt.solvers.run import Run
 
 #: Constructive rules that give the first placements.
 RULES = ("single", "sequential", "heft", "etf")
 
-#: From this number of models on, whole models in turn are a start too, and often the best.
-MANY_MODELS = 32
 #: From this number of ops on a rule may not take more than a share of the time that is left.
 MANY_OPS, MOST_SHARE = 5_000, 0.2
 
