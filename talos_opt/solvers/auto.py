@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -97,6 +98,12 @@ class AutoSolver(Solver):
         if run.best is not None:
             return Verdict(Status.FEASIBLE)
         return Verdict(Status.UNKNOWN, f"no schedule was found within the time limit; {reason}")
+
+    def go_on(self, problem: Problem, run: Run) -> None:
+        """Let the last stage, which always finds something to do, use what time is left."""
+        *_, last = _stages(problem) if problem.arrays.op_count >= _SMALL else (Stage("fast", 1.0),)
+        with contextlib.suppress(DependencyError):
+            registry.create(last.solver, last.options).solve(problem, run)
 
 
 def _offer_whole_models(problem: Problem, run: Run) -> None:

@@ -103,6 +103,10 @@ class Solver(ABC):
     def solve(self, problem: Problem, run: Run) -> Verdict:
         """Search until done, out of time or cancelled."""
 
+    def go_on(self, problem: Problem, run: Run) -> None:
+        """Use time that was kept for polishing and not needed; by default it stays unused."""
+        return None
+
 
 @dataclass(frozen=True)
 class NoOptions:

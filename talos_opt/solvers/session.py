@@ -39,6 +39,10 @@ from talos_opt.solvers.run import Progress, Run
 
 #: Share of the time limit that bounds by paths may take before a solver starts.
 _BOUND_SHARE = 0.1
+#: Polishing again is taken to need so many times what it needed first.
+_MARGIN = 1.5
+#: Seconds for which it is worth to let a solver go on after polishing.
+_WORTH_S = 0.1
 #: Seconds that explaining infeasibility may take at least, even where the time limit is over.
 EXPLAIN_S = 2.0
 
@@ -190,8 +194,20 @@ class Session:
                 best, unit = self.shape.value(found.best), self.problem.graph.time_unit
                 run.note(found.describe(f"{best:.6g} {unit}"))
         elif finished:
-            polish(run.problem, run)
+            self._polish(solver)
         return verdict
+
+    def _polish(self, solver: Solver) -> None:
+        """Polish over ties; what that leaves of the time goes to the solver once more."""
+        run = self.run
+        began = run.clock()
+        polish(run.problem, run)
+        kept_s = _MARGIN * (run.clock() - began)
+        if run.proven or run.remaining < kept_s + _WORTH_S:
+            return
+        with run.limited_to(run.remaining - kept_s):
+            solver.go_on(run.problem, run)
+        polish(run.problem, run)
 
     def _fault(self, error: Exception, name: str) -> InternalError:
         if isinstance(error, InternalError):

@@ -161,3 +161,10 @@ def test_without_numba_the_others_go_on() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "numba" in done.stdout
+
+
+def test_no_time_is_left_where_nothing_is_proven() -> None:
+    """Neither by the stages nor by what was kept for polishing."""
+    for count in (20, 60, 200):
+        result = talos_opt.solve(layered(count), "auto", time_limit=2.0, workers=1)
+        assert result.status is Status.OPTIMAL or result.runtime_s > 1.8
