@@ -134,8 +134,15 @@ class _Groups:
             self._root[max(a, b)] = min(a, b)
 
     def name(self, key: _Key) -> str:
-        """Return the name of the group that a name has come to mean."""
-        return "/".join(self._find(key)[1:])
+        """Return the name of the group that a name has come to mean.
+
+        A group of the user's may be called like a module of its model: the module's then says so.
+        """
+        root = self._find(key)
+        text = "/".join(root[1:])
+        while root[0] == "module" and ("group", text) in self._root:
+            text += " (module)"
+        return text
 
     def _find(self, key: _Key) -> _Key:
         while self._root[key] != key:

@@ -78,3 +78,10 @@ def test_modules_of_two_models_are_apart_but_shared_groups_join_them() -> None:
 def test_errors(rows: list[tuple[str, str | None]], patterns: list[str], message: str) -> None:
     with pytest.raises(GraphError, match=message):
         by_module(problem(*rows), patterns)
+
+
+def test_a_group_called_like_a_module_stays_a_group_of_its_own() -> None:
+    coarse = by_module(problem((None, "m0/enc"), ("enc", None), ("enc", None)))
+    assert coarse.arrays.group.tolist() == [0, 1, 1]
+    named = ["m0/enc", "m0/enc (module)", "m0/enc (module)"]
+    assert [item.colocate for item in coarse.ops] == named
