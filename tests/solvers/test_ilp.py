@@ -17,6 +17,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+import talos_opt
 from talos_opt.core.errors import DependencyError, UnsupportedError
 from talos_opt.core.feasibility import check
 from talos_opt.core.problem import Problem
@@ -736,3 +737,26 @@ def test_writing_looks_at_the_clock() -> None:
 
     with pytest.raises(builder.BuildStoppedError):
         many_rows()
+
+
+def test_a_horizon_that_dwarfs_the_ops_proves_nothing_wrong() -> None:
+    """A release of a model that counts for nothing, decades after all else."""
+    ops = {
+        "late": [op("op1", {"gpu": 101.259, "cpu": 133.434}, "op0"), op("op0", {"cpu": 166.667})],
+        "now": [
+            op("op1", {"gpu": 130, "cpu": 103}, "op0"),
+            op("op2", {"gpu": 129.576, "cpu": 130}, "op0"),
+            op("op0", {"cpu": 64.912}),
+        ],
+    }
+    given = problem(
+        ops,
+        [device("gpu0", slots=2), device("cpu0")],
+        weight={"late": 0.0, "now": 5e-11},
+        release={"late": 1764153000000.0, "now": 133.434},
+    )
+    expected = brute_force(given)
+    result = talos_opt.solve(given, "ilp", time_limit=10, workers=1)
+    assert expected is not None
+    assert result.lower_bound <= expected[0] * (1 + 1e-9)
+    assert result.value == pytest.approx(expected[0], rel=1e-6)

@@ -17,7 +17,23 @@ _ABSOLUTE, _RELATIVE = 1e-6, 2e-7
 _CLEAR = 1e-6
 
 
-def safe_bound(bound: float, unit: float, step: float) -> float:
+def time_error(problem: Problem, scale: float) -> float:
+    """Return what tolerances on times may be worth in the objective.
+
+    Where a late release makes the horizon long, what is a small share of it is a large share of
+    what ops take.
+
+    Parameters
+    ----------
+    problem : Problem
+    scale : float
+        Time units in one unit of the formulation.
+    """
+    toct = problem.objective is Objective.TOCT
+    return _ABSOLUTE * scale * (float(problem.arrays.model_weight.sum()) if toct else 1.0)
+
+
+def safe_bound(bound: float, unit: float, step: float, error: float = 0.0) -> float:
     """Lower a backend's bound to what is safe, then round it up to a possible value.
 
     Parameters
@@ -28,8 +44,10 @@ def safe_bound(bound: float, unit: float, step: float) -> float:
         What one unit of that is worth in the problem's objective.
     step : float
         From `value_step`.
+    error : float
+        From `time_error`, in the problem's objective.
     """
-    safe = (bound - _ABSOLUTE - _RELATIVE * abs(bound)) * unit
+    safe = (bound - _ABSOLUTE - _RELATIVE * abs(bound)) * unit - error
     return max(safe, math.ceil(safe / step - _CLEAR) * step) if step > 0 else safe
 
 

@@ -15,7 +15,7 @@ from talos_opt.core.simulator import simulate
 from talos_opt.solvers.base import Verdict, is_placement_only
 from talos_opt.solvers.bounds import best_times
 from talos_opt.solvers.ilp.backend import Job, Outcome
-from talos_opt.solvers.ilp.bounding import safe_bound, value_step
+from talos_opt.solvers.ilp.bounding import safe_bound, time_error, value_step
 from talos_opt.solvers.ilp.builder import BuildStoppedError
 from talos_opt.solvers.ilp.cbc import solve_cbc
 from talos_opt.solvers.ilp.diagnosis import diagnose
@@ -59,6 +59,8 @@ class Search:
         self.backend, self.mip_gap = BACKENDS[backend], mip_gap
         self.possible: Bools = possible_devices(problem)
         self.step = value_step(problem)
+        #: What the backend's tolerances on times are worth in the objective.
+        self.error = 0.0
 
     def solve(self) -> Verdict:
         """Search until proven, out of time or cancelled."""
@@ -98,6 +100,7 @@ class Search:
         if not np.isfinite(windows.completion).all():
             return self._conclude(Outcome(Status.INFEASIBLE))
         scale = float(windows.deadline.max()) / _LONG or 1.0
+        self.error = time_error(self.problem, scale)
         weight = float(self.problem.arrays.model_weight.max()) or 1.0
         unit = self._unit(scale * weight)
         formulation = SequencingFormulation(
@@ -206,7 +209,7 @@ class Search:
         """Claim a bound; while the backend runs, only if it is worth a line in the history."""
         if unit is None or not math.isfinite(bound):
             return
-        safe = safe_bound(bound, unit, self.step)
+        safe = safe_bound(bound, unit, self.step, self.error)
         if not running or safe > self.run.lower_bound * (1 + _BOUND_STEP):
             self.run.raise_bound(safe, self.name)
 
