@@ -136,11 +136,8 @@ class Session:
             root = run.lower_bound
             return self._search(solver)
         except KeyboardInterrupt:
-            run.cancel.set()
             verdict = Verdict(Status.UNKNOWN, "interrupted before a schedule was found")
-            interrupted = Interrupted("interrupted; the best answer so far is in .result")
-            interrupted.result = self.result(verdict)
-            raise interrupted from None
+            raise self._interruption(verdict) from None
         except (InputError, DependencyError):
             raise
         except ImportError as error:
@@ -192,6 +189,25 @@ class Session:
         elif finished:
             polish(run.problem, run)
         return verdict
+
+    def conclude(self, verdict: Verdict, *, explain: bool) -> Result:
+        """Return the result, with what would make an infeasible problem feasible.
+
+        Raises
+        ------
+        Interrupted
+            On Ctrl-C: carries the result without that.
+        """
+        try:
+            return self.result(verdict, explain=explain)
+        except KeyboardInterrupt:
+            raise self._interruption(verdict) from None
+
+    def _interruption(self, verdict: Verdict) -> Interrupted:
+        self.run.cancel.set()
+        interrupted = Interrupted("interrupted; the best answer so far is in .result")
+        interrupted.result = self.result(verdict)
+        return interrupted
 
     def _fault(self, error: Exception, name: str) -> InternalError:
         if isinstance(error, InternalError):
