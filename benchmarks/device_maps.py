@@ -12,22 +12,14 @@ fit, it is asked again with limits lowered by 5 % steps, as one would by hand.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
-
-import torch
 
 from benchmarks.report import Column, Row, make_parser, progress, publish
 from talos_opt.frameworks.torch.machines import CPU, Target
-from talos_opt.frameworks.torch.planning import Evaluation, KVCache
+from talos_opt.frameworks.torch.planning import Evaluation
 from tests.frameworks.torch.device_map_cases import (
-    Case,
     Outcome,
-    bert,
+    cases,
     compare,
-    llama,
-    size_of,
-    tokens,
-    unbalanced,
 )
 
 GIB = 2**30
@@ -42,34 +34,6 @@ COLUMNS = [
     Column("devices"),
     Column("seconds", 1),
 ]
-
-
-def cases() -> list[Case]:
-    share = size_of(bert()) // 8
-    split = ("BertEmbeddings", "BertLayer")
-    on_bert: dict[str, Any] = {
-        "make": bert, "gpus": [("t4", share)] * 8, "inputs": {"input_ids": tokens(8, 128)},
-        "no_split": split,
-    }  # fmt: skip
-    on_llama: dict[str, Any] = {
-        "make": llama, "inputs": {"input_ids": tokens(1, 512), "use_cache": False},
-        "dtype": torch.float16, "no_split": ("LlamaDecoderLayer",),
-    }  # fmt: skip
-    large = [("rtx-2080-ti", 10 * GIB), ("t4", 6 * GIB)]
-    small = [("rtx-2080-ti", 8 * GIB), ("t4", 4 * GIB)]
-    counted: dict[str, Any] = {"cache": KVCache(4096), "activations": True}
-    return [
-        Case("BERT-base, 8 x 1/8", **on_bert),
-        Case("BERT-base, 8 x 1/8, main cpu", **on_bert, mains=[CPU]),
-        Case(
-            "unbalanced, 600 + 1000 MiB", unbalanced,
-            [("rtx-2080-ti", 600 * 2**20), ("t4", 1000 * 2**20)], [tokens(8, 128)],
-        ),
-        Case("Llama 7B, 10 + 6 GiB", gpus=large, **on_llama),
-        Case("Llama 7B, 10 + 6 GiB", gpus=large, **on_llama, **counted),
-        Case("Llama 7B, 8 + 4 GiB", gpus=small, **on_llama),
-        Case("Llama 7B, 8 + 4 GiB", gpus=small, **on_llama, **counted),
-    ]  # fmt: skip
 
 
 def rows_of(outcome: Outcome) -> Iterator[Row]:

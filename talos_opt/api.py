@@ -168,14 +168,14 @@ def solve(
         started=called if started is None else started,
     )
     obstacle = find_obstacle(problem)
-    if obstacle:
-        return session.result(Verdict(Status.INFEASIBLE, obstacle), explain=explain)
-    chosen.require(problem)
-    if warm_start is not None:
-        _check_warm_start(problem, warm_start)
-        session.start_from(warm_start)
+    if not obstacle:
+        chosen.require(problem)
+        if warm_start is not None:
+            _check_warm_start(problem, warm_start)
+            session.start_from(warm_start)
     try:
-        return session.result(session.solve(chosen), explain=explain)
+        verdict = Verdict(Status.INFEASIBLE, obstacle) if obstacle else session.solve(chosen)
+        return session.conclude(verdict, explain=explain)
     except Interrupted as interrupt:
         if not catch_interrupt or interrupt.result is None:
             raise

@@ -9,7 +9,7 @@ EXPECTED = (
     r"kernels were compiled for this machine, once",
     r"its kernel is not compiled yet; the next run goes on with that",
     r"the time limit was reached while the formulation was written",
-    r"time was over before there was a schedule: whole models were placed",
+    r"before there was a schedule: whole models were placed",
 )
 
 

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from talos_opt.analysis.retiming import FixedOrder, fix_order
+from talos_opt.core import rounding
 from talos_opt.core.errors import ConfigError
-from talos_opt.core.metrics import objective_value
+from talos_opt.core.metrics import forced_value, objective_value
 from talos_opt.core.problem import Floats, Objective, Problem
 from talos_opt.core.schedule import Schedule
 
@@ -27,10 +28,11 @@ SCHEMA = "talos-sensitivity/1"
 #: Quantiles that are reported.
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
-#: Shares above the announced value whose probability is reported.
+#: Shares above the announced value whose probability is reported; of what releases do not force.
 OVERRUNS = (0.0, 0.05, 0.1, 0.2)
 
-#: Values closer than this share are the same: float sums cannot tell them apart.
+#: Values closer than this share of what releases do not force are the same: so much float sums
+#: cannot tell apart.
 TIE = 1e-9
 
 #: Two-sided 95 % point of the normal distribution.
@@ -73,12 +75,15 @@ class Outcome:
         Value of its order without noise; below `announced` if something could start earlier.
     values : (s,) float
         Value in each sample.
+    forced : float
+        What releases alone force of all of these.
     """
 
     name: str
     announced: float
     retimed: float
     values: Floats
+    forced: float = 0.0
 
     @property
     def mean(self) -> float:
@@ -95,9 +100,13 @@ class Outcome:
         return float(np.quantile(self.values, share))
 
     def overrun(self, share: float) -> float:
-        """Return the share of samples that exceed the announced value by more than a share."""
-        limit = self.announced * (1 + share)
-        return float((self.values > limit + TIE * abs(limit)).mean())
+        """Return the share of samples that exceed the announced value by more than a share.
+
+        A share of what releases do not force of it, so it does not depend on where time zero is.
+        """
+        limit = self.announced + share * (self.announced - self.forced)
+        close = TIE * (limit - self.forced) + rounding.ULPS * rounding.spacing(limit)
+        return float((self.values > limit + close).mean())
 
 
 @dataclass(frozen=True)
@@ -155,7 +164,8 @@ class Sensitivity:
         """Return for each schedule the share of samples in which none is better; ties count."""
         values = np.array([outcome.values for outcome in self.outcomes])
         least = values.min(axis=0)
-        return [float(share) for share in (values <= least * (1 + TIE)).mean(axis=1)]
+        close = _tie(least, self.outcomes[0].forced)
+        return [float(share) for share in (values <= least + close).mean(axis=1)]
 
     def duels(self) -> tuple[Duel, ...]:
         """Compare each schedule but the first with the first."""
@@ -254,6 +264,7 @@ def simulate_noise(
             objective_value(problem, schedule),
             objective_value(problem, order.retime()),
             np.concatenate(values),
+            forced_value(problem),
         )
         for (name, schedule), order, values in zip(schedules.items(), orders, found, strict=True)
     ]
@@ -322,9 +333,14 @@ def _largest_loads(order: FixedOrder, op_times: Floats, hop_times: Floats) -> Fl
     return largest
 
 
+def _tie(values: Floats, forced: float) -> Floats:
+    """Return by how much values about these may differ and be the same."""
+    return np.asarray(TIE * (values - forced) + rounding.slack(values))
+
+
 def _duel(first: Outcome, other: Outcome) -> Duel:
     difference = other.values - first.values
-    close = TIE * np.maximum(np.abs(first.values), np.abs(other.values))
+    close = _tie(np.maximum(first.values, other.values), first.forced)
     wins, losses = int((difference < -close).sum()), int((difference > close).sum())
     count = len(difference)
     low, high = wilson_interval(wins, count)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -18,8 +17,11 @@ if TYPE_CHECKING:
     from talos_opt.core.metrics import Metrics
     from talos_opt.core.problem import Problem
 
-#: A stated value this close to the recomputed one is the same: files may round.
+#: A stated value this close to the recomputed one is the same: files may round. It is a share of
+#: what can change: times count from the earliest release.
 TOLERANCE = 1e-6
+#: What float sums leave of a difference, as a share of the time from there to the last end.
+NOISE = 1e-9
 
 
 def add_parser(commands: Any) -> None:
@@ -75,36 +77,69 @@ def differences(stated: Mapping[str, Any], problem: Problem, metrics: Metrics) -
         Recomputed from the schedule.
     """
     measured = asdict(metrics)
+    same = _Same(problem, metrics)
     objective = stated.get("objective", problem.objective.value)
     if objective in measured:
-        yield from _compare("value", stated.get("value"), measured[objective])
+        value = measured[objective]
+        yield from _compare("value", stated.get("value"), value, same.slack(objective, value))
         bound = stated.get("lower_bound")
-        if (
-            bound is not None
-            and _is_number(bound)
-            and bound > measured[objective] * (1 + TOLERANCE)
-        ):
+        if bound is not None and _is_number(bound) and bound > value + same.slack(objective, value):
             yield f"lower_bound is stated as {number(bound)}, above the value itself"
     claimed = stated.get("metrics")
     if isinstance(claimed, Mapping):
         for name, value in claimed.items():
-            if name in measured:
-                yield from _compare(f"metrics.{name}", value, measured[name])
+            if name not in measured:
+                continue
+            known = measured[name]
+            if not (isinstance(value, Mapping) and isinstance(known, Mapping)):
+                yield from _compare(f"metrics.{name}", value, known, same.slack(name, known))
+                continue
+            for key, item in value.items():
+                path = f"metrics.{name}.{key}"
+                if key in known:
+                    yield from _compare(path, item, known[key], same.slack(name, known[key]))
+                else:
+                    yield f"{path} is stated, but the problem has no {key!r}"
 
 
-def _compare(path: str, stated: Any, measured: Any) -> Iterator[str]:
+class _Same:
+    """How far a stated number may be from the recomputed one, wherever time zero is."""
+
+    def __init__(self, problem: Problem, metrics: Metrics) -> None:
+        weight = float(problem.arrays.model_weight.sum())
+        origin = float(problem.arrays.release.min())
+        span = metrics.makespan - origin
+        #: For each metric that is a time: what the origin adds to it, and its noise.
+        self.times = dict.fromkeys(("makespan", "completion", "idle_time"), (origin, span))
+        self.times["toct"] = (origin * weight, span * weight)
+        self.times |= dict.fromkeys(("bottleneck", "load"), (0.0, span))
+        self.latest, self.summed = metrics.makespan, problem.arrays.op_count
+
+    def slack(self, name: str, measured: object) -> float:
+        """Return by how much a metric may differ from `measured`."""
+        from talos_opt.core import rounding
+
+        if not isinstance(measured, (int, float)):
+            return 0.0
+        base, noise = self.times.get(name, (0.0, 0.0))
+        if measured < base:  # the idle time of a device that is not used
+            base = 0.0
+        rounded = rounding.ULPS * rounding.spacing(measured)
+        if name == "idle_time":
+            rounded += self.summed * rounding.spacing(self.latest)
+        return TOLERANCE * (abs(measured) - base) + NOISE * noise + rounded
+
+
+def _compare(path: str, stated: Any, measured: Any, slack: float) -> Iterator[str]:
     if stated is None:  # not stated, or stated as undefined
         return
-    if isinstance(stated, Mapping) and isinstance(measured, Mapping):
-        for key, value in stated.items():
-            if key in measured:
-                yield from _compare(f"{path}.{key}", value, measured[key])
-            else:
-                yield f"{path}.{key} is stated, but the problem has no {key!r}"
-    elif not (_is_number(stated) and _is_number(measured)):
+    if not (_is_number(stated) and _is_number(measured)):
         yield f"{path} is stated as {describe(stated)}, but is {measured!r}"
-    elif not math.isclose(stated, measured, rel_tol=TOLERANCE, abs_tol=1e-9):
-        yield f"{path} is stated as {number(stated)}, but is {number(measured)}"
+    elif abs(stated - measured) > slack:
+        shown, known = number(stated), number(measured)
+        if shown == known:  # they differ in digits that are not shown otherwise
+            shown, known = repr(stated), repr(measured)
+        yield f"{path} is stated as {shown}, but is {known}"
 
 
 def _is_number(value: object) -> bool:
@@ -119,6 +154,7 @@ def _metrics(problem: Problem, metrics: Metrics) -> str:
     if metrics.weighted_speedup is not None:
         over = visible(problem.cluster.reference)
         lines.append(("weighted speedup", f"{metrics.weighted_speedup:.4g} over {over}"))
-    lines.append(("idle time", quantity(settled(metrics.total_idle, metrics.makespan), unit)))
+    span = metrics.makespan - float(problem.arrays.release.min())
+    lines.append(("idle time", quantity(settled(metrics.total_idle, span), unit)))
     lines.append(("moved", format_bytes(metrics.transferred_bytes)))
     return "\n".join(f"{name:<16}  {value}" for name, value in lines)

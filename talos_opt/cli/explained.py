@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from talos_opt.analysis.causes import Cause, Step
 from talos_opt.cli.output import visible
-from talos_opt.cli.text import number, quantity, settled, table
+from talos_opt.cli.text import moment, number, quantity, settled, table
+from talos_opt.core.metrics import forced_value
 from talos_opt.core.problem import Objective
 from talos_opt.core.units import format_bytes
 
@@ -44,12 +45,20 @@ class _Teller:
         self.names = _Names(self.problem.names)
         self.ids = tuple(map(visible, self.problem.device_ids))
         self.unit = self.problem.graph.time_unit
-        self.span = self.schedule.makespan
+        #: What can change of times and of the value, which may be at any distance from zero.
+        self.span = self.schedule.makespan - float(self.problem.arrays.release.min())
+        self.work = found.value - forced_value(self.problem)
 
     # ---- small parts -----------------------------------------------------------------------
 
     def at(self, time: float) -> str:
-        return quantity(settled(time, self.span), self.unit)
+        return moment(settled(time, self.span), self.unit, self.span)
+
+    def long(self, length: float) -> str:
+        return quantity(settled(length, self.span), self.unit)
+
+    def worth(self, value: float) -> str:
+        return moment(value, self.unit, self.work)
 
     def device(self, i: int) -> str:
         return self.ids[int(self.schedule.device[i])]
@@ -96,7 +105,7 @@ class _Teller:
         ]
         return (
             f"{self.names[op]}{f' ({kind})' if kind else ''} runs on {self.device(op)} from "
-            f"{self.at(start)} to {self.at(end)}, for {self.at(end - start)}\n"
+            f"{self.at(start)} to {self.at(end)}, for {self.long(end - start)}\n"
             f"holds {held} slot{'s' if held > 1 else ''}; {', '.join(sizes)}"
         )
 
@@ -117,8 +126,8 @@ class _Teller:
         what = "inputs produced" if edges[op + 1] > edges[op] else "released"
         lines.append(
             f"{what} at {self.at(found.produced)}; travelled for "
-            f"{self.at(found.arrived - found.produced)}, then waited for "
-            f"{self.at(start - found.arrived)}"
+            f"{self.long(found.arrived - found.produced)}, then waited for "
+            f"{self.long(start - found.arrived)}"
         )
         return "\n".join(lines)
 
@@ -167,14 +176,14 @@ class _Teller:
             if d in prices:
                 item = prices[d]
                 parts = (item.wait, item.comm, item.exec, item.max_pt, item.cost)
-                cells = [self.at(part) for part in parts]
+                cells = [self.long(part) for part in parts]
                 cells.append("-" if item.speedup is None else f"{item.speedup:.4g}")
             then = "is here"
             if d in moves:
                 value, change = moves[d].value, self.found.change(moves[d])
-                then = quantity(value, self.unit)
+                then = "-" if value is None else self.worth(value)
                 if change is not None and value is not None:
-                    change = settled(change, max(value, self.found.value))
+                    change = settled(change, self.work + max(change, 0.0))
                     then += " (as now)" if change == 0 else f" ({number_with_sign(change)})"
             rows.append((name, *cells, then))
         columns = ("device", "wait", "comm", "exec", "maxPt", "cost", "speedup")
@@ -185,16 +194,16 @@ class _Teller:
 
     def _about_moves(self) -> Iterator[str]:
         found = self.found
-        name, value = self.problem.objective.value, quantity(found.value, self.unit)
+        name, value = self.problem.objective.value, self.worth(found.value)
         again = found.again
         if again is None:
             yield f"{name} is {value}; simulated again without a move: {found.again_reason}"
-        elif settled(again - found.value, found.value) == 0:
+        elif settled(again - found.value, self.work) == 0:
             yield f"{name} is {value}, also when the schedule is simulated again as for a move"
         else:
             yield (
                 f"{name} is {value}; simulated again without a move it is "
-                f"{quantity(again, self.unit)}, with which the moves compare"
+                f"{self.worth(again)}, with which the moves compare"
             )
         if found.colocated:
             names = [self.names[i] for i in found.colocated[:SHOWN]]
@@ -234,7 +243,9 @@ class _Teller:
             return f"slack: it holds up nothing that {what} depends on"
         if slack == 0:
             return f"slack: none; any delay of it adds to {what}"
-        return f"slack: it may start {self.at(slack)} later, in the same order, at the same {what}"
+        return (
+            f"slack: it may start {self.long(slack)} later, in the same order, at the same {what}"
+        )
 
 
 def number_with_sign(value: float) -> str:

@@ -10,7 +10,7 @@ from talos_opt.cli import arguments, exits
 from talos_opt.cli.output import complain, emit, emit_json, visible
 from talos_opt.cli.progress import ProgressBar
 from talos_opt.cli.signals import Signals
-from talos_opt.cli.text import number, percent, quantity, table
+from talos_opt.cli.text import moment, number, percent, quantity, table
 
 if TYPE_CHECKING:
     from talos_opt.analysis.sensitivity import Sensitivity
@@ -163,15 +163,12 @@ def describe(found: Sensitivity) -> str:
     overruns = ["> announced", *(f"> +{100 * share:g} %" for share in OVERRUNS[1:])]
     values, risks = [], []
     for outcome, best in zip(found.outcomes, found.best_shares(), strict=True):
-        shown = (
-            outcome.announced,
-            outcome.retimed,
-            outcome.mean,
-            outcome.deviation,
-            *(outcome.quantile(share) for share in (0.05, 0.5, 0.95)),
-            float(outcome.values.max()),
-        )
-        values.append((outcome.name, *(quantity(value, unit) for value in shown)))
+        work = outcome.announced - outcome.forced
+        means = (outcome.announced, outcome.retimed, outcome.mean)
+        spread = (outcome.quantile(0.05), outcome.quantile(0.5), outcome.quantile(0.95))
+        shown = [moment(value, unit, work) for value in (*means, *spread, outcome.values.max())]
+        shown.insert(len(means), quantity(outcome.deviation, unit))
+        values.append((outcome.name, *shown))
         shares = [outcome.overrun(share) for share in OVERRUNS]
         risks.append((outcome.name, *map(percent, shares), percent(best)))
     heads = ("schedule", "announced", "no noise", "mean", "std", "5 %", "median", "95 %", "worst")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from talos_opt.cli.output import visible
-from talos_opt.cli.text import number, percent, quantity, settled, table
+from talos_opt.cli.text import moment, number, percent, quantity, settled, table
+from talos_opt.core.metrics import forced_value
 from talos_opt.core.problem import MemoryRule, Objective
 from talos_opt.core.relaxations import RelaxationKind
 from talos_opt.core.result import Status
@@ -84,6 +85,7 @@ def _changes(explanation: Explanation) -> list[str]:
 def _values(result: Result, metrics: Metrics) -> list[str]:
     unit = result.problem.graph.time_unit
     objective = result.problem.objective
+    work = metrics.value(objective) - forced_value(result.problem)
     others = [
         f"{other.value} {quantity(metrics.value(other), unit)}"
         for other in Objective
@@ -94,8 +96,8 @@ def _values(result: Result, metrics: Metrics) -> list[str]:
         others.append(f"weighted speedup {metrics.weighted_speedup:.4g} over {visible(reference)}")
     others.append(f"{format_bytes(metrics.transferred_bytes)} moved")
     rows = [
-        (objective.value, quantity(metrics.value(objective), unit)),
-        ("lower bound", f"{quantity(result.lower_bound, unit)}, gap {percent(result.gap)}"),
+        (objective.value, moment(metrics.value(objective), unit, work)),
+        ("lower bound", f"{moment(result.lower_bound, unit, work)}, gap {percent(result.gap)}"),
         ("also", ", ".join(others)),
     ]
     return [f"{name:<11}  {value}" for name, value in rows]
@@ -109,6 +111,7 @@ def devices(result: Result, metrics: Metrics) -> str:
     held = metrics.static_memory if rule is MemoryRule.STATIC else metrics.peak_memory
     ops = np.bincount(schedule.device, minlength=len(problem.device_ids))
     unit = problem.graph.time_unit
+    span = metrics.makespan - float(problem.arrays.release.min())
     rows = []
     for device, count in zip(problem.cluster.devices, ops.tolist(), strict=True):
         limit = device.usable_memory
@@ -118,7 +121,7 @@ def devices(result: Result, metrics: Metrics) -> str:
                 device.kind,
                 str(count),
                 quantity(metrics.load[device.id], unit),
-                quantity(settled(metrics.idle_time[device.id], metrics.makespan), unit),
+                quantity(settled(metrics.idle_time[device.id], span), unit),
                 format_bytes(held[device.id]),
                 "no limit" if limit is None else format_bytes(limit),
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
@@ -12,6 +13,8 @@ from talos_opt.core.digits import significant
 
 #: Significant digits of what is printed; files hold every digit.
 DIGITS = 6
+#: More digits than these a float does not have.
+FLOAT_DIGITS = 17
 
 
 def number(value: float) -> str:
@@ -22,6 +25,14 @@ def number(value: float) -> str:
 def quantity(value: float | None, unit: str) -> str:
     """Write a value with its unit, or a dash where there is none."""
     return "-" if value is None else f"{number(value)} {unit}"
+
+
+def moment(time: float, unit: str, span: float) -> str:
+    """Write a time with its unit, `span` of which has `DIGITS` digits, however late it is."""
+    if not abs(time) > span > 0:
+        return quantity(time, unit)
+    more = math.floor(math.log10(abs(time))) - math.floor(math.log10(span))
+    return f"{significant(time, min(DIGITS + more, FLOAT_DIGITS))} {unit}"
 
 
 def settled(value: float, whole: float) -> float:

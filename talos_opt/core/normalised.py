@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from talos_opt.core import units
 from talos_opt.core.arrays import Arrays
 from talos_opt.core.cluster import Cluster
 from talos_opt.core.columns import ColumnarModels
@@ -51,7 +52,7 @@ class Normalised:
         """Normalise a problem."""
         arrays = problem.arrays
         origin = float(arrays.release.min())
-        times, weights = _time_exponent(arrays), _weight_exponent(arrays)
+        times, weights = _time_exponent(problem), _weight_exponent(arrays)
         if origin == 0 and times == 0 and weights == 0:
             return cls(problem, problem, 0.0, 0, 0)
         return cls(problem, _rescaled(problem, origin, times, weights), origin, times, weights)
@@ -115,12 +116,36 @@ def _with_times(schedule: Schedule, moved: Callable[[Floats], Floats]) -> Schedu
     )
 
 
-def _time_exponent(arrays: Arrays) -> int:
-    """Exponent that brings the work of all ops, or else the longest hop, to `_WORK` bits."""
+def _time_exponent(problem: Problem) -> int:
+    """Exponent that brings the work of all ops, or else the longest hop, to `_WORK` bits.
+
+    As near to it as leaves every number within the limits of input (model.md, "Numbers").
+    """
+    arrays = problem.arrays
     total = float(arrays.time.min(axis=1).sum()) or float(
         (arrays.latency + arrays.per_byte * arrays.edge_bytes.max(initial=0)).max()
     )
-    return _WORK - math.frexp(total)[1] if 0 < total < math.inf else 0
+    if not 0 < total < math.inf:
+        return 0
+    least, most = _exponent_range(problem)
+    return min(max(_WORK - math.frexp(total)[1], least), most)
+
+
+def _exponent_range(problem: Problem) -> tuple[int, int]:
+    """Exponents that times can be multiplied by: at most 0, and at least 0."""
+    arrays, columns, links = problem.arrays, problem.graph.columns, problem.cluster.links or ()
+    hops = arrays.latency.max() * len(arrays.edge_bytes)
+    hops += arrays.per_byte.max() * float(arrays.edge_bytes.sum())
+    all_ = float(arrays.release.max() + np.nanmax(columns.time, axis=1) @ columns.slots + 2 * hops)
+    # What is multiplied, and what is divided.
+    large = [all_, *(link.latency for link in links)]
+    small = [link.latency for link in links if link.latency > 0]
+    speeds = [link.bandwidth for link in links if math.isfinite(link.bandwidth)]
+    largest = max([*large, *(1 / speed for speed in speeds)])
+    smallest = min([*small, *(1 / speed for speed in speeds)], default=1.0)
+    least = math.ceil(math.log2(units.SMALLEST / smallest)) + 1
+    most = math.floor(math.log2(units.LARGEST / largest)) - 1
+    return min(least, 0), max(most, 0)
 
 
 def _weight_exponent(arrays: Arrays) -> int:

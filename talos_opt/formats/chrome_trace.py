@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from talos_opt.core import units
+from talos_opt.core import rounding, units
 from talos_opt.core.lanes import assign_lanes
 from talos_opt.core.problem import Floats, Ints, Problem
 from talos_opt.core.schedule import Schedule, TransferRow, Transfers
@@ -34,9 +34,6 @@ OP, TRANSFER, FLOW = "op", "transfer", "flow"
 
 #: Name of the process that holds the transfers.
 LINKS = "links"
-
-#: Ends that overlap by less than this share of the makespan are float noise, not overlap.
-_NOISE = 1e-9
 
 
 def write_schedule_trace(
@@ -100,7 +97,8 @@ class _Drawing:
         self.problem = problem
         self.schedule = schedule
         self.scale = 1e6 / units.PER_SECOND[problem.graph.time_unit]
-        self.noise = _NOISE * self.scale * max(0.0, schedule.makespan)
+        #: Ends that overlap by no more are float noise, not overlap; twice, as times are scaled.
+        self.noise = 2 * self.scale * rounding.noise(schedule.start, schedule.end)
         self.columns = problem.graph.columns
         self.devices = problem.cluster.devices
         self.flows = 0

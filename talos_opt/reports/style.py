@@ -7,6 +7,7 @@ used through its objects, never through pyplot: no window, and nothing global ch
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,9 +90,11 @@ def shortened(name: str, limit: int = 28) -> str:
     """Return a name of at most `limit` characters, cut in the middle, that is no formula.
 
     Ends tell op names apart better than their middles do. matplotlib would typeset what stands
-    between two dollar signs.
+    between two dollar signs, and write what is not printable into an SVG, which then is none.
     """
     name = " ".join(name.split())
+    if not name.isprintable():
+        name = "".join(char if char.isprintable() else repr(char)[1:-1] for char in name)
     if len(name) > limit:
         tail = (limit - 1) * 2 // 3
         name = f"{name[: limit - 1 - tail]}…{name[-tail:]}"
@@ -154,7 +157,9 @@ def save(drawing: Figure, target: str | os.PathLike[str]) -> None:
     def write(file: BinaryIO) -> None:
         drawing.savefig(file, format=suffix[1:], dpi=DPI, metadata=metadata)
 
-    with _repeatable():
+    with _repeatable(), warnings.catch_warnings():
+        # A box stands for what the font does not have; no name goes to the terminal for it.
+        warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)
         _settle(drawing)
         write_file(write, target)
 

@@ -36,9 +36,6 @@ FACTS: dict[str, tuple[type, ...]] = {
 #: Those of them that are true of one objective only.
 _OF_OBJECTIVE = ("status", "objective", "value", "lower_bound", "gap")
 
-#: Overlaps and gaps up to this share of the latest end are rounding.
-_NOISE = 1e-9
-
 
 def _none() -> Ints:
     return np.zeros(0, dtype=np.int64)
@@ -202,7 +199,7 @@ def view_of_document(document: Mapping[str, Any]) -> View:
         demand=np.ones(len(rows.names), dtype=np.int64),
         transfers=rows.transfers,
     )
-    layout = lay_out(bars, _NOISE * _horizon(bars))
+    layout = lay_out(bars, rounding.noise(bars.start, bars.end))
     return View(
         title=str(document.get("graph", "")),
         time_unit=_unit(document),

@@ -95,6 +95,8 @@ class Session:
         self.forced = forced_value(problem)
         self.warm: Schedule | None = None
         self.on_progress = on_progress
+        #: What the caller's `on_progress` raised: his to deal with, and no bug of a solver.
+        self.callers_error: Exception | None = None
         self.run = Run(
             self.shape.problem,
             time_limit=plan.time_limit,
@@ -140,11 +142,8 @@ class Session:
             root = run.lower_bound
             return self._search(solver)
         except KeyboardInterrupt:
-            run.cancel.set()
             verdict = Verdict(Status.UNKNOWN, "interrupted before a schedule was found")
-            interrupted = Interrupted("interrupted; the best answer so far is in .result")
-            interrupted.result = self.result(verdict)
-            raise interrupted from None
+            raise self._interruption(verdict) from None
         except (InputError, DependencyError):
             raise
         except ImportError as error:
@@ -156,6 +155,8 @@ class Session:
             run.note(f"{solver.name} ended early: {what}")
             return Verdict(Status.FEASIBLE)
         except Exception as error:
+            if error is self.callers_error:
+                raise
             # The last claims of a solver that broke a promise are not passed on.
             run.lower_bound = min(root, run.value)
             raise self._fault(error, solver.name) from error
@@ -174,7 +175,8 @@ class Session:
         schedule = first_schedule(self.run.problem)
         if schedule is not None:
             self.run.offer(schedule, "whole models")
-            self.run.note("time was over before there was a schedule: whole models were placed")
+            why = "the run was cancelled" if self.run.cancel.is_set() else "time was over"
+            self.run.note(f"{why} before there was a schedule: whole models were placed")
 
     def _search(self, solver: Solver) -> Verdict:
         """Let a solver search, then consolidate what it has found, or polish an exact answer."""
@@ -209,6 +211,25 @@ class Session:
             solver.go_on(run.problem, run)
         polish(run.problem, run)
 
+    def conclude(self, verdict: Verdict, *, explain: bool) -> Result:
+        """Return the result, with what would make an infeasible problem feasible.
+
+        Raises
+        ------
+        Interrupted
+            On Ctrl-C: carries the result without that.
+        """
+        try:
+            return self.result(verdict, explain=explain)
+        except KeyboardInterrupt:
+            raise self._interruption(verdict) from None
+
+    def _interruption(self, verdict: Verdict) -> Interrupted:
+        self.run.cancel.set()
+        interrupted = Interrupted("interrupted; the best answer so far is in .result")
+        interrupted.result = self.result(verdict)
+        return interrupted
+
     def _fault(self, error: Exception, name: str) -> InternalError:
         if isinstance(error, InternalError):
             fault = error
@@ -224,7 +245,11 @@ class Session:
         assert self.on_progress is not None
         value = None if event.value is None else self.shape.value(event.value)
         bound = self._bound(event.value, event.lower_bound)
-        self.on_progress(replace(event, value=value, lower_bound=bound, forced=self.forced))
+        try:
+            self.on_progress(replace(event, value=value, lower_bound=bound, forced=self.forced))
+        except Exception as error:
+            self.callers_error = error
+            raise
 
     def _bound(self, value: float | None, bound: float) -> float:
         """Return a bound in the user's terms, never above the value beside it."""

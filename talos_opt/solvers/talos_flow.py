@@ -16,6 +16,7 @@ from talos_opt.core.problem import UNLIMITED, Floats, Problem
 from talos_opt.core.result import Status
 from talos_opt.core.simulator import MemoryDeadlockError
 from talos_opt.core.transfers import NoRouteError
+from talos_opt.importing import import_whole
 from talos_opt.solvers.base import Solver, Verdict
 from talos_opt.solvers.constructive import Builder, construct, explain, realise
 from talos_opt.solvers.packing import pack
@@ -386,6 +387,7 @@ def _whole_costs(arcs: list[Arc]) -> list[int]:
 
 def _flow_solver() -> Any:
     try:
+        import_whole("ortools.graph.python.min_cost_flow")
         from ortools.graph.python import min_cost_flow
     except ImportError as error:
         raise DependencyError(

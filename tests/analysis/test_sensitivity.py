@@ -205,3 +205,19 @@ def test_a_release_is_kept_and_the_weights_count() -> None:
     fast = replace(given, objective=Objective.MAKESPAN)
     order = fix_order(fast, order.schedule)
     assert sample_values(order, np.array([[2.0], [0.5]]), np.ones((2, 1))).tolist() == [5.5]
+
+
+def test_shares_do_not_depend_on_where_time_zero_is() -> None:
+    """At 1.7e12 no sample exceeded the announced value, and all schedules were equally good."""
+    told = []
+    for release in (0.0, 1.7e12):
+        given = problem([op("a", {"cpu": 8, "gpu": 8.5})], "cpu0 gpu0", release={"m": release})
+        placed = {
+            name: simulate(given, np.array([d]), [0.0]) for d, name in enumerate(("cpu", "gpu"))
+        }
+        found = simulate_noise(given, placed, Noise(0.2), samples=300)
+        shares = [[one.overrun(share) for share in (0.0, 0.05, 0.2)] for one in found.outcomes]
+        told.append((shares, found.best_shares(), [duel.losses for duel in found.duels()]))
+    assert told[0] == told[1]
+    assert told[0][1] == [1.0, 0.0]
+    assert 0.3 < told[0][0][0][0] < 0.7

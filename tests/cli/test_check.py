@@ -140,3 +140,42 @@ def test_a_missing_schedule_and_one_on_standard_input(capsys: Capture) -> None:
     assert "nowhere.json" in capsys.readouterr().err
     assert check(FIG1, "-") == 2
     assert "must be a file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("unit", "scale", "release"), [("ms", 1.0, 1.7e12), ("s", 1e-9, 0.0), ("us", 1.0, 0.0)]
+)
+def test_stated_values_count_wherever_time_zero_is(
+    capsys: Capture, tmp_path: Path, unit: str, scale: float, release: float
+) -> None:
+    """A share of a value that contains the releases let 1.7e6 ms pass; 1e-9 s let ops pass."""
+    ops = [{"id": name, "time": {"cpu": 2 * scale}} for name in "ab"]
+    graph = {
+        "schema": "talos-graph/1",
+        "time_unit": unit,
+        "cluster": {"devices": [{"id": "cpu0", "kind": "cpu"}, {"id": "spare", "kind": "gpu"}]},
+        "models": [{"id": "m", "release": release, "ops": ops}],
+    }
+    given, path = tmp_path / "graph.json", tmp_path / "answer.json"
+    given.write_text(json.dumps(graph))
+    assert main(["solve", str(given), "-o", str(path)]) == 0
+    assert check(given, path) == 0
+    true = json.loads(path.read_text())
+    for keys, places in (
+        (("value",), ["value is"]),
+        (("metrics", "makespan"), ["makespan"]),
+        (("metrics", "completion", "m"), ["completion.m"]),
+        (("metrics", "idle_time", "cpu0"), ["idle_time.cpu0"]),
+        (("metrics", "idle_time", "spare"), ["idle_time.spare"]),
+        (("lower_bound",), ["lower_bound"]),
+    ):
+        off = true
+        for key in keys:
+            off = off[key]
+        path.write_text(json.dumps(true))
+        change(path, set_to(*keys, value=off + scale / 2))
+        capsys.readouterr()
+        assert check(given, path) == 1, keys
+        out = capsys.readouterr().out
+        assert all(place in out for place in places), out
+        assert len(out.splitlines()) == 1

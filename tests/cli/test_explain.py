@@ -194,3 +194,34 @@ def test_a_schedule_that_breaks_a_rule(solved: Path, tmp_path: Path, capsys: Cap
 def test_standard_input_is_for_the_graph(capsys: Capture) -> None:
     assert explain(FIG1, "-", "op2") == 2
     assert "the schedule must be a file" in capsys.readouterr().err
+
+
+def test_lengths_and_changes_are_told_wherever_time_zero_is(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    """They were taken for what float sums leave of times since 1970, and told as nothing."""
+    document = json.loads(json_fig1(tmp_path))
+    told = []
+    for release in (0.0, 1.7e12):
+        for model in document["models"]:
+            model["release"] = release
+        graph, answer = tmp_path / "late.json", tmp_path / "answer.json"
+        graph.write_text(json.dumps(document))
+        assert main(["solve", str(graph), "--solver", "talos", "-o", str(answer)]) == 0
+        capsys.readouterr()
+        assert explain(graph, answer, "op2") == 0
+        told.append(capsys.readouterr().out.splitlines())
+    assert (
+        told[1][0] == "m1/op2 runs on cpu0 from 1700000000001.5 ms to 1700000000002.5 ms, for 1 ms"
+    )
+    prices = [" ".join(line.split()) for line in told[1] if line.startswith(("cpu0 ", "gpu0 "))]
+    assert prices[0] == "cpu0 0.5 ms 0 ms 1 ms 0 ms 1.5 ms 1 is here"
+    assert prices[1] == "gpu0 0 ms 0 ms 3 ms 0 ms 3 ms 0.5 3400000000011 ms (+2)"
+    assert told[0][-1] == told[1][-1]
+
+
+def json_fig1(tmp_path: Path) -> str:
+    """Return the text of the graph as JSON."""
+    path = tmp_path / "fig1.json"
+    assert main(["convert", str(FIG1), "-o", str(path)]) == 0
+    return path.read_text()

@@ -14,7 +14,7 @@ from talos_opt.core.feasibility import check
 from talos_opt.core.metrics import measure, objective_value
 from talos_opt.core.normalised import Normalised
 from talos_opt.core.problem import Problem
-from tests.builders import link, op, problem
+from tests.builders import device, link, op, problem
 from tests.reference.brute import best_schedule
 from tests.strategies import problems
 
@@ -91,3 +91,29 @@ def test_what_takes_no_time_and_weighs_nothing_has_no_scale() -> None:
     best = best_schedule(shape.problem)
     assert best is not None
     assert measure(given, shape.restore(best)).makespan == 5.0
+
+
+def test_no_number_leaves_the_range_of_input() -> None:
+    """Work of 1e-150 beside a time of 4.9e149 was scaled until that was infinite."""
+    ops = [op(name, {"cpu": 1e-150, "gpu": 4.9e149}, weights=8) for name in "ab"]
+    given = problem(ops, [device("cpu0", 10), device("gpu0")])
+    made = Normalised.of(given).problem.arrays
+    assert np.isfinite(made.time).all()
+    apart = problem([op("a", 1e-150)], "cpu0", release={"m": 0.0})
+    late = replace(apart.graph.models[0], id="late", release=4.9e149)
+    graph = replace(apart.graph, models=(*apart.graph.models, late))
+    both = Problem(graph, apart.cluster, apart.objective, apart.memory_rule)
+    assert np.isfinite(Normalised.of(both).problem.arrays.release).all()
+
+
+@pytest.mark.parametrize(
+    ("time", "latency", "bandwidth"),
+    [(1e-150, 1e149, 1e-100), (1e100, 1e-100, 1e100), (1e-100, 1e-100, 1e-100)],
+)
+def test_links_of_any_size_are_normalised(time: float, latency: float, bandwidth: float) -> None:
+    """The scaled latency was refused, in a message with a number that nobody wrote."""
+    ops = [op("a", {"cpu": time}, output=1), op("b", {"gpu": time}, "a")]
+    given = problem(ops, "cpu0 gpu0", [link("cpu gpu", latency, bandwidth)])
+    best = best_schedule(Normalised.of(given).problem)
+    assert best is not None
+    assert check(given, Normalised.of(given).restore(best)) == ()

@@ -229,6 +229,23 @@ def test_float_noise_in_a_schedule_is_no_overlap() -> None:
     assert {e["tid"] for e in of_kind(events, "X")} == {1}
 
 
+@pytest.mark.parametrize(("origin", "long"), [(0.0, 1.0), (1.7e12, 1.0), (0.0, 8.64e10)])
+def test_what_overlaps_is_drawn_side_by_side_at_any_scale(origin: float, long: float) -> None:
+    """At 1.7e12, or beside an op of a day, bars were cut to nothing and put one after another."""
+    devices = [device("gpu0", slots=2)]
+    ops = [op("a", 150.0), op("b", 100.0), op("c", 50.0), op("d", long)]
+    found = problem(ops, devices, release={"m": origin})
+    starts = {"a": 0.0, "b": 0.0, "c": 100.0, "d": 150.0}
+    answer = schedule(found, {name: ("gpu0", origin + at) for name, at in starts.items()})
+    events = document(found, answer)["traceEvents"]
+    check_rows(events)
+    bars = {e["name"]: e for e in of_kind(events, "X")}
+    assert bars["a"]["tid"] != bars["b"]["tid"]
+    for k, name in enumerate("abcd"):
+        assert bars[name]["dur"] == pytest.approx(1e6 * [150.0, 100.0, 50.0, long][k], rel=1e-3)
+        assert bars[name]["ts"] == 1e6 * (origin + starts[name])
+
+
 def test_names_of_any_kind_are_valid_json() -> None:
     found = problem({'m"1\n': [op("ö", 1)], "m2": [op("p", 1)]}, "cpu0")
     first, second = found.names

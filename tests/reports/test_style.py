@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -28,11 +30,22 @@ def test_colours_differ() -> None:
         ("encoder.layer.11.output", 12, "enco….output"),
         ("a\n b", 9, "a b"),
         ("$x$", 9, r"\$x\$"),
+        ("\x1b[31mx", 28, r"\x1b[31mx"),
+        ("a\u202eb", 28, r"a\u202eb"),
     ],
 )
 def test_names_are_shortened(name: str, limit: int, shown: str) -> None:
     assert style.shortened(name, limit) == shown
     assert len(shown.replace("\\", "")) <= limit
+
+
+def test_a_picture_of_any_name_is_xml_and_says_nothing(tmp_path: Path) -> None:
+    drawing = style.figure(3, 2)
+    drawing.subplots().set_title(style.shortened("\x1b]0;t\x07 \u6f22"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        style.save(drawing, tmp_path / "a.svg")
+    ElementTree.parse(tmp_path / "a.svg")
 
 
 @pytest.mark.parametrize(

@@ -242,6 +242,12 @@ def test_a_document_that_says_little() -> None:
     assert view.slots.tolist() == [0]
 
 
+def test_what_overlaps_has_two_lanes_in_a_document_at_a_late_origin_too() -> None:
+    row = {"model": "m", "op": "a", "device": "d", "start": 1.7e12, "end": 1.7e12 + 2}
+    later = row | {"op": "b", "start": 1.7e12 + 1, "end": 1.7e12 + 3}
+    assert labels(view_of_document({"ops": [row, later]})) == ["d slot 0", "d slot 1"]
+
+
 ROW = {"model": "m", "op": "a", "device": "d", "start": 0, "end": 1}
 MOVE = {"model": "m", "op": "a", "from": "d", "to": "e", "start": 0, "end": 1, "bytes": 1}
 

@@ -14,10 +14,10 @@ from talos_opt.core.problem import Problem
 from talos_opt.core.result import Status
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import simulate
-from talos_opt.solvers import registry
+from talos_opt.solvers import registry, session
 from talos_opt.solvers.base import NoOptions, Solver, Verdict
 from talos_opt.solvers.run import Run
-from tests.builders import op, problem, schedule
+from tests.builders import device, op, problem, schedule
 from tests.solvers.running import in_own_process, layered, press_ctrl_c
 
 #: An hour in us; Unix time in s, ms and us.
@@ -231,8 +231,59 @@ def test_ctrl_c_reaches_the_caller_and_spares_his_event() -> None:
     assert not mine.is_set()
 
 
+@in_own_process
+@pytest.mark.parametrize("after", [0.1, 0.3])
+def test_ctrl_c_while_libraries_load_spoils_no_later_solve(after: float) -> None:
+    """Half of numba stayed loaded, and every solve from then on was an internal error."""
+    given = layered(300)
+    press_ctrl_c(after)
+    with pytest.raises(KeyboardInterrupt):
+        talos_opt.solve(given, "fast", time_limit=20)
+    assert talos_opt.solve(layered(40), "fast", time_limit=1).schedule is not None
+    assert talos_opt.solve(chain(), "auto", time_limit=10).status is Status.OPTIMAL
+
+
+def test_ctrl_c_while_infeasibility_is_explained_keeps_the_verdict(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(*_args: object, **_more: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(session, "explain_infeasibility", interrupted)
+    ops = [op(name, {"cpu": 1}, weights=6) for name in "ab"]
+    given = problem(ops, [device("cpu0", 10)])
+    with pytest.raises(talos_opt.Interrupted) as caught:
+        talos_opt.solve(given, "cpsat")
+    assert caught.value.result is not None
+    assert caught.value.result.status is Status.INFEASIBLE
+    result = talos_opt.solve(given, "cpsat", catch_interrupt=True)
+    assert (result.status, result.interrupted) == (Status.INFEASIBLE, True)
+    assert "12 bytes" in result.reason
+
+
 def test_the_callers_event_still_cancels() -> None:
     mine = threading.Event()
     mine.set()
     result = talos_opt.solve(layered(300), "fast", time_limit=60, cancel=mine)
     assert result.interrupted
+
+
+@pytest.mark.parametrize("solver", ["single", "auto", "cpsat"])
+def test_what_a_callback_raises_is_the_callers(solver: str) -> None:
+    mine = ValueError("mine")
+
+    def raise_mine(event: object) -> None:
+        raise mine
+
+    with pytest.raises(ValueError, match="mine") as caught:
+        talos_opt.solve(released(0.0), solver, time_limit=5, on_progress=raise_mine)
+    assert caught.value is mine
+
+
+def test_a_cancelled_run_says_so() -> None:
+    mine = threading.Event()
+    mine.set()
+    result = talos_opt.solve(layered(40), "cpsat", time_limit=60, cancel=mine)
+    assert [note.partition(":")[0] for note in result.notes] == [
+        "the run was cancelled before there was a schedule"
+    ]

@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from talos_opt.core.errors import DependencyError
+from talos_opt.importing import import_whole
 from talos_opt.solvers._dependencies import require_compatible_highspy
 
 _CP_MODEL = "ortools.sat.python.cp_model"
@@ -22,6 +23,7 @@ def load() -> ModuleType:
     """
     require_compatible_highspy()
     try:
+        import_whole(_CP_MODEL)
         from ortools.sat.python import cp_model
     except ImportError as error:
         raise DependencyError(

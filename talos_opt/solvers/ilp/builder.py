@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from talos_opt.core.errors import DependencyError
+from talos_opt.importing import import_whole
 from talos_opt.solvers._dependencies import require_compatible_highspy
 
 #: A PuLP variable; PuLP ships no types.
@@ -36,6 +37,7 @@ def load_pulp() -> ModuleType:
     """
     require_compatible_highspy()  # before the import: `import pulp` itself loads highspy
     try:
+        import_whole("pulp")
         import pulp
     except ImportError as error:
         raise DependencyError(

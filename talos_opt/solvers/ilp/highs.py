@@ -12,6 +12,7 @@ import numpy as np
 from talos_opt.core.errors import SolverError
 from talos_opt.core.problem import Floats
 from talos_opt.core.result import Status
+from talos_opt.importing import import_whole
 from talos_opt.solvers.ilp.backend import Job, Outcome
 from talos_opt.solvers.ilp.builder import Variable, load_pulp
 
@@ -64,6 +65,7 @@ def solve_highs(job: Job) -> Outcome:
         If HiGHS fails.
     """
     pulp = load_pulp()
+    import_whole("highspy")
     import highspy
 
     kinds = highspy.cb.HighsCallbackType

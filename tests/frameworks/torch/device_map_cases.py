@@ -31,6 +31,8 @@ from talos_opt.frameworks.torch.planning import (
     make_plan,
 )
 
+GIB = 2**30
+
 
 @dataclass(frozen=True)
 class Case:
@@ -140,6 +142,34 @@ def size_of(module: nn.Module) -> int:
 
 def tokens(batch: int, length: int) -> torch.Tensor:
     return torch.zeros(batch, length, dtype=torch.long)
+
+
+def cases() -> list[Case]:
+    share = size_of(bert()) // 8
+    split = ("BertEmbeddings", "BertLayer")
+    on_bert: dict[str, Any] = {
+        "make": bert, "gpus": [("t4", share)] * 8, "inputs": {"input_ids": tokens(8, 128)},
+        "no_split": split,
+    }  # fmt: skip
+    on_llama: dict[str, Any] = {
+        "make": llama, "inputs": {"input_ids": tokens(1, 512), "use_cache": False},
+        "dtype": torch.float16, "no_split": ("LlamaDecoderLayer",),
+    }  # fmt: skip
+    large = [("rtx-2080-ti", 10 * GIB), ("t4", 6 * GIB)]
+    small = [("rtx-2080-ti", 8 * GIB), ("t4", 4 * GIB)]
+    counted: dict[str, Any] = {"cache": KVCache(4096), "activations": True}
+    return [
+        Case("BERT-base, 8 x 1/8", **on_bert),
+        Case("BERT-base, 8 x 1/8, main cpu", **on_bert, mains=[CPU]),
+        Case(
+            "unbalanced, 600 + 1000 MiB", unbalanced,
+            [("rtx-2080-ti", 600 * 2**20), ("t4", 1000 * 2**20)], [tokens(8, 128)],
+        ),
+        Case("Llama 7B, 10 + 6 GiB", gpus=large, **on_llama),
+        Case("Llama 7B, 10 + 6 GiB", gpus=large, **on_llama, **counted),
+        Case("Llama 7B, 8 + 4 GiB", gpus=small, **on_llama),
+        Case("Llama 7B, 8 + 4 GiB", gpus=small, **on_llama, **counted),
+    ]  # fmt: skip
 
 
 def compare(case: Case, time_limit: float) -> Outcome:
