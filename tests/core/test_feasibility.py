@@ -10,7 +10,7 @@ import pytest
 
 from talos_opt.core.feasibility import LIMIT, check
 from talos_opt.core.problem import Problem
-from talos_opt.core.schedule import Schedule
+from talos_opt.core.schedule import Schedule, Transfers
 from tests.builders import device, fig1, link, op, problem, schedule
 from tests.naive import naive_check
 
@@ -517,3 +517,58 @@ def test_a_rule_broken_everywhere_is_listed_so_often_and_no_more() -> None:
     found = check(given, answer)
     assert len(found) == LIMIT
     assert {item.rule for item in found} == {"release"}
+
+
+# ---- what has no shape ---------------------------------------------------------------------
+
+
+def pair_with(**columns: object) -> tuple[Problem, Schedule]:
+    """Two ops on two devices with the transfer between them, some columns of it replaced."""
+    given = problem([op("a", 1, output=2), op("b", 1, "a")], "cpu0 gpu0", [link("cpu gpu", 1)])
+    good = schedule(given, {"a": ("cpu0", 0), "b": ("gpu0", 2)}, [("a", "cpu0", "gpu0", 1, 2, 2)])
+    assert check(given, good) == ()
+    moves = replace(good.transfers, **{k: np.array([v]) for k, v in columns.items()})
+    return given, replace(good, transfers=moves)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"op": -1}, {"op": 2}, {"source": -1}, {"source": 2}, {"target": -1}, {"target": 2},
+        {"start": np.nan}, {"start": -np.inf}, {"end": np.inf}, {"end": np.nan},
+    ],
+)  # fmt: skip
+def test_a_transfer_of_nothing_is_named_and_nothing_else_is_looked_at(
+    columns: dict[str, float],
+) -> None:
+    given, broken = pair_with(**columns)
+    assert [str(item) for item in check(given, broken)] == [
+        "transfer: transfer 0 names no op or device, or time"
+    ]
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_schedule_of_other_ops_is_only_that(count: int) -> None:
+    given, _ = pair_with()
+    times = np.zeros(count)
+    none = Transfers.from_rows([])
+    answer = Schedule(np.zeros(count, dtype=np.int64), times, times, none)
+    assert [str(item) for item in check(given, answer)] == [
+        f"placement: the schedule has {count} ops, the problem has 2"
+    ]
+
+
+@pytest.mark.parametrize("device", [-1, 1])
+def test_an_op_on_no_device_of_a_single_one(device: int) -> None:
+    given = problem([op("a", 1)], "cpu0")
+    nowhere = Schedule(np.array([device]), np.zeros(1), np.ones(1), Transfers.from_rows([]))
+    assert [str(item) for item in check(given, nowhere)] == ["placement: m/a is on no device"]
+
+
+def test_an_op_without_a_time_in_the_schedule() -> None:
+    given = problem([op("a", 1)], "cpu0")
+    for start, end in ((np.nan, 1.0), (0.0, np.inf)):
+        answer = Schedule(
+            np.zeros(1, dtype=np.int64), np.array([start]), np.array([end]), Transfers.from_rows([])
+        )
+        assert {item.rule for item in check(given, answer)} == {"duration"}
