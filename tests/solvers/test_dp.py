@@ -195,7 +195,7 @@ def test_an_uncompiled_kernel_costs_no_more_than_the_time_limit(tmp_path: Path) 
         "from tests.solvers.test_dp import chains\n"
         "watch = Stopwatch()\n"
         "result = talos_opt.solve(chains(2, 20), 'dp', time_limit=1)\n"
-        "watch.check(1 * 1.05 + 15)\n"  # polishing compiles beside the limit, and says so
+        "watch.check(1 * 1.05 + 1)\n"
         "print(result.status, *result.notes)\n"
     )
     done = subprocess.run(
@@ -207,7 +207,8 @@ def test_an_uncompiled_kernel_costs_no_more_than_the_time_limit(tmp_path: Path) 
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "dp: its kernel is not compiled yet" in done.stdout
+    # Whole models are what there is when the time is over.
+    assert done.stdout.startswith("feasible dp: its kernel is not compiled yet")
 
 
 def test_the_compiling_child_is_waited_for() -> None:

@@ -37,7 +37,8 @@ def reserve(problem: Problem, seconds: float) -> float:
 
 def make_trials(problem: Problem, begin: Schedule, better: Better, run: Run) -> Trials:
     """Return what tries moves: compiled, where that pays and numba is there."""
-    if covers(problem, begin) and _cost(problem, _PER_OP_S) > _LOADING_S:
+    pays = _cost(problem, _PER_OP_S) > _LOADING_S and run.remaining > _LOADING_S
+    if covers(problem, begin) and pays:
         try:
             warm(run, lambda: _load(run))
         except (DependencyError, RuntimeError):  # slower without numba, but as good
