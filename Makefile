@@ -59,17 +59,16 @@ types: $(VENV)/.installed-dev
 imports: $(VENV)/.installed-dev
 	$(BIN)/python $(BIN)/lint-imports
 
-# A library that aborts takes the worker's process along (decision 0002), and on a clone's first run
-# tests share the machine with the compiling of kernels. What failed is tried once more, one by one;
-# what fails then has failed.
+# A library that aborts takes the worker's process along, and pytest counts the test that was
+# running as failed. Only after such a death are failures tried again (decision 0002).
 define pytest
 	@mkdir -p build
 	@echo '$(BIN)/python -m pytest $(1)'
 	@{ $(BIN)/python -m pytest $(1); echo $$? > build/tests.code; } 2>&1 \
 		| tee build/tests.log; \
 	code=$$(cat build/tests.code); \
-	if [ $$code -eq 1 ]; then \
-		echo "once more what failed, one by one"; \
+	if [ $$code -ne 0 ] && grep -q "node down: Not properly terminated" build/tests.log; then \
+		echo "a worker process died: once more what failed, one by one"; \
 		$(BIN)/python -m pytest $(1) -n 0 --last-failed --last-failed-no-failures none; code=$$?; \
 	fi; \
 	exit $$code
