@@ -246,7 +246,8 @@ def wide_chains() -> talos_opt.Problem:
 @in_own_process
 def test_ctrl_c_before_there_is_a_schedule() -> None:
     talos_opt.solve(fig1(), "cpsat", time_limit=60)  # libraries are loaded
-    big = layered(2000, rule="peak", contention="serial", copy_engine=False)
+    # So many ops that even a rule, which cpsat begins with, needs far longer for its schedule.
+    big = layered(8000, rule="peak", contention="serial", copy_engine=False)
     press_ctrl_c(0.8)
     result = talos_opt.solve(big, "cpsat", time_limit=60, catch_interrupt=True)
     assert result.interrupted
