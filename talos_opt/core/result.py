@@ -121,13 +121,15 @@ class Result:
         """Device id of every ``MODEL/OP``; empty without a schedule."""
         return {} if self.schedule is None else self.schedule.placement(self.problem)
 
-    def to_dict(self, *, rows: bool = True) -> dict[str, Any]:
+    def to_dict(self, *, rows: bool = True, made: bool = True) -> dict[str, Any]:
         """Return the result as a talos-schedule/1 document of plain Python values.
 
         Parameters
         ----------
         rows : bool
             False: ``ops`` and ``transfers`` stay empty, which takes no time or memory for them.
+        made : bool
+            False: without what decided about it, whose fingerprint takes 2 s for a million ops.
         """
         problem, schedule = self.problem, self.schedule
         ops: list[dict[str, Any]] = []
@@ -162,8 +164,9 @@ class Result:
             "ops": ops,
             "transfers": transfers,
             "history": [asdict(event) for event in self.history],
-            "made": self._made(),
         }
+        if made:
+            document["made"] = self._made()
         if self.reason:
             document["reason"] = self.reason
         if self.explanation is not None:
@@ -262,7 +265,7 @@ class Comparison:
         if row.result is None:
             return shown | {"status": "error", "reason": row.error}
         result = row.result
-        document = result.to_dict(rows=False)
+        document = result.to_dict(rows=False, made=False)
         kept = ("objective", "time_unit", "status", "value", "lower_bound", "gap", "runtime_s")
         shown |= {key: document[key] for key in kept}
         shown["ratio_to_best"] = self.ratio(row)

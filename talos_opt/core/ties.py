@@ -55,10 +55,12 @@ class Standing:
         return self.bytes < other.bytes
 
 
-def standing(problem: Problem, schedule: Schedule) -> Standing:
-    """Return what a feasible schedule is compared by."""
+def standing(problem: Problem, schedule: Schedule, value: float | None = None) -> Standing:
+    """Return what a feasible schedule is compared by; its value, where the caller knows it."""
+    if value is None:
+        value = objective_value(problem, schedule)
     idle = float(idle_times(problem, schedule).sum())
-    value, moved = objective_value(problem, schedule), int(schedule.transfers.bytes.sum())
+    moved = int(schedule.transfers.bytes.sum())
     return rank(problem, value, idle, moved, float(schedule.end.max()))
 
 

@@ -167,7 +167,7 @@ class Run:
             if value > self.value + slack:
                 return False
             improves = value < self.value - slack
-            rank = standing(self.problem, schedule)
+            rank = standing(self.problem, schedule, value)
             if not improves and self.standing is not None and not rank.tidier(self.standing):
                 return False
             violations = check(self.problem, schedule)
