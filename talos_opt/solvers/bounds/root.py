@@ -14,12 +14,12 @@ and return what is proven by then.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 
 import numpy as np
 
 from talos_opt.core.problem import Arrays, Floats, Objective, Problem
+from talos_opt.core.rounding import sum_error
 from talos_opt.solvers.bounds.path_memory import PathMemory, never
 from talos_opt.solvers.bounds.paths import critical_paths
 
@@ -74,12 +74,8 @@ def load_shares(work: Floats, stopped: Callable[[], bool] = never) -> tuple[floa
 
 
 def _below(value: float, terms: int) -> float:
-    """Return a sum less what rounding may have added to it.
-
-    Each of `terms` additions and products, and those that made the terms and the shares, is off
-    by half an ulp at the most.
-    """
-    return value * (1.0 - (terms + 16) * sys.float_info.epsilon)
+    """Return a sum of so many terms less what rounding may have added to it."""
+    return value * (1.0 - sum_error(terms))
 
 
 def cheapest(work: Floats, shares: Floats) -> Floats:
