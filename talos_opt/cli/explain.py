@@ -130,9 +130,9 @@ def _target(problem: Problem, schedule: Schedule, op: int, name: str) -> int:
 
 def _write(found: Explanation, target: int, output: str) -> bool:
     """Write the schedule after a move; False if the move leads to none."""
-    from talos_opt import api, formats
+    from talos_opt import formats
     from talos_opt.analysis.moves import MoveError, moved
-    from talos_opt.core.errors import InfeasibleScheduleError
+    from talos_opt.core.feasibility import require_feasible
     from talos_opt.core.result import Result, Status
 
     problem, op = found.problem, found.op
@@ -140,9 +140,7 @@ def _write(found: Explanation, target: int, output: str) -> bool:
         schedule = moved(problem, found.schedule, op, target)
     except MoveError:
         return False
-    broken = api.check(problem, schedule)
-    if broken:
-        raise InfeasibleScheduleError([str(item) for item in broken])
+    require_feasible(problem, schedule)
     ids = problem.device_ids
     note = f"{problem.names[op]} moved from {ids[found.schedule.device[op]]} to {ids[target]}"
     result = Result(

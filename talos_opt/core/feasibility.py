@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from talos_opt.core import occupancy, rounding, units
+from talos_opt.core.errors import InfeasibleScheduleError
 from talos_opt.core.problem import NO_ROUTE, UNLIMITED, Bools, Floats, Ints, MemoryRule, Problem
 from talos_opt.core.schedule import Schedule
 
@@ -58,6 +59,19 @@ def check(
         At most `LIMIT` per rule.
     """
     return _Checker(problem, schedule, tolerance).run()
+
+
+def require_feasible(problem: Problem, schedule: Schedule) -> None:
+    """Let no schedule pass that breaks the model.
+
+    Raises
+    ------
+    InfeasibleScheduleError
+        With every broken rule.
+    """
+    violations = check(problem, schedule)
+    if violations:
+        raise InfeasibleScheduleError([str(item) for item in violations])
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from talos_opt.core import rounding
 from talos_opt.core.errors import InfeasibleScheduleError, RefutedProofError
-from talos_opt.core.feasibility import check
+from talos_opt.core.feasibility import require_feasible
 from talos_opt.core.metrics import forced_value, objective_value
 from talos_opt.core.problem import Problem
 from talos_opt.core.result import OPTIMALITY_TOLERANCE, Event, relative_gap
@@ -170,9 +170,7 @@ class Run:
             rank = standing(self.problem, schedule, value)
             if not improves and self.standing is not None and not rank.tidier(self.standing):
                 return False
-            violations = check(self.problem, schedule)
-            if violations:
-                raise InfeasibleScheduleError([str(item) for item in violations])
+            require_feasible(self.problem, schedule)
             refuted = self.lower_bound if self._contradicts(self.lower_bound, value) else None
             self.best, self.value, self.standing = schedule, value, rank
             self.lower_bound = min(self.lower_bound, value) if refuted is None else self.forced
@@ -220,9 +218,7 @@ class Run:
         """
         with self._lock:
             if not self.offer(schedule, self.best_solver):
-                violations = check(self.problem, schedule)
-                if violations:
-                    raise InfeasibleScheduleError([str(item) for item in violations])
+                require_feasible(self.problem, schedule)
                 self.best, self.standing = schedule, standing(self.problem, schedule)
                 self.value = self.standing.value
             self.settled = True

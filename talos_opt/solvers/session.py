@@ -16,13 +16,12 @@ from talos_opt.core import rounding
 from talos_opt.core.config import SolveConfig
 from talos_opt.core.errors import (
     DependencyError,
-    InfeasibleScheduleError,
     InputError,
     InternalError,
     Interrupted,
     SolverError,
 )
-from talos_opt.core.feasibility import check
+from talos_opt.core.feasibility import check, require_feasible
 from talos_opt.core.machine import available_cores
 from talos_opt.core.metrics import forced_value, objective_value
 from talos_opt.core.normalised import Normalised
@@ -263,9 +262,7 @@ class Session:
             return self.warm
         found = self.shape.restore(self.run.best)
         if self.shape.origin > 0:
-            violations = check(self.problem, found)
-            if violations:
-                raise InfeasibleScheduleError([str(item) for item in violations])
+            require_feasible(self.problem, found)
         if self.warm is None or self.run.settled:
             return found
         warm = objective_value(self.problem, self.warm)
