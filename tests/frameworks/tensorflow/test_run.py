@@ -78,7 +78,7 @@ def test_schedules_that_do_not_fit(tmp_path: Path, capsys: Capture) -> None:
     document["ops"] = []
     empty = tmp_path / "empty.json"
     empty.write_text(json.dumps(document))
-    assert "holds no ops" in complaint(*one, "--schedule", str(empty))
+    assert "holds no schedule" in complaint(*one, "--schedule", str(empty))
 
 
 def test_without_tensorflow_the_extra_is_named(
