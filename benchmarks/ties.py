@@ -17,10 +17,10 @@ import talos_opt
 from benchmarks.report import Cell, Column, make_parser, progress, publish
 from talos_opt import Problem
 from talos_opt.core.units import share
-from talos_opt.solvers import registry
+from talos_opt.solvers.engine import registry
+from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.polish import consolidate, polish, setup, ties
 from talos_opt.solvers.polish.trials import Figures, judge
-from talos_opt.solvers.run import Run
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from talos_opt.core.result import Comparison, Event, Result, Status
     from talos_opt.core.schedule import Schedule, Transfers
     from talos_opt.formats import read_schedule, write_problem, write_schedule
-    from talos_opt.solvers.run import Progress
+    from talos_opt.solvers.engine.run import Progress
 
 __all__ = [
     "Cluster",
@@ -109,7 +109,7 @@ _HOMES = {
     "talos_opt.core.result": "Comparison Event Result Status",
     "talos_opt.core.schedule": "Schedule Transfers",
     "talos_opt.formats": "read_schedule write_problem write_schedule",
-    "talos_opt.solvers.run": "Progress",
+    "talos_opt.solvers.engine.run": "Progress",
 }
 _HOME = {name: (home, name) for home, names in _HOMES.items() for name in names.split()}
 # Not `solvers`: that is the package of the solvers.

@@ -31,12 +31,12 @@ from talos_opt.core.result import (
     distinct_names,
 )
 from talos_opt.core.schedule import Schedule
-from talos_opt.solvers import registry
-from talos_opt.solvers.base import Verdict
-from talos_opt.solvers.obstacles import find_obstacle
-from talos_opt.solvers.registry import SolverInfo
-from talos_opt.solvers.run import Progress
+from talos_opt.solvers.engine import registry
+from talos_opt.solvers.engine.base import Verdict
+from talos_opt.solvers.engine.registry import SolverInfo
+from talos_opt.solvers.engine.run import Progress
 from talos_opt.solvers.session import Session
+from talos_opt.solvers.shared.obstacles import find_obstacle
 
 #: What `compare` runs when it is not told.
 DEFAULT_COMPARISON = (

@@ -18,7 +18,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     """Fail where a run of this process noted what the test's marks do not expect."""
-    from talos_opt.solvers.run import Run
+    from talos_opt.solvers.engine.run import Run
 
     taken: list[str] = []
     note = Run.note

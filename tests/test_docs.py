@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from talos_opt.core.metrics import Metrics
-from talos_opt.solvers import registry
-from talos_opt.solvers.base import Feature
+from talos_opt.solvers.engine import registry
+from talos_opt.solvers.engine.base import Feature
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"

@@ -18,7 +18,7 @@ SUITE = """
 import os
 import pytest
 from hypothesis import assume, given, strategies as st
-from talos_opt.solvers.run import Run
+from talos_opt.solvers.engine.run import Run
 from tests.builders import fig1
 
 @given(st.integers(0, 10**6))

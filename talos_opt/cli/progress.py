@@ -12,7 +12,7 @@ from talos_opt.cli.output import visible
 from talos_opt.cli.text import percent, quantity
 
 if TYPE_CHECKING:
-    from talos_opt.solvers.run import Progress
+    from talos_opt.solvers.engine.run import Progress
 
 _ERASE = "\r\x1b[K"
 

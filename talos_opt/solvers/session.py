@@ -31,11 +31,11 @@ from talos_opt.core.result import Event, Result, Status
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import MemoryDeadlockError, simulate
 from talos_opt.solvers import bounds
-from talos_opt.solvers.base import Solver, Verdict
-from talos_opt.solvers.first import first_schedule
+from talos_opt.solvers.engine.base import Solver, Verdict
+from talos_opt.solvers.engine.run import Progress, Run
 from talos_opt.solvers.infeasibility.diagnosis import explain_infeasibility
 from talos_opt.solvers.polish import consolidate, polish, reserve
-from talos_opt.solvers.run import Progress, Run
+from talos_opt.solvers.shared.whole_models import first_schedule
 
 #: Share of the time limit that bounds by paths may take before a solver starts.
 _BOUND_SHARE = 0.1

@@ -15,7 +15,7 @@ from talos_opt.analysis.packing import (
     paper_settings,
 )
 from talos_opt.core.problem import Problem
-from talos_opt.solvers.packing import pack
+from talos_opt.solvers.shared.packing import pack
 from tests import builders, strategies
 from tests.builders import op
 

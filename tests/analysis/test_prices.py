@@ -13,8 +13,8 @@ from talos_opt.analysis.prices import Price, price
 from talos_opt.core.metrics import op_speedups
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
-from talos_opt.solvers import talos_flow
-from talos_opt.solvers.run import Run
+from talos_opt.solvers.engine.run import Run
+from talos_opt.solvers.talos import solver as talos_flow
 from tests.analysis.scheduled import scheduled_problems
 from tests.builders import device, fig1, link, op, problem, schedule
 from tests.strategies import problems

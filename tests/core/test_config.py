@@ -124,7 +124,7 @@ def test_all_configurations_ship() -> None:
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_configuration_can_be_used(name: str) -> None:
-    from talos_opt.solvers import registry
+    from talos_opt.solvers.engine import registry
 
     config = load_config(name)
     assert config.description

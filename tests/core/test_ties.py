@@ -13,7 +13,7 @@ from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import simulate
 from talos_opt.core.ties import Standing, standing
-from talos_opt.solvers.run import Run
+from talos_opt.solvers.engine.run import Run
 from tests.builders import device, op, problem
 from tests.strategies import placed_problems
 

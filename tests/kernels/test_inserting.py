@@ -23,8 +23,8 @@ from talos_opt.kernels.inserting import (
     insert_all,
     occupy,
 )
-from talos_opt.solvers.instance import make_instance
 from talos_opt.solvers.polish.trials import make_rows
+from talos_opt.solvers.shared.instance import make_instance
 from tests.kernels.drawing import Ordered, ints, ordered_problems
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from talos_opt.core.problem import Problem
 from talos_opt.kernels.labels import extend_layer, undominated
-from talos_opt.solvers import narrow
-from talos_opt.solvers.ideals import Ideal, IdealGraph
+from talos_opt.solvers.dp import solver as narrow
+from talos_opt.solvers.dp.ideals import Ideal, IdealGraph
 from tests.builders import op
 from tests.builders import problem as build
 from tests.reference.labels import Layout, Partials, Row, minimal

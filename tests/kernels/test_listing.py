@@ -11,7 +11,7 @@ from talos_opt.core.problem import UNLIMITED, MemoryRule, Objective
 from talos_opt.kernels.instance import CAPACITY
 from talos_opt.kernels.listing import LAST_HOP, list_schedule
 from talos_opt.kernels.liveness import peak_overflow
-from talos_opt.solvers.instance import make_instance, make_times, read_times
+from talos_opt.solvers.shared.instance import make_instance, make_times, read_times
 from tests.kernels.drawing import Ordered, ints, ordered_problems
 from tests.reference.checker import naive_check, peak_need
 from tests.reference.flat import Flat

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from talos_opt.core.problem import Problem
 from talos_opt.kernels.placing import fill_in_order, place_earliest, spread_evenly
-from talos_opt.solvers.instance import make_instance
+from talos_opt.solvers.shared.instance import make_instance
 from tests.kernels.drawing import shuffled
 from tests.reference.passes import Rooms, Steering, earliest_ends, fill, spread_scores
 from tests.strategies import large_problems, problems

@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from talos_opt.core.problem import Problem
 from talos_opt.kernels.loads import placement_loads
 from talos_opt.kernels.relieving import relieve
-from talos_opt.solvers.instance import make_instance
+from talos_opt.solvers.shared.instance import make_instance
 from tests.kernels.drawing import Ordered, ints, ordered_problems
 from tests.reference.flat import Flat, route
 from tests.reference.queues import capacity, groups, steady_loads, unreached_edges

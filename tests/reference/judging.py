@@ -12,7 +12,7 @@ from talos_opt.core.feasibility import check
 from talos_opt.core.problem import Problem
 from talos_opt.core.result import Result, Status
 from talos_opt.core.schedule import Schedule
-from talos_opt.solvers import registry
+from talos_opt.solvers.engine import registry
 from tests.expected_notes import unexpected
 from tests.reference.awkward import has_enough_digits
 from tests.reference.checker import exact_value, naive_check

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from talos_opt.solvers import registry
-from talos_opt.solvers.run import Run
+from talos_opt.solvers.engine import registry
+from talos_opt.solvers.engine.run import Run
 from tests.builders import op, problem
 
 

@@ -15,9 +15,9 @@ from talos_opt.core.cluster import Cluster, Device, Link
 from talos_opt.core.graph import Graph, Input, Memory, Model, Op
 from talos_opt.core.problem import MemoryRule, Objective, Problem
 from talos_opt.core.schedule import Schedule
-from talos_opt.solvers import registry
-from talos_opt.solvers.base import Verdict
-from talos_opt.solvers.run import Run
+from talos_opt.solvers.engine import registry
+from talos_opt.solvers.engine.base import Verdict
+from talos_opt.solvers.engine.run import Run
 
 _ROOT = Path(__file__).parents[2]
 

@@ -10,9 +10,10 @@ from talos_opt.core.feasibility import check
 from talos_opt.core.metrics import objective_value
 from talos_opt.core.problem import Problem
 from talos_opt.core.result import Status
-from talos_opt.solvers import bounds, registry
-from talos_opt.solvers.obstacles import find_obstacle
-from talos_opt.solvers.run import Run
+from talos_opt.solvers import bounds
+from talos_opt.solvers.engine import registry
+from talos_opt.solvers.engine.run import Run
+from talos_opt.solvers.shared.obstacles import find_obstacle
 from tests.naive import brute_force
 from tests.strategies import problems
 

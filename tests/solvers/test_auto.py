@@ -15,9 +15,9 @@ from talos_opt.core.feasibility import check
 from talos_opt.core.metrics import forced_value
 from talos_opt.core.problem import Problem
 from talos_opt.core.result import Status
-from talos_opt.solvers import registry
-from talos_opt.solvers.auto import BASELINES
-from talos_opt.solvers.run import Progress, Run
+from talos_opt.solvers.auto.solver import BASELINES
+from talos_opt.solvers.engine import registry
+from talos_opt.solvers.engine.run import Progress, Run
 from tests.builders import device, fig1, op, problem
 from tests.clocks import Looks, Stopwatch
 from tests.naive import brute_force

@@ -14,7 +14,6 @@ from talos_opt.core.feasibility import check
 from talos_opt.core.problem import Ints, Problem
 from talos_opt.core.result import Status
 from talos_opt.core.schedule import Schedule
-from talos_opt.solvers import registry
 from talos_opt.solvers.baselines.heft import _place_by_rank
 from talos_opt.solvers.baselines.orders import (
     average_speedups,
@@ -22,8 +21,9 @@ from talos_opt.solvers.baselines.orders import (
     shortest_first,
     upward_ranks,
 )
-from talos_opt.solvers.constructive import Builder, DeadEndError, realise
-from talos_opt.solvers.run import Run
+from talos_opt.solvers.engine import registry
+from talos_opt.solvers.engine.run import Run
+from talos_opt.solvers.shared.constructive import Builder, DeadEndError, realise
 from tests.builders import device, fig1, link, op, problem
 from tests.clocks import Looks
 from tests.solvers.running import devices_of, layered, run_solver, starts_of

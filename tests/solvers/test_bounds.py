@@ -8,14 +8,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from talos_opt.core.problem import Problem
-from talos_opt.solvers.bounds import (
-    best_times,
-    critical_paths,
-    earliest_ends,
-    group_work,
-    load_shares,
-    root_bound,
-)
+from talos_opt.solvers.bounds import group_work, load_shares, root_bound
+from talos_opt.solvers.shared.paths import best_times, critical_paths, earliest_ends
 from tests.builders import device, fig1, op, problem
 from tests.naive import brute_force
 from tests.strategies import problems

@@ -14,13 +14,13 @@ from talos_opt.core.errors import ConfigError, GraphError
 from talos_opt.core.feasibility import check
 from talos_opt.core.problem import Problem
 from talos_opt.core.result import Status
-from talos_opt.solvers import registry
 from talos_opt.solvers.coarse.coarsening import Caps, coarsen
 from talos_opt.solvers.coarse.levels import find_levels
 from talos_opt.solvers.coarse.unpacking import offer_unpacked
-from talos_opt.solvers.obstacles import find_obstacle
-from talos_opt.solvers.quotient import Packed
-from talos_opt.solvers.run import Run
+from talos_opt.solvers.engine import registry
+from talos_opt.solvers.engine.run import Run
+from talos_opt.solvers.shared.obstacles import find_obstacle
+from talos_opt.solvers.shared.quotient import Packed
 from tests.builders import device, op, problem
 from tests.clocks import Stopwatch
 from tests.reference.checker import naive_check

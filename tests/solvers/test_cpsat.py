@@ -13,12 +13,12 @@ from talos_opt.core.cluster import Cluster, Device
 from talos_opt.core.feasibility import check
 from talos_opt.core.problem import Problem
 from talos_opt.core.result import Status
-from talos_opt.solvers.base import is_placement_only
 from talos_opt.solvers.cpsat import backend
-from talos_opt.solvers.cpsat.grid import make_grid
 from talos_opt.solvers.cpsat.placement import PlacementFormulation
 from talos_opt.solvers.cpsat.sequencing import SequencingFormulation
-from talos_opt.solvers.cpsat.symmetry import identical_devices
+from talos_opt.solvers.engine.base import is_placement_only
+from talos_opt.solvers.shared.grid import make_grid
+from talos_opt.solvers.shared.symmetry import identical_devices
 from tests.builders import device, fig1, link, op, problem
 from tests.naive import brute_force
 from tests.solvers.running import devices_of, run_solver

@@ -13,14 +13,14 @@ from talos_opt.core.problem import Problem
 from talos_opt.core.result import Status
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import simulate
-from talos_opt.solvers import registry
-from talos_opt.solvers.base import is_placement_only
 from talos_opt.solvers.cpsat import backend
-from talos_opt.solvers.cpsat.grid import make_grid
 from talos_opt.solvers.cpsat.placement import BuildStoppedError, PlacementFormulation
 from talos_opt.solvers.cpsat.search import hint
 from talos_opt.solvers.cpsat.sequencing import SequencingFormulation
-from talos_opt.solvers.run import Progress, Run
+from talos_opt.solvers.engine import registry
+from talos_opt.solvers.engine.base import is_placement_only
+from talos_opt.solvers.engine.run import Progress, Run
+from talos_opt.solvers.shared.grid import make_grid
 from tests.builders import fig1, op, problem
 from tests.clocks import Stopwatch
 from tests.solvers.running import layered, run_solver

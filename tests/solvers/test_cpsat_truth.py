@@ -14,14 +14,14 @@ from talos_opt.core.errors import InternalError
 from talos_opt.core.graph import Op
 from talos_opt.core.problem import Problem
 from talos_opt.core.result import Status
-from talos_opt.solvers import auto
+from talos_opt.solvers.auto import solver as auto
 from talos_opt.solvers.cpsat import backend
 from talos_opt.solvers.cpsat.checks import require_incumbent, second_opinion
-from talos_opt.solvers.cpsat.grid import Grid, make_grid
 from talos_opt.solvers.cpsat.placement import PlacementFormulation
 from talos_opt.solvers.cpsat.search import hint
 from talos_opt.solvers.cpsat.sequencing import SequencingFormulation
-from talos_opt.solvers.run import Run
+from talos_opt.solvers.engine.run import Run
+from talos_opt.solvers.shared.grid import Grid, make_grid
 from tests.builders import device, link, op, problem
 from tests.naive import brute_force
 from tests.solvers.running import run_solver

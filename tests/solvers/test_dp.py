@@ -17,12 +17,13 @@ import talos_opt
 from talos_opt.core.errors import ConfigError, UnsupportedError
 from talos_opt.core.problem import Problem
 from talos_opt.core.result import Status
-from talos_opt.solvers import narrow, registry
-from talos_opt.solvers.background import compile_beside, is_compiled, run_beside
 from talos_opt.solvers.bounds import root_bound
-from talos_opt.solvers.ideals import IdealGraph
-from talos_opt.solvers.narrow import DpOptions, DpSolver
-from talos_opt.solvers.run import Run
+from talos_opt.solvers.dp import solver as narrow
+from talos_opt.solvers.dp.ideals import IdealGraph
+from talos_opt.solvers.dp.solver import DpOptions, DpSolver
+from talos_opt.solvers.engine import registry
+from talos_opt.solvers.engine.background import compile_beside, is_compiled, run_beside
+from talos_opt.solvers.engine.run import Run
 from tests.builders import device, fig1, link, op, problem
 from tests.clocks import Stopwatch
 from tests.solvers.running import in_own_process, press_ctrl_c, run_solver
@@ -340,7 +341,7 @@ def test_layers_are_all_order_ideals(drawn: Problem) -> None:
 def test_a_second_layer_that_is_too_wide_is_known_before_it_is_built(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("talos_opt.solvers.narrow.IdealGraph", None)  # calling it would raise
+    monkeypatch.setattr("talos_opt.solvers.dp.solver.IdealGraph", None)  # calling it would raise
     many = problem({f"m{j}": [op("a")] for j in range(30)})
     run = Run(many, time_limit=30.0)
     verdict = DpSolver(DpOptions(most_ideals=434)).search(many, run, np.zeros(1, dtype=np.bool_))

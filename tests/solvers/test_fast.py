@@ -16,9 +16,9 @@ from talos_opt.kernels.listing import list_schedule, upward_ranks
 from talos_opt.kernels.liveness import peak_overflow
 from talos_opt.kernels.loads import placement_loads
 from talos_opt.kernels.sorting import stable_order
-from talos_opt.solvers import registry
-from talos_opt.solvers.instance import make_instance, make_times, read_times, tails
-from talos_opt.solvers.run import Run
+from talos_opt.solvers.engine import registry
+from talos_opt.solvers.engine.run import Run
+from talos_opt.solvers.shared.instance import make_instance, make_times, read_times, tails
 from tests.naive import brute_force
 from tests.strategies import large_problems, placed_problems, problems
 
@@ -168,7 +168,7 @@ def test_stable_order_sorts_like_numpy(keys: list[float]) -> None:
 
 @pytest.mark.parametrize("objective", list(Objective))
 def test_an_interrupted_run_keeps_its_start(objective: Objective) -> None:
-    from talos_opt.solvers.warmup import tiny_problem
+    from talos_opt.solvers.engine.warmup import tiny_problem
 
     problem = tiny_problem().with_objective(objective)
     run = Run(problem, time_limit=0.0)

@@ -8,8 +8,8 @@ import pytest
 
 import talos_opt
 from talos_opt.core.problem import Problem
-from talos_opt.solvers import registry
-from talos_opt.solvers.run import Run
+from talos_opt.solvers.engine import registry
+from talos_opt.solvers.engine.run import Run
 from tests.builders import fig1
 
 FIG1 = Path(__file__).parents[2] / "models" / "fig1.yaml"

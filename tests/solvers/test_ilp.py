@@ -24,15 +24,15 @@ from talos_opt.core.problem import Problem
 from talos_opt.core.result import Status
 from talos_opt.core.simulator import simulate
 from talos_opt.core.transfers import NoRouteError
-from talos_opt.solvers import registry
-from talos_opt.solvers.base import Verdict
+from talos_opt.solvers.engine import registry
+from talos_opt.solvers.engine.base import Verdict
+from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.ilp import IlpOptions, IlpSolver, bounding, builder, cbc, highs, search
 from talos_opt.solvers.ilp.backend import Job, Outcome
 from talos_opt.solvers.ilp.extract import start_values
 from talos_opt.solvers.ilp.first import balance_greedily
 from talos_opt.solvers.ilp.sequencing import SequencingFormulation
 from talos_opt.solvers.ilp.windows import make_windows, possible_devices
-from talos_opt.solvers.run import Run
 from tests.builders import device, fig1, link, op, problem
 from tests.clocks import Looks, Stopwatch
 from tests.naive import brute_force
@@ -597,7 +597,7 @@ def test_a_highspy_that_breaks_ortools_is_refused(
 
 def test_nothing_heavy_is_imported_until_it_solves() -> None:
     code = (
-        "import sys; from talos_opt.solvers import registry; registry.create('ilp'); "
+        "import sys; from talos_opt.solvers.engine import registry; registry.create('ilp'); "
         "print([name for name in ('pulp', 'highspy', 'ortools') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

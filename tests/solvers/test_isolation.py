@@ -19,7 +19,7 @@ import talos_opt
 from talos_opt import DependencyError, SolverError, Status
 from talos_opt.core.problem import Problem
 from talos_opt.solvers.cpsat import backend, isolation
-from talos_opt.solvers.run import Progress, Run
+from talos_opt.solvers.engine.run import Progress, Run
 from tests.builders import device, fig1, op, problem
 from tests.cli.process import COMMAND, FIG1
 from tests.clocks import Stopwatch

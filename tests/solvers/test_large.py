@@ -17,11 +17,13 @@ from talos_opt.core.metrics import measure, objective_value
 from talos_opt.core.problem import MemoryRule, Objective, Problem
 from talos_opt.core.result import Status
 from talos_opt.kernels import graphs
-from talos_opt.solvers import bounds, registry
-from talos_opt.solvers.instance import make_instance, tails
+from talos_opt.solvers import bounds
+from talos_opt.solvers.engine import registry
+from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.large.passes import Knobs, Passes
 from talos_opt.solvers.large.trivial import model_by_model, trivial_candidates
-from talos_opt.solvers.run import Run
+from talos_opt.solvers.shared import paths
+from talos_opt.solvers.shared.instance import make_instance, tails
 from tests.builders import device, link, op, problem
 from tests.graphs import KINDS
 from tests.naive import brute_force
@@ -227,12 +229,12 @@ def longest(given: Problem, time: np.ndarray, start: np.ndarray) -> list[float]:
 @given(st.one_of(problems(max_ops=7), large_problems()))
 def test_longest_paths(given: Problem) -> None:
     arrays = given.arrays
-    time = bounds.best_times(arrays)
+    time = paths.best_times(arrays)
     assume(np.isfinite(time).all())
     release = arrays.release[arrays.model]
     ends = graphs.earliest_ends(arrays.order, arrays.out_ptr, arrays.edge_dst, time, release)
     assert ends.tolist() == longest(given, time, release)
-    assert ends.tolist() == bounds.earliest_ends(given).tolist()
+    assert ends.tolist() == paths.earliest_ends(given).tolist()
     assert release.tolist() == arrays.release[arrays.model].tolist(), "inputs are left alone"
     tail = graphs.least_tails(arrays.order, arrays.out_ptr, arrays.edge_dst, time)
     assert tail.tolist() == tails(arrays).tolist()

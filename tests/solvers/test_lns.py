@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from talos_opt.core.errors import ConfigError
 from talos_opt.core.feasibility import check
 from talos_opt.core.problem import Problem
-from talos_opt.solvers import registry
+from talos_opt.solvers.engine import registry
+from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.lns.neighbourhoods import NEIGHBOURHOODS
-from talos_opt.solvers.run import Run
 from tests.naive import brute_force
 from tests.strategies import large_problems, problems
 

@@ -14,9 +14,10 @@ from talos_opt.core.problem import Problem
 from talos_opt.core.result import Status
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import simulate
-from talos_opt.solvers import registry, session
-from talos_opt.solvers.base import NoOptions, Solver, Verdict
-from talos_opt.solvers.run import Run
+from talos_opt.solvers import session
+from talos_opt.solvers.engine import registry
+from talos_opt.solvers.engine.base import NoOptions, Solver, Verdict
+from talos_opt.solvers.engine.run import Run
 from tests.builders import device, op, problem, schedule
 from tests.solvers.running import in_own_process, layered, press_ctrl_c
 

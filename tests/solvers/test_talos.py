@@ -12,8 +12,8 @@ import talos_opt
 from talos_opt.core.feasibility import check
 from talos_opt.core.problem import Problem
 from talos_opt.core.result import Status
-from talos_opt.solvers.constructive import Builder, DeadEndError
-from talos_opt.solvers.talos_flow import Arc, Step, _min_cost_flow, augment, place
+from talos_opt.solvers.shared.constructive import Builder, DeadEndError
+from talos_opt.solvers.talos.solver import Arc, Step, _min_cost_flow, augment, place
 from tests.builders import device, fig1, link, op, problem
 from tests.solvers.running import devices_of, run_solver, starts_of
 from tests.strategies import large_problems, problems

@@ -15,8 +15,8 @@ from talos_opt.core.errors import GraphError
 from talos_opt.core.graph import Graph, Input, Memory, Model, Op
 from talos_opt.core.problem import MemoryRule, Objective, Problem
 from talos_opt.core.result import Status
-from talos_opt.solvers import registry
-from talos_opt.solvers.run import Run
+from talos_opt.solvers.engine import registry
+from talos_opt.solvers.engine.run import Run
 from tests.reference.brute import brute_force
 
 #: Relative error of the comparison: `optimal` allows 1e-6, float sums the rest.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import groupby
 
 from talos_opt.core.problem import Problem
-from talos_opt.solvers.base import NoOptions, Solver, Verdict
 from talos_opt.solvers.baselines.orders import average_speedups, by_models
-from talos_opt.solvers.constructive import Builder, DeadEndError, construct
-from talos_opt.solvers.run import Run
+from talos_opt.solvers.engine.base import NoOptions, Solver, Verdict
+from talos_opt.solvers.engine.run import Run
+from talos_opt.solvers.shared.constructive import Builder, DeadEndError, construct
 
 
 class AswmSolver(Solver):

@@ -7,10 +7,10 @@ from heapq import heappop, heappush
 from typing import NamedTuple
 
 from talos_opt.core.problem import Problem
-from talos_opt.solvers.base import NoOptions, Solver, Verdict
 from talos_opt.solvers.baselines.orders import upward_ranks
-from talos_opt.solvers.constructive import Builder, construct
-from talos_opt.solvers.run import Run
+from talos_opt.solvers.engine.base import NoOptions, Solver, Verdict
+from talos_opt.solvers.engine.run import Run
+from talos_opt.solvers.shared.constructive import Builder, construct
 
 #: A ready op, in ascending order of preference: negated upward rank, time on the device, op.
 Entry = tuple[float, float, int]

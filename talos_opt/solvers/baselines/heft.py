@@ -6,10 +6,10 @@ import numpy as np
 
 from talos_opt.core.problem import Problem
 from talos_opt.core.timeline import Timeline
-from talos_opt.solvers.base import NoOptions, Solver, Verdict
 from talos_opt.solvers.baselines.orders import upward_ranks
-from talos_opt.solvers.constructive import Builder, construct
-from talos_opt.solvers.run import Run
+from talos_opt.solvers.engine.base import NoOptions, Solver, Verdict
+from talos_opt.solvers.engine.run import Run
+from talos_opt.solvers.shared.constructive import Builder, construct
 
 
 class HeftSolver(Solver):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from talos_opt.core.problem import Floats, Problem
-from talos_opt.solvers.bounds import best_times
+from talos_opt.solvers.shared.paths import best_times
 
 
 def average_speedups(problem: Problem) -> list[float]:

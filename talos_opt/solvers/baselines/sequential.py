@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from talos_opt.core.problem import Problem
-from talos_opt.solvers.base import NoOptions, Solver, Verdict
 from talos_opt.solvers.baselines.orders import by_models
-from talos_opt.solvers.constructive import Builder, construct
-from talos_opt.solvers.run import Run
+from talos_opt.solvers.engine.base import NoOptions, Solver, Verdict
+from talos_opt.solvers.engine.run import Run
+from talos_opt.solvers.shared.constructive import Builder, construct
 
 
 class SequentialSolver(Solver):

@@ -7,15 +7,15 @@ import numpy as np
 from talos_opt.core.problem import Problem
 from talos_opt.core.result import Status
 from talos_opt.core.simulator import MemoryDeadlockError
-from talos_opt.solvers.base import NoOptions, Solver, Verdict
 from talos_opt.solvers.baselines.orders import by_models, shortest_first
-from talos_opt.solvers.constructive import (
+from talos_opt.solvers.engine.base import NoOptions, Solver, Verdict
+from talos_opt.solvers.engine.run import Run
+from talos_opt.solvers.shared.constructive import (
     DeadEndError,
     OutOfTimeError,
     explain,
     realise,
 )
-from talos_opt.solvers.run import Run
 
 
 class SingleSolver(Solver):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import heapq
 
 from talos_opt.core.problem import Problem
-from talos_opt.solvers.base import NoOptions, Solver, Verdict
 from talos_opt.solvers.baselines.orders import average_speedups
-from talos_opt.solvers.constructive import Builder, construct
-from talos_opt.solvers.run import Run
+from talos_opt.solvers.engine.base import NoOptions, Solver, Verdict
+from talos_opt.solvers.engine.run import Run
+from talos_opt.solvers.shared.constructive import Builder, construct
 
 #: An op waiting for a device, in ascending order of preference: not faster here than elsewhere,
 #: average speedup of its model, transient speedup (both negated), op.

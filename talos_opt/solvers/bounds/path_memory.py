@@ -16,16 +16,16 @@ from functools import cached_property
 import numpy as np
 
 from talos_opt.core.problem import Bools, Floats, Ints, Objective, Problem
-from talos_opt.solvers.bounds.paths import (
-    best_times,
-    edge_numbers,
-    heaviest_paths,
-    spread,
-)
 from talos_opt.solvers.bounds.routes import (
     classify,
     least_delays,
     resident_bytes,
+)
+from talos_opt.solvers.shared.paths import (
+    best_times,
+    edge_numbers,
+    heaviest_paths,
+    spread,
 )
 
 #: Sets of paths are swept twice while ops times sets stay below half of it, then once, then fewer.

@@ -21,7 +21,7 @@ import numpy as np
 from talos_opt.core.problem import Arrays, Floats, Objective, Problem
 from talos_opt.core.rounding import sum_error
 from talos_opt.solvers.bounds.path_memory import PathMemory, never
-from talos_opt.solvers.bounds.paths import critical_paths
+from talos_opt.solvers.shared.paths import critical_paths
 
 #: Subgradient steps for the device shares: the bound moves little after some dozens.
 _STEPS = 60

@@ -9,7 +9,7 @@ import numpy as np
 from talos_opt.core.columns import NONE
 from talos_opt.core.problem import UNLIMITED, Arrays, Ints, Problem
 from talos_opt.core.topology import build_topology
-from talos_opt.solvers.quotient import Packed, quotient
+from talos_opt.solvers.shared.quotient import Packed, quotient
 
 if TYPE_CHECKING:
     from talos_opt.kernels.contracting import Clusters

@@ -7,8 +7,8 @@ import math
 from talos_opt.core.errors import GraphError
 from talos_opt.core.problem import Problem
 from talos_opt.solvers.coarse.coarsening import Caps, coarsen
-from talos_opt.solvers.quotient import Packed
-from talos_opt.solvers.run import Run
+from talos_opt.solvers.engine.run import Run
+from talos_opt.solvers.shared.quotient import Packed
 
 #: Parts that all work is cut into where the options leave it open, on the finer and on the
 #: coarser level, and how many times fewer packs than ops there are to be: else half the parts.

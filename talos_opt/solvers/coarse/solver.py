@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 from talos_opt.core.problem import Problem
 from talos_opt.core.result import Status
-from talos_opt.solvers import registry
-from talos_opt.solvers.base import Solver, Verdict
 from talos_opt.solvers.coarse.coarsening import Caps, coarsen
 from talos_opt.solvers.coarse.levels import LevelRun, find_levels
 from talos_opt.solvers.coarse.unpacking import offer_unpacked
-from talos_opt.solvers.obstacles import find_obstacle
-from talos_opt.solvers.quotient import Packed
-from talos_opt.solvers.run import Run
-from talos_opt.solvers.warmup import tiny_problem, warm
+from talos_opt.solvers.engine import registry
+from talos_opt.solvers.engine.base import Solver, Verdict
+from talos_opt.solvers.engine.run import Run
+from talos_opt.solvers.engine.warmup import tiny_problem, warm
+from talos_opt.solvers.shared.obstacles import find_obstacle
+from talos_opt.solvers.shared.quotient import Packed
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ import numpy as np
 
 from talos_opt.core.problem import Ints
 from talos_opt.core.schedule import Schedule
-from talos_opt.solvers.bounds.offering import offer_placement
+from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.large.passes import Candidate, Passes
-from talos_opt.solvers.quotient import Packed
-from talos_opt.solvers.run import Run
+from talos_opt.solvers.shared.offering import offer_placement
+from talos_opt.solvers.shared.quotient import Packed
 
 #: Above this size the simulator, which lets ops wait for memory, takes too long.
 _SIMULATE_UP_TO_OPS = 20_000

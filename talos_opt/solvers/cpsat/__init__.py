@@ -1,11 +1,6 @@
 """Exact solver over OR-Tools CP-SAT.
 
 backend      owns the import of cp_model and guards against known crashes and wrong proofs
-horizon      what the incumbent leaves open: deadlines, and devices that are still of use
-ticks        the common tick of numbers
-grid         the integer time grid, and why bounds stay valid on it
-symmetry     identical devices
-hops         which tensor may travel over which hop, for every placement
 placement    variables and constraints of the placement alone, one method per family
 sequencing   the same for times, transfers and resources
 liveness     memory over time

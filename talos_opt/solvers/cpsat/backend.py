@@ -8,7 +8,7 @@ from typing import Any
 
 from talos_opt.core.errors import DependencyError
 from talos_opt.importing import import_whole
-from talos_opt.solvers._dependencies import require_compatible_highspy
+from talos_opt.solvers.engine.dependencies import require_compatible_highspy
 
 _CP_MODEL = "ortools.sat.python.cp_model"
 

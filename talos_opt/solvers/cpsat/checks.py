@@ -15,8 +15,8 @@ from talos_opt.core.schedule import Schedule
 from talos_opt.solvers.cpsat.answers import Answer, read_answer
 from talos_opt.solvers.cpsat.backend import make_solver
 from talos_opt.solvers.cpsat.placement import PlacementFormulation
-from talos_opt.solvers.cpsat.symmetry import canonical
-from talos_opt.solvers.run import Run
+from talos_opt.solvers.engine.run import Run
+from talos_opt.solvers.shared.symmetry import canonical
 
 #: Least and most seconds of a second opinion.
 _LEAST_S, _MOST_S = 0.05, 1.0

@@ -1,6 +1,6 @@
 """CP-SAT in a process of its own, where this one would crash (see `backend`).
 
-The child is a bare interpreter (see `talos_opt.solvers.background`): multiprocessing's spawn
+The child is a bare interpreter (see `talos_opt.solvers.engine.background`): multiprocessing's spawn
 would import the caller's main module again, and with it the very library that the child must be
 free of. Messages are pickles on its standard input and
 output; the incumbent reaches the caller as soon as it is found.
@@ -22,9 +22,9 @@ from typing import Any
 from talos_opt.core.errors import SolverError, TalosError
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
-from talos_opt.solvers.background import start_python
-from talos_opt.solvers.base import Verdict
-from talos_opt.solvers.run import Progress, Run
+from talos_opt.solvers.engine.background import start_python
+from talos_opt.solvers.engine.base import Verdict
+from talos_opt.solvers.engine.run import Progress, Run
 
 _PATIENCE = 0.05
 #: Seconds that the child may outlast the time limit before it is ended.

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from talos_opt.core.problem import UNLIMITED
-from talos_opt.solvers.cpsat.hops import Tensor
+from talos_opt.solvers.shared.tensors import Tensor
 
 if TYPE_CHECKING:
     from talos_opt.solvers.cpsat.sequencing import SequencingFormulation

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from talos_opt.core.problem import UNLIMITED, MemoryRule, Objective, Problem
-from talos_opt.solvers.cpsat.grid import LIMIT, Grid
-from talos_opt.solvers.cpsat.hops import Routes, Tensor, routes, tensors
-from talos_opt.solvers.cpsat.symmetry import identical_devices
+from talos_opt.solvers.shared.grid import LIMIT, Grid
+from talos_opt.solvers.shared.symmetry import identical_devices
+from talos_opt.solvers.shared.tensors import Routes, Tensor, routes, tensors
 
 
 class BuildStoppedError(Exception):

@@ -23,15 +23,15 @@ from talos_opt.core.problem import Ints, Objective, Problem
 from talos_opt.core.result import Status
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import Activity, MemoryDeadlockError, retime, simulate
-from talos_opt.solvers.base import Verdict
 from talos_opt.solvers.cpsat.answers import Answer, read_answer
 from talos_opt.solvers.cpsat.backend import make_solver
 from talos_opt.solvers.cpsat.checks import second_opinion
 from talos_opt.solvers.cpsat.image import image_of
 from talos_opt.solvers.cpsat.placement import PlacementFormulation
 from talos_opt.solvers.cpsat.sequencing import SequencingFormulation
-from talos_opt.solvers.cpsat.symmetry import canonical
-from talos_opt.solvers.run import Run
+from talos_opt.solvers.engine.base import Verdict
+from talos_opt.solvers.engine.run import Run
+from talos_opt.solvers.shared.symmetry import canonical
 
 #: Seconds between looks at the clock and the cancel flag while CP-SAT runs.
 _PATIENCE = 0.05

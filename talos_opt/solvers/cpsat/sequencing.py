@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from talos_opt.core.problem import UNLIMITED, MemoryRule, Objective, Problem
-from talos_opt.solvers.cpsat.grid import BLUR, LIMIT, Grid, order_grid
-from talos_opt.solvers.cpsat.hops import Tensor
 from talos_opt.solvers.cpsat.liveness import LiveMemory
 from talos_opt.solvers.cpsat.placement import PlacementFormulation
+from talos_opt.solvers.shared.grid import BLUR, LIMIT, Grid, order_grid
+from talos_opt.solvers.shared.tensors import Tensor
 
 Resource = dict[int, list[tuple[Any, int]]]
 

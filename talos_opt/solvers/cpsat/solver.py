@@ -9,16 +9,16 @@ from typing import Any
 
 from talos_opt.core.problem import Objective, Problem
 from talos_opt.core.result import Status
-from talos_opt.solvers import registry
-from talos_opt.solvers.base import Solver, Verdict, is_placement_only
 from talos_opt.solvers.cpsat import backend, isolation
 from talos_opt.solvers.cpsat.checks import require_incumbent
-from talos_opt.solvers.cpsat.grid import Grid, make_grid
 from talos_opt.solvers.cpsat.placement import BuildStoppedError, PlacementFormulation
 from talos_opt.solvers.cpsat.search import Searched, hint, no_time, search
 from talos_opt.solvers.cpsat.sequencing import SequencingFormulation
-from talos_opt.solvers.obstacles import find_obstacle
-from talos_opt.solvers.run import Run
+from talos_opt.solvers.engine import registry
+from talos_opt.solvers.engine.base import Solver, Verdict, is_placement_only
+from talos_opt.solvers.engine.run import Run
+from talos_opt.solvers.shared.grid import Grid, make_grid
+from talos_opt.solvers.shared.obstacles import find_obstacle
 
 #: Who makes a first schedule, the first that can.
 _FIRST = ("heft", "etf", "sequential", "single")

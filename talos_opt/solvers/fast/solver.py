@@ -13,14 +13,14 @@ import numpy as np
 
 from talos_opt.core.problem import Problem
 from talos_opt.core.result import Status
-from talos_opt.solvers.background import is_compiled, start_python
-from talos_opt.solvers.base import Solver, Verdict
+from talos_opt.solvers.engine.background import is_compiled, start_python
+from talos_opt.solvers.engine.base import Solver, Verdict
+from talos_opt.solvers.engine.run import Run
+from talos_opt.solvers.engine.warmup import tiny_problem, warm
 from talos_opt.solvers.fast.chain import Budget, Chain
 from talos_opt.solvers.fast.starts import find_starts
-from talos_opt.solvers.instance import make_instance
-from talos_opt.solvers.obstacles import find_obstacle
-from talos_opt.solvers.run import Run
-from talos_opt.solvers.warmup import tiny_problem, warm
+from talos_opt.solvers.shared.instance import make_instance
+from talos_opt.solvers.shared.obstacles import find_obstacle
 
 #: Most chains: one per worker, up to this number.
 _MOST_CHAINS = 8

@@ -10,11 +10,11 @@ from talos_opt.core.problem import Ints, Objective, Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import MemoryDeadlockError
 from talos_opt.core.transfers import NoRouteError
-from talos_opt.solvers import registry
-from talos_opt.solvers.constructive import realise
-from talos_opt.solvers.contiguous import contiguous_split
-from talos_opt.solvers.first import MANY_MODELS, first_schedule
-from talos_opt.solvers.run import Run
+from talos_opt.solvers.engine import registry
+from talos_opt.solvers.engine.run import Run
+from talos_opt.solvers.fast.contiguous import contiguous_split
+from talos_opt.solvers.shared.constructive import realise
+from talos_opt.solvers.shared.whole_models import MANY_MODELS, first_schedule
 
 #: Constructive rules that give the first placements.
 RULES = ("single", "sequential", "heft", "etf")

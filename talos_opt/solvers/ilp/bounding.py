@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from talos_opt.core.problem import Objective, Problem
-from talos_opt.solvers.cpsat.grid import common_tick, whole_weights
+from talos_opt.solvers.shared.grid import common_tick, whole_weights
 
 #: A MILP bound holds up to the backend's tolerances (1e-9 on rows and integrality; node pruning
 #: and printed digits at 1e-6 or less, all absolute, on objectives of the order of 100): it is

@@ -11,11 +11,11 @@ from talos_opt.core.occupancy import static_memory
 from talos_opt.core.problem import NO_ROUTE, Bools, Ints, Problem
 from talos_opt.core.result import Status
 from talos_opt.core.units import format_bytes
+from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.ilp.backend import Job, Outcome
 from talos_opt.solvers.ilp.builder import BuildStoppedError
 from talos_opt.solvers.ilp.extract import read_placement
 from talos_opt.solvers.ilp.placement import PlacementFormulation
-from talos_opt.solvers.run import Run
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,11 @@ from talos_opt.core.metrics import completion_times
 from talos_opt.core.problem import NO_ROUTE, Floats, Ints, Problem
 from talos_opt.core.schedule import Schedule, TransferRow, Transfers
 from talos_opt.core.transfers import plan_transfers
-from talos_opt.solvers.cpsat.symmetry import canonical
 from talos_opt.solvers.ilp.builder import Variable
 from talos_opt.solvers.ilp.placement import PlacementFormulation
 from talos_opt.solvers.ilp.sequencing import SequencingFormulation
 from talos_opt.solvers.ilp.timing import OP, Key
+from talos_opt.solvers.shared.symmetry import canonical
 
 #: Value of a variable in a solution.
 Values = Callable[[Variable], float]

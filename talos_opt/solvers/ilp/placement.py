@@ -11,9 +11,9 @@ from itertools import pairwise
 import numpy as np
 
 from talos_opt.core.problem import NO_ROUTE, UNLIMITED, Bools, Ints, Problem
-from talos_opt.solvers.cpsat.symmetry import identical_devices
 from talos_opt.solvers.ilp.builder import Builder, Terms, Variable, scaled
 from talos_opt.solvers.ilp.tensors import Tensor, group_sizes, tensors_of
+from talos_opt.solvers.shared.symmetry import identical_devices
 
 #: Groups for which symmetry is broken: the first few decide, the rest would only add terms.
 _SYMMETRY_GROUPS = 40

@@ -12,8 +12,8 @@ from talos_opt.core.problem import Bools, Floats, Ints, Problem
 from talos_opt.core.result import Status
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import simulate
-from talos_opt.solvers.base import Verdict, is_placement_only
-from talos_opt.solvers.bounds import best_times
+from talos_opt.solvers.engine.base import Verdict, is_placement_only
+from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.ilp.backend import Job, Outcome
 from talos_opt.solvers.ilp.bounding import safe_bound, time_error, value_step
 from talos_opt.solvers.ilp.builder import BuildStoppedError
@@ -25,7 +25,7 @@ from talos_opt.solvers.ilp.highs import solve_highs
 from talos_opt.solvers.ilp.placement import PlacementFormulation
 from talos_opt.solvers.ilp.sequencing import SequencingFormulation
 from talos_opt.solvers.ilp.windows import make_windows, possible_devices, safe_horizon
-from talos_opt.solvers.run import Run
+from talos_opt.solvers.shared.paths import best_times
 
 BACKENDS: dict[str, Callable[[Job], Outcome]] = {"highs": solve_highs, "cbc": solve_cbc}
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from talos_opt.core.errors import UnsupportedError
 from talos_opt.core.problem import Problem
 from talos_opt.core.result import Status
-from talos_opt.solvers.base import Feature, Solver, Verdict, is_placement_only
 from talos_opt.solvers.bounds import root_bound
+from talos_opt.solvers.engine.base import Feature, Solver, Verdict, is_placement_only
+from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.ilp.search import BACKENDS, Search
 from talos_opt.solvers.ilp.tensors import occupying_transfers
 from talos_opt.solvers.ilp.windows import possible_devices
-from talos_opt.solvers.obstacles import find_obstacle
-from talos_opt.solvers.run import Run
+from talos_opt.solvers.shared.obstacles import find_obstacle
 
 
 @dataclass(frozen=True)

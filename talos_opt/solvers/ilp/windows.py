@@ -14,7 +14,7 @@ import numpy as np
 from talos_opt.core.metrics import completion_times
 from talos_opt.core.problem import Arrays, Bools, Floats, Objective, Problem
 from talos_opt.core.schedule import Schedule
-from talos_opt.solvers.obstacles import group_memory
+from talos_opt.solvers.shared.obstacles import group_memory
 
 #: A deadline is loosened by this share, far above the backends' tolerances, so that none of them
 #: calls the schedule that it came from infeasible (CBC's preprocessing did at 1e-9).

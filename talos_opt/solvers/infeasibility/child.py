@@ -14,8 +14,8 @@ from typing import Any
 from talos_opt.core.errors import SolverError, TalosError
 from talos_opt.core.problem import Problem
 from talos_opt.core.relaxations import Explanation
-from talos_opt.solvers.background import run_beside, start_python
-from talos_opt.solvers.run import Run
+from talos_opt.solvers.engine.background import run_beside, start_python
+from talos_opt.solvers.engine.run import Run
 
 #: Seconds that the child may outlast the time limit before it is ended.
 _GRACE = 0.5

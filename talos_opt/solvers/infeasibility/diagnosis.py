@@ -32,8 +32,9 @@ from talos_opt.core.relaxations import (
 )
 from talos_opt.core.simulator import MemoryDeadlockError, simulate
 from talos_opt.core.transfers import NoRouteError
-from talos_opt.solvers.background import run_beside
 from talos_opt.solvers.cpsat import backend
+from talos_opt.solvers.engine.background import run_beside
+from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.infeasibility.elastic import (
     MOST_TERMS,
     ElasticPlacement,
@@ -42,7 +43,6 @@ from talos_opt.solvers.infeasibility.elastic import (
     first_fit,
     size_of,
 )
-from talos_opt.solvers.run import Run
 
 #: Single changes that are listed at most.
 MOST_SINGLE = 12

@@ -10,7 +10,7 @@ import numpy as np
 from talos_opt.core.problem import NO_ROUTE, Bools, Floats, Ints, MemoryRule, Objective, Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.solvers.bounds import load_shares
-from talos_opt.solvers.instance import make_instance, make_times, read_times
+from talos_opt.solvers.shared.instance import make_instance, make_times, read_times
 
 if TYPE_CHECKING:
     from talos_opt.kernels.instance import Times

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from talos_opt.core.problem import NO_ROUTE, Bools, Objective
+from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.large.passes import Candidate, Knobs, Passes
 from talos_opt.solvers.large.trivial import trivial_candidates
-from talos_opt.solvers.run import Run
 
 #: Most threads that make passes: each has a working space of 32 bytes per op and device.
 _MOST_THREADS = 4

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from talos_opt.core.problem import Objective, Problem
 from talos_opt.core.result import Status
-from talos_opt.solvers.base import Solver, Verdict
+from talos_opt.solvers.engine.base import Solver, Verdict
+from talos_opt.solvers.engine.run import Run
+from talos_opt.solvers.engine.warmup import tiny_problem, warm
 from talos_opt.solvers.large.loads import Balancer
 from talos_opt.solvers.large.passes import Passes
 from talos_opt.solvers.large.search import Search
-from talos_opt.solvers.obstacles import find_obstacle
-from talos_opt.solvers.run import Run
-from talos_opt.solvers.warmup import tiny_problem, warm
+from talos_opt.solvers.shared.obstacles import find_obstacle
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,16 @@ import numpy as np
 from talos_opt.core.problem import Ints, Problem
 from talos_opt.core.result import Status
 from talos_opt.core.schedule import Schedule
-from talos_opt.solvers import registry
-from talos_opt.solvers.base import Solver, Verdict, is_placement_only
 from talos_opt.solvers.cpsat import backend
-from talos_opt.solvers.cpsat.grid import make_grid
 from talos_opt.solvers.cpsat.placement import BuildStoppedError, PlacementFormulation
 from talos_opt.solvers.cpsat.search import hint, search
 from talos_opt.solvers.cpsat.sequencing import SequencingFormulation
+from talos_opt.solvers.engine import registry
+from talos_opt.solvers.engine.base import Solver, Verdict, is_placement_only
+from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.lns.neighbourhoods import NEIGHBOURHOODS
-from talos_opt.solvers.obstacles import find_obstacle
-from talos_opt.solvers.run import Run
+from talos_opt.solvers.shared.grid import make_grid
+from talos_opt.solvers.shared.obstacles import find_obstacle
 
 #: Share of the time that finding a first incumbent may take.
 _START_SHARE = 0.15

@@ -10,12 +10,12 @@ import numpy as np
 from talos_opt.core.metrics import forced_value
 from talos_opt.core.problem import Problem
 from talos_opt.core.ties import ROUNDING
+from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.polish.emptying import placements_without
 from talos_opt.solvers.polish.neighbours import Neighbourhood
 from talos_opt.solvers.polish.search import Clock, descend, is_over
 from talos_opt.solvers.polish.setup import MOST_OPS, MOST_S, make_trials
 from talos_opt.solvers.polish.trials import Figures, Trials, judge
-from talos_opt.solvers.run import Run
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from talos_opt.core.problem import Ints, Problem
-from talos_opt.solvers.bounds import best_times
-from talos_opt.solvers.instance import tails
+from talos_opt.solvers.shared.instance import tails
+from talos_opt.solvers.shared.paths import best_times
 
 #: Most ops of a run that are moved together.
 _LONGEST = 64

@@ -6,9 +6,9 @@ import itertools
 from dataclasses import dataclass
 
 from talos_opt.core.problem import Ints, Problem
+from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.polish.neighbours import Neighbourhood, Step
 from talos_opt.solvers.polish.trials import Trials
-from talos_opt.solvers.run import Run
 
 
 @dataclass

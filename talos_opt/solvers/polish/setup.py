@@ -8,10 +8,10 @@ from talos_opt.core.errors import DependencyError
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import simulate
-from talos_opt.solvers.background import compile_beside, is_compiled
+from talos_opt.solvers.engine.background import compile_beside, is_compiled
+from talos_opt.solvers.engine.run import Run
+from talos_opt.solvers.engine.warmup import tiny_problem, warm
 from talos_opt.solvers.polish.trials import Better, CompiledTrials, Trials, covers
-from talos_opt.solvers.run import Run
-from talos_opt.solvers.warmup import tiny_problem, warm
 
 #: Most seconds of polishing.
 MOST_S = 1.5

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from talos_opt.core.problem import Problem
 from talos_opt.core.ties import standing
+from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.polish.search import Clock, descend, is_over
 from talos_opt.solvers.polish.setup import MOST_OPS, MOST_S, make_trials
 from talos_opt.solvers.polish.trials import Figures
-from talos_opt.solvers.run import Run
 
 
 def polish(problem: Problem, run: Run) -> None:

@@ -15,7 +15,7 @@ from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import MemoryDeadlockError, simulate
 from talos_opt.core.ties import Standing, rank, standing
 from talos_opt.core.transfers import NoRouteError
-from talos_opt.solvers.instance import make_instance
+from talos_opt.solvers.shared.instance import make_instance
 
 if TYPE_CHECKING:
     from talos_opt.kernels.inserting import Rows

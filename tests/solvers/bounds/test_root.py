@@ -13,7 +13,7 @@ from talos_opt.core.problem import Ints, Objective, Problem
 from talos_opt.solvers.bounds import path_bound, quick_bound, root_bound
 from talos_opt.solvers.bounds import path_memory as module
 from talos_opt.solvers.bounds.path_memory import PathMemory
-from talos_opt.solvers.bounds.paths import heaviest_paths
+from talos_opt.solvers.shared.paths import heaviest_paths
 from tests.builders import device, link, op
 from tests.builders import problem as make
 from tests.naive import brute_force

@@ -17,17 +17,17 @@ from talos_opt.core.problem import MemoryRule, Problem
 from talos_opt.core.result import Status
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import simulate
-from talos_opt.solvers import registry
 from talos_opt.solvers.bounds.diagram import Diagrams
 from talos_opt.solvers.bounds.path_memory import PathMemory
-from talos_opt.solvers.bounds.superblocks import (
+from talos_opt.solvers.engine import registry
+from talos_opt.solvers.engine.run import Run
+from talos_opt.solvers.ilp.backend import Job
+from talos_opt.solvers.ilp.highs import solve_highs
+from talos_opt.solvers.relax.superblocks import (
     SuperblockFormulation,
     partitions,
     prove_bottleneck,
 )
-from talos_opt.solvers.ilp.backend import Job
-from talos_opt.solvers.ilp.highs import solve_highs
-from talos_opt.solvers.run import Run
 from tests.builders import device, link, op
 from tests.builders import problem as make
 from tests.naive import best_schedule, brute_force

@@ -18,9 +18,9 @@ from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import simulate
 from talos_opt.core.ties import standing
+from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.polish import Consolidation, consolidate, consolidation, setup
 from talos_opt.solvers.polish.trials import judge
-from talos_opt.solvers.run import Run
 from tests.builders import device, link, op, problem
 from tests.solvers.polish.test_ties import run_from, started
 from tests.strategies import large_problems

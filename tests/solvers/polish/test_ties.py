@@ -21,9 +21,9 @@ from talos_opt.core.simulator import MemoryDeadlockError, simulate
 from talos_opt.core.ties import standing
 from talos_opt.core.transfers import NoRouteError
 from talos_opt.kernels.inserting import insert_all
+from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.polish import polish, reserve, setup
 from talos_opt.solvers.polish import ties as phase
-from talos_opt.solvers.run import Run
 from tests.builders import device, link, op, problem
 from tests.solvers.running import layered
 from tests.strategies import large_problems, placed_problems

@@ -1,0 +1,1 @@
+"""`auto`: the default; chooses solvers by size, objective and time."""

@@ -1,0 +1,5 @@
+"""`dp`: dynamic programming over the ideals of a narrow graph.
+
+ideals  sets of ops that are closed under predecessors, layer by layer
+solver  the solver; the loop over labels is kernels/labels
+"""

@@ -1,0 +1,308 @@
+"""`dp`: exact on narrow graphs, by label setting over order ideals.
+
+An order ideal is a set of ops that is closed under predecessors: what has been scheduled so far.
+Every semi-active schedule is a chain of ideals, one op a step, appended to its device. Labels of
+one ideal are the Pareto-minimal states that partial schedules leave behind (free times of
+devices, arrivals of tensors still to be read, memory, completed models); a label that another one
+of the same ideal undercuts everywhere can be dropped, since whatever completes it completes the
+other at least as well. Labels that cannot end below the incumbent are dropped too, so the search
+proves the incumbent optimal when none is left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from talos_opt.core.errors import DependencyError, UnsupportedError
+from talos_opt.core.problem import UNLIMITED, Arrays, Bools, Floats, Ints, Objective, Problem
+from talos_opt.core.result import Status
+from talos_opt.core.schedule import Schedule
+from talos_opt.solvers.bounds import group_work, load_shares
+from talos_opt.solvers.dp.ideals import Ideal, IdealGraph, ragged
+from talos_opt.solvers.engine.background import compile_beside, is_compiled, run_beside
+from talos_opt.solvers.engine.base import Feature, Solver, Verdict
+from talos_opt.solvers.engine.run import Run
+from talos_opt.solvers.engine.warmup import tiny_problem
+from talos_opt.solvers.shared.constructive import realise
+from talos_opt.solvers.shared.obstacles import find_obstacle
+from talos_opt.solvers.shared.paths import best_times
+
+if TYPE_CHECKING:
+    from talos_opt.kernels.label_state import Facts, Shape, Steps
+
+
+@dataclass(frozen=True)
+class DpOptions:
+    """Options of `DpSolver`.
+
+    Parameters
+    ----------
+    most_ideals : int
+        Give up when a layer has more order ideals than this: the graph is not narrow.
+    most_labels : int
+        Give up when a layer has more labels than this.
+    """
+
+    most_ideals: int = 20_000
+    most_labels: int = 2_000_000
+
+    def __post_init__(self) -> None:
+        for name in ("most_ideals", "most_labels"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+
+
+class DpSolver(Solver):
+    """Label-setting dynamic programme over order ideals."""
+
+    name = "dp"
+    summary = "exact on narrow graphs: Pareto labels over order ideals, cut by the incumbent"
+    exact = True
+    features = frozenset({Feature.TOCT, Feature.MAKESPAN, Feature.SLOTS, Feature.VIA})
+    Options = DpOptions
+
+    def require(self, problem: Problem) -> None:
+        """Refuse what labels do not describe: see `features`; and readers that differ in bytes.
+
+        Raises
+        ------
+        UnsupportedError
+        """
+        super().require(problem)
+        if tensor_bytes(problem.arrays) is None:
+            raise UnsupportedError(
+                "solver 'dp' does not cover tensors whose readers name different bytes; "
+                "use cpsat or auto"
+            )
+
+    def solve(self, problem: Problem, run: Run) -> Verdict:
+        """Prove an optimum, or give up with the best bound of a finished layer."""
+        self.require(problem)
+        obstacle = find_obstacle(problem)
+        if obstacle:
+            return Verdict(Status.INFEASIBLE, obstacle)
+        if not _kernel_ready() and not compile_beside(__name__, "compile_kernel", run):
+            run.note("dp: its kernel is not compiled yet; the next run goes on with that")
+            return _give_up(run)
+        stop = np.zeros(1, dtype=np.bool_)
+        return run_beside(lambda: self.search(problem, run, stop), run, lambda: stop.fill(True))
+
+    def search(self, problem: Problem, run: Run, stop: Bools) -> Verdict:
+        """Go through the layers until the last one, the limits, or `stop` (1,) is set."""
+        from talos_opt.kernels.labels import extend_layer
+
+        options: DpOptions = self.options
+        sources = int((np.diff(problem.arrays.in_ptr) == 0).sum())
+        if sources * (sources - 1) // 2 > options.most_ideals:
+            return _give_up(run)  # so many ideals has the second layer alone
+        facts, graph = make_facts(problem), IdealGraph(problem.arrays)
+        layer = [graph.bottom]
+        shape = _shape(graph, layer)
+        prices = _priced_work(facts)
+        total = np.bincount(facts.model, weights=prices, minlength=len(facts.weight))
+        work: Floats = np.asarray(total[None, :], dtype=np.float64)
+        rows, row_ptr = _empty_label(facts), np.array([0, 1])
+        trail: list[tuple[Ints, Ints, Ints]] = []
+        for _ in range(problem.arrays.op_count):
+            following, into = graph.above(
+                layer, options.most_ideals, lambda: bool(stop[0]) or run.stopped
+            )
+            if stop[0] or run.stopped or not following:
+                return _give_up(run)
+            wider = _shape(graph, following)
+            work = _work_left(facts, prices, work, into)
+            cutoff = run.target
+            labels = extend_layer(
+                rows, row_ptr, _steps(graph, following, into, work), shape, wider, facts, cutoff,
+                options.most_labels, stop,
+            )  # fmt: skip
+            if labels.row_ptr[0] < 0:
+                return _give_up(run)
+            if len(labels.rows) == 0:
+                return self._exhausted(problem, run, cutoff)
+            # What was dropped ends above the cut-off, what was kept above the labels' bounds.
+            run.raise_bound(min(labels.bound, cutoff), self.name)
+            rows, row_ptr = labels.rows, labels.row_ptr
+            trail.append((labels.parent, labels.device, labels.op))
+            layer, shape = following, wider
+        best = int(rows[:, 0].argmin())
+        run.offer(_trace(problem, trail, best), self.name)
+        run.raise_bound(min(float(rows[best, 0]), run.value), self.name)
+        return Verdict(Status.FEASIBLE)
+
+    def _exhausted(self, problem: Problem, run: Run, cutoff: float) -> Verdict:
+        """No label is left: nothing ends below the incumbent, or nothing fits at all."""
+        if run.best is not None:
+            run.raise_bound(cutoff, self.name)
+            return Verdict(Status.FEASIBLE)
+        return Verdict(
+            Status.INFEASIBLE,
+            "every placement exceeds a device's memory, or parts ops that have no link",
+        )
+
+
+def compile_kernel() -> None:
+    """Compile the label kernel into numba's cache; for a process of its own."""
+    DpSolver().search(tiny_problem(), Run(tiny_problem()), np.zeros(1, dtype=np.bool_))
+
+
+def _kernel_ready() -> bool:
+    """Tell whether the label kernel is compiled: its argument types are always the same.
+
+    Raises
+    ------
+    DependencyError
+        If numba is missing, or finds no folder that it may keep compiled code in.
+    """
+    try:
+        from talos_opt.kernels.labels import extend_layer
+    except (ImportError, RuntimeError) as error:
+        raise DependencyError(f"numba cannot be used: {error}") from error
+    problem = tiny_problem()
+    facts, graph = make_facts(problem), IdealGraph(problem.arrays)
+    shape, (following, into) = _shape(graph, [graph.bottom]), graph.above([graph.bottom], 1)
+    steps = _steps(graph, following, into, np.zeros((1, 1)))
+    rows, row_ptr = _empty_label(facts), np.array([0, 1])
+    stop = np.zeros(1, dtype=np.bool_)
+    return is_compiled(extend_layer, (rows, row_ptr, steps, shape, shape, facts, 1.0, 1, stop))
+
+
+def _give_up(run: Run) -> Verdict:
+    if run.best is not None:
+        return Verdict(Status.FEASIBLE)
+    return Verdict(Status.UNKNOWN, "dp: the graph is too wide, or the time limit too short")
+
+
+def tensor_bytes(arrays: Arrays) -> Ints | None:
+    """Bytes that each op's output travels with (n,), or None if its readers differ."""
+    sizes = np.full(arrays.op_count, -1, dtype=np.int64)
+    sizes[arrays.edge_src] = arrays.edge_bytes
+    return sizes if np.array_equal(sizes[arrays.edge_src], arrays.edge_bytes) else None
+
+
+def make_facts(problem: Problem) -> Facts:
+    """Gather what the label kernel needs to know of a problem with uniform tensors."""
+    from talos_opt.kernels.label_state import Facts
+
+    arrays = problem.arrays
+    held = np.zeros(arrays.group_count, dtype=np.int64)
+    np.add.at(held, arrays.group, arrays.weights + arrays.output)
+    work = np.zeros(arrays.group_count, dtype=np.int64)
+    np.maximum.at(work, arrays.group, arrays.workspace)
+    # A device that holds everything at once needs no watching.
+    tight = arrays.capacity < min(UNLIMITED, int(held.sum()) + int(work.max(initial=0)))
+    in_ops = arrays.edge_src[arrays.in_edge]
+    return Facts(
+        time=np.where(arrays.allowed[arrays.group], arrays.time, np.inf),
+        demand=arrays.demand.copy(),
+        in_ptr=arrays.in_ptr.copy(),
+        in_ops=in_ops,
+        readers=np.diff(arrays.out_ptr),
+        model=arrays.model.copy(),
+        release=arrays.release.copy(),
+        weight=arrays.model_weight.copy(),
+        delay=_delays(arrays),
+        slot_ptr=np.concatenate([[0], np.cumsum(arrays.slots)]).astype(np.int64),
+        tail=_tails(arrays),
+        group=arrays.group.copy(),
+        group_size=held,
+        group_work=work,
+        limited=np.where(tight, np.cumsum(tight) - 1, -1).astype(np.int64),
+        capacity=arrays.capacity[tight],
+        shares=load_shares(group_work(arrays))[1],
+        instant=bool((arrays.time == 0).any()),
+        summed=problem.objective is Objective.TOCT,
+    )
+
+
+def _delays(arrays: Arrays) -> Floats:
+    """Transfer time of each op's tensor between all devices; empty if there is never any."""
+    count = arrays.device_count
+    sizes = tensor_bytes(arrays)
+    assert sizes is not None
+    delay = np.zeros((arrays.op_count, count, count))
+    for a in range(count):
+        for b in range(count):
+            path = arrays.path(a, b)
+            for hop in path or ():
+                delay[:, a, b] += arrays.latency[hop] + arrays.per_byte[hop] * np.maximum(sizes, 0)
+            if path is None:
+                delay[:, a, b] = np.inf
+    return delay if delay.any() else delay[:0]
+
+
+def _tails(arrays: Arrays) -> Floats:
+    """Least time from each op's end to its model's end (n,): the longest best-time path."""
+    time = best_times(arrays)
+    tail = np.zeros(arrays.op_count)
+    for i in arrays.order[::-1].tolist():
+        for reader in arrays.edge_dst[arrays.out_ptr[i] : arrays.out_ptr[i + 1]].tolist():
+            tail[i] = max(tail[i], tail[reader] + time[reader])
+    return tail
+
+
+def _empty_label(facts: Facts) -> Floats:
+    """The one label of the empty ideal: nothing held, everything free."""
+    return np.zeros((1, 2 + int(facts.slot_ptr[-1]) + 2 * len(facts.capacity)))
+
+
+def _shape(graph: IdealGraph, layer: list[Ideal]) -> Shape:
+    from talos_opt.kernels.label_state import Shape
+
+    return Shape(
+        *ragged(ideal.front for ideal in layer),
+        *ragged(graph.open_sinks(ideal) for ideal in layer),
+        *ragged(graph.open_groups(ideal) for ideal in layer),
+    )
+
+
+def _priced_work(facts: Facts) -> Floats:
+    """Least share times time of each op, per slot (n,)."""
+    slots = np.diff(facts.slot_ptr)
+    with np.errstate(invalid="ignore"):
+        priced = facts.time * (facts.shares / slots)
+    return np.asarray(np.where(np.isfinite(facts.time), priced, np.inf).min(axis=1) * facts.demand)
+
+
+def _work_left(
+    facts: Facts, prices: Floats, work: Floats, into: list[list[tuple[int, int]]]
+) -> Floats:
+    """Priced work that is left of each model in each ideal of the next layer (i, k)."""
+    parent = [row[0][0] for row in into]
+    op = [row[0][1] for row in into]
+    left = work[parent]
+    left[np.arange(len(op)), facts.model[op]] -= prices[op]
+    return np.where(left > 1e-12 * prices.sum(), left, 0.0)
+
+
+def _steps(
+    graph: IdealGraph, layer: list[Ideal], into: list[list[tuple[int, int]]], work: Floats
+) -> Steps:
+    from talos_opt.kernels.label_state import Steps
+
+    ptr, ideals = ragged([p for p, _ in row] for row in into)
+    finishes = [
+        graph.finishes(ideal, op) for ideal, row in zip(layer, into, strict=True) for _, op in row
+    ]
+    return Steps(
+        ptr,
+        ideals,
+        ragged([op for _, op in row] for row in into)[1],
+        np.array(finishes, dtype=np.bool_),
+        *ragged(ideal.ready for ideal in layer),
+        work,
+    )
+
+
+def _trace(problem: Problem, trail: list[tuple[Ints, Ints, Ints]], row: int) -> Schedule:
+    """Walk the labels back and return the schedule that the last one stands for."""
+    order: list[int] = []
+    device = np.zeros(problem.arrays.op_count, dtype=np.int64)
+    for parent, where, op in reversed(trail):
+        order.append(int(op[row]))
+        device[op[row]] = where[row]
+        row = int(parent[row])
+    return realise(problem, device, reversed(order))

@@ -1,0 +1,146 @@
+"""What a solver is: a name, declared features, options, and one function that runs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import Any, ClassVar, TypeVar
+
+from talos_opt.core.errors import ConfigError, UnsupportedError
+from talos_opt.core.problem import UNLIMITED, MemoryRule, Objective, Problem
+from talos_opt.core.result import Status
+from talos_opt.solvers.engine.run import Run
+
+
+class Feature(StrEnum):
+    """Parts of the model that a solver may or may not cover."""
+
+    TOCT = "objective toct"
+    MAKESPAN = "objective makespan"
+    BOTTLENECK = "objective bottleneck"
+    PEAK_MEMORY = "memory_rule peak"
+    SERIAL_LINKS = "contention serial"
+    NO_COPY_ENGINE = "devices with copy_engine false"
+    SLOTS = "devices or ops with several slots"
+    VIA = "links via a device"
+
+
+ALL_FEATURES = frozenset(Feature)
+
+
+def features_of(problem: Problem) -> frozenset[Feature]:
+    """Return the features that a problem uses, beyond what every solver covers."""
+    arrays = problem.arrays
+    found = {Feature(f"objective {problem.objective.value}")}
+    limited = bool((arrays.capacity < UNLIMITED).any())
+    if problem.memory_rule is MemoryRule.PEAK and limited:
+        found.add(Feature.PEAK_MEMORY)
+    if (arrays.channel >= 0).any():
+        found.add(Feature.SERIAL_LINKS)
+    if not arrays.copy_engine.all():
+        found.add(Feature.NO_COPY_ENGINE)
+    if (arrays.slots > 1).any():
+        found.add(Feature.SLOTS)
+    if (arrays.via >= 0).any():
+        found.add(Feature.VIA)
+    return frozenset(found)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a solver says when it stops; schedules and bounds went to the `Run` before.
+
+    Parameters
+    ----------
+    status : Status
+        ``INFEASIBLE`` only if proven; ``UNKNOWN`` if nothing was found and nothing proven;
+        otherwise ``FEASIBLE`` (the run's bound decides whether that is optimal).
+    reason : str
+        Why there is no schedule, in words a user can act on.
+    """
+
+    status: Status
+    reason: str = ""
+
+
+OptionsT = TypeVar("OptionsT")
+
+
+class Solver(ABC):
+    """Base of all solvers.
+
+    A subclass sets the class attributes and writes `solve`. It hands every schedule it finds to
+    ``run.offer`` (which checks it) and every bound it proves to ``run.raise_bound``, looks at
+    ``run.stopped`` often, and returns a `Verdict`.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    exact: ClassVar[bool] = False
+    features: ClassVar[frozenset[Feature]] = ALL_FEATURES
+    #: Frozen dataclass of the solver's own options, every field with a default.
+    Options: ClassVar[type[Any]]
+
+    def __init__(self, options: Any = None) -> None:
+        self.options = self.Options() if options is None else options
+
+    def require(self, problem: Problem) -> None:
+        """Refuse a problem that uses a feature outside what the solver covers.
+
+        Raises
+        ------
+        UnsupportedError
+        """
+        outside = sorted(features_of(problem) - self.features)
+        if outside:
+            raise UnsupportedError(
+                f"solver {self.name!r} does not cover {', '.join(outside)}; use cpsat or auto"
+            )
+
+    @abstractmethod
+    def solve(self, problem: Problem, run: Run) -> Verdict:
+        """Search until done, out of time or cancelled."""
+
+    def go_on(self, problem: Problem, run: Run) -> None:
+        """Use time that was kept for polishing and not needed; by default it stays unused."""
+        return None
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """Options of a solver that has none."""
+
+
+def read_options(kind: type[OptionsT], given: Mapping[str, Any], where: str) -> OptionsT:
+    """Build an options dataclass from a mapping, refusing unknown names and wrong types."""
+    known = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
+    for key, value in given.items():
+        if key not in known:
+            expected = ", ".join(known) or "no options"
+            raise ConfigError(
+                f"unknown option {key!r}, expected one of: {expected}", path=f"{where}.{key}"
+            )
+        default = known[key].default
+        wanted = (int, float) if type(default) is float else type(default)
+        if default is not None and (
+            not isinstance(value, wanted) or isinstance(value, bool) != isinstance(default, bool)
+        ):
+            raise ConfigError(
+                f"{key} is {value!r}, expected a value like {default!r}", path=f"{where}.{key}"
+            )
+    try:
+        return kind(**given)
+    except ValueError as error:
+        raise ConfigError(str(error), path=where) from None
+
+
+def is_placement_only(problem: Problem) -> bool:
+    """Tell whether value and feasibility hang on the placement alone.
+
+    Loads and the static memory rule know no order, so nothing needs to be sequenced.
+    """
+    limited = bool((problem.arrays.capacity < UNLIMITED).any())
+    static = problem.memory_rule is MemoryRule.STATIC or not limited
+    return problem.objective is Objective.BOTTLENECK and static

@@ -1,0 +1,118 @@
+"""The `relax` solver: lower bounds from relaxations, and schedules from their placements."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from talos_opt.core.problem import Objective, Problem
+from talos_opt.core.result import Status
+from talos_opt.solvers.bounds.diagram import Diagrams
+from talos_opt.solvers.bounds.path_memory import PathMemory
+from talos_opt.solvers.cpsat import backend
+from talos_opt.solvers.cpsat.placement import BuildStoppedError
+from talos_opt.solvers.cpsat.search import hint, no_time, search
+from talos_opt.solvers.engine.base import NoOptions, Solver, Verdict
+from talos_opt.solvers.engine.run import Run
+from talos_opt.solvers.ilp.builder import BuildStoppedError as BuildStopped
+from talos_opt.solvers.relax.formulation import RelaxedFormulation
+from talos_opt.solvers.relax.superblocks import prove_bottleneck
+from talos_opt.solvers.shared.grid import make_grid
+from talos_opt.solvers.shared.obstacles import find_obstacle
+from talos_opt.solvers.shared.offering import offer_placement
+
+#: Labels that the passes over the cut diagrams keep, one after the other.
+_LABELS = (250, 1000, 4000, 16000)
+#: Share of the remaining time that they may take.
+_DIAGRAM_SHARE = 0.5
+#: Share of its time after which CP-SAT gives up if nothing moves: on wide graphs nothing will.
+_PATIENCE = 0.35
+#: Above this number of ops a pass takes too long to be worth its start.
+_DIAGRAMS_UP_TO_OPS = 20_000
+
+
+class RelaxSolver(Solver):
+    """Bounds from CP-SAT over placement with precedence and transfers, but no sequencing.
+
+    The incumbent in `run` is its horizon: the better it is, the sooner the bound rises.
+    """
+
+    name = "relax"
+    summary = "lower bounds: CP-SAT over placement and delays without sequencing"
+    Options = NoOptions
+
+    def solve(self, problem: Problem, run: Run) -> Verdict:
+        """Raise the bound, and list-schedule the placements found on the way."""
+        obstacle = find_obstacle(problem)
+        if obstacle:
+            return Verdict(Status.INFEASIBLE, obstacle)
+        if problem.objective is Objective.BOTTLENECK:
+            return self._bound_bottleneck(problem, run)
+        memory = PathMemory(problem)
+        memory.improve(lambda: run.stopped)
+        run.raise_bound(memory.bound(), self.name)
+        self._read_diagrams(memory, run)
+        if memory.stranded.size:
+            return self._give_up(memory, run)
+        if run.stopped:
+            return no_time(run)
+        if backend.needs_own_process():
+            run.note("relax: CP-SAT cannot run beside TensorFlow; only path bounds were used")
+            return Verdict(Status.FEASIBLE if run.best is not None else Status.UNKNOWN)
+        cp = backend.load()
+        began = time.monotonic()
+        upper = run.value if run.best is not None else math.inf
+        formulation = RelaxedFormulation(
+            cp,
+            problem,
+            make_grid(problem, upper),
+            upper,
+            lambda: run.cancel.is_set() or run.remaining <= 0,
+            memory,
+        )
+        try:
+            formulation.build()
+        except BuildStoppedError:
+            return no_time(run)
+        if run.best is not None:
+            hint(formulation, run.best)
+        build_s = time.monotonic() - began
+        return search(cp, formulation, run, self.name, {}, build_s, patience=_PATIENCE).verdict
+
+    def _bound_bottleneck(self, problem: Problem, run: Run) -> Verdict:
+        if run.best is None:
+            return Verdict(
+                Status.UNKNOWN, "relax bounds the bottleneck below a known schedule only"
+            )
+        try:
+            prove_bottleneck(problem, run, self.name)
+        except BuildStopped:
+            run.note("relax: the time limit was reached while the formulation was written")
+        return Verdict(Status.FEASIBLE)
+
+    def _give_up(self, memory: PathMemory, run: Run) -> Verdict:
+        """Nothing is left for some op: there is no schedule, or none below the incumbent."""
+        if math.isfinite(memory.upper):
+            run.raise_bound(memory.upper, self.name)
+            return no_time(run)
+        op = memory.problem.names[int(memory.stranded[0])]
+        return Verdict(
+            Status.INFEASIBLE,
+            f"no placement lets {op} reach its inputs and its readers; add a link, or relax a pin",
+        )
+
+    def _read_diagrams(self, memory: PathMemory, run: Run) -> None:
+        """Pass over cut diagrams with more and more labels, while that pays."""
+        if memory.arrays.op_count > _DIAGRAMS_UP_TO_OPS:
+            return
+        diagrams = Diagrams(memory)
+        with run.limited_to(run.remaining * _DIAGRAM_SHARE):
+            for most in _LABELS:
+                before = memory.bound()
+                more = diagrams.improve(run.value, most, lambda: run.stopped)
+                run.raise_bound(memory.bound(), self.name)
+                device = diagrams.placement()
+                if device is not None:
+                    offer_placement(run, device, memory.starts().min(axis=1), self.name)
+                if run.stopped or not more or (most > _LABELS[1] and memory.bound() <= before):
+                    return

@@ -1,0 +1,1 @@
+"""`talos`: weighted speedup through incremental min-cost flow (Talos, ASAP 2021)."""

@@ -1,0 +1,145 @@
+"""The run: what it keeps of schedules and bounds, and what it takes for a contradiction."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from talos_opt.core.errors import InfeasibleScheduleError, RefutedProofError
+from talos_opt.core.problem import Problem
+from talos_opt.core.schedule import Schedule
+from talos_opt.solvers.engine.run import GRACE, Progress, Run
+from tests.builders import device, op, problem, schedule
+
+
+def pair(release: float = 0.0, **more: str) -> Problem:
+    release_of = {"m": release}
+    return problem([op("a", 1), op("b", 1)], "cpu0 cpu1", release=release_of, **more)  # type: ignore[arg-type]
+
+
+def ending(given: Problem, value: float) -> Schedule:
+    """Both ops on one device, the second ends at `value`."""
+    first = float(given.arrays.release[0])
+    return schedule(given, {"a": ("cpu0", first), "b": ("cpu0", value - 1)})
+
+
+class Clock:
+    """A clock that stands still until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_the_limit_counts_on_the_clock_that_was_given() -> None:
+    clock = Clock()
+    run = Run(pair(), time_limit=10, clock=clock)
+    assert (run.elapsed, run.remaining, run.stopped) == (0, 10, False)
+    clock.now += 4
+    assert (run.elapsed, run.remaining) == (4, 6)
+    with run.limited_to(2):
+        assert run.remaining == 2
+        clock.now += 2
+        assert run.stopped
+    assert not run.stopped
+    clock.now += 4
+    assert run.stopped
+    assert not run.overdue  # nothing is in hand
+    clock.now += GRACE
+    assert run.overdue
+
+
+@pytest.mark.parametrize("excess", [0.0, 4.4e-16, 1e-15])
+def test_a_bound_that_rounding_put_above_the_value_never_falls(excess: float) -> None:
+    given = pair()
+    run = Run(given)
+    run.raise_bound(2 + excess, "mine")
+    run.offer(ending(given, 2), "mine")
+    bounds = [event.lower_bound for event in run.history]
+    assert bounds == sorted(bounds)
+    assert run.lower_bound <= 2
+    assert run.proven
+
+
+@pytest.mark.parametrize("at", [0.0, 3.6e9, 1.76e12])
+def test_proofs_are_measured_above_the_releases(at: float) -> None:
+    given = pair(at)
+    run = Run(given)
+    assert run.lower_bound == run.forced == at
+    run.offer(ending(given, at + 3), "mine")
+    run.raise_bound(at + 2, "mine")
+    assert not run.proven
+    run.offer(ending(given, at + 2), "mine")
+    assert run.proven
+
+
+def test_a_value_below_the_bound_is_kept_and_the_bound_is_not() -> None:
+    given = pair()
+    run = Run(given)
+    run.offer(ending(given, 20), "mine")
+    run.raise_bound(15, "mine")
+    with pytest.raises(RefutedProofError, match=r"found 2\.0, below the bound 14\.9+"):
+        run.offer(ending(given, 2), "yours")
+    assert (run.value, run.lower_bound, run.best_solver) == (2, 0, "yours")
+
+
+@pytest.mark.parametrize("bound", [2.001, 3.0, math.inf])
+def test_a_bound_above_the_value_is_refused(bound: float) -> None:
+    given = pair()
+    run = Run(given)
+    run.offer(ending(given, 2), "mine")
+    run.raise_bound(1, "mine")
+    with pytest.raises(RefutedProofError, match="above the known value"):
+        run.raise_bound(bound, "mine")
+    assert run.lower_bound == pytest.approx(1)
+
+
+def test_a_bound_is_nothing_without_progress() -> None:
+    run = Run(pair())
+    run.raise_bound(math.nan, "mine")
+    run.raise_bound(-1.0, "mine")
+    assert (run.lower_bound, run.history) == (0, [])
+
+
+def test_what_breaks_the_model_is_refused_and_what_only_lacks_memory_may_be_asked() -> None:
+    given = problem(
+        [op("a", 1, weights=6), op("b", 1, weights=6)],
+        [device("cpu0", 10), device("cpu1", 10)],
+    )
+    run = Run(given)
+    together = schedule(given, {"a": ("cpu0", 0), "b": ("cpu0", 1)})
+    with pytest.raises(InfeasibleScheduleError, match="memory"):
+        run.offer(together, "mine")
+    assert not run.consider(together, "mine")
+    overlapping = schedule(pair(), {"a": ("cpu0", 0), "b": ("cpu0", 0)})
+    with pytest.raises(InfeasibleScheduleError, match="slots"):
+        Run(pair()).consider(overlapping, "mine")
+    assert run.consider(schedule(given, {"a": ("cpu0", 0), "b": ("cpu1", 0)}), "mine")
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
+def test_ties_are_told_at_any_scale(scale: float) -> None:
+    ops = [op("a", 2 * scale), op("b", 1 * scale)]
+    given = problem({"m": ops, "n": [op("c", 3 * scale)]}, "cpu0 cpu1", objective="makespan")
+    run = Run(given)
+    late = {"m/a": ("cpu0", 0.0), "m/b": ("cpu1", 4 * scale), "n/c": ("cpu1", 0.0)}
+    gap = late | {"m/b": ("cpu0", 4 * scale)}
+    close = late | {"m/b": ("cpu1", 3 * scale), "n/c": ("cpu1", 0.0)}
+    assert run.offer(schedule(given, gap), "mine")  # 5, idle 2
+    assert run.offer(schedule(given, late), "mine")  # 5, idle 1
+    assert not run.offer(schedule(given, gap), "mine")
+    assert not run.offer(schedule(given, late), "mine")
+    assert run.offer(schedule(given, close), "mine")  # 4
+    assert run.value == 4 * scale
+
+
+def test_progress_is_told_with_its_gap() -> None:
+    told: list[Progress] = []
+    given = pair(100.0)
+    run = Run(given, on_progress=told.append)
+    run.raise_bound(101, "mine")
+    run.offer(ending(given, 104), "mine")
+    assert [item.gap for item in told] == [None, pytest.approx(0.75)]
