@@ -280,7 +280,7 @@ class Session:
         """
         run, schedule = self.run, self._schedule()
         if schedule is not None:
-            status = Status.OPTIMAL if run.proven else Status.FEASIBLE
+            status = Status.OPTIMAL if self._proven(schedule) else Status.FEASIBLE
         else:
             status = verdict.status if verdict.status is Status.INFEASIBLE else Status.UNKNOWN
         reason, runtime_s = "" if schedule is not None else verdict.reason, run.elapsed
@@ -310,6 +310,10 @@ class Session:
             config=self.plan,
         )
 
+    def _proven(self, schedule: Schedule) -> bool:
+        """Whether nothing is better: proven, or as early as floats after late releases can tell."""
+        return self.run.proven or objective_value(self.problem, schedule) <= self.forced
+
     def _lower_bound(self, status: Status, schedule: Schedule | None) -> float:
         if status is Status.INFEASIBLE:
             return float("inf")
@@ -321,7 +325,7 @@ class Session:
         # more than once on its way here.
         allowed = 4 * rounding.sum_error(self.problem.arrays.op_count) * (value - self.forced)
         allowed += 2 * rounding.ULPS * rounding.spacing(value)
-        if self.run.proven:
+        if self._proven(schedule):
             return value if value - bound <= allowed else min(bound, value)
         # What is not proven has a gap, though the digits of a late origin may not show it.
         return min(bound, math.nextafter(value, -math.inf))

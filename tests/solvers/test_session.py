@@ -70,6 +70,16 @@ def test_a_bad_schedule_is_not_called_optimal_for_being_late(
     assert result.gap > 0.8
 
 
+def test_what_ends_with_the_last_release_as_far_as_floats_tell_is_optimal() -> None:
+    """Found by benchmarks/trust: the releases' difference is 2e-8 less than the op's time."""
+    last, before = 1000003515.3549304, 1000000000.0
+    models = {"a": [op("x", {"gpu": 0.0})], "b": [op("x", {"cpu": 8.5, "gpu": 3515.3549304244816})]}
+    given = problem(models, "cpu0 gpu0", release={"a": last, "b": before}, objective="makespan")
+    result = talos_opt.solve(given, "sequential")
+    assert (result.value, result.lower_bound, result.gap) == (last, last, 0.0)
+    assert result.status is Status.OPTIMAL
+
+
 def test_digits_that_are_lost_are_noted() -> None:
     assert "subtract the earliest release" in " ".join(talos_opt.solve(released(1.76e18)).notes)
     assert talos_opt.solve(released(1.76e12)).notes == ()
