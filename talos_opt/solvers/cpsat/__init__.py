@@ -2,8 +2,9 @@
 
 backend      owns the import of cp_model and guards against known crashes and wrong proofs
 placement    variables and constraints of the placement alone, one method per family
-sequencing   the same for times, transfers and resources
+timing       the same with times: ops, arrivals or hops, windows
 liveness     memory over time
+sequencing   on top of that: slots, links, memory over time, objectives
 image        where a real schedule lies on the grid
 answers      a solution on the grid
 checks       the incumbent must fit, and quick proofs have a second opinion

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from talos_opt.core.problem import UNLIMITED
+from talos_opt.solvers.cpsat.timing import TimingFormulation
 from talos_opt.solvers.shared.tensors import Tensor
-
-if TYPE_CHECKING:
-    from talos_opt.solvers.cpsat.sequencing import SequencingFormulation
 
 #: Most pairs (bytes, moment) of a device that are decided by literals of their own. They make
 #: tiny problems easy and larger ones slow.
@@ -53,11 +51,11 @@ class LiveMemory:
 
     Parameters
     ----------
-    formulation : SequencingFormulation
+    formulation : TimingFormulation
         With ops and hops timed.
     """
 
-    def __init__(self, formulation: SequencingFormulation) -> None:
+    def __init__(self, formulation: TimingFormulation) -> None:
         self.formulation = formulation
         self.model = formulation.model
         self.arrays = formulation.arrays
