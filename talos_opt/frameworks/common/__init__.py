@@ -9,7 +9,7 @@ threads      the best number of threads
 links        latency and bandwidth
 statistics   medians and spreads of repeated measurements
 calibration  measured ops against the measured whole, estimates against measurements
-catalogue    published datasheets of devices, by name; their figures stand in datasheets
+catalogue    devices that are not there, by the names that people use
 op_classes   what sort of work an op is, and how much of a peak such work reaches
 roofline     the time of an op from its FLOPs and bytes
 side_by_side a profile as a schedule, for a trace of its op times

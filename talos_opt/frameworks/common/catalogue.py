@@ -1,41 +1,19 @@
-"""Devices that are not there: what a published datasheet says, found by the name people use.
-
-Figures stand in `datasheets`, each with its source. What no datasheet says is an assumption, and
-called one here: launch overheads, and the share of a link's published rate that a copy reaches.
-"""
+"""Devices that are not there: their datasheets, found by the names that people use."""
 
 from __future__ import annotations
 
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
-from types import MappingProxyType
 
 from talos_opt.core.errors import InputError
+from talos_opt.frameworks.common.datasheets import Datasheet, read_datasheets
 from talos_opt.frameworks.common.profile import LinkProfile
 
 #: What stands before a catalogue name where devices are listed: ``--devices cpu,estimate:a100``.
 PREFIX = "estimate:"
-
-#: Data types that peaks are given for; other names for them, by frameworks or by people.
-DTYPES = ("fp64", "fp32", "tf32", "fp16", "bf16", "int8")
-_DTYPE_NAMES = {
-    "float64": "fp64",
-    "double": "fp64",
-    "float32": "fp32",
-    "float": "fp32",
-    "float16": "fp16",
-    "half": "fp16",
-    "bfloat16": "bf16",
-    "uint8": "int8",
-}
-
-#: Assumed: two machines are joined by 25 Gbit/s Ethernet, of which a stream moves 2.9 GB/s.
-NETWORK_BANDWIDTH = 2.9e9
-NETWORK_LATENCY_S = 50e-6
 
 #: Words in the names that drivers and operating systems report, which tell nothing apart.
 _FILLERS = re.compile(
@@ -44,89 +22,10 @@ _FILLERS = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Datasheet:
-    """A device as its vendor publishes it.
-
-    Parameters
-    ----------
-    name : str
-        As in the catalogue: lower case, no vendor.
-    title : str
-        The product's full name.
-    kind : {'cpu', 'gpu'}
-    peak : mapping of str to float
-        Operations per second by data type (`DTYPES`), dense: without structured sparsity. A type
-        that is absent is not published for the device.
-    bandwidth : float
-        Memory bandwidth, bytes per second.
-    memory : int or None
-        Bytes. None: depends on the modules that somebody puts in, as with CPUs.
-    launch_s : float
-        Assumed fixed cost of an op, in seconds.
-    host_bandwidth, host_latency_s : float
-        Of a copy to or from the host's memory, one way: bytes per second as assumed to be
-        reached, and seconds before the first byte. For a CPU: to another machine.
-    peer_bandwidth : float or None
-        Bytes per second that a copy between two of these is assumed to reach, one way; None: it
-        goes through the host.
-    source : str
-        The document that the figures are from, and what was computed from them.
-    aliases : tuple of str
-        Other names.
-    """
-
-    name: str
-    title: str
-    kind: str
-    peak: Mapping[str, float]
-    bandwidth: float
-    memory: int | None
-    launch_s: float
-    host_bandwidth: float
-    host_latency_s: float
-    source: str
-    peer_bandwidth: float | None = None
-    aliases: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "peak", MappingProxyType(dict(self.peak)))
-
-    def peak_for(self, dtype: str) -> float:
-        """Return operations per second for a data type, with what stands in where it is absent.
-
-        tf32 falls back on fp32; 16 bits where they are not published are computed as fp32, and so
-        is everything else that the datasheet does not name.
-
-        Raises
-        ------
-        InputError
-            If the data type is unknown.
-        """
-        return self.peak.get(dtype_name(dtype), self.peak["fp32"])
-
-
-def dtype_name(dtype: str) -> str:
-    """Return the name of a data type as peaks are keyed: ``torch.bfloat16`` is ``bf16``.
-
-    Raises
-    ------
-    InputError
-        If it is unknown.
-    """
-    text = str(dtype).lower().rpartition(".")[2]
-    name = _DTYPE_NAMES.get(text, text)
-    if name not in DTYPES:
-        raise InputError(f"data type {dtype!r} is unknown, expected one of {', '.join(DTYPES)}")
-    return name
-
-
 @cache
 def _index() -> Mapping[str, Datasheet]:
-    from talos_opt.frameworks.common.datasheets import DATASHEETS
-
     index: dict[str, Datasheet] = {}
-    for sheet in DATASHEETS:
+    for sheet in read_datasheets():
         for name in (sheet.name, sheet.title, *sheet.aliases):
             for key in (_key(name), _key(_strip(name))):
                 assert index.setdefault(key, sheet) is sheet, f"{key!r} names two devices"

@@ -15,14 +15,8 @@ import numpy as np
 
 from talos_opt.core.errors import InputError
 from talos_opt.frameworks.common.calibration import TypeRatios, type_ratios
-from talos_opt.frameworks.common.catalogue import (
-    Datasheet,
-    device_ids,
-    dtype_name,
-    identify,
-    links,
-    lookup,
-)
+from talos_opt.frameworks.common.catalogue import device_ids, identify, links, lookup
+from talos_opt.frameworks.common.datasheets import Datasheet, dtype_name
 from talos_opt.frameworks.common.op_classes import EFFICIENCIES, NOTHING, VIEW, class_of
 from talos_opt.frameworks.common.profile import DeviceProfile, OpProfile, Profile, Timing
 

@@ -8,7 +8,8 @@ import pytest
 
 from talos_opt.core.errors import InputError
 from talos_opt.frameworks.common import catalogue
-from talos_opt.frameworks.common.catalogue import Datasheet, device_ids, from_spec, links, lookup
+from talos_opt.frameworks.common.catalogue import device_ids, from_spec, links, lookup
+from talos_opt.frameworks.common.datasheets import DTYPES, Datasheet
 
 EVERY = [lookup(name) for name in catalogue.names()]
 
@@ -17,7 +18,7 @@ EVERY = [lookup(name) for name in catalogue.names()]
 def test_every_datasheet_is_complete_and_plausible(sheet: Datasheet) -> None:
     assert sheet.source
     assert sheet.kind in ("cpu", "gpu")
-    assert set(sheet.peak) <= set(catalogue.DTYPES)
+    assert set(sheet.peak) <= set(DTYPES)
     assert 1e11 < sheet.peak["fp32"] < 1e15
     # fewer bits are never slower
     for more, fewer in (("fp64", "fp32"), ("fp32", "fp16"), ("fp16", "int8")):
