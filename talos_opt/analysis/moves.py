@@ -112,9 +112,8 @@ def _simulated(problem: Problem, schedule: Schedule, where: Ints) -> Schedule:
 def order_of_starts(problem: Problem, start: Floats, end: Floats) -> Ints:
     """Return the position of each op by start, then end, then topological order (n,)."""
     count = problem.arrays.op_count
-    depth, position = np.empty((2, count), dtype=np.int64)
-    depth[problem.arrays.order] = np.arange(count)
-    position[np.lexsort((depth, end, start))] = np.arange(count)
+    position = np.empty(count, dtype=np.int64)
+    position[np.lexsort((problem.arrays.rank, end, start))] = np.arange(count)
     return position
 
 

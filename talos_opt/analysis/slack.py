@@ -146,8 +146,7 @@ class _Backwards:
 
     def _order(self) -> list[int]:
         """Activities by start, then end; what takes no time in topological order."""
-        depth = np.empty(self.count)
-        depth[self.arrays.order] = np.arange(self.count)
+        depth = self.arrays.rank
         first = self.moves.source == self.schedule.device[self.moves.op]
         step = depth[self.moves.op] + np.where(first, 0.25, 0.5)
         by_time = np.lexsort((np.concatenate([depth, step]), self.ended, self.begun))

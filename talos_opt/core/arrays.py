@@ -127,9 +127,49 @@ class Arrays:
     @cached_property
     def model_ptr(self) -> Ints:
         """Ops of model j are ``model_ptr[j]:model_ptr[j + 1]`` (k + 1,)."""
-        ptr = np.searchsorted(self.model, np.arange(len(self.release) + 1))
-        ptr.setflags(write=False)
-        return ptr
+        return _frozen(np.searchsorted(self.model, np.arange(len(self.release) + 1)))
+
+    @cached_property
+    def rank(self) -> Ints:
+        """Position of each op in `order` (n,)."""
+        rank = np.empty(self.op_count, dtype=np.int64)
+        rank[self.order] = np.arange(self.op_count)
+        return _frozen(rank)
+
+    @cached_property
+    def memory_limited(self) -> bool:
+        """Whether any device has a memory limit."""
+        return bool((self.capacity < UNLIMITED).any())
+
+    @cached_property
+    def tensor_bytes(self) -> Ints | None:
+        """Bytes that each op's output travels with, -1 if unread (n,); None if readers differ."""
+        sizes = np.full(self.op_count, -1, dtype=np.int64)
+        sizes[self.edge_src] = self.edge_bytes
+        same = np.array_equal(sizes[self.edge_src], self.edge_bytes)
+        return _frozen(sizes) if same else None
+
+    @cached_property
+    def group_weights(self) -> Ints:
+        """Bytes of weights of each colocation group (g,)."""
+        return self._sum_of_groups(self.weights)
+
+    @cached_property
+    def group_held(self) -> Ints:
+        """Bytes of weights and outputs of each colocation group (g,)."""
+        return self._sum_of_groups(self.weights + self.output)
+
+    @cached_property
+    def group_workspace(self) -> Ints:
+        """Largest workspace of each colocation group (g,)."""
+        largest = np.zeros(self.group_count, dtype=np.int64)
+        np.maximum.at(largest, self.group, self.workspace)
+        return _frozen(largest)
+
+    def _sum_of_groups(self, size: Ints) -> Ints:
+        total = np.zeros(self.group_count, dtype=np.int64)
+        np.add.at(total, self.group, size)
+        return _frozen(total)
 
     @cached_property
     def members(self) -> tuple[Ints, ...]:
@@ -152,6 +192,11 @@ class Arrays:
         if stage == DIRECT:
             return ((source, target),)
         return ((source, stage), (stage, target))
+
+
+def _frozen(values: Ints) -> Ints:
+    values.setflags(write=False)
+    return values
 
 
 def build_arrays(

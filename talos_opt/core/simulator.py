@@ -354,8 +354,7 @@ def retime(
         If a tensor cannot reach its reader.
     """
     arrays = problem.arrays
-    rank = np.empty(arrays.op_count)
-    rank[arrays.order] = np.arange(arrays.op_count)
+    rank = arrays.rank
     plan = plan_transfers(problem, device)
     durations = arrays.time[np.arange(arrays.op_count), device].tolist()
     release = arrays.release[arrays.model].tolist()

@@ -23,7 +23,7 @@ from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.large.passes import Knobs, Passes
 from talos_opt.solvers.large.trivial import model_by_model, trivial_candidates
 from talos_opt.solvers.shared import paths
-from talos_opt.solvers.shared.instance import make_instance, tails
+from talos_opt.solvers.shared.instance import make_instance
 from tests.builders import device, link, op, problem
 from tests.graphs import KINDS
 from tests.naive import brute_force
@@ -234,10 +234,10 @@ def test_longest_paths(given: Problem) -> None:
     release = arrays.release[arrays.model]
     ends = graphs.earliest_ends(arrays.order, arrays.out_ptr, arrays.edge_dst, time, release)
     assert ends.tolist() == longest(given, time, release)
-    assert ends.tolist() == paths.earliest_ends(given).tolist()
+    assert ends.tolist() == paths.earliest_ends(arrays, time, release).tolist()
     assert release.tolist() == arrays.release[arrays.model].tolist(), "inputs are left alone"
     tail = graphs.least_tails(arrays.order, arrays.out_ptr, arrays.edge_dst, time)
-    assert tail.tolist() == tails(arrays).tolist()
+    assert tail.tolist() == paths.tails(arrays, time).tolist()
 
 
 @given(large_problems())

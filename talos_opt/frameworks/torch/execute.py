@@ -50,14 +50,14 @@ class Executor:
         priority: Mapping[str, float] | None = None,
         hops: Iterable[Hop] | None = None,
     ) -> None:
-        self._captured = captured
-        self._nodes = {node: captured.op_id(node) for node in captured.ops()}
-        self._where = {node: placement[op] for node, op in self._nodes.items()}
-        self._devices = dict(devices)
-        self._order = self._sort(priority or {})
-        self._hops = self._route(hops)
-        self._uses = self._count_uses()
-        self._given = self._put_in_place(values)
+        self.captured = captured
+        self.nodes = {node: captured.op_id(node) for node in captured.ops()}
+        self.where = {node: placement[op] for node, op in self.nodes.items()}
+        self.devices = dict(devices)
+        self.order = self._sort(priority or {})
+        self.hops = self._route(hops)
+        self.uses = self._count_uses()
+        self.given = self._put_in_place(values)
 
     def run(self) -> Execution:
         """Run all ops once."""
@@ -65,9 +65,9 @@ class Executor:
 
     def _sort(self, priority: Mapping[str, float]) -> list[fx.Node]:
         """Topological order by priority: starts in files may be equal, or rounded."""
-        place = {node: k for k, node in enumerate(self._nodes)}
-        missing = {node: len(_producers(node, self._nodes)) for node in self._nodes}
-        keys = {node: (priority.get(op, 0.0), place[node]) for node, op in self._nodes.items()}
+        place = {node: k for k, node in enumerate(self.nodes)}
+        missing = {node: len(_producers(node, self.nodes)) for node in self.nodes}
+        keys = {node: (priority.get(op, 0.0), place[node]) for node, op in self.nodes.items()}
         ready = [(keys[node], node) for node, count in missing.items() if count == 0]
         heapq.heapify(ready)
         order: list[fx.Node] = []
@@ -84,15 +84,15 @@ class Executor:
     def _route(self, hops: Iterable[Hop] | None) -> dict[fx.Node, list[tuple[str, str, bool]]]:
         """Return source, target and whether it counts, of every hop, sources before targets."""
         wanted: dict[fx.Node, dict[str, None]] = defaultdict(dict)
-        for node in self._order:
-            for producer in _producers(node, self._nodes):
-                wanted[producer].setdefault(self._where[node])
+        for node in self.order:
+            for producer in _producers(node, self.nodes):
+                wanted[producer].setdefault(self.where[node])
         planned: dict[str, list[Hop]] = defaultdict(list)
         for hop in hops or ():
             planned[hop.op].append(hop)
         routes: dict[fx.Node, list[tuple[str, str, bool]]] = {}
-        for node, op in self._nodes.items():
-            home = self._where[node]
+        for node, op in self.nodes.items():
+            home = self.where[node]
             found = [(hop.source, hop.target, True) for hop in in_turn(planned[op], home)]
             there = {home, *(target for _, target, _ in found)}
             for target in wanted[node]:
@@ -104,24 +104,24 @@ class Executor:
     def _count_uses(self) -> Counter[tuple[fx.Node, str]]:
         """How often each value is read on each device; a value goes after its last reader."""
         uses: Counter[tuple[fx.Node, str]] = Counter()
-        for node in self._order:
-            uses.update((p, self._where[node]) for p in _producers(node, self._nodes))
-            uses.update((node, source) for source, _, _ in self._hops[node])
-        for node in self._captured.graph_module.graph.output_node().all_input_nodes:
-            if node in self._nodes:
-                uses[node, self._where[node]] += 1
+        for node in self.order:
+            uses.update((p, self.where[node]) for p in _producers(node, self.nodes))
+            uses.update((node, source) for source, _, _ in self.hops[node])
+        for node in self.captured.graph_module.graph.output_node().all_input_nodes:
+            if node in self.nodes:
+                uses[node, self.where[node]] += 1
         return uses
 
     def _put_in_place(self, values: Sequence[torch.Tensor]) -> dict[tuple[fx.Node, str], Any]:
         """Copy weights and inputs to the devices that read them, once each."""
         placed: dict[tuple[fx.Node, str], Any] = {}
-        nodes = self._captured.graph_module.graph.find_nodes(op="placeholder")
+        nodes = self.captured.graph_module.graph.find_nodes(op="placeholder")
         for node, value in zip(nodes, values, strict=True):
             copies: dict[torch.device, torch.Tensor] = {}
             for user in node.users:
-                if user in self._where:
-                    device = self._where[user]
-                    there = self._devices[device]
+                if user in self.where:
+                    device = self.where[user]
+                    there = self.devices[device]
                     if there not in copies:
                         copies[there] = value.to(there)
                     placed[node, device] = copies[there]
@@ -135,9 +135,9 @@ class _Run:
     def __init__(self, executor: Executor) -> None:
         self.plan = executor
         self.values: dict[tuple[fx.Node, str], Any] = {}
-        self.left = Counter(executor._uses)
-        self.copier = Copier(executor._devices.values())
-        self.clock = Clock(executor._devices.values())
+        self.left = Counter(executor.uses)
+        self.copier = Copier(executor.devices.values())
+        self.clock = Clock(executor.devices.values())
         self.ops: list[tuple[str, str, Any, Any]] = []
         self.moves: list[tuple[str, str, str, Any, Any, int]] = []
         self.peak = 0
@@ -146,9 +146,9 @@ class _Run:
         plan = self.plan
         began = time.perf_counter()
         with torch.no_grad():
-            for node in plan._order:
+            for node in plan.order:
                 self._compute(node)
-                for source, target, counted in plan._hops[node]:
+                for source, target, counted in plan.hops[node]:
                     self._move(node, source, target, counted)
         self.clock.wait()
         wall = time.perf_counter() - began
@@ -166,8 +166,8 @@ class _Run:
 
     def _compute(self, node: fx.Node) -> None:
         plan = self.plan
-        name = plan._where[node]
-        device = plan._devices[name]
+        name = plan.where[node]
+        device = plan.devices[name]
         arguments = (node.args, place_call(node, device))
         args, kwargs = fx.node.map_arg(arguments, lambda item: self._value(item, name))
         self.copier.await_arrivals(device, [args, kwargs])
@@ -175,23 +175,23 @@ class _Run:
         assert callable(node.target), "captured graphs hold calls of functions only"
         with _on(device):
             self._keep(node, name, node.target(*args, **kwargs))
-        self.ops.append((plan._nodes[node], name, begin, self.clock.mark(device)))
-        for producer in _producers(node, plan._nodes):
+        self.ops.append((plan.nodes[node], name, begin, self.clock.mark(device)))
+        for producer in _producers(node, plan.nodes):
             self._release(producer, name)
 
     def _move(self, node: fx.Node, source: str, target: str, counted: bool) -> None:
-        devices = self.plan._devices
+        devices = self.plan.devices
         value = self.values[node, source]
         copied, begin, end = self.copier.copy(value, devices[source], devices[target], self.clock)
         self._keep(node, target, copied)
         if counted:
-            op = self.plan._nodes[node]
+            op = self.plan.nodes[node]
             self.moves.append((op, source, target, begin, end, _size(value)))
         self._release(node, source)
 
     def _value(self, node: fx.Node, device: str) -> Any:
         key = (node, device)
-        return self.plan._given[key] if node.op == "placeholder" else self.values[key]
+        return self.plan.given[key] if node.op == "placeholder" else self.values[key]
 
     def _keep(self, node: fx.Node, device: str, value: Any) -> None:
         if self.left[node, device] > 0:
@@ -205,8 +205,8 @@ class _Run:
 
     def _outputs(self) -> list[Any]:
         plan = self.plan
-        (returned,) = plan._captured.graph_module.graph.output_node().args
-        where = plan._where
+        (returned,) = plan.captured.graph_module.graph.output_node().args
+        where = plan.where
         found = fx.node.map_arg(returned, lambda item: self._value(item, where.get(item, "")))
         return list(found) if isinstance(found, (tuple, list)) else [found]
 

@@ -32,13 +32,11 @@ class HeftSolver(Solver):
 def _place_by_rank(builder: Builder) -> None:
     arrays = builder.arrays
     rank = upward_ranks(builder.problem)
-    position = np.empty(arrays.op_count, dtype=np.int64)
-    position[arrays.order] = np.arange(arrays.op_count)
     lines = [Timeline(slots) for slots in arrays.slots.tolist()]
     # Ops of no length tie with their readers; the topological position keeps them first.
     # So do equal ranks that float sums put a hair apart.
     coarse = np.round(rank / max(float(rank.max()), 1e-300), 12)
-    for op in np.lexsort((position, -coarse)).tolist():
+    for op in np.lexsort((arrays.rank, -coarse)).tolist():
         best: tuple[float, float, int] | None = None
         for d in builder.candidates(op):
             length = builder.time[op][d]

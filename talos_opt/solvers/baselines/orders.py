@@ -95,6 +95,4 @@ def by_models(problem: Problem, models: list[int]) -> list[int]:
     arrays = problem.arrays
     position = np.empty(len(models), dtype=np.int64)
     position[models] = np.arange(len(models))
-    rank = np.empty(arrays.op_count, dtype=np.int64)
-    rank[arrays.order] = np.arange(arrays.op_count)
-    return [int(i) for i in np.lexsort((rank, position[arrays.model]))]
+    return [int(i) for i in np.lexsort((arrays.rank, position[arrays.model]))]

@@ -133,10 +133,7 @@ def _singles(arrays: Arrays, caps: Caps) -> Clusters:
     best = time.min(axis=1)
     work_time = np.where(np.isfinite(best), best, 0.0)
     groups = arrays.group_count
-    held = np.zeros(groups, dtype=np.int64)
-    np.add.at(held, arrays.group, arrays.weights + arrays.output)
-    work = np.zeros(groups, dtype=np.int64)
-    np.maximum.at(work, arrays.group, arrays.workspace)
+    held, work = arrays.group_held, arrays.group_workspace
     alike = np.column_stack([arrays.model, arrays.demand, allowed])
     kinds, kind = np.unique(alike, axis=0, return_inverse=True)
     homes = kinds[:, 2:] > 0

@@ -152,11 +152,8 @@ class PlacementFormulation:
         if self.problem.memory_rule is not MemoryRule.STATIC:
             return
         arrays = self.arrays
-        held = np.zeros(arrays.group_count, dtype=np.int64)
-        np.add.at(held, arrays.group, arrays.weights + arrays.output)
-        work = np.zeros(arrays.group_count, dtype=np.int64)
-        np.maximum.at(work, arrays.group, arrays.workspace)
-        held, work = held // self.byte_unit, work // self.byte_unit
+        held = arrays.group_held // self.byte_unit
+        work = arrays.group_workspace // self.byte_unit
         for d, capacity in enumerate(arrays.capacity.tolist()):
             limit = capacity // self.byte_unit
             if capacity >= UNLIMITED or int(held.sum()) + int(work.max(initial=0)) <= limit:

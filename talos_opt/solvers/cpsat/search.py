@@ -98,7 +98,7 @@ def rebuild(problem: Problem, formulation: PlacementFormulation, answer: Answer)
     arrays = problem.arrays
     device = answer.group_device[arrays.group]
     if not answer.start:
-        return [simulate(problem, device, _topological_rank(problem))]
+        return [simulate(problem, device, problem.arrays.rank)]
     if formulation.relaxed:
         try:
             return [simulate(problem, device, answer.start)]
@@ -118,12 +118,6 @@ def rebuild(problem: Problem, formulation: PlacementFormulation, answer: Answer)
     except MemoryDeadlockError:
         return found  # the list scheduler is more careful with memory than it need be
     return found
-
-
-def _topological_rank(problem: Problem) -> Ints:
-    rank = np.empty(problem.arrays.op_count, dtype=np.int64)
-    rank[problem.arrays.order] = np.arange(problem.arrays.op_count)
-    return rank
 
 
 def _eager_hops(

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from talos_opt.core.problem import UNLIMITED, MemoryRule, Objective, Problem
+from talos_opt.core.problem import MemoryRule, Objective, Problem
 from talos_opt.solvers.cpsat.placement import PlacementFormulation
+from talos_opt.solvers.shared import paths
 from talos_opt.solvers.shared.grid import Grid, order_grid
 from talos_opt.solvers.shared.tensors import Tensor
 
@@ -42,8 +43,7 @@ class TimingFormulation(PlacementFormulation):
     @property
     def memory_is_live(self) -> bool:
         """Whether the peak rule applies to some device."""
-        limited = bool((self.arrays.capacity < UNLIMITED).any())
-        return self.problem.memory_rule is MemoryRule.PEAK and limited
+        return self.problem.memory_rule is MemoryRule.PEAK and self.arrays.memory_limited
 
     @property
     def hops_are_activities(self) -> bool:
@@ -100,19 +100,11 @@ class TimingFormulation(PlacementFormulation):
         arrays, grid = self.arrays, self.grid
         allowed = self.allowed[arrays.group]
         best = np.where(allowed, arrays.time, np.inf).min(axis=1)
-        time = [grid.ticks(float(t)) for t in best]
+        time = np.array([grid.ticks(float(t)) for t in best], dtype=np.float64)
         release = [0 if grid.order else grid.floor(float(late)) for late in arrays.release]
-        heads = [release[j] for j in arrays.model.tolist()]
-        tails = [0] * arrays.op_count
-        order = arrays.order.tolist()
-        out, readers = arrays.out_ptr.tolist(), arrays.edge_dst.tolist()
-        for i in order:
-            heads[i] += time[i]
-            for reader in readers[out[i] : out[i + 1]]:
-                heads[reader] = max(heads[reader], heads[i])
-        for i in reversed(order):
-            for reader in readers[out[i] : out[i + 1]]:
-                tails[i] = max(tails[i], tails[reader] + time[reader])
+        ready = np.array(release, dtype=np.float64)[arrays.model]
+        heads: list[int] = paths.earliest_ends(arrays, time, ready).astype(np.int64).tolist()
+        tails: list[int] = paths.tails(arrays, time).astype(np.int64).tolist()
         return heads, tails, self._latest(heads)
 
     def _earliest(self, heads: list[int]) -> list[int]:

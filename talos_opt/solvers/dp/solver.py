@@ -28,7 +28,7 @@ from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.engine.warmup import tiny_problem
 from talos_opt.solvers.shared.constructive import realise
 from talos_opt.solvers.shared.obstacles import find_obstacle
-from talos_opt.solvers.shared.paths import best_times
+from talos_opt.solvers.shared.paths import best_times, tails
 
 if TYPE_CHECKING:
     from talos_opt.kernels.label_state import Facts, Shape, Steps
@@ -72,7 +72,7 @@ class DpSolver(Solver):
         UnsupportedError
         """
         super().require(problem)
-        if tensor_bytes(problem.arrays) is None:
+        if problem.arrays.tensor_bytes is None:
             raise UnsupportedError(
                 "solver 'dp' does not cover tensors whose readers name different bytes; "
                 "use cpsat or auto"
@@ -176,22 +176,12 @@ def _give_up(run: Run) -> Verdict:
     return Verdict(Status.UNKNOWN, "dp: the graph is too wide, or the time limit too short")
 
 
-def tensor_bytes(arrays: Arrays) -> Ints | None:
-    """Bytes that each op's output travels with (n,), or None if its readers differ."""
-    sizes = np.full(arrays.op_count, -1, dtype=np.int64)
-    sizes[arrays.edge_src] = arrays.edge_bytes
-    return sizes if np.array_equal(sizes[arrays.edge_src], arrays.edge_bytes) else None
-
-
 def make_facts(problem: Problem) -> Facts:
     """Gather what the label kernel needs to know of a problem with uniform tensors."""
     from talos_opt.kernels.label_state import Facts
 
     arrays = problem.arrays
-    held = np.zeros(arrays.group_count, dtype=np.int64)
-    np.add.at(held, arrays.group, arrays.weights + arrays.output)
-    work = np.zeros(arrays.group_count, dtype=np.int64)
-    np.maximum.at(work, arrays.group, arrays.workspace)
+    held, work = arrays.group_held, arrays.group_workspace
     # A device that holds everything at once needs no watching.
     tight = arrays.capacity < min(UNLIMITED, int(held.sum()) + int(work.max(initial=0)))
     in_ops = arrays.edge_src[arrays.in_edge]
@@ -206,10 +196,10 @@ def make_facts(problem: Problem) -> Facts:
         weight=arrays.model_weight.copy(),
         delay=_delays(arrays),
         slot_ptr=np.concatenate([[0], np.cumsum(arrays.slots)]).astype(np.int64),
-        tail=_tails(arrays),
+        tail=tails(arrays, best_times(arrays)),
         group=arrays.group.copy(),
-        group_size=held,
-        group_work=work,
+        group_size=held.copy(),
+        group_work=work.copy(),
         limited=np.where(tight, np.cumsum(tight) - 1, -1).astype(np.int64),
         capacity=arrays.capacity[tight],
         shares=load_shares(group_work(arrays))[1],
@@ -221,7 +211,7 @@ def make_facts(problem: Problem) -> Facts:
 def _delays(arrays: Arrays) -> Floats:
     """Transfer time of each op's tensor between all devices; empty if there is never any."""
     count = arrays.device_count
-    sizes = tensor_bytes(arrays)
+    sizes = arrays.tensor_bytes
     assert sizes is not None
     delay = np.zeros((arrays.op_count, count, count))
     for a in range(count):
@@ -232,16 +222,6 @@ def _delays(arrays: Arrays) -> Floats:
             if path is None:
                 delay[:, a, b] = np.inf
     return delay if delay.any() else delay[:0]
-
-
-def _tails(arrays: Arrays) -> Floats:
-    """Least time from each op's end to its model's end (n,): the longest best-time path."""
-    time = best_times(arrays)
-    tail = np.zeros(arrays.op_count)
-    for i in arrays.order[::-1].tolist():
-        for reader in arrays.edge_dst[arrays.out_ptr[i] : arrays.out_ptr[i + 1]].tolist():
-            tail[i] = max(tail[i], tail[reader] + time[reader])
-    return tail
 
 
 def _empty_label(facts: Facts) -> Floats:

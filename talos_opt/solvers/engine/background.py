@@ -90,7 +90,8 @@ def is_compiled(kernel: Any, arguments: tuple[Any, ...]) -> bool:
     from numba import typeof
 
     kinds = tuple(typeof(value) for value in arguments)  # type: ignore[no-untyped-call]
-    return kernel._cache.load_overload(kinds, kernel.targetctx) is not None
+    cache = kernel._cache  # noqa: SLF001 - numba shows it nowhere else
+    return cache.load_overload(kinds, kernel.targetctx) is not None
 
 
 def compile_beside(

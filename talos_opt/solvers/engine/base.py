@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, ClassVar, TypeVar
 
 from talos_opt.core.errors import ConfigError, UnsupportedError
-from talos_opt.core.problem import UNLIMITED, MemoryRule, Objective, Problem
+from talos_opt.core.problem import MemoryRule, Objective, Problem
 from talos_opt.core.result import Status
 from talos_opt.solvers.engine.run import Run
 
@@ -34,8 +34,7 @@ def features_of(problem: Problem) -> frozenset[Feature]:
     """Return the features that a problem uses, beyond what every solver covers."""
     arrays = problem.arrays
     found = {Feature(f"objective {problem.objective.value}")}
-    limited = bool((arrays.capacity < UNLIMITED).any())
-    if problem.memory_rule is MemoryRule.PEAK and limited:
+    if problem.memory_rule is MemoryRule.PEAK and arrays.memory_limited:
         found.add(Feature.PEAK_MEMORY)
     if (arrays.channel >= 0).any():
         found.add(Feature.SERIAL_LINKS)
@@ -105,7 +104,7 @@ class Solver(ABC):
 
     def go_on(self, problem: Problem, run: Run) -> None:
         """Use time that was kept for polishing and not needed; by default it stays unused."""
-        return None
+        return
 
 
 @dataclass(frozen=True)
@@ -141,6 +140,5 @@ def is_placement_only(problem: Problem) -> bool:
 
     Loads and the static memory rule know no order, so nothing needs to be sequenced.
     """
-    limited = bool((problem.arrays.capacity < UNLIMITED).any())
-    static = problem.memory_rule is MemoryRule.STATIC or not limited
+    static = problem.memory_rule is MemoryRule.STATIC or not problem.arrays.memory_limited
     return problem.objective is Objective.BOTTLENECK and static

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from talos_opt.core.problem import UNLIMITED, Arrays, Floats, MemoryRule, Objective, Problem
+from talos_opt.core.problem import Arrays, Floats, MemoryRule, Objective, Problem
 
 if TYPE_CHECKING:
     from talos_opt.kernels.queues import Queues
@@ -22,13 +22,12 @@ def queues_tell_all(problem: Problem) -> bool:
     memory has to be watched over time. The bottleneck knows no queues at all.
     """
     arrays = problem.arrays
-    limited = bool((arrays.capacity < UNLIMITED).any())
     moving = bool((arrays.latency > 0).any() or (arrays.per_byte > 0).any())
     return (
         problem.objective is not Objective.BOTTLENECK
         and (problem.objective is Objective.MAKESPAN or len(arrays.release) <= _MOST_MODELS)
         and bool((arrays.demand == 1).all())
-        and not (limited and problem.memory_rule is MemoryRule.PEAK)
+        and not (arrays.memory_limited and problem.memory_rule is MemoryRule.PEAK)
         and not (moving and (not arrays.copy_engine.all() or bool((arrays.channel >= 0).any())))
     )
 

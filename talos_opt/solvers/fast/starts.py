@@ -65,11 +65,9 @@ def _realised(problem: Problem, device: Ints) -> Schedule | None:
 
 def _order_of(problem: Problem, schedule: Schedule) -> Ints:
     """Ops by start; those that start together in topological order."""
-    rank = np.empty(problem.arrays.op_count, dtype=np.int64)
-    rank[problem.arrays.order] = np.arange(len(rank))
     if problem.objective is Objective.BOTTLENECK:
         return problem.arrays.order.copy()
-    return np.lexsort((rank, schedule.end, schedule.start)).astype(np.int64)
+    return np.lexsort((problem.arrays.rank, schedule.end, schedule.start)).astype(np.int64)
 
 
 def _fastest_devices(problem: Problem) -> tuple[Ints, Ints]:

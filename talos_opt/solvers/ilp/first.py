@@ -6,7 +6,6 @@ import numpy as np
 
 from talos_opt.core.problem import NO_ROUTE, Bools, Ints, Problem
 from talos_opt.solvers.bounds import group_work
-from talos_opt.solvers.ilp.tensors import group_sizes
 
 
 def balance_greedily(problem: Problem, possible: Bools) -> Ints | None:
@@ -28,7 +27,8 @@ def balance_greedily(problem: Problem, possible: Bools) -> Ints | None:
     """
     arrays = problem.arrays
     work = np.where(possible, group_work(arrays), np.inf)
-    resident, workspace = (column.tolist() for column in group_sizes(problem))
+    resident = problem.arrays.group_held.tolist()
+    workspace = problem.arrays.group_workspace.tolist()
     neighbours = _neighbours(problem)
     blocked = arrays.via == NO_ROUTE
     room = arrays.capacity.tolist()

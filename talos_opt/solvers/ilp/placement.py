@@ -12,7 +12,7 @@ import numpy as np
 
 from talos_opt.core.problem import NO_ROUTE, UNLIMITED, Bools, Ints, Problem
 from talos_opt.solvers.ilp.builder import Builder, Terms, Variable, scaled
-from talos_opt.solvers.ilp.tensors import Tensor, group_sizes, tensors_of
+from talos_opt.solvers.ilp.tensors import Tensor, tensors_of
 from talos_opt.solvers.shared.symmetry import identical_devices
 
 #: Groups for which symmetry is broken: the first few decide, the rest would only add terms.
@@ -98,7 +98,7 @@ class PlacementFormulation:
         than a solver's tolerance can tell, a placement may still overrun by a few bytes; that is
         found with whole numbers when it is read back, and cut off by `forbid_crowd`.
         """
-        resident, workspace = group_sizes(self.problem)
+        resident, workspace = self.arrays.group_held, self.arrays.group_workspace
         limited = np.flatnonzero(self.arrays.capacity < UNLIMITED).tolist()
         if not limited:
             return
@@ -148,7 +148,7 @@ class PlacementFormulation:
             Whether there was such a device. The cut is a cover inequality: of a minimal set of
             groups that does not fit together, one must go elsewhere.
         """
-        resident, workspace = group_sizes(self.problem)
+        resident, workspace = self.arrays.group_held, self.arrays.group_workspace
         found = False
         for d, capacity in enumerate(self.arrays.capacity.tolist()):
             crowd = sorted(set(self.arrays.group[device == d].tolist()))

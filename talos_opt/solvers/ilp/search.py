@@ -190,8 +190,7 @@ class Search:
     def _priorities(self) -> list[Floats]:
         """Orders to try for a placement without one: by topology, and model by model."""
         arrays = self.problem.arrays
-        rank = np.empty(arrays.op_count)
-        rank[arrays.order] = np.arange(arrays.op_count)
+        rank = arrays.rank.astype(np.float64)
         if is_placement_only(self.problem):
             return [rank]
         work = np.bincount(arrays.model, weights=best_times(arrays))

@@ -12,8 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import combinations
 
-import numpy as np
-
 from talos_opt.core.problem import Bools, Problem
 from talos_opt.solvers.ilp.builder import Terms, Variable, scaled
 from talos_opt.solvers.ilp.timing import OP, Activity, Key, TimingFormulation
@@ -104,8 +102,7 @@ class SequencingFormulation(TimingFormulation):
     def _may_overrun(self, users: list[Activity], slots: int) -> bool:
         """Whether so much might run at once: chains of the precedence order run one by one."""
         chains: list[tuple[Key, int]] = []  # last activity and largest demand of each chain
-        rank = np.empty(self.arrays.op_count, dtype=np.int64)
-        rank[self.arrays.order] = np.arange(self.arrays.op_count)
+        rank = self.arrays.rank
         for a in sorted(users, key=lambda a: (rank[a.key[0]], a.key[1])):
             for c, (last, demand) in enumerate(chains):
                 if self._precedes(last, a.key):

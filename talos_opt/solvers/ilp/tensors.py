@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from talos_opt.core.problem import Bools, Ints, Problem
+from talos_opt.core.problem import Bools, Problem
 
 
 @dataclass(frozen=True)
@@ -83,13 +83,3 @@ def occupying_transfers(problem: Problem, possible: Bools) -> int:
                 )
         count += len(into)
     return count
-
-
-def group_sizes(problem: Problem) -> tuple[Ints, Ints]:
-    """Return weights + outputs, and the largest workspace, of every group (g,), (g,)."""
-    arrays = problem.arrays
-    resident = np.zeros(arrays.group_count, dtype=np.int64)
-    np.add.at(resident, arrays.group, arrays.weights + arrays.output)
-    workspace = np.zeros(arrays.group_count, dtype=np.int64)
-    np.maximum.at(workspace, arrays.group, arrays.workspace)
-    return resident, workspace

@@ -8,8 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from talos_opt.core.problem import Ints, Problem
-from talos_opt.solvers.shared.instance import tails
-from talos_opt.solvers.shared.paths import best_times
+from talos_opt.solvers.shared.paths import best_times, tails
 
 #: Most ops of a run that are moved together.
 _LONGEST = 64
@@ -37,7 +36,7 @@ class Neighbourhood:
         self.group: list[int] = arrays.group.tolist()
         self.allowed = arrays.allowed
         self.devices = range(arrays.device_count)
-        self.rank: list[int] = np.argsort(arrays.order).tolist()
+        self.rank: list[int] = arrays.rank.tolist()
         self.inputs: list[list[int]] = [[] for _ in self.group]
         self.readers: list[list[int]] = [[] for _ in self.group]
         for op, reader in zip(arrays.edge_src.tolist(), arrays.edge_dst.tolist(), strict=True):
@@ -50,8 +49,8 @@ class Neighbourhood:
         By topological order; by how long a path follows; model by model.
         """
         arrays = self.problem.arrays
-        rank = np.argsort(arrays.order)
-        after = tails(arrays) + best_times(arrays)
+        rank = arrays.rank
+        after = tails(arrays, best_times(arrays)) + best_times(arrays)
         keys = ((rank,), (rank, -after), (rank, arrays.model))
         return [np.argsort(np.lexsort(key)) for key in keys]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from talos_opt.analysis.moves import order_of_starts
 from talos_opt.core.occupancy import static_memory
-from talos_opt.core.problem import UNLIMITED, Ints, MemoryRule, Problem
+from talos_opt.core.problem import Ints, MemoryRule, Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import MemoryDeadlockError, simulate
 from talos_opt.core.ties import Standing, rank, standing
@@ -66,8 +66,7 @@ class Trials:
 
     def __init__(self, problem: Problem, begin: Schedule, better: Better) -> None:
         self.problem, self.better = problem, better
-        limited = bool((problem.arrays.capacity < UNLIMITED).any())
-        self.static = limited and problem.memory_rule is MemoryRule.STATIC
+        self.static = problem.arrays.memory_limited and problem.memory_rule is MemoryRule.STATIC
         self._made: Schedule | None = begin
         # A copy, as kernels would be compiled once more for what cannot be written to.
         self.device, self.figures = begin.device.copy(), judge(problem, begin)
@@ -154,9 +153,8 @@ def covers(problem: Problem, begin: Schedule) -> bool:
     before its input ends must not come before it there.
     """
     arrays = problem.arrays
-    limited = bool((arrays.capacity < UNLIMITED).any())
     place = order_of_starts(problem, begin.start, begin.end)
-    return (not limited or problem.memory_rule is MemoryRule.STATIC) and bool(
+    return (not arrays.memory_limited or problem.memory_rule is MemoryRule.STATIC) and bool(
         (place[arrays.edge_src] < place[arrays.edge_dst]).all()
     )
 

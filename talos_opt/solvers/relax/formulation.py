@@ -11,10 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from talos_opt.core.problem import UNLIMITED
-from talos_opt.solvers.bounds.routes import resident_bytes
 from talos_opt.solvers.relax.bounded import BoundedFormulation
 
 
@@ -45,8 +42,7 @@ class RelaxedFormulation(BoundedFormulation):
         if not self.memory_is_live:
             self.limit_static_memory()
             return
-        held = np.zeros(arrays.group_count, dtype=np.int64)
-        np.add.at(held, arrays.group, resident_bytes(arrays, self.problem.memory_rule))
+        held = arrays.group_weights
         for d, limit in enumerate(arrays.capacity.tolist()):
             if limit < UNLIMITED and int(held.sum()) > limit:
                 terms = [

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from talos_opt.core.problem import NO_ROUTE, UNLIMITED, Bools, Ints, MemoryRule, Problem
+from talos_opt.core.problem import NO_ROUTE, Bools, Ints, MemoryRule, Problem
 from talos_opt.core.result import Status
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import MemoryDeadlockError, SimulationStoppedError, simulate
@@ -80,15 +80,9 @@ class Builder:
 
     def _reserve(self, weights_only: bool) -> None:
         arrays = self.arrays
-        count = arrays.group_count
-        size = arrays.weights if weights_only else arrays.weights + arrays.output
-        held = np.zeros(count, dtype=np.int64)
-        np.add.at(held, arrays.group, size)
-        work = np.zeros(count, dtype=np.int64)
-        if not weights_only:
-            np.maximum.at(work, arrays.group, arrays.workspace)
+        held = arrays.group_weights if weights_only else arrays.group_held
         self.size: list[int] = held.tolist()
-        self.work: list[int] = work.tolist()
+        self.work: list[int] = (arrays.group_workspace * (not weights_only)).tolist()
         self.held = [0] * arrays.device_count
         self.widest = [0] * arrays.device_count
         self.capacity: list[int] = arrays.capacity.tolist()
@@ -337,8 +331,7 @@ def construct(
     insertion : bool
         Whether the rule fills gaps that earlier ops left on a device.
     """
-    limited = bool((problem.arrays.capacity < UNLIMITED).any())
-    peak = problem.memory_rule is MemoryRule.PEAK and limited
+    peak = problem.memory_rule is MemoryRule.PEAK and problem.arrays.memory_limited
     reasons: list[str] = []
     for weights_only in (False, True) if peak else (False,):
         builder = Builder(problem, weights_only=weights_only, run=run)

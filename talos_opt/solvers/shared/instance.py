@@ -8,16 +8,14 @@ import numpy as np
 
 from talos_opt.core.problem import (
     NO_ROUTE,
-    UNLIMITED,
     Arrays,
-    Floats,
     Ints,
     MemoryRule,
     Objective,
     Problem,
 )
 from talos_opt.core.schedule import Schedule, Transfers
-from talos_opt.solvers.shared.paths import COMPILED_FROM_OPS, best_times, times_within_groups
+from talos_opt.solvers.shared.paths import best_times, tails, times_within_groups
 
 if TYPE_CHECKING:
     from talos_opt.kernels.instance import Instance, Times
@@ -37,11 +35,9 @@ def make_instance(problem: Problem, *, near: bool = True) -> Instance:
     from talos_opt.kernels.instance import Instance
 
     arrays = problem.arrays
-    limited = bool((arrays.capacity < UNLIMITED).any())
-    peak = problem.memory_rule is MemoryRule.PEAK and limited
+    peak = problem.memory_rule is MemoryRule.PEAK and arrays.memory_limited
     slots = np.concatenate([[0], np.cumsum(arrays.slots)])
-    uniform = _uniform(arrays)
-    size, work = _group_memory(arrays)
+    uniform = arrays.tensor_bytes is not None
     near_ptr, neighbours = np.zeros(arrays.group_count + 1, dtype=np.int64), np.zeros(0, np.int64)
     if near:
         near_ptr, neighbours = _near_groups(arrays)
@@ -61,12 +57,12 @@ def make_instance(problem: Problem, *, near: bool = True) -> Instance:
         device=np.column_stack([slots[:-1], slots[1:], arrays.copy_engine, arrays.capacity]),
         link=np.stack([arrays.latency, arrays.per_byte]),
         route=np.stack([arrays.via, arrays.channel]),
-        group=np.column_stack([size, work]),
+        group=np.column_stack([arrays.group_held, arrays.group_workspace]),
         group_ptr=ptr.astype(np.int64),
         group_op=by_group.astype(np.int64),
         near_ptr=near_ptr,
         near=neighbours,
-        tail=tails(arrays),
+        tail=tails(arrays, best_times(arrays)),
         rule=np.array(
             [_OBJECTIVES[problem.objective], uniform, peak, (arrays.via == NO_ROUTE).any()],
             dtype=np.int64,
@@ -130,7 +126,7 @@ def read_times(problem: Problem, times: Times, device: Ints) -> Schedule:
 
 def _hop_bytes(arrays: Arrays, device: Ints, op: Ints, target: Ints) -> Ints:
     """Largest bytes that a reader served by each hop names."""
-    if _uniform(arrays):
+    if arrays.tensor_bytes is not None:
         return np.asarray(arrays.edge_bytes[arrays.out_ptr[op]])
     source, there = device[arrays.edge_src], device[arrays.edge_dst]
     remote = source != there
@@ -149,38 +145,6 @@ def _hop_bytes(arrays: Arrays, device: Ints, op: Ints, target: Ints) -> Ints:
     largest = np.zeros(len(places), dtype=np.int64)
     np.maximum.at(largest, spot, sizes)
     return largest[np.searchsorted(places, wanted)] if len(places) else np.zeros(0, dtype=np.int64)
-
-
-def tails(arrays: Arrays) -> Floats:
-    """Least time from each op's end to its model's end (n,): the longest best-time path."""
-    if arrays.op_count > COMPILED_FROM_OPS:
-        from talos_opt.kernels.graphs import least_tails
-
-        best = best_times(arrays)
-        return np.asarray(least_tails(arrays.order, arrays.out_ptr, arrays.edge_dst, best))
-    time = best_times(arrays).tolist()
-    readers, out = arrays.edge_dst.tolist(), arrays.out_ptr.tolist()
-    tail = [0.0] * arrays.op_count
-    for i in arrays.order[::-1].tolist():
-        for reader in readers[out[i] : out[i + 1]]:
-            below = tail[reader] + time[reader]
-            if below > tail[i]:
-                tail[i] = below
-    return np.array(tail)
-
-
-def _uniform(arrays: Arrays) -> bool:
-    first = np.zeros(arrays.op_count, dtype=np.int64)
-    first[arrays.edge_src] = arrays.edge_bytes
-    return bool(np.array_equal(first[arrays.edge_src], arrays.edge_bytes))
-
-
-def _group_memory(arrays: Arrays) -> tuple[Ints, Ints]:
-    size = np.zeros(arrays.group_count, dtype=np.int64)
-    np.add.at(size, arrays.group, arrays.weights + arrays.output)
-    work = np.zeros(arrays.group_count, dtype=np.int64)
-    np.maximum.at(work, arrays.group, arrays.workspace)
-    return size, work
 
 
 def _near_groups(arrays: Arrays) -> tuple[Ints, Ints]:

@@ -29,15 +29,9 @@ def find_obstacle(problem: Problem) -> str:
 def group_memory(problem: Problem) -> Ints:
     """Bytes that each colocation group holds on its device at the least (g,)."""
     arrays = problem.arrays
-    static = problem.memory_rule is MemoryRule.STATIC
-    size = arrays.weights + arrays.output if static else arrays.weights
-    total = np.zeros(arrays.group_count, dtype=np.int64)
-    np.add.at(total, arrays.group, size)
-    if static:
-        largest = np.zeros(arrays.group_count, dtype=np.int64)
-        np.maximum.at(largest, arrays.group, arrays.workspace)
-        total += largest
-    return total
+    if problem.memory_rule is MemoryRule.STATIC:
+        return arrays.group_held + arrays.group_workspace
+    return arrays.group_weights
 
 
 def _members(problem: Problem, group: int) -> str:
@@ -80,9 +74,7 @@ def _describe_total(problem: Problem, need: Ints, fits: np.ndarray) -> str:
     """
     arrays = problem.arrays
     static = problem.memory_rule is MemoryRule.STATIC
-    size = arrays.weights + (arrays.output if static else 0)
-    held = np.zeros(arrays.group_count, dtype=np.int64)
-    np.add.at(held, arrays.group, size)
+    held = arrays.group_held if static else arrays.group_weights
     for homes in _distinct_rows(fits):
         if (arrays.capacity[homes] >= UNLIMITED).any():
             continue

@@ -71,31 +71,43 @@ def spread(arrays: Arrays, end: Floats, rest: Floats, time: Floats) -> tuple[Flo
     return np.array(start), np.array(after)
 
 
-def earliest_ends(problem: Problem) -> Floats:
-    """Earliest end of every op on unlimited devices without transfers (n,)."""
-    arrays = problem.arrays
+def earliest_ends(arrays: Arrays, time: Floats, ready: Floats) -> Floats:
+    """Earliest end of ops (n,) that take `time` and start at `ready` or later; nothing else."""
     if arrays.op_count > COMPILED_FROM_OPS:
         from talos_opt.kernels import graphs
 
-        best, release = best_times(arrays), arrays.release[arrays.model]
         return np.asarray(
-            graphs.earliest_ends(arrays.order, arrays.out_ptr, arrays.edge_dst, best, release)
+            graphs.earliest_ends(arrays.order, arrays.out_ptr, arrays.edge_dst, time, ready)
         )
-    time = best_times(arrays).tolist()
-    end = arrays.release[arrays.model].tolist()
+    own, end = time.tolist(), ready.tolist()
     readers, out = arrays.edge_dst.tolist(), arrays.out_ptr.tolist()
     for i in arrays.order.tolist():  # end[i] holds the latest input until i is reached
-        end[i] += time[i]
+        end[i] += own[i]
         for reader in readers[out[i] : out[i + 1]]:
             end[reader] = max(end[reader], end[i])
     return np.array(end)
+
+
+def tails(arrays: Arrays, time: Floats) -> Floats:
+    """Least time from each op's end to its model's end (n,), where ops take `time`."""
+    if arrays.op_count > COMPILED_FROM_OPS:
+        from talos_opt.kernels.graphs import least_tails
+
+        return np.asarray(least_tails(arrays.order, arrays.out_ptr, arrays.edge_dst, time))
+    own, tail = time.tolist(), [0.0] * arrays.op_count
+    readers, out = arrays.edge_dst.tolist(), arrays.out_ptr.tolist()
+    for i in arrays.order[::-1].tolist():
+        for reader in readers[out[i] : out[i + 1]]:
+            tail[i] = max(tail[i], tail[reader] + own[reader])
+    return np.array(tail)
 
 
 def critical_paths(problem: Problem) -> Floats:
     """Earliest completion of every model on unlimited devices (k,), its release included."""
     arrays = problem.arrays
     result = np.zeros(len(arrays.release))
-    np.maximum.at(result, arrays.model, earliest_ends(problem))
+    ends = earliest_ends(arrays, best_times(arrays), arrays.release[arrays.model])
+    np.maximum.at(result, arrays.model, ends)
     return result
 
 

@@ -34,9 +34,7 @@ class Packed:
         device = np.empty(self.original.arrays.op_count, dtype=np.int64)
         for pack_, home in zip(self.packs, schedule.device.tolist(), strict=True):
             device[list(pack_)] = home
-        rank = np.empty(len(self.packs))
-        rank[self.problem.arrays.order] = np.arange(len(self.packs))
-        order = np.lexsort((rank, schedule.start))
+        order = np.lexsort((self.problem.arrays.rank, schedule.start))
         return device, [op for k in order.tolist() for op in self.packs[k]]
 
 
