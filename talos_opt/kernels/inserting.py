@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from talos_opt.kernels.compiling import kernel, part
+from talos_opt.kernels.hops import hop_bytes, hop_time
 from talos_opt.kernels.instance import (
     BOTTLENECK,
     CHANNEL,
@@ -230,12 +231,8 @@ def insert_all(x, rows, device, order, limit, found):  # type: ignore[no-untyped
                 if arrived[producer, target] >= 0.0:
                     source, arrival = target, arrived[producer, target]
                     continue
-                size = 0
-                for k in range(out_ptr[producer], out_ptr[producer + 1]):
-                    there = device[out_op[k]]
-                    if there != home and (there == target or route[VIA, home, there] == target):
-                        size = max(size, out_bytes[k])
-                span = link[0, source, target] + size * link[1, source, target]
+                size = hop_bytes(producer, target, device, route, out_ptr, out_op, out_bytes)
+                span = hop_time(link, source, target, size)
                 if size > 0 or span > 0.0:
                     held = 0
                     for end in (source, target):

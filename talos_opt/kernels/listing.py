@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 
 from talos_opt.kernels.compiling import kernel, part
+from talos_opt.kernels.hops import hop_bytes, hop_time, route_time
 from talos_opt.kernels.instance import (
     CHANNEL,
     DEMAND,
@@ -23,20 +24,6 @@ from talos_opt.kernels.sorting import sort_few
 INF = np.inf
 #: Hop numbers stay below this.
 LAST_HOP = 2**31 - 1
-
-
-@part
-def hop_bytes(x, op, target, device):  # type: ignore[no-untyped-def]
-    """Largest number of bytes that a reader served by the hop to `target` names."""
-    first, last = x.out_ptr[op], x.out_ptr[op + 1]
-    if x.rule[UNIFORM]:
-        return x.out_bytes[first]
-    size = 0
-    for e in range(first, last):
-        there = device[x.out_op[e]]
-        if there != device[op] and (there == target or x.route[VIA, device[op], there] == target):
-            size = max(size, x.out_bytes[e])
-    return size
 
 
 @njit(inline="always")
@@ -123,15 +110,10 @@ def list_schedule(x, times, device, order, threshold):  # type: ignore[no-untype
                 if sent[producer, target] >= now:
                     source, arrival = target, hop_end[sent[producer, target] - now]
                     continue
-                first, last = out_ptr[producer], out_ptr[producer + 1]
-                size = out_bytes[first]
+                size = out_bytes[out_ptr[producer]]
                 if not uniform:
-                    size = 0
-                    for k in range(first, last):
-                        there = device[out_op[k]]
-                        if there != home and (there == target or route[VIA, home, there] == target):
-                            size = max(size, out_bytes[k])
-                length = link[0, source, target] + size * link[1, source, target]
+                    size = hop_bytes(producer, target, device, route, out_ptr, out_op, out_bytes)
+                length = hop_time(link, source, target, size)
                 if length > 0:
                     channel = route[CHANNEL, source, target]
                     out = into = -1
@@ -195,14 +177,8 @@ def upward_ranks(x, device, topological):  # type: ignore[no-untyped-def]
             reader = x.out_op[e]
             t = device[reader]
             move = 0.0
-            if t != d:
-                stage = x.route[VIA, d, t]
-                size = x.out_bytes[e]
-                if stage >= 0:
-                    move = x.link[0, d, stage] + size * x.link[1, d, stage]
-                    move += x.link[0, stage, t] + size * x.link[1, stage, t]
-                elif stage == -1:
-                    move = x.link[0, d, t] + size * x.link[1, d, t]
+            if t != d and x.route[VIA, d, t] != -2:
+                move = route_time(x.link, x.route, d, t, x.out_bytes[e])
             below = max(below, move + rank[reader])
         rank[op] = below + x.time[op, d]
     return rank

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from talos_opt.kernels.compiling import kernel
+from talos_opt.kernels.hops import hop_bytes
 from talos_opt.kernels.instance import CAPACITY, OUTPUT, WEIGHTS, WORKSPACE
-from talos_opt.kernels.listing import hop_bytes
 from talos_opt.kernels.sorting import stable_order
 
 
@@ -22,6 +22,7 @@ def peak_overflow(x, times, device):  # type: ignore[no-untyped-def]
     device : (n,) int
     """
     ops, devices = x.time.shape
+    route, out_ptr, out_op, out_bytes = x.route, x.out_ptr, x.out_op, x.out_bytes
     now = times.clock[0]
     hop_op, hop_source, hop_target = times.hop_op, times.hop_source, times.hop_target
     hop_start, hop_end = times.hop_start, times.hop_end
@@ -35,8 +36,8 @@ def peak_overflow(x, times, device):  # type: ignore[no-untyped-def]
         for d in (hop_source[k], hop_target[k]):
             last[op, d] = max(last[op, d], hop_end[k])
     for op in range(ops):
-        for e in range(x.out_ptr[op], x.out_ptr[op + 1]):
-            reader = x.out_op[e]
+        for e in range(out_ptr[op], out_ptr[op + 1]):
+            reader = out_op[e]
             last[op, device[reader]] = max(last[op, device[reader]], times.end[reader])
     most = 2 * (2 * ops + hops)
     when = np.empty(most)
@@ -53,7 +54,8 @@ def peak_overflow(x, times, device):  # type: ignore[no-untyped-def]
             if d == home:
                 begin, size = times.start[op], x.memory[op, OUTPUT]
             elif times.sent[op, d] >= now:
-                begin, size = hop_start[times.sent[op, d] - now], hop_bytes(x, op, d, device)
+                begin = hop_start[times.sent[op, d] - now]
+                size = hop_bytes(op, d, device, route, out_ptr, out_op, out_bytes)
             else:
                 continue
             if last[op, d] > begin and size > 0:

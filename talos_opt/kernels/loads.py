@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from talos_opt.kernels.compiling import kernel, part
+from talos_opt.kernels.hops import hop_time
 from talos_opt.kernels.instance import CHANNEL, DEMAND, ENGINE, FIRST_SLOT, LAST_SLOT, VIA
 
 
@@ -51,7 +52,7 @@ def add_tensor_load(x, op, home, size, load, channel, sign):  # type: ignore[no-
             origin = source
         amount = size[target] - 1
         size[target] = 0
-        length = sign * (link[0, origin, target] + amount * link[1, origin, target])
+        length = sign * hop_time(link, origin, target, amount)
         if device[origin, ENGINE] == 0:
             load[origin] += length
         if device[target, ENGINE] == 0:

@@ -6,6 +6,7 @@ import numpy as np
 
 from talos_opt.kernels.compiling import kernel
 from talos_opt.kernels.heaps import pop, push
+from talos_opt.kernels.hops import hop_time
 from talos_opt.kernels.instance import (
     CAPACITY,
     CHANNEL,
@@ -117,12 +118,12 @@ def place_earliest(x, hold, urgency, window, size, usable, reserve, price, devic
                         continue
                     first = source
                     if stage >= 0:
-                        arrival += link[0, source, stage] + in_bytes[e] * link[1, source, stage]
+                        arrival += hop_time(link, source, stage, in_bytes[e])
                         first = stage
                     channel = route[CHANNEL, first, d]
                     if channel >= 0:
                         arrival = max(arrival, channels[channel])
-                    arrival += link[0, first, d] + in_bytes[e] * link[1, first, d]
+                    arrival += hop_time(link, first, d, in_bytes[e])
                 ready[d] = max(ready[d], arrival)
         best, best_end, best_slot, best_score = -1, INF, 0, INF
         for d in range(count):
@@ -145,7 +146,7 @@ def place_earliest(x, hold, urgency, window, size, usable, reserve, price, devic
             first = route[VIA, source, best]
             if first < 0:
                 first = source
-            length = link[0, first, best] + in_bytes[e] * link[1, first, best]
+            length = hop_time(link, first, best, in_bytes[e])
             channel = route[CHANNEL, first, best]
             if channel >= 0:
                 channels[channel] = max(channels[channel], end[in_op[e]]) + length

@@ -133,7 +133,7 @@ def _singles(arrays: Arrays, caps: Caps) -> Clusters:
     best = time.min(axis=1)
     work_time = np.where(np.isfinite(best), best, 0.0)
     groups = arrays.group_count
-    held, work = arrays.group_held, arrays.group_workspace
+    held, work = arrays.group_held.copy(), arrays.group_workspace.copy()
     alike = np.column_stack([arrays.model, arrays.demand, allowed])
     kinds, kind = np.unique(alike, axis=0, return_inverse=True)
     homes = kinds[:, 2:] > 0
