@@ -6,14 +6,16 @@ Alone it is exact for the bottleneck objective under the static memory rule.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from talos_opt.core.problem import UNLIMITED, MemoryRule, Objective, Problem
+from talos_opt.core.problem import UNLIMITED, Bools, Ints, MemoryRule, Objective, Problem
+from talos_opt.core.schedule import Schedule
 from talos_opt.solvers.shared.grid import LIMIT, Grid
 from talos_opt.solvers.shared.symmetry import identical_devices
 from talos_opt.solvers.shared.tensors import Routes, Tensor, routes, tensors
@@ -37,6 +39,8 @@ class PlacementFormulation:
         Only solutions of at most this value matter; infinite: all.
     stopped : callable
         Looked at while building.
+    symmetric : bool
+        Whether identical devices may be swapped; not where an incumbent is to be repaired.
     """
 
     #: Parts are fixed as in an incumbent: bounds and infeasibility say nothing about the problem.
@@ -53,6 +57,8 @@ class PlacementFormulation:
         grid: Grid,
         upper: float,
         stopped: Callable[[], bool],
+        *,
+        symmetric: bool = True,
     ) -> None:
         self.cp = cp
         self.problem = problem
@@ -70,7 +76,7 @@ class PlacementFormulation:
         self.known = 0.0
         #: Devices that each colocation group may still use (g, m).
         self.allowed = grid.open.allowed
-        self.classes = identical_devices(self.arrays)
+        self.classes = identical_devices(self.arrays) if symmetric else []
         self.x: list[list[Any]] = []
         self.hops: dict[int, list[tuple[int, int]]] = {}
         self.travels: dict[tuple[int, int, int], Any] = {}
@@ -84,6 +90,25 @@ class PlacementFormulation:
         self.limit_static_memory()
         if not self.feasibility:
             self.minimise_bottleneck()
+
+    @contextmanager
+    def fixed(self, schedule: Schedule, free: Ints) -> Iterator[None]:
+        """Fix all groups but some (f,) as in a schedule while the block lasts."""
+        whole, self.model, self.restricted = self.model, self.model.clone(), True
+        movable = np.zeros(self.arrays.group_count, dtype=bool)
+        movable[free] = True
+        try:
+            self.fix(schedule, movable)
+            yield
+        finally:
+            self.model, self.restricted = whole, False
+
+    def fix(self, schedule: Schedule, movable: Bools) -> None:
+        """Fix the devices of all groups that may not move (g,)."""
+        home = np.zeros(self.arrays.group_count, dtype=np.int64)
+        home[self.arrays.group] = schedule.device
+        for group in np.flatnonzero(~movable).tolist():
+            self.model.add(self.x[group][int(home[group])] == 1)
 
     # ---- placement -------------------------------------------------------------------------
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from talos_opt.core.problem import Objective
+from talos_opt.core.problem import Bools, Objective
+from talos_opt.core.schedule import Schedule
 from talos_opt.solvers.cpsat.liveness import LiveMemory
 from talos_opt.solvers.cpsat.timing import TimingFormulation
 from talos_opt.solvers.shared.grid import BLUR, LIMIT
@@ -37,6 +38,21 @@ class SequencingFormulation(TimingFormulation):
             self.minimise_bottleneck()
         else:
             self.minimise_completion()
+
+    def fix(self, schedule: Schedule, movable: Bools) -> None:
+        """Fix devices, and the order on devices with a single slot, of what may not move."""
+        super().fix(schedule, movable)
+        arrays = self.arrays
+        fixed = np.flatnonzero(~movable[arrays.group])
+        by_start = fixed[np.lexsort((schedule.end[fixed], schedule.start[fixed]))]
+        last: dict[int, int] = {}
+        for op in by_start.tolist():
+            device = int(schedule.device[op])
+            if arrays.slots[device] > 1 or arrays.time[op, device] <= 0:
+                continue
+            if device in last:
+                self.model.add(self.start[op] >= self.end[last[device]])
+            last[device] = op
 
     # ---- resources -------------------------------------------------------------------------
 

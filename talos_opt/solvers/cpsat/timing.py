@@ -34,8 +34,10 @@ class TimingFormulation(PlacementFormulation):
         grid: Grid,
         upper: float,
         stopped: Callable[[], bool],
+        *,
+        symmetric: bool = True,
     ) -> None:
-        super().__init__(cp, problem, grid, upper, stopped)
+        super().__init__(cp, problem, grid, upper, stopped, symmetric=symmetric)
         bottleneck = problem.objective is Objective.BOTTLENECK
         #: Ticks of times.
         self.grid = order_grid(problem, grid.open) if bottleneck else grid

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from talos_opt.core.problem import Ints, Problem
+from talos_opt.core.problem import Problem
 from talos_opt.core.result import Status
-from talos_opt.core.schedule import Schedule
 from talos_opt.solvers.cpsat import backend
 from talos_opt.solvers.cpsat.placement import BuildStoppedError, PlacementFormulation
 from talos_opt.solvers.cpsat.search import hint, search
@@ -82,9 +80,9 @@ def _build(problem: Problem, run: Run) -> PlacementFormulation | None:
     """Build the formulation that all repairs restrict; None if the time did not suffice."""
     kind = PlacementFormulation if is_placement_only(problem) else SequencingFormulation
     grid = make_grid(problem, run.value)
-    formulation = kind(backend.load(), problem, grid, run.value, lambda: run.stopped)
-    formulation.restricted = True
-    formulation.classes = []  # an incumbent's devices keep their names
+    formulation = kind(
+        backend.load(), problem, grid, run.value, lambda: run.stopped, symmetric=False
+    )
     try:
         formulation.build()
     except BuildStoppedError:
@@ -97,19 +95,15 @@ def _repair_windows(formulation: PlacementFormulation, run: Run, options: LnsOpt
     names = list(NEIGHBOURHOODS)
     score = dict.fromkeys(names, 1.0)
     window = options.window
-    whole = formulation.model
     groups = formulation.arrays.group_count
     while not run.stopped and run.best is not None:
         shares = np.array([score[name] for name in names])
         name = names[int(rng.choice(len(names), p=shares / shares.sum()))]
         free = NEIGHBOURHOODS[name](formulation.problem, run.best, window, rng)
         before, began = run.value, run.elapsed
-        formulation.model = whole.clone()
-        restrict(formulation, run.best, free)
-        hint(formulation, run.best)
-        with run.limited_to(options.step_s):
+        with formulation.fixed(run.best, free), run.limited_to(options.step_s):
+            hint(formulation, run.best)
             search(backend.load(), formulation, run, LnsSolver.name, {})
-        formulation.model = whole
         gained = run.value < before
         score[name] = 0.8 * score[name] + (1.0 if gained else 0.02)
         spent = run.elapsed - began
@@ -119,37 +113,3 @@ def _repair_windows(formulation: PlacementFormulation, run: Run, options: LnsOpt
             window = max(4, int(window * 0.85))
         if window == groups and len(free) == groups and spent < options.step_s:
             return  # everything was free, and CP-SAT finished: nothing is left to repair
-
-
-def restrict(formulation: PlacementFormulation, schedule: Schedule, free: Ints) -> None:
-    """Fix devices, and the order on single-slot devices, of all groups but some.
-
-    Parameters
-    ----------
-    formulation : PlacementFormulation
-        Its `model` is restricted.
-    schedule : Schedule
-        Where the others stay.
-    free : (f,) int
-        Groups that may move.
-    """
-    arrays, model = formulation.arrays, formulation.model
-    movable = np.zeros(arrays.group_count, dtype=bool)
-    movable[free] = True
-    home = np.zeros(arrays.group_count, dtype=np.int64)
-    home[arrays.group] = schedule.device
-    for group in np.flatnonzero(~movable).tolist():
-        literal: Any = formulation.x[group][int(home[group])]
-        model.add(literal == 1)
-    if not isinstance(formulation, SequencingFormulation):
-        return
-    fixed = np.flatnonzero(~movable[arrays.group])
-    by_start = fixed[np.lexsort((schedule.end[fixed], schedule.start[fixed]))]
-    last: dict[int, int] = {}
-    for op in by_start.tolist():
-        device = int(schedule.device[op])
-        if arrays.slots[device] > 1 or arrays.time[op, device] <= 0:
-            continue
-        if device in last:
-            model.add(formulation.start[op] >= formulation.end[last[device]])
-        last[device] = op
