@@ -595,6 +595,16 @@ def test_a_highspy_that_breaks_ortools_is_refused(
         solve(fig1(), backend)
 
 
+@both_backends
+def test_pulp_4_is_refused(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = metadata.version
+    monkeypatch.setattr(
+        metadata, "version", lambda name: "4.0.0" if name == "pulp" else found(name)
+    )
+    with pytest.raises(DependencyError, match=r"PuLP 4\.0\.0.*pip install 'pulp"):
+        solve(fig1(), backend)
+
+
 def test_nothing_heavy_is_imported_until_it_solves() -> None:
     code = (
         "import sys; from talos_opt.solvers.engine import registry; registry.create('ilp'); "

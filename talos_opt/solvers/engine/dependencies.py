@@ -6,27 +6,46 @@ from importlib import metadata
 
 from talos_opt.core.errors import DependencyError
 
-_HIGHSPY_BELOW = (1, 15)
+#: The only release that does not share a process with OR-Tools.
+_STRANGE_HIGHSPY = "1.15"
 
 
 def require_compatible_highspy() -> None:
-    """Refuse highspy 1.15 or newer, which cannot share a process with OR-Tools.
+    """Refuse highspy 1.15, which cannot share a process with OR-Tools.
 
-    Both ship ``libhighs.so.1``: whichever is imported second fails, and ``import pulp`` itself
+    Both export the symbols of HiGHS: whichever is imported second fails, and ``import pulp`` itself
     imports highspy. Only package metadata is read, nothing is imported.
 
     Raises
     ------
     DependencyError
     """
-    try:
-        found = metadata.version("highspy")
-    except metadata.PackageNotFoundError:
-        return
-    parts = found.split(".")
-    numbers = tuple(int(part) if part.isdigit() else 0 for part in parts[:2])
-    if numbers >= _HIGHSPY_BELOW:
+    found = _version("highspy")
+    if found.split(".")[:2] == _STRANGE_HIGHSPY.split("."):
         raise DependencyError(
-            f"highspy {found} cannot share a process with OR-Tools, expected >=1.12,<1.14; "
-            "run: pip install 'highspy>=1.12,<1.14'"
+            f"highspy {found} cannot share a process with OR-Tools, expected 1.12, 1.13 or 1.16; "
+            "run: pip install --upgrade 'highspy!=1.14.*,!=1.15.*'"
         )
+
+
+def require_compatible_pulp() -> None:
+    """Refuse PuLP 4, which builds rows in another way.
+
+    Raises
+    ------
+    DependencyError
+    """
+    found = _version("pulp")
+    if found.split(".")[0] not in ("", "3"):
+        raise DependencyError(
+            f"PuLP {found} is not supported, expected 3.3 or newer, below 4; "
+            "run: pip install 'pulp>=3.3,<4'"
+        )
+
+
+def _version(package: str) -> str:
+    """Return the installed version of a package, empty without one."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""

@@ -12,7 +12,10 @@ from typing import Any
 
 from talos_opt.core.errors import DependencyError
 from talos_opt.importing import import_whole
-from talos_opt.solvers.engine.dependencies import require_compatible_highspy
+from talos_opt.solvers.engine.dependencies import (
+    require_compatible_highspy,
+    require_compatible_pulp,
+)
 
 #: A PuLP variable; PuLP ships no types.
 Variable = Any
@@ -33,9 +36,10 @@ def load_pulp() -> ModuleType:
     Raises
     ------
     DependencyError
-        If PuLP is missing, or highspy is installed in a version that breaks OR-Tools.
+        If PuLP is missing or too new, or highspy is installed in a version that breaks OR-Tools.
     """
     require_compatible_highspy()  # before the import: `import pulp` itself loads highspy
+    require_compatible_pulp()
     try:
         import_whole("pulp")
         import pulp
