@@ -3,56 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.utils._pytree as pytree
 from torch import fx, nn
 
+from talos_opt.frameworks.torch.signature import OUTPUT_KINDS, Output, Placeholder
 from talos_opt.frameworks.torch.training import training_step
-
-#: What a placeholder may be.
-PLACEHOLDER_KINDS = ("parameter", "buffer", "input", "constant")
-#: What an output may be: `mutation` is a new value of a buffer or an input, `update` one of a
-#: parameter after the optimiser's step.
-OUTPUT_KINDS = ("user_output", "loss", "gradient", "mutation", "update")
-
-
-@dataclass(frozen=True, slots=True)
-class Placeholder:
-    """A tensor that the graph is given.
-
-    Parameters
-    ----------
-    name : str
-        Of its node.
-    kind : {'parameter', 'buffer', 'input', 'constant'}
-    target : str or int
-        Qualified name in the module, or position among the inputs.
-    value : torch.Tensor, optional
-        The module's own tensor, the example input, or the constant.
-    """
-
-    name: str
-    kind: str
-    target: str | int
-    value: torch.Tensor | None = field(default=None, compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """A value that the graph returns.
-
-    Parameters
-    ----------
-    kind : {'user_output', 'loss', 'gradient', 'mutation', 'update'}
-    target : str or int
-        Position among the module's outputs, or the parameter, buffer or input that it is of.
-    """
-
-    kind: str
-    target: str | int
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import fx, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 
-from talos_opt.frameworks.torch.captured import Output, Placeholder
+from talos_opt.frameworks.torch.signature import Output, Placeholder
 from talos_opt.frameworks.torch.tracing import Call, Found, trace_call
 
 _KINDS = {

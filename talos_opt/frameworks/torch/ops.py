@@ -13,8 +13,9 @@ from torch import fx
 
 from talos_opt.frameworks.common.groups import REPLICATED_BYTES, Groups
 from talos_opt.frameworks.common.profile import OpProfile
-from talos_opt.frameworks.torch.captured import Captured, Placeholder
+from talos_opt.frameworks.torch.captured import Captured
 from talos_opt.frameworks.torch.costs import Cost, Evaluator, moved_bytes, nbytes, op_type
+from talos_opt.frameworks.torch.signature import Placeholder
 
 
 def describe_ops(captured: Captured) -> tuple[OpProfile, ...]:

@@ -18,8 +18,9 @@ import torch
 from torch import fx, nn
 
 from talos_opt.frameworks.common.measuring import Budget, Measured
-from talos_opt.frameworks.torch.captured import Captured, Output, place_call
+from talos_opt.frameworks.torch.captured import Captured, place_call
 from talos_opt.frameworks.torch.costs import nbytes
+from talos_opt.frameworks.torch.signature import Output
 from talos_opt.frameworks.torch.training import training_step
 
 #: Rounds of one run of the model and one of its ops: no more than this,

@@ -17,7 +17,7 @@ import torch.utils._pytree as pytree
 from torch import fx, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from talos_opt.frameworks.torch.captured import Output, Placeholder
+from talos_opt.frameworks.torch.signature import Output, Placeholder
 from talos_opt.frameworks.torch.training import LEARNING_RATE, loss_index, loss_of
 
 #: Graph, its placeholders, its outputs, and how the module's own outputs nest.

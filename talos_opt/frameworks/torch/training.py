@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.utils._pytree as pytree
 from torch import nn
 
 from talos_opt.core.errors import InputError
-
-if TYPE_CHECKING:
-    from talos_opt.frameworks.torch.captured import Output
+from talos_opt.frameworks.torch.signature import Output
 
 #: Step of the plain gradient descent that ends a training graph.
 LEARNING_RATE = 1e-3
