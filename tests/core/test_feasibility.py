@@ -223,7 +223,7 @@ def staged() -> Problem:
     """Op a on gpu0 has readers on two other GPUs, all reached through the host."""
     return problem(
         [op("a", 1, output=2), op("b", 1, "a"), op("c", 1, "a:4")],
-        "cpu0 gpu0 gpu1 gpu2",
+        "gpu0 cpu0 gpu1 gpu2",  # the stage is not device 0
         [link("cpu gpu", 1, 2), link("gpu gpu", via="cpu0")],
     )
 
@@ -473,7 +473,7 @@ def test_a_staged_tensor_lives_until_it_is_forwarded(x: float, fits: bool) -> No
     ops = [*(item for item in staged().ops), op("x", 0.5, workspace=2)]
     given = problem(
         ops,
-        [device("cpu0", 5), device("gpu0"), device("gpu1"), device("gpu2")],
+        [device("gpu0"), device("cpu0", 5), device("gpu1"), device("gpu2")],
         [link("cpu gpu", 1, 2), link("gpu gpu", via="cpu0")],
         rule="peak",
     )
