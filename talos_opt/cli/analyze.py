@@ -36,12 +36,8 @@ def add_parser(commands: Any) -> None:
         "average is total over total.",
         allow_abbrev=False,
     )
-    parser.add_argument("graph", metavar="GRAPH", help="graph file; - reads standard input")
-    parser.add_argument(
-        "--cluster",
-        metavar="FILE",
-        help="cluster file to use instead of the one that the graph names",
-    )
+    arguments.add_graph(parser)
+    arguments.add_cluster(parser)
     arguments.add_format(parser)
     parser.add_argument(
         "--models",
@@ -137,6 +133,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     from talos_opt.formats.target import write_lines
     from talos_opt.reports import analysis_document
 
+    files.stream_as_json(args)
     files.require_writable(args.output)
     if args.plots is not None:
         _prepare(args.plots)

@@ -40,6 +40,23 @@ def open_schedules(
     return [ScheduleFile(path) for path in paths]
 
 
+def graph_of(args: argparse.Namespace) -> str | None:
+    """Return the graph file of a command where it is first now and was once ``--graph``."""
+    from talos_opt.core.errors import InputError
+
+    if args.old_graph is None or args.old_graph == args.graph:
+        graph: str | None = args.graph
+        return graph
+    if args.graph is not None:
+        raise InputError(f"the graph is given twice: {args.graph}, and --graph {args.old_graph}")
+    complain(
+        f"note: the graph comes first now: talos-opt {args.command} {args.old_graph} "
+        f"{args.schedule}; --graph still works"
+    )
+    graph = args.old_graph
+    return graph
+
+
 def read_graph(
     args: argparse.Namespace, graph: str, file: ScheduleFile, *, warm: bool = False
 ) -> Problem:

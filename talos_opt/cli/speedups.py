@@ -68,6 +68,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     from talos_opt.formats.source import split_suffix
     from talos_opt.formats.target import write_lines
 
+    files.stream_as_json(args)
     files.require_writable(args.output)
     reference = read_trace(args.reference, process=args.reference_process)
     other = read_trace(args.other, process=args.other_process)

@@ -126,6 +126,12 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.fullmatch(r"talos-opt \d+\.\d+\.\d+\n", capsys.readouterr().out)
 
 
+def test_one_name_for_a_time_limit() -> None:
+    argv = ["profile", "torch", "m:f"]
+    for given, limit in (([], 120), (["--time-limit", "3"], 3), (["--max-time", "3"], 3)):
+        assert build_parser().parse_args([*argv, *given]).time_limit == limit
+
+
 def test_option_values_become_numbers_and_booleans() -> None:
     texts = ["talos.batch=4", "talos.tv=0.5", "ilp.presolve=true", "ilp.backend=cbc", "x.y=a=b"]
     assert arguments.options_by_solver([arguments.option(text) for text in texts]) == {

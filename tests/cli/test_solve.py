@@ -172,7 +172,6 @@ def test_infeasible_is_one_with_the_reason(capsys: Capture, tmp_path: Path) -> N
         (["--from", "onnx"], "onnx"),
         (["-o", "nowhere/answer.json"], "there is no folder nowhere"),
         (["-o", "/"], "is a folder, expected a file"),
-        (["-o", "-"], "--json"),
         (["-o", "answer.txt"], "answer.txt"),
     ],
 )

@@ -38,7 +38,7 @@ def profile(
         mode=args.mode,
         devices=args.devices,
         threads=args.threads,
-        max_time_s=args.max_time,
+        max_time_s=args.time_limit,
         name=args.target.rpartition(":")[2],
         progress=progress,
         cancel=cancel,
