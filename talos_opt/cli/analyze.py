@@ -100,7 +100,7 @@ def _ranges(text: str) -> tuple[tuple[float, float], ...]:
             pair = math.nan, math.nan
         if not (dash and 0 < pair[0] <= 1 <= pair[1] < math.inf):
             raise argparse.ArgumentTypeError(
-                f"{part!r} is no range LOW-HIGH with 0 < LOW <= 1 <= HIGH, such as 0.5-2"
+                f"{part!r} is not a range LOW-HIGH with 0 < LOW <= 1 <= HIGH, such as 0.5-2"
             )
         found.append(pair)
     return tuple(dict.fromkeys(found))
@@ -115,7 +115,7 @@ def _times(text: str) -> tuple[float, ...]:
         except ValueError:
             value = math.nan
         if not 0 < value < math.inf:
-            raise argparse.ArgumentTypeError(f"{part!r} is no time above 0")
+            raise argparse.ArgumentTypeError(f"{part!r} is not a time above 0")
         found.append(value)
     return tuple(dict.fromkeys(found))
 

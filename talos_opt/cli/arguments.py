@@ -22,7 +22,7 @@ def seconds(text: str) -> float:
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
     return value
 
 
@@ -34,7 +34,7 @@ def share(text: str) -> float:
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and value >= 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is no share of at least 0, such as 0.5%")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share of at least 0, such as 0.5%")
     return value
 
 
@@ -59,7 +59,7 @@ def _whole(text: str, least: int) -> int:
     except ValueError:
         value = -1
     if not least <= value < 2**31:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least {least}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
     return value
 
 
@@ -67,7 +67,7 @@ def names(text: str) -> tuple[str, ...]:
     """Read a list of names with commas in between; a name given twice counts once."""
     found = [name.strip() for name in text.split(",")]
     if not all(found):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of names such as heft,cpsat")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of names such as heft,cpsat")
     return tuple(dict.fromkeys(found))
 
 
@@ -219,7 +219,7 @@ def add_problem(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--memory-rule",
         choices=MEMORY_RULES,
-        help="how memory is counted: static, all weights and outputs at once; peak, what is alive "
+        help="how memory is counted: static, all weights and outputs together; peak, what is alive "
         "at a time (default: what the graph says)",
     )
 

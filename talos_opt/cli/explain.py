@@ -31,8 +31,8 @@ def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "explain",
-        help="tell why an op of a schedule sits where it sits",
-        description="Tell where an op ran and when, what it waited for, Talos' price of each "
+        help="explain why an op of a schedule is where it is",
+        description="Show where an op ran and when, what it waited for, Talos' price of each "
         "device (Eq. 4), what the objective becomes if the op moves, and the chain of ops that it "
         "is part of. A move takes the ops colocated with it along, leaves all others on their "
         "devices, and is simulated with ops in the order of their starts.",

@@ -4,7 +4,7 @@ Names and messages come from files, so nothing of them reaches a terminal (or a 
 is: control characters, which move the cursor and set titles, and those that reverse the order of
 letters are shown as Python escapes them. JSON, which is for programs, is left alone.
 
-A reader that closes its end of a pipe (``| head``) wants no more text; it is no error, and what
+A reader that closes its end of a pipe (``| head``) wants no more text. That is not an error: what
 the command still has to do, such as writing a file, goes on.
 """
 

@@ -69,7 +69,7 @@ def _width(text: str) -> float:
         value = 0.0
     if not NARROWEST <= value <= WIDEST:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no width in inches, expected {NARROWEST:g} to {WIDEST:g}"
+            f"{text!r} is not a width in inches, expected {NARROWEST:g} to {WIDEST:g}"
         )
     return value
 

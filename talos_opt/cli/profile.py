@@ -25,8 +25,8 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "profile",
         help="measure a model and write its graph",
-        description="Capture a model, find out what its ops cost on devices that are there and "
-        "on devices of the catalogue, and write the graph with its cluster: what solve needs.",
+        description="Capture a model, determine what its ops cost on devices of this machine "
+        "and of the catalogue, and write the graph with its cluster: what solve needs.",
         epilog="Interrupted, it writes the graph with what has been measured so far.",
         allow_abbrev=False,
     )
@@ -55,8 +55,8 @@ def _add_measuring(parser: argparse.ArgumentParser) -> None:
         "--threads",
         type=arguments.threads,
         metavar="N",
-        help="intra-op threads on the CPU; auto: those with the least time per op (default: "
-        "torch's own number; in tensorflow all cores, shared out among logical devices)",
+        help="intra-op threads on the CPU; auto: the number with the shortest time per op "
+        "(default: torch's own number; in tensorflow all cores, shared out among logical devices)",
     )
     limit: dict[str, Any] = {"type": arguments.seconds, "metavar": "SECONDS"}
     parser.add_argument(

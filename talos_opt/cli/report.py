@@ -32,9 +32,8 @@ def add_parser(commands: Any) -> None:
         help="write a page that shows a graph and its schedules, for a browser",
         description="Write one HTML file that shows a graph and its schedules: what is proven, an "
         "interactive Gantt chart, memory over time, speedups, and the schedules side by side. It "
-        "holds all it needs and asks no network for anything. Without a schedule, the graph is "
-        "solved first.",
-        epilog="The page shows values computed anew from the schedules, whatever the files state.",
+        "is self-contained and needs no network. Without a schedule, the graph is solved first.",
+        epilog="The page shows values recomputed from the schedules, whatever the files state.",
         allow_abbrev=False,
     )
     arguments.add_graph(parser)
@@ -118,7 +117,7 @@ def _read_answer(problem: Problem, path: str, file: ScheduleFile, label: str) ->
         )
     wrong = list(differences(document, problem, measure(problem, schedule)))
     for text in wrong[:TOLD]:
-        complain(f"note: {path}: {text}; the page shows what it is")
+        complain(f"note: {path}: {text}; the page shows the recomputed value")
     if len(wrong) > TOLD:
         complain(f"note: {path}: {len(wrong) - TOLD} more numbers are not as stated")
     return Answer(label, schedule, document)

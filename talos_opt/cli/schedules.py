@@ -29,7 +29,7 @@ def open_schedules(
     Raises
     ------
     InputError
-        If one is standard input, cannot be read, or is no schedule.
+        If one is standard input, cannot be read, or is not a schedule.
     """
     from talos_opt.core.errors import InputError
     from talos_opt.formats.schedule import ScheduleFile

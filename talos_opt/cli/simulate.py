@@ -76,7 +76,7 @@ def _deviation(text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 <= value <= 100:
-        raise argparse.ArgumentTypeError(f"{text!r} is no share from 0 to 100, such as 0.2")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share from 0 to 100, such as 0.2")
     return value
 
 
@@ -109,7 +109,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
                 cancel=signals.cancel,
             ),
             bar.draw,
-            "what the samples so far say",
+            "the result of the samples so far",
         )
     if args.plot is not None:
         from talos_opt.reports.sensitivity_plot import draw_sensitivity

@@ -151,7 +151,7 @@ def test_device_scopes_of_two_models(capsys: Capture, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (("--map", "gpu0=1"), "--map gpu0=1: '1' is no device of TensorFlow's"),
+        (("--map", "gpu0=1"), "--map gpu0=1: '1' is not a TensorFlow device"),
         (("--map", "tpu=/device:TPU:0"), "unknown device 'tpu', expected one of host, gpu0"),
     ],
 )

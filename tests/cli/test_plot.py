@@ -68,7 +68,7 @@ def test_columns_need_the_graph(
     columns = solved.with_suffix(".npz")
     target = tmp_path / "a.png"
     assert plot(columns, "-o", target) == 2
-    assert out.readouterr().err.startswith(f"error: {columns}: columns name no ops")
+    assert out.readouterr().err.startswith(f"error: {columns}: columns do not name ops")
     assert plot(FIG1, columns, "-o", target) == 0
     assert target.exists()
 
@@ -144,8 +144,8 @@ def test_a_wider_picture_is_wider(solved: Path, tmp_path: Path) -> None:
         (["-o", "."], "is a folder"),
         (["-o", "no/a.png"], "there is no folder no"),
         (["-o", "a.html", "--width", "9"], "--width is for pictures"),
-        (["--width", "1"], "'1' is no width in inches, expected 6 to 60"),
-        (["--width", "wide"], "'wide' is no width"),
+        (["--width", "1"], "'1' is not a width in inches, expected 6 to 60"),
+        (["--width", "wide"], "'wide' is not a width"),
         (["--cluster", "c.yaml"], "--cluster says how the graph is read: it needs GRAPH"),
         (["--objective", "toct"], "--objective says how the graph is read"),
         (["--memory-rule", "peak"], "--memory-rule says how the graph is read"),
