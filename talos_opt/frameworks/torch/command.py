@@ -51,7 +51,7 @@ def run(
     """Load the model that the arguments name, and run it under a schedule."""
     if not args.input:
         raise InputError(
-            "a schedule does not hold the model's inputs: give each by --input, as to profile"
+            "a schedule does not hold the model's inputs: give each with --input, as to profile"
         )
     module = load_callable(args.target)
     inputs = make_inputs(args.input, seed=args.seed)

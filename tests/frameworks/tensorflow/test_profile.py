@@ -109,7 +109,7 @@ def test_targets() -> None:
 @pytest.mark.parametrize(
     ("specs", "logical", "complaint"),
     [
-        (["gpu:7"], None, "not there: TensorFlow finds"),
+        (["gpu:7"], None, "not available: TensorFlow finds"),
         (["tpu"], None, "device 'tpu' is unknown"),
         (["cpu:1"], None, "asked for as 2xcpu"),
         (["estimate:a100"], 2, "--logical-devices splits the CPU"),
@@ -151,7 +151,7 @@ def test_folders_and_files(tmp_path: Path) -> None:
 
 
 def test_inputs_that_the_model_does_not_tell() -> None:
-    with pytest.raises(InputError, match="give each by --input"):
+    with pytest.raises(InputError, match="give each with --input"):
         example_inputs(as_model(nets.bert()), [])
     with pytest.raises(InputError, match="does not tell its inputs"):
         example_inputs(as_model(nets.twice), [])
