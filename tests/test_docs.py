@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
@@ -15,6 +17,15 @@ from talos_opt.solvers.engine.base import Feature
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted([*DOCS.rglob("*.md"), ROOT / "benchmarks" / "README.md"])
+WRITTEN = [*PAGES, ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "models" / "README.md"]
+SOURCES = sorted((ROOT / "talos_opt").rglob("*.py"))
+
+#: Phrases that docs/architecture.md, Style, has better ones for.
+UNUSUAL = re.compile(
+    r"(?<!there )\b(?:is|are) no (?!longer|more|less|worse|better|later|larger|smaller|earlier)\w+"
+    r"|\btold\b|\bfound out\b|\bfor nothing\b|\bat once\b|\banew\b|\bjust if\b|\bso many\b",
+    re.IGNORECASE,
+)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
@@ -134,3 +145,33 @@ def test_every_benchmark_is_described() -> None:
     assert scripts
     for script in scripts:
         assert f"python -m benchmarks.{script}" in text
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: str(page.relative_to(ROOT)))
+def test_prose_is_wrapped(page: Path) -> None:
+    for line in prose(page).splitlines():
+        assert len(line) <= 100 or line.startswith(("|", "    ")), line
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: str(page.relative_to(ROOT)))
+def test_prose_is_plain_english(page: Path) -> None:
+    quoted = re.sub(r'"[^"]*"|`[^`]*`', "", prose(page))
+    assert UNUSUAL.findall(" ".join(quoted.split())) == []
+
+
+def messages(source: Path) -> Iterator[str]:
+    """Text in a module's code, such as its messages; not its docstrings."""
+    nodes = list(ast.walk(ast.parse(source.read_text())))
+    docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    for node in nodes:
+        if isinstance(node, ast.JoinedStr):
+            parts = [part.value if isinstance(part, ast.Constant) else "X" for part in node.values]
+            yield "".join(map(str, parts))
+        elif isinstance(node, ast.Constant) and id(node) not in docstrings:
+            yield str(node.value)
+
+
+def test_messages_are_plain_english() -> None:
+    found = [(source.name, text) for source in SOURCES for text in messages(source)]
+    assert len(found) > 1000
+    assert [(name, text) for name, text in found if UNUSUAL.search(text)] == []

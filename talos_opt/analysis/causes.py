@@ -38,7 +38,7 @@ class Cause(IntEnum):
     SLOT = 4
     #: Bytes came free on the device.
     MEMORY = 5
-    #: No rule forbids an earlier start: the order was chosen so.
+    #: No rule forbids an earlier start: the order was chosen that way.
     DELAY = 6
     #: A transfer left the link. Of transfers only.
     LINK = 7
@@ -235,7 +235,7 @@ class _Releases:
         ----------
         waiting : int
             Op that starts then. If it takes no time it ends then as well, and what it alone sets
-            free is no obstacle to an earlier start of its own.
+            free is not an obstacle to an earlier start of its own.
         device : int
         time : float
         over : int

@@ -10,13 +10,13 @@ from talos_opt.cli.text import number, percent, quantity, table
 
 #: Headings of the distributions, by the share of ops below.
 SHARES = {
-    "0": "least",
+    "0": "min",
     "0.05": "5 %",
     "0.25": "25 %",
     "0.5": "median",
     "0.75": "75 %",
     "0.95": "95 %",
-    "1": "most",
+    "1": "max",
 }
 
 #: Of more models than this, so many are shown in detail.

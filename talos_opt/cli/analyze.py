@@ -36,12 +36,8 @@ def add_parser(commands: Any) -> None:
         "average is total over total.",
         allow_abbrev=False,
     )
-    parser.add_argument("graph", metavar="GRAPH", help="graph file; - reads standard input")
-    parser.add_argument(
-        "--cluster",
-        metavar="FILE",
-        help="cluster file to use instead of the one that the graph names",
-    )
+    arguments.add_graph(parser)
+    arguments.add_cluster(parser)
     arguments.add_format(parser)
     parser.add_argument(
         "--models",
@@ -104,7 +100,7 @@ def _ranges(text: str) -> tuple[tuple[float, float], ...]:
             pair = math.nan, math.nan
         if not (dash and 0 < pair[0] <= 1 <= pair[1] < math.inf):
             raise argparse.ArgumentTypeError(
-                f"{part!r} is no range LOW-HIGH with 0 < LOW <= 1 <= HIGH, such as 0.5-2"
+                f"{part!r} is not a range LOW-HIGH with 0 < LOW <= 1 <= HIGH, such as 0.5-2"
             )
         found.append(pair)
     return tuple(dict.fromkeys(found))
@@ -119,7 +115,7 @@ def _times(text: str) -> tuple[float, ...]:
         except ValueError:
             value = math.nan
         if not 0 < value < math.inf:
-            raise argparse.ArgumentTypeError(f"{part!r} is no time above 0")
+            raise argparse.ArgumentTypeError(f"{part!r} is not a time above 0")
         found.append(value)
     return tuple(dict.fromkeys(found))
 
@@ -137,6 +133,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     from talos_opt.formats.target import write_lines
     from talos_opt.reports import analysis_document
 
+    files.stream_as_json(args)
     files.require_writable(args.output)
     if args.plots is not None:
         _prepare(args.plots)

@@ -22,7 +22,7 @@ def seconds(text: str) -> float:
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
     return value
 
 
@@ -34,7 +34,7 @@ def share(text: str) -> float:
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and value >= 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is no share of at least 0, such as 0.5%")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share of at least 0, such as 0.5%")
     return value
 
 
@@ -59,7 +59,7 @@ def _whole(text: str, least: int) -> int:
     except ValueError:
         value = -1
     if not least <= value < 2**31:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least {least}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
     return value
 
 
@@ -67,7 +67,7 @@ def names(text: str) -> tuple[str, ...]:
     """Read a list of names with commas in between; a name given twice counts once."""
     found = [name.strip() for name in text.split(",")]
     if not all(found):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of names such as heft,cpsat")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of names such as heft,cpsat")
     return tuple(dict.fromkeys(found))
 
 
@@ -159,22 +159,56 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="split the CPU into N devices, cpu0, cpu1, ... (tensorflow)",
     )
+    add_seed(parser, " of the inputs' values and of random weights")
+    parser.set_defaults(seed=0)
+
+
+def add_seed(parser: argparse.ArgumentParser, of: str = "") -> None:
+    """Add the random seed."""
+    parser.add_argument("--seed", type=seed, metavar="N", help=f"random seed{of} (default: 0)")
+
+
+def add_graph(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
+    """Add the graph file, or one and more of them."""
     parser.add_argument(
-        "--seed",
-        type=seed,
-        default=0,
-        metavar="N",
-        help="of the inputs' values, and of random weights (default: 0)",
+        "graphs" if several else "graph",
+        metavar="GRAPH",
+        nargs="+" if several else None,
+        help="graph file; - reads standard input",
     )
 
 
-def add_problem(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that change the problem which a graph file states."""
+def add_schedule(parser: argparse.ArgumentParser, *, several: str = "") -> None:
+    """Add the schedule file; or several, what becomes of which `several` says."""
+    parser.add_argument(
+        "schedules" if several else "schedule",
+        metavar="SCHEDULE",
+        nargs=several or None,
+        help="talos-schedule/1 file, or its columns (.npz)",
+    )
+
+
+def add_graph_and_schedule(parser: argparse.ArgumentParser) -> None:
+    """Add both where the graph was once given by ``--graph``: see `schedules.graph_of`."""
+    parser.add_argument(
+        "graph", metavar="GRAPH", nargs="?", help="graph file; - reads standard input"
+    )
+    add_schedule(parser)
+    parser.add_argument("--graph", dest="old_graph", metavar="GRAPH", help=argparse.SUPPRESS)
+
+
+def add_cluster(parser: argparse.ArgumentParser) -> None:
+    """Add the cluster file."""
     parser.add_argument(
         "--cluster",
         metavar="FILE",
         help="cluster file to use instead of the one that the graph names",
     )
+
+
+def add_problem(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that change the problem which a graph file states."""
+    add_cluster(parser)
     parser.add_argument(
         "--objective",
         choices=OBJECTIVES,
@@ -185,7 +219,7 @@ def add_problem(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--memory-rule",
         choices=MEMORY_RULES,
-        help="how memory is counted: static, all weights and outputs at once; peak, what is alive "
+        help="how memory is counted: static, all weights and outputs together; peak, what is alive "
         "at a time (default: what the graph says)",
     )
 
@@ -200,6 +234,13 @@ def add_format(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_solver(parser: argparse.ArgumentParser) -> None:
+    """Add the solver."""
+    parser.add_argument(
+        "--solver", metavar="NAME", help="solver (default: auto; talos-opt solvers lists all)"
+    )
+
+
 def add_limits(parser: argparse.ArgumentParser, *, each: str = "") -> None:
     """Add the arguments that bound a solve."""
     parser.add_argument(
@@ -208,7 +249,7 @@ def add_limits(parser: argparse.ArgumentParser, *, each: str = "") -> None:
         metavar="SECONDS",
         help=f"time for {each or 'the whole command after the file is read'} (default: 10)",
     )
-    parser.add_argument("--seed", type=seed, metavar="N", help="random seed (default: 0)")
+    add_seed(parser)
     parser.add_argument(
         "--workers", type=count, metavar="N", help="threads to use (default: all cores)"
     )
@@ -233,8 +274,18 @@ def add_worth(parser: argparse.ArgumentParser) -> None:
 
 
 def add_output(parser: argparse.ArgumentParser, what: str) -> None:
-    """Add where the answer goes."""
-    parser.add_argument("-o", "--output", metavar="FILE", help=f"file to write {what} to")
+    """Add where the answer goes, of which the file holds what ``--json`` prints."""
+    add_target(parser, f"file to write {what} to; - is the same as --json")
+    add_json(parser, what)
+
+
+def add_target(parser: argparse.ArgumentParser, text: str, *, required: bool = False) -> None:
+    """Add the file to write."""
+    parser.add_argument("-o", "--output", metavar="FILE", required=required, help=text)
+
+
+def add_json(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add that programs read the answer."""
     parser.add_argument(
         "--json",
         action="store_true",

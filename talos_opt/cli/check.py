@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import arguments, exits, schedules
-from talos_opt.cli.output import emit, visible
+from talos_opt.cli.output import emit, emit_json, visible
 from talos_opt.cli.signals import Signals
 from talos_opt.cli.text import number, quantity, settled
 from talos_opt.core.units import describe
@@ -35,12 +36,11 @@ def add_parser(commands: Any) -> None:
         epilog="The exit code is 0 if the schedule is feasible and states true values, else 1.",
         allow_abbrev=False,
     )
-    parser.add_argument("graph", metavar="GRAPH", help="graph file; - reads standard input")
-    parser.add_argument(
-        "schedule", metavar="SCHEDULE", help="talos-schedule/1 file, or its columns (.npz)"
-    )
+    arguments.add_graph(parser)
+    arguments.add_schedule(parser)
     arguments.add_problem(parser)
     arguments.add_format(parser)
+    arguments.add_json(parser, "what was found")
     parser.set_defaults(run=run)
 
 
@@ -48,21 +48,35 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     """Check a schedule, print what is wrong with it or its metrics, and return the exit code."""
     from talos_opt import api
     from talos_opt.core.metrics import measure
+    from talos_opt.formats.schedule import finite
 
     (file,) = schedules.open_schedules([args.schedule])
     stated = file.document
     problem = schedules.read_graph(args, args.graph, file)
     schedule = file.schedule(problem)
     schedules.note_other_graph(problem, file)
-    complaints = [str(violation) for violation in api.check(problem, schedule)]
-    if not complaints:
-        metrics = measure(problem, schedule)
-        complaints = [f"value: {text}" for text in differences(stated, problem, metrics)]
-    if complaints:
-        emit("\n".join(map(visible, complaints)))
-        return exits.NO_SCHEDULE
-    emit(f"feasible\n{_metrics(problem, metrics)}")
-    return exits.SOLVED
+    violations = api.check(problem, schedule)
+    metrics = None if violations else measure(problem, schedule)
+    wrong = [] if metrics is None else list(differences(stated, problem, metrics))
+    if args.json:
+        document = {
+            "schema": "talos-check/1",
+            "graph": problem.graph.name,
+            "feasible": not violations,
+            "violations": [asdict(item) for item in violations],
+            "misstated": wrong,
+            "objective": problem.objective.value,
+            "time_unit": problem.graph.time_unit,
+            "value": None if metrics is None else metrics.value(problem.objective),
+            "metrics": None if metrics is None else asdict(metrics),
+        }
+        emit_json(json.dumps(finite(document), indent=1))
+    elif metrics is None or wrong:
+        lines = [*map(str, violations), *(f"value: {text}" for text in wrong)]
+        emit("\n".join(map(visible, lines)))
+    else:
+        emit(f"feasible\n{_metrics(problem, metrics)}")
+    return exits.NO_SCHEDULE if violations or wrong else exits.SOLVED
 
 
 def differences(stated: Mapping[str, Any], problem: Problem, metrics: Metrics) -> Iterator[str]:

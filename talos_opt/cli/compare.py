@@ -33,9 +33,7 @@ def add_parser(commands: Any) -> None:
         "The exit code is 0 if every graph has a schedule.",
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "graphs", metavar="GRAPH", nargs="+", help="graph file; - reads standard input"
-    )
+    arguments.add_graph(parser, several=True)
     parser.add_argument(
         "--solvers",
         type=arguments.names,
@@ -56,6 +54,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     from talos_opt.cli import files
     from talos_opt.core.result import compare_results
 
+    files.stream_as_json(args)
     files.require_writable(args.output)
     problems = _read(args)
     limit = args.time_limit or DEFAULT_TIME_LIMIT

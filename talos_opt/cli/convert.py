@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from talos_opt.cli import arguments, exits
-from talos_opt.cli.output import emit
+from talos_opt.cli.output import emit_written
 from talos_opt.cli.signals import Signals
 
 
@@ -22,32 +22,25 @@ def add_parser(commands: Any) -> None:
         "NeurIPS 2020; read only).",
         allow_abbrev=False,
     )
-    parser.add_argument("input", metavar="INPUT", help="graph file; - reads standard input")
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="OUTPUT",
-        required=True,
-        help="file to write the graph to; - writes YAML to standard output",
+    arguments.add_graph(parser)
+    arguments.add_target(
+        parser, "file to write the graph to; - writes YAML to standard output", required=True
     )
     arguments.add_format(parser)
     parser.add_argument(
         "--to",
         dest="target_format",
         metavar="FORMAT",
-        help="format to write: talos or npz (default: from the suffix of OUTPUT)",
+        help="format to write: talos or npz (default: from the suffix of FILE)",
     )
-    parser.add_argument(
-        "--cluster",
-        metavar="FILE",
-        help="cluster file to use instead of the one that the graph names",
-    )
+    arguments.add_cluster(parser)
     parser.add_argument(
         "--objective",
         choices=arguments.OBJECTIVES,
         help="how an msr workload is read: bottleneck as one of the throughput set, whose "
         "transfers take the accelerators' time; makespan or toct as one of the latency set",
     )
+    arguments.add_json(parser, "what was written")
     parser.set_defaults(run=run)
 
 
@@ -55,15 +48,16 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     """Convert a file and return the exit code."""
     from talos_opt import api, formats
     from talos_opt.cli import files
-    from talos_opt.formats.source import STREAM
 
-    if args.output != STREAM:
-        files.require_writable(args.output, (*files.SUFFIXES, ".npz"))
+    files.require_target(args, (*files.SUFFIXES, ".npz"))
     problem = api.read(
-        args.input, cluster=args.cluster, objective=args.objective, format=args.source_format
+        args.graph, cluster=args.cluster, objective=args.objective, format=args.source_format
     )
     formats.write_problem(problem, args.output, format=args.target_format)
-    ops, models = problem.graph.op_count, len(problem.graph.model_ids)
-    if args.output != STREAM:
-        emit(f"{args.output}: {models} models, {ops} ops, {len(problem.device_ids)} devices")
+    facts = {
+        "models": len(problem.graph.model_ids),
+        "ops": problem.graph.op_count,
+        "devices": len(problem.device_ids),
+    }
+    emit_written(args, facts)
     return exits.SOLVED

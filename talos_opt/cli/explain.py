@@ -31,29 +31,23 @@ def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "explain",
-        help="tell why an op of a schedule sits where it sits",
-        description="Tell where an op ran and when, what it waited for, Talos' price of each "
+        help="explain why an op of a schedule is where it is",
+        description="Show where an op ran and when, what it waited for, Talos' price of each "
         "device (Eq. 4), what the objective becomes if the op moves, and the chain of ops that it "
         "is part of. A move takes the ops colocated with it along, leaves all others on their "
         "devices, and is simulated with ops in the order of their starts.",
         allow_abbrev=False,
     )
-    parser.add_argument("graph", metavar="GRAPH", help="graph file; - reads standard input")
-    parser.add_argument(
-        "schedule", metavar="SCHEDULE", help="talos-schedule/1 file, or its columns (.npz)"
-    )
+    arguments.add_graph(parser)
+    arguments.add_schedule(parser)
     parser.add_argument("op", metavar="OP", help="MODEL/OP, or OP alone where no other has its id")
     parser.add_argument(
         "--move", metavar="DEVICE", help="write the schedule with the op on this device to -o FILE"
     )
-    parser.add_argument(
-        "-o", "--output", metavar="FILE", help="file to write the moved schedule to"
+    arguments.add_target(
+        parser, "file to write the moved schedule to; - writes JSON to standard output, alone"
     )
-    parser.add_argument(
-        "--json",
-        action="store_true",
-        help="print the explanation as JSON on standard output, and nothing else there",
-    )
+    arguments.add_json(parser, "the explanation")
     arguments.add_problem(parser)
     arguments.add_format(parser)
     parser.set_defaults(run=run)
@@ -65,6 +59,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     from talos_opt.cli import files
     from talos_opt.cli.explained import tell
     from talos_opt.cli.progress import ProgressBar
+    from talos_opt.formats.source import STREAM
 
     _require_target(args)
     problem, schedule = _read(args, *schedules.open_schedules([args.schedule]))
@@ -75,7 +70,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     written = None if target is None else _write(found, target, args.output)
     if args.json:
         emit_json(files.to_json(found.to_dict(), LAYOUT))
-    else:
+    elif args.output != STREAM:
         emit(tell(found) + (f"\n\nwritten to {args.output}" if written else ""))
     if target is not None and not written:
         reason = next(move.reason for move in found.moves if move.device == target)
@@ -92,7 +87,7 @@ def _require_target(args: argparse.Namespace) -> None:
         raise InputError("--move makes a schedule: it needs -o FILE to write it to")
     if args.output is not None and args.move is None:
         raise InputError("-o writes the schedule after a move: it needs --move DEVICE")
-    files.require_writable(args.output, (*files.SUFFIXES, ".npz"))
+    files.require_target(args, (*files.SUFFIXES, ".npz"))
 
 
 def _read(args: argparse.Namespace, file: ScheduleFile) -> tuple[Problem, Schedule]:

@@ -79,7 +79,7 @@ class _Teller:
         if cause is Cause.TRANSFER:
             return f"{self.transfer(row)} arrived then"
         if cause is Cause.DELAY:
-            return "no rule forbids an earlier start: the order was chosen so"
+            return "no rule forbids an earlier start: the order was chosen that way"
         ended = self.names[by] if row < 0 else f"the transfer of {self.transfer(row)}"
         if cause is Cause.LINK:
             return f"{ended} left the link then"

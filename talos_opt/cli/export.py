@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import arguments, exits
-from talos_opt.cli.output import emit
+from talos_opt.cli.output import emit_written
 from talos_opt.cli.signals import Signals
 
 if TYPE_CHECKING:
@@ -27,33 +27,34 @@ class Exporter:
     suffixes : tuple of str
         Of the files.
     write : callable
-        Writes problem and schedule as the arguments ask for; returns a line about it.
+        Writes problem and schedule as the arguments ask for; returns what there is to count.
     """
 
     summary: str
     suffixes: tuple[str, ...]
-    write: Callable[[Problem, Schedule, argparse.Namespace], str]
+    write: Callable[[Problem, Schedule, argparse.Namespace], dict[str, int]]
 
 
-def _device_map(problem: Problem, schedule: Schedule, args: argparse.Namespace) -> str:
+def _device_map(problem: Problem, schedule: Schedule, args: argparse.Namespace) -> dict[str, int]:
     from talos_opt.formats.device_map import device_map_of, write_device_map
 
     names = {d: int(t) if t.isdecimal() else t for d, t in (args.map or {}).items()}
     arguments.require_devices(names, problem.device_ids)
     found = device_map_of(problem, schedule, names)
     write_device_map(found, args.output)
-    return f"{len(found)} modules on {len(set(found.values()))} devices"
+    return {"modules": len(found), "devices": len(set(found.values()))}
 
 
-def _device_scopes(problem: Problem, schedule: Schedule, args: argparse.Namespace) -> str:
+def _device_scopes(
+    problem: Problem, schedule: Schedule, args: argparse.Namespace
+) -> dict[str, int]:
     from talos_opt.formats.device_scopes import device_scopes_of, write_device_scopes
 
     names = args.map or {}
     arguments.require_devices(names, problem.device_ids)
     found = device_scopes_of(problem, schedule, names)
     write_device_scopes(found, args.output)
-    used = len(set(schedule.device.tolist()))
-    return f"{len(schedule.device)} nodes on {used} device{'' if used == 1 else 's'}"
+    return {"nodes": len(schedule.device), "devices": len(set(schedule.device.tolist()))}
 
 
 #: All forms, by the name that ``--to`` takes.
@@ -81,9 +82,7 @@ def add_parser(commands: Any) -> None:
         epilog=f"Forms: {forms}.",
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "schedule", metavar="SCHEDULE", help="talos-schedule/1 file, or its columns (.npz)"
-    )
+    arguments.add_graph_and_schedule(parser)
     parser.add_argument(
         "--to",
         dest="form",
@@ -91,19 +90,8 @@ def add_parser(commands: Any) -> None:
         choices=tuple(EXPORTERS),
         help="form to write",
     )
-    parser.add_argument(
-        "--graph",
-        metavar="GRAPH",
-        required=True,
-        help="graph file that the schedule is of; - reads standard input",
-    )
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="FILE",
-        required=True,
-        help="file to write; - writes to standard output",
-    )
+    arguments.add_target(parser, "file to write; - writes to standard output", required=True)
+    arguments.add_json(parser, "what was written")
     parser.add_argument(
         "--map",
         type=arguments.assignments,
@@ -112,11 +100,7 @@ def add_parser(commands: Any) -> None:
         "(default: N for gpuN, cpu and disk for devices of that kind); in tf-device-scopes such "
         "as gpu0=/device:GPU:1 (default: /device:GPU:N for gpuN, /device:CPU:0 and on for CPUs)",
     )
-    parser.add_argument(
-        "--cluster",
-        metavar="FILE",
-        help="cluster file to use instead of the one that the graph names",
-    )
+    arguments.add_cluster(parser)
     arguments.add_format(parser)
     parser.set_defaults(run=run)
 
@@ -124,16 +108,16 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace, signals: Signals) -> int:
     """Export a schedule and return the exit code."""
     from talos_opt.cli import files, schedules
-    from talos_opt.formats.source import STREAM
+    from talos_opt.core.errors import InputError
 
     exporter = EXPORTERS[args.form]
-    if args.output != STREAM:
-        files.require_writable(args.output, exporter.suffixes)
+    files.require_target(args, exporter.suffixes)
+    graph = schedules.graph_of(args)
+    if graph is None:
+        raise InputError(f"one file is given, {args.schedule}, expected GRAPH SCHEDULE")
     (file,) = schedules.open_schedules([args.schedule])
-    problem = schedules.read_graph(args, args.graph, file)
+    problem = schedules.read_graph(args, graph, file)
     schedule = file.schedule(problem)
     schedules.note_other_graph(problem, file)
-    told = exporter.write(problem, schedule, args)
-    if args.output != STREAM:
-        emit(f"{args.output}: {told}")
+    emit_written(args, exporter.write(problem, schedule, args))
     return exits.SOLVED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from talos_opt.core.errors import InputError
 from talos_opt.formats.emit import Layout, json_lines, lines_of
-from talos_opt.formats.source import split_suffix
+from talos_opt.formats.source import STREAM, split_suffix
 from talos_opt.formats.target import write_lines
 
 #: Suffixes of the text formats, each also with ``.gz``.
@@ -40,8 +41,8 @@ def require_writable(
     """
     if target is None:
         return
-    if target == "-":
-        raise InputError("-o - names no file; --json writes to standard output")
+    if target == STREAM:
+        raise InputError("- is standard output, expected a file")
     path = Path(target)
     if path.is_dir():
         raise InputError("is a folder, expected a file to write", source=target)
@@ -61,6 +62,28 @@ def require_writable(
             pass
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", source=target) from None
+
+
+def stream_as_json(args: argparse.Namespace) -> None:
+    """Take ``-o -`` for ``--json``, where the two are of the same document."""
+    if args.output == STREAM:
+        args.json, args.output = True, None
+
+
+def require_target(
+    args: argparse.Namespace, suffixes: tuple[str, ...], *, packed: bool = True
+) -> None:
+    """Refuse what ``-o`` names if it cannot be written; ``-`` is standard output.
+
+    Raises
+    ------
+    InputError
+        See `require_writable`; or if ``--json`` wants standard output too.
+    """
+    if args.output != STREAM:
+        require_writable(args.output, suffixes, packed=packed)
+    elif args.json:
+        raise InputError("-o - and --json both write to standard output, expected one of them")
 
 
 def write_comparison(document: Mapping[str, Any], target: str) -> None:

@@ -4,16 +4,19 @@ Names and messages come from files, so nothing of them reaches a terminal (or a 
 is: control characters, which move the cursor and set titles, and those that reverse the order of
 letters are shown as Python escapes them. JSON, which is for programs, is left alone.
 
-A reader that closes its end of a pipe (``| head``) wants no more text; it is no error, and what
+A reader that closes its end of a pipe (``| head``) wants no more text. That is not an error: what
 the command still has to do, such as writing a file, goes on.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import re
 import sys
-from typing import TextIO
+from collections.abc import Mapping
+from typing import Any, TextIO
 
 #: Bold and its end, which only our tables write.
 _BOLD = re.compile("(\x1b\\[[01]m)")
@@ -56,6 +59,29 @@ def _settled(line: str) -> str:
 def emit_json(text: str) -> None:
     """Write a JSON document to standard output, with a line end."""
     _write(sys.stdout, text)
+
+
+def emit_written(args: argparse.Namespace, facts: Mapping[str, Any], text: str = "") -> None:
+    """Say what was written to the file of ``-o``, unless that is standard output.
+
+    Parameters
+    ----------
+    args : namespace
+    facts : mapping
+        For ``--json``.
+    text : str
+        For a person; default: the file's name and the facts, which are then counts.
+    """
+    if args.output == "-":
+        return
+    if args.json:
+        document = {"schema": "talos-written/1", "command": args.command, "output": args.output}
+        emit_json(json.dumps({**document, **facts}, indent=1))
+    else:
+        listed = ", ".join(
+            f"{count} {what[:-1] if count == 1 else what}" for what, count in facts.items()
+        )
+        emit(text or f"{args.output}: {listed}")
 
 
 def complain(*lines: str) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import arguments, exits, schedules
-from talos_opt.cli.output import complain, emit
+from talos_opt.cli.output import complain, emit_written
 from talos_opt.cli.progress import ProgressBar
 from talos_opt.cli.signals import Signals
 
@@ -42,21 +43,13 @@ def add_parser(commands: Any) -> None:
         "has as many lanes as ops on it overlap.",
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "schedule", metavar="SCHEDULE", help="talos-schedule/1 file, or its columns (.npz)"
+    arguments.add_graph_and_schedule(parser)
+    arguments.add_target(
+        parser,
+        "file to draw into: .png, .svg or .pdf, or .html for a page to zoom and search in; - "
+        "writes PNG to standard output (default: the schedule's name with .png)",
     )
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="FILE",
-        help="file to draw into: .png, .svg or .pdf, or .html for a page to zoom and search in "
-        "(default: the schedule's name with .png)",
-    )
-    parser.add_argument(
-        "--graph",
-        metavar="GRAPH",
-        help="graph file that the schedule is of; - reads standard input; needed for .npz",
-    )
+    arguments.add_json(parser, "what was drawn")
     arguments.add_problem(parser)
     arguments.add_format(parser)
     parser.add_argument(
@@ -76,21 +69,27 @@ def _width(text: str) -> float:
         value = 0.0
     if not NARROWEST <= value <= WIDEST:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no width in inches, expected {NARROWEST:g} to {WIDEST:g}"
+            f"{text!r} is not a width in inches, expected {NARROWEST:g} to {WIDEST:g}"
         )
     return value
 
 
 def run(args: argparse.Namespace, signals: Signals) -> int:
     """Draw a schedule and return the exit code."""
+    from talos_opt.cli import files
     from talos_opt.core.errors import InputError
-    from talos_opt.formats.source import split_suffix
+    from talos_opt.formats.source import STREAM, split_suffix
     from talos_opt.reports.style import require_matplotlib
 
+    args.graph = schedules.graph_of(args)
     target = args.output
     if target is None:
         target = split_suffix(args.schedule)[0] + PICTURES[0]
-    page = _require_drawable(target)
+        args.output = target
+    files.require_target(args, PICTURES + PAGES, packed=False)
+    page = Path(target).suffix.lower() in PAGES
+    if target == STREAM and sys.stdout.isatty():
+        raise InputError("standard output is a terminal, expected a file or a pipe for a picture")
     if not page:
         require_matplotlib()
     elif args.width is not None:
@@ -106,20 +105,9 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
             "talos-opt check names each broken rule"
         )
     ops, moves = len(view.op_names), len(view.transfer_op)
-    emit(f"{target}: {ops} ops, {moves} transfers, {len(view.devices)} devices")
+    facts = {"ops": ops, "transfers": moves, "devices": len(view.devices)}
+    emit_written(args, facts)
     return exits.SOLVED
-
-
-def _require_drawable(target: str) -> bool:
-    """Refuse a file that cannot be drawn into; return whether it is a page."""
-    from talos_opt.cli import files
-    from talos_opt.core.errors import InputError
-    from talos_opt.formats.source import STREAM
-
-    if target == STREAM:
-        raise InputError("-o - names no file; a chart is drawn into one")
-    files.require_writable(target, PICTURES + PAGES, packed=False)
-    return Path(target).suffix.lower() in PAGES
 
 
 def _read_view(args: argparse.Namespace, file: ScheduleFile) -> View:
@@ -130,7 +118,7 @@ def _read_view(args: argparse.Namespace, file: ScheduleFile) -> View:
     if args.graph is None:
         for name, argument in _OF_GRAPH.items():
             if getattr(args, name) is not None:
-                raise InputError(f"{argument} says how the graph is read: it needs --graph")
+                raise InputError(f"{argument} says how the graph is read: it needs GRAPH")
         try:
             return view_of_document(stated)
         except InputError as error:

@@ -25,8 +25,8 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "profile",
         help="measure a model and write its graph",
-        description="Capture a model, find out what its ops cost on devices that are there and "
-        "on devices of the catalogue, and write the graph with its cluster: what solve needs.",
+        description="Capture a model, determine what its ops cost on devices of this machine "
+        "and of the catalogue, and write the graph with its cluster: what solve needs.",
         epilog="Interrupted, it writes the graph with what has been measured so far.",
         allow_abbrev=False,
     )
@@ -40,15 +40,13 @@ def add_parser(commands: Any) -> None:
         "several as 4xcpu; another id as gpu0=estimate:a100 (default: cpu)",
     )
     _add_measuring(parser)
-    parser.add_argument("-o", "--output", metavar="FILE", help="file to write the graph to")
+    arguments.add_target(
+        parser, "file to write the graph to; - writes YAML to standard output, alone"
+    )
     parser.add_argument(
         "--trace", metavar="FILE", help="file to write the op times to, as a Chrome trace"
     )
-    parser.add_argument(
-        "--json",
-        action="store_true",
-        help="print the figures as JSON on standard output, and nothing else there",
-    )
+    arguments.add_json(parser, "the figures")
     parser.set_defaults(run=run)
 
 
@@ -57,15 +55,22 @@ def _add_measuring(parser: argparse.ArgumentParser) -> None:
         "--threads",
         type=arguments.threads,
         metavar="N",
-        help="intra-op threads on the CPU; auto: those with the least time per op (default: "
-        "torch's own number; in tensorflow all cores, shared out among logical devices)",
+        help="intra-op threads on the CPU; auto: the number with the shortest time per op "
+        "(default: torch's own number; in tensorflow all cores, shared out among logical devices)",
     )
+    limit: dict[str, Any] = {"type": arguments.seconds, "metavar": "SECONDS"}
     parser.add_argument(
-        "--max-time",
-        type=arguments.seconds,
+        "--time-limit",
+        **limit,
         default=120.0,
-        metavar="SECONDS",
-        help="cap on the time spent measuring, on all devices together (default: 120)",
+        help="time for measuring, on all devices together (default: 120)",
+    )
+    parser.add_argument(  # its older name
+        "--max-time",
+        **limit,
+        dest="time_limit",
+        default=argparse.SUPPRESS,
+        help=argparse.SUPPRESS,
     )
 
 
@@ -73,8 +78,9 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     """Profile a model, write its graph, print the figures, and return the exit code."""
     from talos_opt import formats
     from talos_opt.cli import files, frameworks
+    from talos_opt.formats.source import STREAM
 
-    files.require_writable(args.output, (*files.SUFFIXES, ".npz"))
+    files.require_target(args, (*files.SUFFIXES, ".npz"))
     files.require_writable(args.trace, (".json",))
     # What a user's own code prints is no part of the answer.
     with ProgressBar() as bar, contextlib.redirect_stdout(sys.stderr):
@@ -92,7 +98,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
         write_schedule_trace(*side_by_side(profile), args.trace)
     if args.json:
         emit_json(json.dumps(figures(profile), indent=1))
-    else:
+    elif args.output != STREAM:
         emit(describe(profile, args.output))
     for device in profile.devices:
         note = profile.facts.get(f"measured on {device.id}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import arguments, exits, schedules
-from talos_opt.cli.output import complain, emit
+from talos_opt.cli.output import complain, emit_written
 from talos_opt.cli.progress import ProgressBar, ProgressLine
 from talos_opt.cli.signals import Signals
 
@@ -32,58 +32,34 @@ def add_parser(commands: Any) -> None:
         help="write a page that shows a graph and its schedules, for a browser",
         description="Write one HTML file that shows a graph and its schedules: what is proven, an "
         "interactive Gantt chart, memory over time, speedups, and the schedules side by side. It "
-        "holds all it needs and asks no network for anything. Without a schedule, the graph is "
-        "solved first.",
-        epilog="The page shows values computed anew from the schedules, whatever the files state.",
+        "is self-contained and needs no network. Without a schedule, the graph is solved first.",
+        epilog="The page shows values recomputed from the schedules, whatever the files state.",
         allow_abbrev=False,
     )
-    parser.add_argument("graph", metavar="GRAPH", help="graph file; - reads standard input")
-    parser.add_argument(
-        "schedules",
-        metavar="SCHEDULE",
-        nargs="*",
-        help="talos-schedule/1 files, or their columns (.npz), to be shown and compared; none: "
-        "solve the graph",
-    )
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="FILE",
-        required=True,
-        help="page to write: .html; - writes to standard output",
-    )
+    arguments.add_graph(parser)
+    arguments.add_schedule(parser, several="*")
+    arguments.add_target(parser, "page to write: .html; - writes to standard output", required=True)
+    arguments.add_json(parser, "what was written")
     arguments.add_problem(parser)
     arguments.add_format(parser)
-    parser.add_argument(
-        "--solver",
-        metavar="NAME",
-        help="solver, where no schedule is given (default: auto; talos-opt solvers lists all)",
-    )
+    arguments.add_solver(parser)
     arguments.add_limits(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace, signals: Signals) -> int:
     """Read or find the schedules, write the page, and return the exit code."""
-    _require_page(args.output)
+    from talos_opt.cli import files
+    from talos_opt.reports.page import SUFFIXES
+
+    files.require_target(args, SUFFIXES, packed=False)
     if args.schedules:
         return _show(args)
     return _solve_and_show(args, signals)
 
 
-def _require_page(target: str) -> None:
-    """Refuse what is no page, or cannot be written, before anything is solved for it."""
-    from talos_opt.cli import files
-    from talos_opt.formats.source import STREAM
-    from talos_opt.reports.page import SUFFIXES
-
-    if target != STREAM:
-        files.require_writable(target, SUFFIXES, packed=False)
-
-
 def _show(args: argparse.Namespace) -> int:
     from talos_opt.core.errors import InputError
-    from talos_opt.formats.source import STREAM
 
     given = [name for name in SOLVING if getattr(args, name) is not None]
     if given:
@@ -98,17 +74,27 @@ def _show(args: argparse.Namespace) -> int:
         _read_answer(problem, path, file, label)
         for path, file, label in zip(args.schedules, files, labels, strict=True)
     ]
-    _write(problem, answers, args.output)
-    if args.output != STREAM:
-        emit(f"written to {args.output}")
+    _write(args, problem, answers, f"written to {args.output}")
     return exits.SOLVED
 
 
-def _write(problem: Problem, answers: list[Answer], target: str) -> None:
+def _write(args: argparse.Namespace, problem: Problem, answers: list[Answer], text: str) -> None:
+    """Write the page and say so."""
+    from talos_opt.core.metrics import measure
     from talos_opt.reports.page import write_report
 
     with ProgressBar() as bar:
-        write_report(problem, answers, target, on_progress=bar.show)
+        write_report(problem, answers, args.output, on_progress=bar.show)
+    facts = {
+        "ops": problem.graph.op_count,
+        "devices": len(problem.device_ids),
+        "objective": problem.objective.value,
+        "values": {
+            answer.label: measure(problem, answer.schedule).value(problem.objective)
+            for answer in (answers if args.json else ())
+        },
+    }
+    emit_written(args, facts, text)
 
 
 def _read_answer(problem: Problem, path: str, file: ScheduleFile, label: str) -> Answer:
@@ -131,7 +117,7 @@ def _read_answer(problem: Problem, path: str, file: ScheduleFile, label: str) ->
         )
     wrong = list(differences(document, problem, measure(problem, schedule)))
     for text in wrong[:TOLD]:
-        complain(f"note: {path}: {text}; the page shows what it is")
+        complain(f"note: {path}: {text}; the page shows the recomputed value")
     if len(wrong) > TOLD:
         complain(f"note: {path}: {len(wrong) - TOLD} more numbers are not as stated")
     return Answer(label, schedule, document)
@@ -151,7 +137,6 @@ def _solve_and_show(args: argparse.Namespace, signals: Signals) -> int:
     from talos_opt.cli.solve import read_problem
     from talos_opt.cli.summary import summarise
     from talos_opt.core.config import SolveConfig
-    from talos_opt.formats.source import STREAM
     from talos_opt.reports.page import Answer
 
     plan = SolveConfig().override(
@@ -185,7 +170,5 @@ def _solve_and_show(args: argparse.Namespace, signals: Signals) -> int:
         complain("no page is written: there is no schedule to show")
         return exits.INTERRUPTED if result.interrupted else exits.NO_SCHEDULE
     answer = Answer(result.solver, result.schedule, result.to_dict(rows=False))
-    _write(result.problem, [answer], args.output)
-    if args.output != STREAM:
-        emit(summarise(result, args.output))
+    _write(args, result.problem, [answer], summarise(result, args.output))
     return exits.INTERRUPTED if result.interrupted else exits.SOLVED

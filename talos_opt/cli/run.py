@@ -53,11 +53,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--trace", metavar="FILE", help="file to write what was measured to, as a Chrome trace"
     )
-    parser.add_argument(
-        "--json",
-        action="store_true",
-        help="print the report as JSON on standard output, and nothing else there",
-    )
+    arguments.add_json(parser, "the report")
     parser.set_defaults(run=run)
 
 

@@ -29,7 +29,7 @@ def open_schedules(
     Raises
     ------
     InputError
-        If one is standard input, cannot be read, or is no schedule.
+        If one is standard input, cannot be read, or is not a schedule.
     """
     from talos_opt.core.errors import InputError
     from talos_opt.formats.schedule import ScheduleFile
@@ -38,6 +38,23 @@ def open_schedules(
     if STREAM in paths:
         raise InputError(f"{refusal}; only the graph is read from -")
     return [ScheduleFile(path) for path in paths]
+
+
+def graph_of(args: argparse.Namespace) -> str | None:
+    """Return the graph file of a command where it is first now and was once ``--graph``."""
+    from talos_opt.core.errors import InputError
+
+    if args.old_graph is None or args.old_graph == args.graph:
+        graph: str | None = args.graph
+        return graph
+    if args.graph is not None:
+        raise InputError(f"the graph is given twice: {args.graph}, and --graph {args.old_graph}")
+    complain(
+        f"note: the graph comes first now: talos-opt {args.command} {args.old_graph} "
+        f"{args.schedule}; --graph still works"
+    )
+    graph = args.old_graph
+    return graph
 
 
 def read_graph(

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first asks for the best schedule so far, the second ends at once."""
+"""Ctrl-C and SIGTERM: the first asks for the best schedule so far, the second ends immediately."""
 
 from __future__ import annotations
 
@@ -91,5 +91,5 @@ class Signals:
             os._exit(exits.INTERRUPTED)
         self.cancel.set()
         # The buffered streams may be in the middle of a write, so not through them.
-        text = f"\nstopping: {self._kept} follows (once more: quit at once)\n"
+        text = f"\nstopping: {self._kept} follows (again: quit immediately)\n"
         os.write(2, text.encode())

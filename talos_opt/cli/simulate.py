@@ -31,16 +31,12 @@ def add_parser(commands: Any) -> None:
         help="what schedules are worth when op times vary",
         description="Keep the placement and the order of one or more schedules, vary the op times "
         "at random, and print how the objective's value is distributed, and how often one "
-        "schedule beats another. All schedules see the same random times.",
+        "schedule beats another. All schedules see the same random times, and the first is the "
+        "one that the others are compared with.",
         allow_abbrev=False,
     )
-    parser.add_argument("graph", metavar="GRAPH", help="graph file; - reads standard input")
-    parser.add_argument(
-        "schedules",
-        metavar="SCHEDULE",
-        nargs="+",
-        help="talos-schedule/1 file, or its columns (.npz); the others are compared with the first",
-    )
+    arguments.add_graph(parser)
+    arguments.add_schedule(parser, several="+")
     parser.add_argument(
         "--noise",
         type=_deviation,
@@ -63,7 +59,7 @@ def add_parser(commands: Any) -> None:
         metavar="N",
         help=f"random draws of all times (default: {DEFAULT_SAMPLES})",
     )
-    parser.add_argument("--seed", type=arguments.seed, metavar="N", help="random seed (default: 0)")
+    arguments.add_seed(parser)
     arguments.add_problem(parser)
     arguments.add_format(parser)
     parser.add_argument(
@@ -80,7 +76,7 @@ def _deviation(text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 <= value <= 100:
-        raise argparse.ArgumentTypeError(f"{text!r} is no share from 0 to 100, such as 0.2")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share from 0 to 100, such as 0.2")
     return value
 
 
@@ -92,6 +88,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     from talos_opt.formats.source import split_suffix
     from talos_opt.formats.target import write_lines
 
+    files.stream_as_json(args)
     files.require_writable(args.output)
     if args.plot is not None:
         from talos_opt.reports import style
@@ -112,7 +109,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
                 cancel=signals.cancel,
             ),
             bar.draw,
-            "what the samples so far say",
+            "the result of the samples so far",
         )
     if args.plot is not None:
         from talos_opt.reports.sensitivity_plot import draw_sensitivity

@@ -28,14 +28,10 @@ def add_parser(commands: Any) -> None:
         epilog="An argument given here wins over the same one in the --config file.",
         allow_abbrev=False,
     )
-    parser.add_argument("graph", metavar="GRAPH", help="graph file; - reads standard input")
+    arguments.add_graph(parser)
     arguments.add_problem(parser)
     arguments.add_format(parser)
-    parser.add_argument(
-        "--solver",
-        metavar="NAME",
-        help="solver (default: auto; talos-opt solvers lists all)",
-    )
+    arguments.add_solver(parser)
     parser.add_argument(
         "--config",
         metavar="FILE",
@@ -82,6 +78,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
         options=arguments.options_by_solver(args.option),
         worth=args.worth,
     )
+    files.stream_as_json(args)
     files.require_writable(args.output, (*files.SUFFIXES, ".npz"))
     problem, warm_start = _read(args, plan.objective)
     started = time.monotonic()

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from talos_opt.cli import exits
+from talos_opt.cli import arguments, exits
 from talos_opt.cli.output import emit, emit_json
 from talos_opt.cli.signals import Signals
 from talos_opt.cli.text import table
@@ -21,11 +21,7 @@ def add_parser(commands: Any) -> None:
         "and the parts of the model that it does not cover.",
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--json",
-        action="store_true",
-        help="print the list as JSON on standard output, and nothing else there",
-    )
+    arguments.add_json(parser, "the list")
     parser.set_defaults(run=run)
 
 

@@ -68,6 +68,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     from talos_opt.formats.source import split_suffix
     from talos_opt.formats.target import write_lines
 
+    files.stream_as_json(args)
     files.require_writable(args.output)
     reference = read_trace(args.reference, process=args.reference_process)
     other = read_trace(args.other, process=args.other_process)
@@ -83,7 +84,8 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     for trace in (reference, other):
         if trace.unattributed_us > 0:
             complain(
-                f"note: {trace.source}: no op launched kernels of {trace.unattributed_us:.3f} us"
+                f"note: {trace.source}: kernels that no op launched took "
+                f"{trace.unattributed_us:.3f} us"
             )
     if not found.pairs:
         complain("note: the traces have no op in common")

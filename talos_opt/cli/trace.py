@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from talos_opt.cli import arguments, exits
-from talos_opt.cli.output import emit
+from talos_opt.cli.output import emit_written
 from talos_opt.cli.signals import Signals
 
 
@@ -21,17 +21,14 @@ def add_parser(commands: Any) -> None:
         "that reads it.",
         allow_abbrev=False,
     )
-    parser.add_argument("graph", metavar="GRAPH", help="graph file; - reads standard input")
-    parser.add_argument(
-        "schedule", metavar="SCHEDULE", help="talos-schedule/1 file, or its columns (.npz)"
-    )
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="FILE",
+    arguments.add_graph(parser)
+    arguments.add_schedule(parser)
+    arguments.add_target(
+        parser,
+        "file to write the trace to: .json or .json.gz; - writes to standard output",
         required=True,
-        help="file to write the trace to: .json or .json.gz; - writes to standard output",
     )
+    arguments.add_json(parser, "what was written")
     arguments.add_problem(parser)
     arguments.add_format(parser)
     parser.set_defaults(run=run)
@@ -41,16 +38,17 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     """Write the trace of a schedule and return the exit code."""
     from talos_opt.cli import files, schedules
     from talos_opt.formats.chrome_trace import write_schedule_trace
-    from talos_opt.formats.source import STREAM
 
-    if args.output != STREAM:
-        files.require_writable(args.output, (".json",))
+    files.require_target(args, (".json",))
     (file,) = schedules.open_schedules([args.schedule])
     problem = schedules.read_graph(args, args.graph, file)
     schedule = file.schedule(problem)
     schedules.note_other_graph(problem, file)
     write_schedule_trace(problem, schedule, args.output)
-    if args.output != STREAM:
-        ops, moves = problem.graph.op_count, len(schedule.transfers)
-        emit(f"{args.output}: {ops} ops, {moves} transfers, {len(problem.device_ids)} devices")
+    facts = {
+        "ops": problem.graph.op_count,
+        "transfers": len(schedule.transfers),
+        "devices": len(problem.device_ids),
+    }
+    emit_written(args, facts)
     return exits.SOLVED

@@ -299,7 +299,8 @@ class Cluster:
         for name in (link.a, link.b):
             if not self.members(name):
                 raise GraphError(
-                    f"{name!r} is no device, expected an id or kind of {self._names()}", path=path
+                    f"{name!r} is not a device, expected an id or kind of {self._names()}",
+                    path=path,
                 )
         if link.via is not None and link.via not in self.index:
             raise GraphError(

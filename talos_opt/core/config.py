@@ -164,7 +164,7 @@ def _read(path: Path) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ConfigError(
-            f"byte {error.start} is no UTF-8 text, expected a YAML file", source=str(path)
+            f"byte {error.start} is not UTF-8 text, expected a YAML file", source=str(path)
         ) from None
 
 
@@ -189,9 +189,9 @@ def _parse(text: str, where: str) -> dict[str, Any]:
         document = yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
-        raise ConfigError(f"no valid YAML: {error.problem}", source=where, line=line) from None
+        raise ConfigError(f"is not valid YAML: {error.problem}", source=where, line=line) from None
     except (yaml.YAMLError, RecursionError) as error:
-        raise ConfigError(f"no valid YAML: {error}", source=where) from None
+        raise ConfigError(f"is not valid YAML: {error}", source=where) from None
     if not isinstance(document, dict):
         found = units.describe(document)
         raise ConfigError(f"holds {found}, expected a mapping of solver settings", source=where)
@@ -253,6 +253,6 @@ def _options(value: object) -> dict[str, dict[str, Any]]:
         for name in given:
             if not isinstance(name, str):
                 raise ConfigError(
-                    f"option {units.describe(name)} is no name", path=f"options.{solver}"
+                    f"option {units.describe(name)} is not a name", path=f"options.{solver}"
                 )
     return {solver: dict(given) for solver, given in value.items()}

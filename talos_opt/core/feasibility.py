@@ -156,7 +156,9 @@ class _Checker:
         for column, size in ((moves.op, n), (moves.source, None), (moves.target, None)):
             limit = self.arrays.device_count if size is None else size
             wrong |= (column < 0) | (column >= limit)
-        self._complain("transfer", wrong, lambda i: f"transfer {i} names no op or device, or time")
+        self._complain(
+            "transfer", wrong, lambda i: f"transfer {i} has an unknown op or device, or no time"
+        )
         return not self.found
 
     def _placement(self) -> None:

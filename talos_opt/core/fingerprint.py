@@ -36,7 +36,7 @@ def fingerprint(columns: Columns) -> str:
     by_names = np.lexsort((reader, producer))
     edges = np.column_stack((producer[by_names], reader[by_names])).astype("<i8")
     digest = hashlib.sha256()
-    # Half of a surrogate pair is no text, yet may be in a name that was made in Python.
+    # Half of a surrogate pair is not text, yet may be in a name that was made in Python.
     digest.update("\0".join(names[i] for i in ranked).encode("utf-8", "surrogatepass"))
     digest.update(b"\0\0")
     digest.update(np.ascontiguousarray(edges).tobytes())

@@ -146,7 +146,7 @@ def device_loads(problem: Problem, schedule: Schedule) -> Floats:
 def idle_times(problem: Problem, schedule: Schedule) -> Floats:
     """Time that each device idles before its last activity ends, per slot (m,).
 
-    What follows the last activity is no idle time: the device is free for other work. (Talos'
+    What follows the last activity is not idle time: the device is free for other work. (Talos'
     Fig. 8 counts so: its milliseconds are the gaps, not the hundreds of milliseconds by which
     one device finishes before the other.)
     """

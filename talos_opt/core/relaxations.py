@@ -31,7 +31,7 @@ class Relaxation:
     ----------
     kind : RelaxationKind
     name : str
-        Device with too little memory, colocation group to part, op (``MODEL/OP``) to unpin, or
+        Device with too little memory, colocation group to dissolve, op (``MODEL/OP``) to unpin, or
         device that a new route starts from.
     target : str
         Device that a new route leads to.
@@ -54,7 +54,7 @@ class Relaxation:
         if self.kind is RelaxationKind.MEMORY:
             return f"give {self.name} {self.bytes} more usable bytes ({format_bytes(self.bytes)})"
         if self.kind is RelaxationKind.COLOCATION:
-            return f"let the ops of colocation group {self.name!r} part"
+            return f"allow colocation group {self.name!r} on several devices"
         if self.kind is RelaxationKind.PIN:
             return f"unpin {self.name}"
         return f"add a link from {self.name} to {self.target}"

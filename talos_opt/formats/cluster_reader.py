@@ -34,7 +34,7 @@ def read_cluster(source: str | os.PathLike[str]) -> Cluster:
     Raises
     ------
     InputError
-        If it cannot be read, or is no cluster; names file, line and path.
+        If it cannot be read, or is not a cluster; names file, line and path.
     """
     return _cluster_of(open_source(source))
 

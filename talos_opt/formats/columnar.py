@@ -1,6 +1,6 @@
 """talos-columns/1: a graph as named arrays in an ``.npz`` file, for graphs too large for text.
 
-The arrays are those of `talos_opt.core.columns.Columns`; what is no array is JSON in the array
+The arrays are those of `talos_opt.core.columns.Columns`; what is not an array is JSON in the array
 ``header``. docs/columns.md lists both.
 """
 
@@ -73,7 +73,7 @@ def read_problem(
         if cluster is None:
             if "cluster" not in record:
                 raise GraphError(
-                    "the graph names no cluster, expected 'cluster' in the header, "
+                    "the graph has no cluster, expected 'cluster' in the header, "
                     "or a cluster file given beside it (--cluster)"
                 )
             cluster = cluster_beside(record["cluster"], source)
@@ -208,11 +208,11 @@ def _attrs(members: Members, count: int) -> dict[int, Any]:
     try:
         rows = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise FormatError(f"column 'attrs' is no JSON: {error}") from None
+        raise FormatError(f"column 'attrs' is not JSON: {error}") from None
     rows = as_list(rows, "attrs", "attrs")
     ops = members.whole("attrs_op", (len(rows),)).tolist()
     if any(not 0 <= i < count for i in ops) or len(set(ops)) < len(ops):
-        raise FormatError(f"column 'attrs_op' names no op, or one twice, of {count}")
+        raise FormatError(f"column 'attrs_op' is not {len(rows)} different numbers below {count}")
     return {
         i: as_plain(as_mapping(row, "attrs", f"attrs[{k}]"), "attrs", f"attrs[{k}]")
         for k, (i, row) in enumerate(zip(ops, rows, strict=True))
@@ -225,7 +225,7 @@ def write_problem(problem: Problem, target: str | os.PathLike[str]) -> None:
     Raises
     ------
     FormatError
-        If the target cannot be written, or a name is no text that UTF-8 can hold.
+        If the target cannot be written, or a name is not text that UTF-8 can hold.
     """
     write_members(_header_of(problem), _arrays_of(problem.graph.columns), target)
 

@@ -99,7 +99,7 @@ def target_of(device: str, kind: str, names: Mapping[str, Target] | None = None)
             return word
     raise InputError(
         f"device {device!r} of kind {kind!r}: unclear what a device map calls it, "
-        f"say so by --map {device}=0"
+        f"name it with --map {device}=0"
     )
 
 

@@ -48,7 +48,7 @@ def device_scopes_of(
     Raises
     ------
     InputError
-        If it is unclear what a device that ops are on is called, or a given name is no device.
+        If it is unclear what a device that ops are on is called, or a given name is not a device.
     """
     used = set(schedule.device.tolist())
     called = scope_names(problem, names, used)
@@ -79,7 +79,7 @@ def scope_names(
     Raises
     ------
     InputError
-        If a device that needs one has no name, or a given name is no device of TensorFlow's.
+        If a device that needs one has no name, or a given name is not a TensorFlow device.
     """
     given = {device: _given_name(device, name) for device, name in (names or {}).items()}
     free = (f"/device:CPU:{k}" for k in count())
@@ -95,7 +95,7 @@ def scope_names(
         elif used is None or d in used:
             raise InputError(
                 f"device {device.id!r} of kind {device.kind!r}: unclear what TensorFlow calls it, "
-                f"say so by --map {device.id}=/device:GPU:0"
+                f"name it with --map {device.id}=/device:GPU:0"
             )
     return called
 
@@ -104,7 +104,7 @@ def _given_name(device: str, name: str) -> str:
     string = device_string(name)
     if string is None:
         raise InputError(
-            f"--map {device}={name}: {name!r} is no device of TensorFlow's, expected one such as "
+            f"--map {device}={name}: {name!r} is not a TensorFlow device, expected one such as "
             "/device:GPU:0"
         )
     return string

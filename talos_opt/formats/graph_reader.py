@@ -55,7 +55,7 @@ def problem_from(
         if cluster is None:
             if "cluster" not in record:
                 raise GraphError(
-                    "the graph names no cluster, expected 'cluster' in the file, "
+                    "the graph has no cluster, expected 'cluster' in the file, "
                     "or a cluster file given beside it (--cluster)"
                 )
             cluster = cluster_beside(record["cluster"], source)

@@ -13,7 +13,7 @@ from talos_opt.formats.graph_reader import SCHEMA
 def document_of(problem: Problem) -> dict[str, Any]:
     """Return a problem as a talos-graph/1 document of plain Python values.
 
-    The objective is no part of it. Reading the document gives the same graph, cluster and memory
+    The objective is not part of it. Reading the document gives the same graph, cluster and memory
     rule back, to the last bit of every number.
     """
     document = {"schema": SCHEMA} | head_of(problem)

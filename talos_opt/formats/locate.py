@@ -83,7 +83,7 @@ def _key(event: ev.Event) -> str:
     if isinstance(event, ev.AliasEvent):
         return f"*{event.anchor}"
     if not isinstance(event, ev.ScalarEvent):
-        raise FormatError("a key is no text")
+        raise FormatError("a key is not text")
     return str(resolve(event.value)) if event.implicit[0] else str(event.value)
 
 

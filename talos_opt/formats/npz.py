@@ -46,7 +46,7 @@ class Members:
     Raises
     ------
     FormatError
-        If the file is no whole zip archive of ``.npy`` files.
+        If the file is not a whole zip archive of ``.npy`` files.
     """
 
     def __init__(self, source: Source) -> None:
@@ -54,7 +54,7 @@ class Members:
             self._zip = zipfile.ZipFile(io.BytesIO(source.data))
         except (zipfile.BadZipFile, ValueError, OSError) as error:
             raise FormatError(
-                f"is no npz file, or cut off: {error}; expected a zip archive of arrays"
+                f"is not an npz file, or is cut off: {error}; expected a zip archive of arrays"
             ) from None
         self._left: dict[str, zipfile.ZipInfo] = {}
         for info in self._zip.infolist():
@@ -93,7 +93,7 @@ class Members:
         try:
             return data.astype(np.uint8, copy=False).tobytes().decode()
         except UnicodeDecodeError as error:
-            raise FormatError(f"column {name!r} is no UTF-8 text at byte {error.start}") from None
+            raise FormatError(f"column {name!r} is not UTF-8 text at byte {error.start}") from None
 
     def header(self) -> Mapping[str, Any]:
         """Return the mapping in the header."""
@@ -102,7 +102,7 @@ class Members:
         try:
             value = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise FormatError(f"column {HEADER!r} is no JSON: {error}") from None
+            raise FormatError(f"column {HEADER!r} is not JSON: {error}") from None
         if not isinstance(value, dict):
             raise FormatError(f"column {HEADER!r} is {units.describe(value)}, expected a mapping")
         return value
@@ -159,7 +159,7 @@ class Members:
             else:
                 shape, by_column, kind = np.lib.format.read_array_header_2_0(file)
         except ValueError as error:
-            raise FormatError(f"column {name!r} is no array: {error}") from None
+            raise FormatError(f"column {name!r} is not an array: {error}") from None
         if kind.hasobject:
             raise FormatError(f"column {name!r} holds Python objects, expected numbers")
         count = 1

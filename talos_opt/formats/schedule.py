@@ -58,7 +58,7 @@ class ScheduleFile:
     Raises
     ------
     FormatError
-        If it cannot be read, or is no talos-schedule/1.
+        If it cannot be read, or is not talos-schedule/1.
     ScheduleError
         If what it says beside its rows is broken.
     """
@@ -92,7 +92,7 @@ def read_schedule_document(source: str | os.PathLike[str]) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If it cannot be read, or is no talos-schedule/1.
+        If it cannot be read, or is not talos-schedule/1.
     """
     return ScheduleFile(source).document
 
@@ -101,12 +101,12 @@ def read_schedule(source: str | os.PathLike[str], problem: Problem) -> Schedule:
     """Read a schedule and line it up with the ops of its problem.
 
     Whether it is feasible is for `talos_opt.core.feasibility.check` to say. Of the file, only
-    ``schema``, ``time_unit``, ``ops`` and ``transfers`` matter; metrics are computed anew.
+    ``schema``, ``time_unit``, ``ops`` and ``transfers`` matter; metrics are recomputed.
 
     Raises
     ------
     FormatError
-        If the file cannot be read, or is no talos-schedule/1.
+        If the file cannot be read, or is not talos-schedule/1.
     ScheduleError
         If it holds no schedule, or not one of this problem's ops on its devices; names file,
         line, path, what was found and what was expected.

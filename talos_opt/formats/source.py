@@ -86,7 +86,7 @@ class Source:
             text = self.data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise FormatError(
-                f"byte {error.start} (0x{self.data[error.start]:02x}) is no UTF-8 text, "
+                f"byte {error.start} (0x{self.data[error.start]:02x}) is not UTF-8 text, "
                 "expected YAML or JSON",
                 source=self.name,
                 line=self.data.count(b"\n", 0, error.start) + 1,
@@ -102,7 +102,7 @@ class Source:
         Raises
         ------
         FormatError
-            If the text is no valid JSON (``.json``) or YAML (everything else).
+            If the text is not valid JSON (``.json``) or YAML (everything else).
         """
         from talos_opt.formats.text import parse
 
@@ -192,7 +192,7 @@ def _read_stdin() -> bytes:
 def _unzip(data: bytes, name: str, *, zipped: bool) -> bytes:
     if not data.startswith(GZIP_MAGIC):
         if zipped and data:
-            raise FormatError("is no gzip data, though its name ends in .gz", source=name)
+            raise FormatError("is not gzip data, though its name ends in .gz", source=name)
         return data
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:

@@ -122,7 +122,7 @@ def _lines(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
             return
         except csv.Error as error:
             raise FormatError(
-                f"is no CSV: {error}",
+                f"is not CSV: {error}",
                 line=reader.line_num,  # type: ignore[attr-defined]
             ) from None
         if any(cell.strip() for cell in cells):

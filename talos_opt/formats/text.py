@@ -71,18 +71,18 @@ def parse_json(text: str) -> object:
     except json.JSONDecodeError as error:
         found = repr(text[error.pos]) if error.pos < len(text) else "the end of the text"
         raise FormatError(
-            f"is no valid JSON: {error.msg} at column {error.colno}, found {found}",
+            f"is not valid JSON: {error.msg} at column {error.colno}, found {found}",
             line=error.lineno,
         ) from None
     except _DuplicateKeyError as error:
         message = f"key {units.describe(error.args[0])} is given twice in one mapping"
         raise FormatError(message, line=_line_of_complaint(text, message)) from None
     except UnicodeEncodeError:
-        raise FormatError("is no valid JSON: \\u escape of half a surrogate pair") from None
+        raise FormatError("is not valid JSON: \\u escape of half a surrogate pair") from None
     except RecursionError:
-        raise FormatError("is nested too deep") from None
+        raise FormatError("is nested too deeply") from None
     except ValueError:  # Python reads no integers of more than 4300 digits
-        raise FormatError("is no valid JSON: holds a number of thousands of digits") from None
+        raise FormatError("is not valid JSON: holds a number with thousands of digits") from None
     return document
 
 

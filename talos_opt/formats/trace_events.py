@@ -63,7 +63,7 @@ def load_events(file: Source) -> list[Any]:
     Raises
     ------
     FormatError
-        If the file is no JSON, or holds no such list.
+        If the file is not JSON, or holds no such list.
     """
     text = file.text
     require_few_values(text)
@@ -78,13 +78,13 @@ def load_events(file: Source) -> list[Any]:
                 document = None
         if document is None:
             raise FormatError(
-                f"is no valid JSON: {error.msg} at column {error.colno}", line=error.lineno
+                f"is not valid JSON: {error.msg} at column {error.colno}", line=error.lineno
             ) from None
     except RecursionError:
-        raise FormatError("is nested too deep") from None
+        raise FormatError("is nested too deeply") from None
     events = document.get("traceEvents") if isinstance(document, dict) else document
     if not isinstance(events, list):
-        raise FormatError("is no trace, expected a list of traceEvents")
+        raise FormatError("is not a trace, expected a list of traceEvents")
     return events
 
 
@@ -128,7 +128,7 @@ def slices_of(events: Sequence[Any]) -> Iterator[Slice]:
     Raises
     ------
     FormatError
-        If a time is no number or a duration negative, or a begin lacks its end or an end its
+        If a time is not a number or a duration negative, or a begin lacks its end or an end its
         begin; names the event.
     """
     begun: dict[tuple[str, str], list[Slice]] = {}

@@ -101,7 +101,7 @@ def read_trace(source: str | os.PathLike[str], *, process: str | None = None) ->
     Raises
     ------
     FormatError
-        If it is no trace, holds no ops or those of several processes, an event is broken or
+        If it is not a trace, holds no ops or those of several processes, an event is broken or
         negative, all take no time, or two of one thread overlap without one holding the other.
     """
     file = open_source(latest_profile(source) if os.path.isdir(source) else source)

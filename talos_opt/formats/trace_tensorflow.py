@@ -111,7 +111,7 @@ def latest_profile(folder: str | os.PathLike[str]) -> Path:
     found = [*root.glob("*.trace.json.gz"), *root.glob("**/plugins/profile/*/*.trace.json.gz")]
     if not found:
         packed = next(root.glob("**/*.xplane.pb"), None)
-        why = "" if packed is None else f" ({packed.name} is no JSON: see docs/profiling.md)"
+        why = "" if packed is None else f" ({packed.name} is not JSON: see docs/profiling.md)"
         raise FormatError(
             f"is a folder without plugins/profile/*/*.trace.json.gz{why}", source=str(root)
         )

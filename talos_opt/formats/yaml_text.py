@@ -71,7 +71,7 @@ def parse_yaml(text: str) -> object:
     Raises
     ------
     FormatError
-        On broken YAML, a tag, a key that is no text, a duplicate key, aliases that stand for
+        On broken YAML, a tag, a key that is not text, a duplicate key, aliases that stand for
         themselves or for too much, too deep nesting, or several documents; names the line.
     """
     builder = _Builder()
@@ -101,10 +101,10 @@ def read_events(text: str) -> Iterator[ev.Event]:
         if "nesting depth" in problem:  # libyaml's own limit: its scanner runs ahead of ours
             raise _too_deep(line) from None
         context = f" {error.context}" if error.context else ""
-        raise FormatError(f"is no valid YAML: {problem}{context}", line=line) from None
+        raise FormatError(f"is not valid YAML: {problem}{context}", line=line) from None
     except yaml.reader.ReaderError as error:
         raise FormatError(
-            f"is no valid YAML: character {error.character!r} is not allowed",
+            f"is not valid YAML: character {error.character!r} is not allowed",
             line=_line_of(text, error.character),
         ) from None
     finally:
@@ -256,7 +256,7 @@ class _Builder:
             value = str(value)  # an id may be a number, and ids are keys
         if not isinstance(value, str):
             raise FormatError(
-                f"key {units.describe(value)} is no text, expected a name (in quotes, if need be)",
+                f"key {units.describe(value)} is not text, expected a name (in quotes, if need be)",
                 line=line_of(event),
             )
         if value == "<<" and isinstance(event, ev.ScalarEvent) and event.implicit[0]:

@@ -51,7 +51,7 @@ def rows_of(document: Mapping[str, Any]) -> Rows:
     """
     if document.get("schema") == COLUMNS:
         raise ScheduleError(
-            "columns name no ops, expected their graph too (on the command line: --graph GRAPH)"
+            "columns do not name ops, expected a graph too (on the command line: GRAPH SCHEDULE)"
         )
     try:
         return _Reader(document).read()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from talos_opt.core.errors import DependencyError, FormatError
+from talos_opt.formats.source import STREAM
 from talos_opt.formats.target import write_file
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def _settle(drawing: Figure) -> None:
 
 
 def save(drawing: Figure, target: str | os.PathLike[str]) -> None:
-    """Write a figure as PNG, SVG or PDF by the suffix, whole or not at all.
+    """Write a figure as PNG, SVG or PDF by the suffix, whole or not at all; ``-``: PNG to stdout.
 
     The same figure gives the same bytes: no date, no random ids.
 
@@ -144,7 +145,7 @@ def save(drawing: Figure, target: str | os.PathLike[str]) -> None:
     FormatError
         If the suffix is none of `SUFFIXES`, or the file cannot be written.
     """
-    suffix = Path(target).suffix.lower()
+    suffix = ".png" if target == STREAM else Path(target).suffix.lower()
     if suffix not in SUFFIXES:
         raise FormatError(
             f"has suffix {suffix!r}, expected one of {', '.join(SUFFIXES)}",

@@ -171,12 +171,12 @@ class Session:
         )
 
     def _offer_first(self) -> None:
-        """Offer a schedule that takes no search: time was over before there was one."""
+        """Offer a schedule that takes no search: time ran out before there was one."""
         schedule = first_schedule(self.run.problem)
         if schedule is not None:
             self.run.offer(schedule, "whole models")
-            why = "the run was cancelled" if self.run.cancel.is_set() else "time was over"
-            self.run.note(f"{why} before there was a schedule: whole models were placed")
+            why = "the run was cancelled" if self.run.cancel.is_set() else "time ran out"
+            self.run.note(f"{why} before there was a schedule: whole models were placed one by one")
 
     def _search(self, solver: Solver) -> Verdict:
         """Let a solver search, then consolidate what it has found, or polish an exact answer."""
@@ -348,5 +348,5 @@ class Session:
                 cancel=run.cancel,
             )
         except (DependencyError, SolverError) as error:
-            run.note(f"what would make the problem feasible was not found out: {error}")
+            run.note(f"what would make the problem feasible could not be determined: {error}")
         return None

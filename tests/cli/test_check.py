@@ -89,6 +89,35 @@ def test_each_mistake_is_a_line(
     assert all(": " in line for line in captured.out.splitlines())
 
 
+def test_a_program_reads_what_was_found(capsys: Capture, answer: Path) -> None:
+    def found(code: int) -> dict[str, Any]:
+        assert check(FIG1, answer, "--json") == code
+        document: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return document
+
+    good = found(0)
+    stated = json.loads(answer.read_text())
+    assert good == {
+        "schema": "talos-check/1",
+        "graph": "fig1",
+        "feasible": True,
+        "violations": [],
+        "misstated": [],
+        "objective": "toct",
+        "time_unit": "ms",
+        "value": 9.0,
+        "metrics": stated["metrics"],
+    }
+    change(answer, set_to("value", value=8))
+    assert found(1) == good | {"misstated": ["value is stated as 8, but is 9"]}
+    change(answer, set_to("ops", 0, "end", value=1.5))
+    broken = found(1)
+    assert not broken["feasible"]
+    assert {item["rule"] for item in broken["violations"]} == {"duration", "slots"}
+    assert broken["violations"][0]["message"] == "m1/op1 runs 1.5 on gpu0, where it takes 1"
+    assert broken["value"] is broken["metrics"] is None
+
+
 def test_several_mistakes_are_several_lines(capsys: Capture, answer: Path) -> None:
     def edit(document: dict[str, Any]) -> None:
         for op in document["ops"]:

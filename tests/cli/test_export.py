@@ -56,11 +56,25 @@ def test_modules_stay_whole(capsys: Capture, graph: Path) -> None:
     schedule = solved(graph, "--granularity", "module")
     target = graph.with_name("device_map.json")
     capsys.readouterr()
-    assert export(schedule, "--graph", graph, "-o", target) == 0
-    assert capsys.readouterr().out == f"{target}: 3 modules on 2 devices\n"
+    assert export(graph, schedule, "-o", target) == 0
+    assert capsys.readouterr().out == f"{target}: 3 modules, 2 devices\n"
     assert json.loads(target.read_text()) == {"head": "cpu", "mid": 0, "tail": 0}
-    assert export(schedule, "--graph", graph, "-o", "-", "--map", "gpu0=3,host=disk") == 0
+    assert export(graph, schedule, "-o", "-", "--map", "gpu0=3,host=disk") == 0
     assert json.loads(capsys.readouterr().out) == {"head": "disk", "mid": 3, "tail": 3}
+
+
+def test_the_graph_was_once_an_option(capsys: Capture, graph: Path) -> None:
+    schedule = solved(graph)
+    capsys.readouterr()
+    argv = ("-o", "-")
+    assert export(graph, schedule, *argv, to="tf-device-scopes") == 0
+    new = capsys.readouterr()
+    assert export(schedule, "--graph", graph, *argv, to="tf-device-scopes") == 0
+    old = capsys.readouterr()
+    assert (old.out, new.err) == (new.out, "")
+    assert f"the graph comes first now: talos-opt export {graph} {schedule};" in old.err
+    assert export(schedule, *argv) == 2
+    assert f"one file is given, {schedule}, expected GRAPH SCHEDULE" in capsys.readouterr().err
 
 
 def test_no_split_keeps_more_together(graph: Path) -> None:
@@ -72,7 +86,7 @@ def test_no_split_keeps_more_together(graph: Path) -> None:
 def test_a_split_module_is_named(capsys: Capture, graph: Path) -> None:
     schedule = solved(graph)
     capsys.readouterr()
-    assert export(schedule, "--graph", graph, "-o", "-") == 2
+    assert export(graph, schedule, "-o", "-") == 2
     error = capsys.readouterr().err
     assert "module 'mid.conv' is split: op 'b' is on 'cpu', op 'c' on 0" in error
     assert "--granularity module" in error
@@ -90,15 +104,15 @@ def test_a_split_module_is_named(capsys: Capture, graph: Path) -> None:
 def test_bad_input(capsys: Capture, graph: Path, argv: tuple[str, ...], message: str) -> None:
     schedule = solved(graph, "--granularity", "module")
     capsys.readouterr()
-    assert export(schedule, "--graph", graph, *argv) == 2
+    assert export(graph, schedule, *argv) == 2
     assert message in capsys.readouterr().err
 
 
 def test_another_graph_or_no_modules(capsys: Capture, graph: Path) -> None:
     schedule = solved(graph, "--granularity", "module")
-    assert export(schedule, "--graph", FIG1, "-o", "-") == 2
+    assert export(FIG1, schedule, "-o", "-") == 2
     assert "expected that of the graph, 'ms'" in capsys.readouterr().err
-    assert export("-", "--graph", graph, "-o", "-") == 2
+    assert export(graph, "-", "-o", "-") == 2
     assert main(["solve", str(FIG1), "--granularity", "module"]) == 2
     assert "no op says which module it belongs to" in capsys.readouterr().err
     assert main(["solve", str(graph), "--no-split", "mid"]) == 2
@@ -109,13 +123,13 @@ def test_device_scopes(capsys: Capture, graph: Path) -> None:
     schedule = solved(graph)
     target = graph.with_name("scopes.json")
     capsys.readouterr()
-    assert export(schedule, "--graph", graph, "-o", target, to="tf-device-scopes") == 0
-    assert capsys.readouterr().out == f"{target}: 5 nodes on 2 devices\n"
+    assert export(graph, schedule, "-o", target, to="tf-device-scopes") == 0
+    assert capsys.readouterr().out == f"{target}: 5 nodes, 2 devices\n"
     placed = {row["op"]: row["device"] for row in json.loads(schedule.read_text())["ops"]}
     called = {"host": "/device:CPU:0", "gpu0": "/device:GPU:0"}
     assert json.loads(target.read_text()) == {op: called[d] for op, d in placed.items()}
     given = ["--map", "gpu0=/device:CPU:1"]
-    assert export(schedule, "--graph", graph, "-o", "-", *given, to="tf-device-scopes") == 0
+    assert export(graph, schedule, "-o", "-", *given, to="tf-device-scopes") == 0
     found = json.loads(capsys.readouterr().out)
     assert set(found.values()) == {"/device:CPU:0", "/device:CPU:1"}
 
@@ -125,7 +139,7 @@ def test_device_scopes_of_two_models(capsys: Capture, tmp_path: Path) -> None:
     mix = FIG1.with_name("mix_serving.yaml")
     assert main(["solve", str(mix), "-o", str(schedule), "--solver", "heft"]) == 0
     capsys.readouterr()
-    assert export(schedule, "--graph", mix, "-o", "-", to="tf-device-scopes") == 0
+    assert export(mix, schedule, "-o", "-", to="tf-device-scopes") == 0
     found = json.loads(capsys.readouterr().out)
     rows = json.loads(schedule.read_text())["ops"]
     assert len(found) > 1
@@ -137,7 +151,7 @@ def test_device_scopes_of_two_models(capsys: Capture, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (("--map", "gpu0=1"), "--map gpu0=1: '1' is no device of TensorFlow's"),
+        (("--map", "gpu0=1"), "--map gpu0=1: '1' is not a TensorFlow device"),
         (("--map", "tpu=/device:TPU:0"), "unknown device 'tpu', expected one of host, gpu0"),
     ],
 )
@@ -146,5 +160,5 @@ def test_names_that_tensorflow_lacks(
 ) -> None:
     schedule = solved(graph)
     capsys.readouterr()
-    assert export(schedule, "--graph", graph, "-o", "-", *argv, to="tf-device-scopes") == 2
+    assert export(graph, schedule, "-o", "-", *argv, to="tf-device-scopes") == 2
     assert message in capsys.readouterr().err

@@ -100,7 +100,10 @@ def test_only_tensorflow_splits_the_processor(monkeypatch: pytest.MonkeyPatch) -
     [
         (("torch", "a:b", "--logical-devices", "2"), "--logical-devices splits the CPU"),
         (("jax", "a:b"), "invalid choice: 'jax'"),
-        (("tensorflow", "a:b", "--logical-devices", "0"), "'0' is no whole number of at least 1"),
+        (
+            ("tensorflow", "a:b", "--logical-devices", "0"),
+            "'0' is not a whole number",
+        ),
     ],
 )
 def test_both_commands_refuse_the_same(

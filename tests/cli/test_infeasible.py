@@ -40,7 +40,7 @@ def test_the_changes_are_listed_for_a_person(capsys: Capture, full: Path) -> Non
         "one of these changes makes it feasible:",
         "  give gpu0 1 more usable bytes (1 B), no less",
         "  give gpu1 2 more usable bytes (2 B), no less",
-        "  let the ops of colocation group 'g' part",
+        "  allow colocation group 'g' on several devices",
     ]
     assert "To make it feasible: give gpu0 1 more usable bytes (1 B); or give gpu1" in captured.err
 

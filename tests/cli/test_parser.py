@@ -89,15 +89,15 @@ def test_the_choices_are_those_of_the_core() -> None:
         (["solv"], "invalid choice: 'solv'"),
         (["solve"], "GRAPH"),
         (["solve", "g.yaml", "--time"], "unrecognized arguments: --time"),
-        (["solve", "g.yaml", "--time-limit", "0"], "'0' is no number of seconds above 0"),
-        (["solve", "g.yaml", "--time-limit", "nan"], "'nan' is no number of seconds"),
-        (["solve", "g.yaml", "--time-limit", "inf"], "'inf' is no number of seconds"),
-        (["solve", "g.yaml", "--seed", "-1"], "'-1' is no whole number of at least 0"),
-        (["solve", "g.yaml", "--workers", "0"], "'0' is no whole number of at least 1"),
+        (["solve", "g.yaml", "--time-limit", "0"], "'0' is not a number of seconds above 0"),
+        (["solve", "g.yaml", "--time-limit", "nan"], "'nan' is not a number of seconds"),
+        (["solve", "g.yaml", "--time-limit", "inf"], "'inf' is not a number of seconds"),
+        (["solve", "g.yaml", "--seed", "-1"], "'-1' is not a whole number of at least 0"),
+        (["solve", "g.yaml", "--workers", "0"], "'0' is not a whole number of at least 1"),
         (["solve", "g.yaml", "--objective", "speed"], "invalid choice: 'speed'"),
         (["solve", "g.yaml", "--option", "talos.batch"], "SOLVER.OPTION=VALUE"),
         (["solve", "g.yaml", "--option", "batch=4"], "SOLVER.OPTION=VALUE"),
-        (["compare", "g.yaml", "--solvers", "heft,,etf"], "no list of names"),
+        (["compare", "g.yaml", "--solvers", "heft,,etf"], "not a list of names"),
         (["check", "g.yaml"], "SCHEDULE"),
         (["convert", "g.yaml"], "-o/--output"),
     ],
@@ -124,6 +124,12 @@ def test_help_says_what_it_is_for(capsys: pytest.CaptureFixture[str], command: l
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert re.fullmatch(r"talos-opt \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+def test_one_name_for_a_time_limit() -> None:
+    argv = ["profile", "torch", "m:f"]
+    for given, limit in (([], 120), (["--time-limit", "3"], 3), (["--max-time", "3"], 3)):
+        assert build_parser().parse_args([*argv, *given]).time_limit == limit
 
 
 def test_option_values_become_numbers_and_booleans() -> None:

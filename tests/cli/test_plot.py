@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from talos_opt.cli.main import main
-from tests.cli.process import FIG1, OnTerminal, run
+from tests.cli.process import COMMAND, FIG1, OnTerminal, run
 from tests.cli.test_startup import HEAVY, imported_by
 
 pytest.importorskip("matplotlib")
@@ -45,7 +46,7 @@ def test_a_schedule_becomes_a_file(
     solved: Path, tmp_path: Path, out: pytest.CaptureFixture[str], name: str, begins: bytes
 ) -> None:
     target = tmp_path / name
-    assert plot(solved, "--graph", FIG1, "-o", target) == 0
+    assert plot(FIG1, solved, "-o", target) == 0
     assert target.read_bytes().lower().startswith(begins.lower())
     captured = out.readouterr()
     assert captured.out == f"{target}: {TOLD}"
@@ -67,16 +68,61 @@ def test_columns_need_the_graph(
     columns = solved.with_suffix(".npz")
     target = tmp_path / "a.png"
     assert plot(columns, "-o", target) == 2
-    assert out.readouterr().err.startswith(f"error: {columns}: columns name no ops")
-    assert plot(columns, "--graph", FIG1, "-o", target) == 0
+    assert out.readouterr().err.startswith(f"error: {columns}: columns do not name ops")
+    assert plot(FIG1, columns, "-o", target) == 0
     assert target.exists()
 
 
 def test_the_graph_may_come_from_standard_input(solved: Path, tmp_path: Path) -> None:
     target = tmp_path / "a.svg"
-    done = run("plot", solved, "--graph", "-", "-o", target, text=FIG1.read_text())
+    done = run("plot", "-", solved, "-o", target, text=FIG1.read_text())
     assert (done.returncode, done.stderr) == (0, "")
     assert "critical path" in target.read_text()
+
+
+def test_the_graph_was_once_an_option(
+    solved: Path, tmp_path: Path, out: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "a.html"
+    assert plot(solved, "--graph", FIG1, "-o", target) == 0
+    captured = out.readouterr()
+    assert captured.out == f"{target}: {TOLD}"
+    assert captured.err == (
+        f"note: the graph comes first now: talos-opt plot {FIG1} {solved}; --graph still works\n"
+    )
+    old = target.read_bytes()
+    assert plot(FIG1, solved, "-o", target) == 0
+    assert target.read_bytes() == old
+    assert plot(FIG1, solved, "--graph", FIG1, "-o", target) == 0
+
+
+def test_a_picture_on_standard_output(
+    solved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "a.png"
+    assert plot(solved, "-o", target) == 0
+    done = subprocess.run([*COMMAND, "plot", solved, "-o", "-"], capture_output=True, check=True)
+    assert (done.stdout, done.stderr) == (target.read_bytes(), b"")
+    out.readouterr()
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert plot(solved, "-o", "-") == 2
+    captured = out.readouterr()
+    assert (captured.out, captured.err.count("is a terminal")) == ("", 1)
+
+
+def test_a_picture_for_a_program(
+    solved: Path, tmp_path: Path, out: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "a.html"
+    assert plot(solved, "-o", target, "--json") == 0
+    assert json.loads(out.readouterr().out) == {
+        "schema": "talos-written/1",
+        "command": "plot",
+        "output": str(target),
+        "ops": 6,
+        "transfers": 0,
+        "devices": 2,
+    }
 
 
 def test_a_wider_picture_is_wider(solved: Path, tmp_path: Path) -> None:
@@ -94,17 +140,17 @@ def test_a_wider_picture_is_wider(solved: Path, tmp_path: Path) -> None:
         (["-o", "a.gif"], "a.gif: suffix '.gif' is unknown, expected one of .png, .svg, .pdf"),
         (["-o", "a"], "a: has no suffix, expected one of .png"),
         (["-o", "a.png.gz"], "suffix '.gz' is unknown"),
-        (["-o", "-"], "names no file"),
+        (["-o", "-", "--json"], "-o - and --json both write to standard output"),
         (["-o", "."], "is a folder"),
         (["-o", "no/a.png"], "there is no folder no"),
         (["-o", "a.html", "--width", "9"], "--width is for pictures"),
-        (["--width", "1"], "'1' is no width in inches, expected 6 to 60"),
-        (["--width", "wide"], "'wide' is no width"),
-        (["--cluster", "c.yaml"], "--cluster says how the graph is read: it needs --graph"),
+        (["--width", "1"], "'1' is not a width in inches, expected 6 to 60"),
+        (["--width", "wide"], "'wide' is not a width"),
+        (["--cluster", "c.yaml"], "--cluster says how the graph is read: it needs GRAPH"),
         (["--objective", "toct"], "--objective says how the graph is read"),
         (["--memory-rule", "peak"], "--memory-rule says how the graph is read"),
         (["--from", "talos"], "--from says how the graph is read"),
-        (["--graph", "none.yaml"], "none.yaml"),
+        (["x.json", "--graph", "none.yaml"], "the graph is given twice: "),
     ],
 )
 def test_what_cannot_be_asked_for(
@@ -132,7 +178,7 @@ def test_a_schedule_of_another_graph(
     renamed = tmp_path / "schedule.json"
     renamed.write_text(json.dumps(document))
     other = FIG1.with_name("alexnet.yaml")
-    assert plot(renamed, "--graph", other) == 2
+    assert plot(other, renamed) == 2
     assert "the graph has no model 'm1'" in out.readouterr().err
 
 
@@ -149,7 +195,7 @@ def changed(solved: Path, target: Path, **changes: Any) -> Path:
         ({"schema": "talos-graph/1"}, "schema is 'talos-graph/1', expected 'talos-schedule/1'"),
     ],
 )
-@pytest.mark.parametrize("graph", [(), ("--graph", FIG1)], ids=["alone", "graph"])
+@pytest.mark.parametrize("graph", [(), (FIG1,)], ids=["alone", "graph"])
 def test_a_file_that_holds_no_schedule(
     solved: Path,
     tmp_path: Path,
@@ -159,7 +205,7 @@ def test_a_file_that_holds_no_schedule(
     graph: tuple[object, ...],
 ) -> None:
     path = changed(solved, tmp_path / "s.json", **changes)
-    assert plot(path, *graph) == 2
+    assert plot(*graph, path) == 2
     captured = out.readouterr().err
     assert captured.startswith(f"error: {path}")
     assert complaint in captured
@@ -182,7 +228,7 @@ def test_an_infeasible_schedule_is_drawn_with_a_note(
         row["end"] -= row["start"]
         row["start"] = 0
     path = changed(solved, tmp_path / "s.json", ops=ops, graph="elsewhere")
-    assert plot(path, "--graph", FIG1) == 0
+    assert plot(FIG1, path) == 0
     captured = out.readouterr()
     assert captured.out == f"{path.with_suffix('.png')}: {TOLD}"
     assert captured.err.splitlines() == [

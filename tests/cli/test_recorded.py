@@ -49,11 +49,11 @@ def commands(graph: Path, schedule: Path) -> list[list[object]]:
     return [
         ["check", graph, schedule],
         ["report", graph, schedule, "-o", folder / "r.html"],
-        ["plot", schedule, "--graph", graph, "-o", folder / "p.html"],
+        ["plot", graph, schedule, "-o", folder / "p.html"],
         ["explain", graph, schedule, "b"],
         ["simulate", graph, schedule, "--samples", 5],
         ["trace", graph, schedule, "-o", folder / "t.json"],
-        ["export", schedule, "--graph", graph, "--to", "device-map", "-o", folder / "m.json"],
+        ["export", graph, schedule, "--to", "device-map", "-o", folder / "m.json"],
         ["solve", graph, "--warm-start", schedule],
     ]
 

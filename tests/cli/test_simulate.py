@@ -93,9 +93,9 @@ def test_a_picture_is_drawn(capsys: Capture, two: tuple[Path, Path], tmp_path: P
 @pytest.mark.parametrize(
     ("argv", "complaint"),
     [
-        (["--noise", "-1"], "'-1' is no share from 0 to 100"),
-        (["--noise", "much"], "'much' is no share"),
-        (["--samples", "0"], "'0' is no whole number of at least 1"),
+        (["--noise", "-1"], "'-1' is not a share from 0 to 100"),
+        (["--noise", "much"], "'much' is not a share"),
+        (["--samples", "0"], "'0' is not a whole number of at least 1"),
         (["-o", "noise.txt"], "suffix '.txt' is unknown"),
         (["--plot", "noise.png.gz"], "suffix '.gz' is unknown"),
         (["-o", "nowhere/noise.json"], "there is no folder"),

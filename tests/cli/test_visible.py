@@ -75,7 +75,7 @@ def test_every_command(capsys: Capture, tmp_path: Path) -> None:
         (0, ["simulate", path, answer, "--samples", "3"]),
         (0, ["trace", path, answer, "-o", tmp_path / "t.json"]),
         (0, ["speedups", tmp_path / "t.json", tmp_path / "t.json", "--reference-process", "g"]),
-        (2, ["export", answer, "--graph", path, "--to", "device-map", "-o", "-"]),
+        (2, ["export", path, answer, "--to", "device-map", "-o", "-"]),
         (2, ["explain", path, answer, f"no{EVIL}"]),
     ):
         capsys.readouterr()

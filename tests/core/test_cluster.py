@@ -167,7 +167,7 @@ def test_devices_that_cannot_be(change: dict[str, object], complaint: str) -> No
         ),
         (lambda: cluster("gpu0", reference="cpu"), "reference is 'cpu', expected a device kind"),
         (lambda: cluster("gpu0", contention="some"), "contention is 'some', expected none or"),
-        (lambda: cluster("gpu0", link("gpu tpu")), r"links\[0\]: 'tpu' is no device"),
+        (lambda: cluster("gpu0", link("gpu tpu")), r"links\[0\]: 'tpu' is not a device"),
         (lambda: cluster("gpu0 gpu1", link("gpu gpu", via="gpu")), r"links\[0\].via: via is 'gpu'"),
         (lambda: cluster("gpu0 gpu1", link("gpu gpu", -1)), r"links\[0\].latency: latency is -1"),
         (lambda: cluster("gpu0 gpu1", link("gpu gpu", math.inf)), "latency is inf"),

@@ -81,13 +81,13 @@ def test_json_is_yaml(tmp_path: Path) -> None:
         ("objective: [toct]", "objective is a list"),
         ("options: talos", "options is 'talos', expected a mapping"),
         ("options: {talos: 3}", "options of 'talos' are 3, expected a mapping"),
-        ("options: {talos: {1: 2}}", "option 1 is no name"),
-        ("solver: auto\nsolver: talos", ":2: no valid YAML: key 'solver' is given twice"),
-        ("solver: [auto", "no valid YAML"),
-        ("{a: b}: c", "no valid YAML"),
+        ("options: {talos: {1: 2}}", "option 1 is not a name"),
+        ("solver: auto\nsolver: talos", ":2: is not valid YAML: key 'solver' is given twice"),
+        ("solver: [auto", "is not valid YAML"),
+        ("{a: b}: c", "is not valid YAML"),
         ("", "holds empty, expected a mapping"),
         ("- auto", "holds a list, expected a mapping"),
-        ("solver: !!python/name:os.system", "no valid YAML"),
+        ("solver: !!python/name:os.system", "is not valid YAML"),
     ],
 )
 def test_mistakes_name_file_found_and_expected(tmp_path: Path, text: str, complaint: str) -> None:
@@ -99,13 +99,13 @@ def test_mistakes_name_file_found_and_expected(tmp_path: Path, text: str, compla
 
 
 def test_a_deep_or_huge_or_binary_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no valid YAML"):
+    with pytest.raises(ConfigError, match="is not valid YAML"):
         load_config(write(tmp_path, "[" * 100_000))
     with pytest.raises(ConfigError, match="is larger than"):
         load_config(write(tmp_path, "# " + "x" * 2**20))
     path = tmp_path / "binary.yaml"
     path.write_bytes(b"\x93NUMPY\x01\x00\xff")
-    with pytest.raises(ConfigError, match="no UTF-8"):
+    with pytest.raises(ConfigError, match="is not UTF-8"):
         load_config(path)
     with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
         load_config(tmp_path)

@@ -543,7 +543,7 @@ def test_a_transfer_of_nothing_is_named_and_nothing_else_is_looked_at(
 ) -> None:
     given, broken = pair_with(**columns)
     assert [str(item) for item in check(given, broken)] == [
-        "transfer: transfer 0 names no op or device, or time"
+        "transfer: transfer 0 has an unknown op or device, or no time"
     ]
 
 

@@ -65,7 +65,7 @@ def test_names_of_devices() -> None:
     assert [target_of(d, "gpu") for d in ("gpu0", "cuda:3", "cuda1", "gpu_2")] == [0, 3, 1, 2]
     assert [target_of(d, d.rstrip("0")) for d in ("cpu0", "disk", "cpu")] == ["cpu", "disk", "cpu"]
     assert target_of("a100", "gpu", {"a100": 5}) == 5
-    with pytest.raises(InputError, match="say so by --map a100=0"):
+    with pytest.raises(InputError, match="name it with --map a100=0"):
         target_of("a100", "gpu")
 
 

@@ -75,7 +75,7 @@ def test_names_that_are_given() -> None:
 
 @pytest.mark.parametrize("name", ["0", "", "/device:", "GPU:x", "/gpu:0/stream:1", "a b:0"])
 def test_what_is_no_device(name: str) -> None:
-    with pytest.raises(InputError, match=r"--map gpu0=.* is no device of TensorFlow's"):
+    with pytest.raises(InputError, match=r"--map gpu0=.* is not a TensorFlow device"):
         names("gpu0", gpu0=name)
 
 
@@ -83,7 +83,7 @@ def test_a_device_of_another_kind_must_be_named() -> None:
     devices = cluster("cpu", "tpu0", "gpu-a100")
     assert device_scopes_of(*placed(devices, 0)) == {"net/op_0": "/device:CPU:0"}  # others unused
     for used, device in ((1, "tpu0"), (2, "gpu-a100")):
-        with pytest.raises(InputError, match=f"say so by --map {device}=/device:GPU:0"):
+        with pytest.raises(InputError, match=f"name it with --map {device}=/device:GPU:0"):
             device_scopes_of(*placed(devices, 0, used))
     found = device_scopes_of(*placed(devices, 1), {"tpu0": "/device:TPU:0"})
     assert found == {"net/op_0": "/device:TPU:0"}

@@ -214,7 +214,7 @@ WRONG = [
     (f"{OPS}.2.attrs", "x", "models[0].ops[2].attrs", "'x', expected a mapping"),
     (f"{OPS}.2.attrs.shape", [1, math.nan], "models[0].ops[2].attrs.shape[1]", "nan"),
     # ---- the cluster
-    ("cluster", DELETE, None, "names no cluster"),
+    ("cluster", DELETE, None, "has no cluster"),
     ("cluster", 5, "cluster", "the cluster is 5, expected a mapping"),
     ("cluster", "nowhere.yaml", "cluster", "nowhere.yaml does not exist"),
     ("cluster.schema", "talos-graph/1", "cluster.schema", "expected 'talos-cluster/1'"),
@@ -244,7 +244,7 @@ WRONG = [
     ("cluster.links.0.between", "cpu", "cluster.links[0].between", "'cpu', expected a list"),
     ("cluster.links.0.between", ["cpu"], "cluster.links[0].between", "1 ends, expected two"),
     ("cluster.links.0.between", ["cpu", 1.5], "cluster.links[0].between[1]", "1.5"),
-    ("cluster.links.0.between", ["cpu", "tpu"], "cluster.links[0]", "'tpu' is no device"),
+    ("cluster.links.0.between", ["cpu", "tpu"], "cluster.links[0]", "'tpu' is not a device"),
     ("cluster.links.0.between", DELETE, "cluster.links[0]", "no ends, expected between"),
     ("cluster.links.0.from", "cpu", "cluster.links[0]", "between and from, expected between"),
     ("cluster.links.0.bandwidth", 0, "cluster.links[0].bandwidth", "0, expected a number above 0"),

@@ -91,7 +91,7 @@ def test_empty(tmp_path: Path, data: bytes) -> None:
 def test_binary(tmp_path: Path) -> None:
     assert "binary (byte 3 is NUL)" in complaint(put(tmp_path, b"\x89PN\0\r\n"))
     text = complaint(put(tmp_path, b"a: 1\nb: \xff\n"))
-    assert "graph.yaml:2: byte 8 (0xff) is no UTF-8 text" in text
+    assert "graph.yaml:2: byte 8 (0xff) is not UTF-8 text" in text
     assert "NUL" in complaint(put(tmp_path, "a: 1".encode("utf-16")))
 
 
@@ -99,7 +99,7 @@ def test_broken_gzip(tmp_path: Path) -> None:
     data = gzip.compress(b"a: 1\n" * 1000)
     assert "ends too early" in complaint(put(tmp_path, data[:-12], "a.yaml.gz"))
     assert "ends too early" in complaint(put(tmp_path, data[:5], "a.yaml.gz"))
-    assert "no gzip data" in complaint(put(tmp_path, b"a: 1", "a.yaml.gz"))
+    assert "is not gzip data" in complaint(put(tmp_path, b"a: 1", "a.yaml.gz"))
     spoiled = data[:20] + b"\xff\xff\xff" + data[23:]
     assert "broken gzip data" in complaint(put(tmp_path, spoiled, "a.yaml.gz"))
     assert "broken gzip data" in complaint(put(tmp_path, data + b"rest", "a.yaml.gz"))

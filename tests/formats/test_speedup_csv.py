@@ -110,8 +110,8 @@ def test_a_cluster_of_the_users(tmp_path: Path) -> None:
         ("operator,a_total,b_avg\nx,,\n", r"t\.csv:2: op type 'x' has no time, .* a_total, b_tot"),
         ("operator,cpu_total,unit\na,1,h\n", r"t\.csv:2: unit is 'h', expected one of us, ms, s"),
         ("operator,x_total,model\na,1,b/c\n", r"t\.csv:2: model is 'b/c', expected .* without '/'"),
-        ('operator,cpu_total\n"a"b,1\n', r"t\.csv:2: is no CSV: "),
-        ('operator,cpu_total\n"a,1\n', r"t\.csv:2: is no CSV: "),
+        ('operator,cpu_total\n"a"b,1\n', r"t\.csv:2: is not CSV: "),
+        ('operator,cpu_total\n"a,1\n', r"t\.csv:2: is not CSV: "),
     ],
 )
 def test_mistakes_are_named_with_their_line(tmp_path: Path, text: str, expected: str) -> None:

@@ -18,7 +18,7 @@ def test_a_yaml_flow_mapping_looks_like_json_and_is_read_all_the_same() -> None:
 
 
 def test_a_json_file_holds_no_yaml() -> None:
-    with pytest.raises(FormatError, match="is no valid JSON") as caught:
+    with pytest.raises(FormatError, match="is not valid JSON") as caught:
         parse("{a: 1}", json_only=True)
     assert caught.value.line == 1
 

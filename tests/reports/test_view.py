@@ -257,7 +257,7 @@ MOVE = {"model": "m", "op": "a", "from": "d", "to": "e", "start": 0, "end": 1, "
     [
         ({"ops": [], "status": "infeasible"}, "ops", "holds no schedule"),
         ({}, "ops", "holds no schedule"),
-        ({"schema": COLUMNS}, None, "--graph"),
+        ({"schema": COLUMNS}, None, "GRAPH SCHEDULE"),
         ({"ops": "x"}, "ops", "expected a list"),
         ({"ops": [{"model": "m"}]}, "ops[0]", "has no 'op'"),
         ({"ops": [ROW, ROW]}, "ops[1]", "twice"),

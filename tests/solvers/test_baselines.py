@@ -151,7 +151,7 @@ def test_out_of_time_they_stop(name: str) -> None:
     verdict = registry.create(name).solve(big, late)
     assert clock.late <= 2
     assert late.best is None
-    assert "time was over" in verdict.reason
+    assert "time ran out" in verdict.reason
 
 
 # ---- single --------------------------------------------------------------------------------

@@ -57,7 +57,7 @@ def test_a_colocation_group_is_too_large_for_every_device() -> None:
     assert told(given) == [
         "give cpu0 1 more usable bytes (1 B)",
         "give gpu0 3 more usable bytes (3 B)",
-        "let the ops of colocation group 'g' part",
+        "allow colocation group 'g' on several devices",
     ]
 
 
@@ -72,7 +72,7 @@ def test_pins_and_a_missing_route() -> None:
 
 def test_a_pin_against_a_colocation_group() -> None:
     ops = [op("a", {"cpu": 1}, colocate="g"), op("b", devices="gpu0", colocate="g")]
-    assert told(problem(ops)) == ["let the ops of colocation group 'g' part", "unpin m/b"]
+    assert told(problem(ops)) == ["allow colocation group 'g' on several devices", "unpin m/b"]
 
 
 def test_the_largest_workspace_counts_once() -> None:

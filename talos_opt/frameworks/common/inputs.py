@@ -94,7 +94,7 @@ def _shape(text: str, shape: str) -> tuple[int, ...]:
 def _range(text: str, span: str) -> tuple[float, float]:
     match = _RANGE.fullmatch(span)
     if match is None:
-        raise InputError(f"input {text!r}: {span!r} is no range such as 0-30521")
+        raise InputError(f"input {text!r}: {span!r} is not a range such as 0-30521")
     low, high = float(match[1]), float(match[2])
     if low > high:
         raise InputError(f"input {text!r}: the range ends below its start")
@@ -105,7 +105,7 @@ def _require_whole(text: str, name: str, ends: tuple[float, float]) -> None:
     least, most = (0, 1) if name == "bool" else _limits(name)
     for end in ends:
         if end != int(end) or not least <= end <= most:
-            raise InputError(f"input {text!r}: {end:g} is no {name}")
+            raise InputError(f"input {text!r}: {end:g} is not a value of {name}")
 
 
 def _limits(name: str) -> tuple[int, int]:

@@ -106,8 +106,8 @@ def _given(function: Any, inputs: int) -> tuple[Given, ...]:
         if variable is None:
             readers = ", ".join(op.name for op in inner.consumers()[:3])
             raise InputError(
-                f"{readers}: reads a resource that is no variable (a table, say), which cannot be "
-                "put on another device"
+                f"{readers}: reads a resource that is not a variable (a table, say), which cannot "
+                "be put on another device"
             )
         found.append(Given(name, "variable", variable.dtype, variable))
     return tuple(found)

@@ -31,7 +31,7 @@ def profile(
         devices=args.devices,
         logical_devices=args.logical_devices,
         threads=args.threads,
-        max_time_s=args.max_time,
+        max_time_s=args.time_limit,
         progress=progress,
         cancel=cancel,
     )

@@ -64,8 +64,8 @@ def require_there(string: str) -> None:
     """
     if is_gpu(string) and index_of(string) >= gpu_count():
         raise InputError(
-            f"device {string!r} is not there: TensorFlow finds {gpu_count()} GPUs; what is not "
-            f"there can be estimated: {PREFIX}NAME"
+            f"device {string!r} is not available: TensorFlow finds {gpu_count()} GPUs; a device "
+            f"that is not available can be estimated: {PREFIX}NAME"
         )
 
 

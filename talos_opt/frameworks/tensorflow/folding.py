@@ -228,7 +228,7 @@ def sort_nodes(readers: Mapping[str, Iterable[str]]) -> list[str]:
     Parameters
     ----------
     readers : mapping of str to iterable of str
-        What each depends on; names that are no keys do not count.
+        What each depends on; names that are not keys do not count.
 
     Raises
     ------

@@ -46,7 +46,7 @@ def load_model(target: str, seed: int = 0) -> Model:
         return _load(path, tf.saved_model.load, target)
     if ":" not in target:
         raise InputError(
-            f"{target!r} is no folder of a SavedModel and no .keras file that is there, and not of "
+            f"{target!r} is neither a SavedModel's folder nor an existing .keras file, and not of "
             "the form MODULE:CALLABLE or ./file.py:CALLABLE"
         )
     found = resolve(target)
@@ -104,12 +104,12 @@ def example_inputs(
 
 def _declared(model: Model) -> list[InputSpec]:
     if model.signature is None:
-        raise InputError("the model does not tell its inputs' shapes: give each by --input")
+        raise InputError("the model does not state its inputs' shapes: give each with --input")
     found: list[InputSpec] = []
     for k, spec in enumerate(model.signature):
         if spec.shape.rank is None or not spec.dtype.is_floating:
             raise InputError(
-                f"input {k} of the model is {spec.dtype.name}{spec.shape}: give each by --input, "
+                f"input {k} of the model is {spec.dtype.name}{spec.shape}: give each with --input, "
                 "such as --input 1x128:int64:0-30521"
             )
         sizes = tuple(1 if size is None else int(size) for size in spec.shape.as_list())

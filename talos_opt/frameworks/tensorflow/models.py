@@ -52,8 +52,8 @@ def as_model(made: Any, name: str | None = None) -> Model:
     if isinstance(made, tf.Module) and callable(made):
         return _module(made, name)
     raise InputError(
-        f"a {type(made).__name__} is no model, expected a Keras model, a tf.function, a tf.Module "
-        "that can be called, or a SavedModel"
+        f"a {type(made).__name__} is not a model, expected a Keras model, a tf.function, a "
+        "tf.Module that can be called, or a SavedModel"
     )
 
 

@@ -59,8 +59,8 @@ def profile_model(
     logical_devices : int, optional
         Devices that the CPU is split into.
     threads : int or 'auto', optional
-        Intra-op threads of each CPU device; 'auto': those with the least time per op; default:
-        the cores, shared out among the logical devices.
+        Intra-op threads of each CPU device; 'auto': the number with the shortest time per
+        op; default: the cores, shared out among the logical devices.
     max_time_s : float
         Cap on the time that is spent measuring, on all devices together.
     name : str, optional

@@ -43,7 +43,7 @@ def apply_device_scopes(
     Raises
     ------
     InputError
-        If a name is no node's (`strict`), or a device is no text.
+        If a name is not a node's (`strict`), or a device is not text.
     """
     made = type(graph_def)()
     made.CopyFrom(graph_def)  # type: ignore[attr-defined]

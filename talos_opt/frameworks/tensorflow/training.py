@@ -59,7 +59,9 @@ def loss_of(outputs: Any) -> Any:
             if value.shape.num_elements() == 1:
                 return tf.reshape(value, ())
             return tf.reduce_mean(tf.square(value))
-    raise InputError("no output of the model is a floating-point tensor: nothing can be minimised")
+    raise InputError(
+        "no output of the model is a floating-point tensor: there is nothing to minimise"
+    )
 
 
 def descend(variable: Any, gradient: Any) -> None:

@@ -38,7 +38,7 @@ def profile(
         mode=args.mode,
         devices=args.devices,
         threads=args.threads,
-        max_time_s=args.max_time,
+        max_time_s=args.time_limit,
         name=args.target.rpartition(":")[2],
         progress=progress,
         cancel=cancel,
@@ -51,7 +51,7 @@ def run(
     """Load the model that the arguments name, and run it under a schedule."""
     if not args.input:
         raise InputError(
-            "a schedule does not hold the model's inputs: give each by --input, as to profile"
+            "a schedule does not hold the model's inputs: give each with --input, as to profile"
         )
     module = load_callable(args.target)
     inputs = make_inputs(args.input, seed=args.seed)

@@ -42,7 +42,7 @@ def _default(name: str) -> torch.device:
     match = _GPU.fullmatch(name)
     if match is None:
         raise InputError(
-            f"unclear which torch device {name!r} is: say so by --map {name}=cpu, or another one"
+            f"it is unclear which torch device {name!r} is: name it with --map, such as {name}=cpu"
         )
     index = int(match[1] or 0)
     if index >= torch.cuda.device_count():
@@ -58,7 +58,7 @@ def _device(name: str, text: str) -> torch.device:
         device = torch.device(text)
     except RuntimeError:
         raise InputError(
-            f"{name} is mapped to {text!r}, which is no torch device, expected cpu or cuda:N"
+            f"{name} is mapped to {text!r}, which is not a torch device, expected cpu or cuda:N"
         ) from None
     if device.type not in ("cpu", "cuda"):
         raise InputError(f"{name} is mapped to {text!r}, expected cpu or cuda:N")

@@ -408,5 +408,5 @@ def _target(plan: Plan, block: Block, device_map: Mapping[str, Target]) -> Targe
         raise InputError(f"the device map splits {block.name!r} over {sorted(map(str, found))}")
     (target,) = found
     if target not in (*plan.machine.targets, DISK):
-        raise InputError(f"{block.name!r} is mapped to {target!r}, which the machine lacks")
+        raise InputError(f"{block.name!r} is mapped to {target!r}, which the machine does not have")
     return target

@@ -60,7 +60,8 @@ def profile_module(
     devices : sequence of str
         See `targets.parse_targets`.
     threads : int or 'auto', optional
-        Intra-op threads on the CPU; 'auto': those with the least time per op; default: torch's.
+        Intra-op threads on the CPU; 'auto': the number with the shortest time per
+        op; default: torch's.
     max_time_s : float
         Cap on the time that is spent measuring, on all devices together. Ops that were not
         reached get the time of their like, and count as estimated.

@@ -30,8 +30,8 @@ def _find(what: str) -> Target:
         device = torch.device(what)
     except RuntimeError:
         raise InputError(
-            f"device {what!r} is unknown, expected {_FORM}; what is not there can be estimated: "
-            f"{PREFIX}NAME"
+            f"device {what!r} is unknown, expected {_FORM}; a device that is not available "
+            f"can be estimated: {PREFIX}NAME"
         ) from None
     if device.type == "cpu":
         return targets.host("cpu")
@@ -40,8 +40,8 @@ def _find(what: str) -> Target:
     index = device.index or 0
     if index >= torch.cuda.device_count():
         raise InputError(
-            f"device {what!r} is not there: torch finds {torch.cuda.device_count()} CUDA devices; "
-            f"what is not there can be estimated: {PREFIX}NAME"
+            f"device {what!r} is not available: torch finds {torch.cuda.device_count()} CUDA "
+            f"devices; a device that is not available can be estimated: {PREFIX}NAME"
         )
     name = f"cuda:{index}"
     memory = int(torch.cuda.get_device_properties(index).total_memory)

@@ -21,7 +21,7 @@ def set_mode(module: nn.Module, mode: str) -> None:
 
     Inference: evaluation. Training: normalisation layers with running statistics train; all
     else evaluates, so that dropout and the like are off and two runs agree. Decoders of
-    transformers return no cache, which is no tensor.
+    transformers return no cache, which is not a tensor.
     """
     module.eval()
     for part in module.modules():

@@ -1,4 +1,4 @@
-"""Pages for a browser: one file that holds everything, and asks no network for anything.
+"""Pages for a browser: one file that holds everything, and needs no network.
 
 `write_report` writes all there is to see of a graph and its schedules, `write_gantt_page` the
 Gantt chart of one schedule alone. Scripts and styles are files of this package, put into the page.
@@ -51,7 +51,7 @@ def write_report(
     Parameters
     ----------
     problem : Problem
-        Values are those of its objective, computed anew.
+        Values are those of its objective, recomputed.
     answers : sequence of Answer
         At least one; their schedules are feasible, which is not looked at.
     target : str or path
@@ -62,7 +62,7 @@ def write_report(
     Raises
     ------
     InputError
-        If an answer states a bound above the value of a schedule, so that it is no bound.
+        If an answer states a bound above the value of a schedule, so that it is not a bound.
     FormatError
         If the target cannot be written.
     """

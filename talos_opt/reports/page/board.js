@@ -256,7 +256,7 @@ class Board {
 
   #memoryNote() {
     const alive =
-      "Bytes alive at a time: the weights placed on a device, outputs and received copies until they are last needed, and the workspaces of running ops.";
+      "Bytes alive at the same time: the weights placed on a device, outputs and received copies until they are last needed, and the workspaces of running ops.";
     return this.page.static_rule
       ? `${alive} Under the memory rule static the limit bounds more than that: all outputs at once, as in the table of devices.`
       : alive;

@@ -80,7 +80,7 @@ function reason({ page, devices, transfer }, { cause, by, transfer: move, start,
   const at = page.time(start);
   switch (cause) {
     case "nothing":
-      return "Nothing held it up: it started at once.";
+      return "Nothing held it up: it started immediately.";
     case "release":
       return `It started when its model was released, at ${at}.`;
     case "input":

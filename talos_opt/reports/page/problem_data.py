@@ -66,8 +66,8 @@ def problem_numbers(problem: Problem) -> Json:
 
 
 _RULES = {
-    MemoryRule.STATIC: "static: all weights and outputs at once",
-    MemoryRule.PEAK: "peak: what is alive at a time",
+    MemoryRule.STATIC: "static: all weights and outputs together",
+    MemoryRule.PEAK: "peak: what is alive at the same time",
 }
 
 

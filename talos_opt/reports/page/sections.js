@@ -15,7 +15,7 @@ function headline(plan) {
   const tile = (term, value, note = null, tone = null) =>
     node("div", { class: "tile" }, node("dt", {}, term), node("dd", { class: tone }, value, note ? node("small", {}, ` ${note}`) : null));
   if (facts.broken_rules) {
-    const rules = `This schedule breaks ${count(facts.broken_rules)} rule${facts.broken_rules > 1 ? "s" : ""} of the model: it is not feasible, and its value means nothing.`;
+    const rules = `This schedule breaks ${count(facts.broken_rules)} rule${facts.broken_rules > 1 ? "s" : ""} of the model: it is not feasible, and its value is meaningless.`;
     return [node("dl", { class: "tiles" }, tile("status", "not feasible", null, "warn")), node("p", {}, rules)];
   }
   const proven = facts.gap !== null && facts.status === "optimal";

@@ -17,7 +17,7 @@ class HeftSolver(Solver):
 
     Topcuoglu, Hariri, Wu, "Performance-effective and low-complexity task scheduling for
     heterogeneous computing" (2002); memory and colocation as in m-ETF of Baechi (2020): a
-    device without room for an op's whole group is no candidate.
+    device without room for an op's whole group is not a candidate.
     """
 
     name = "heft"

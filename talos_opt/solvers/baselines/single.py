@@ -54,9 +54,7 @@ class SingleSolver(Solver):
         if run.best is not None:
             return Verdict(Status.FEASIBLE)
         if cut_short:
-            return Verdict(
-                Status.UNKNOWN, "single: the time was over before every device was tried"
-            )
+            return Verdict(Status.UNKNOWN, "single: time ran out before every device was tried")
         return Verdict(Status.UNKNOWN, f"no device can hold everything ({'; '.join(reasons)})")
 
     def _hold(self, problem: Problem, device: int) -> None:

@@ -140,7 +140,7 @@ class DpSolver(Solver):
             return Verdict(Status.FEASIBLE)
         return Verdict(
             Status.INFEASIBLE,
-            "every placement exceeds a device's memory, or parts ops that have no link",
+            "every placement exceeds a device's memory, or separates ops that have no link",
         )
 
 

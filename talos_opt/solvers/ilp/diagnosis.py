@@ -76,7 +76,7 @@ def diagnose(
         for d in np.flatnonzero(over > 0)
     )
     proven = outcome.status is Status.OPTIMAL
-    which = "the placement that overruns memory least" if proven else "the best placement found"
+    which = "the placement that exceeds memory least" if proven else "the best placement found"
     return Diagnosis(f"no placement fits into the devices' memory: in {which}, {short}")
 
 

@@ -219,13 +219,13 @@ class Search:
 
     def _conclude(self, outcome: Outcome) -> Verdict:
         if outcome.status is Status.INFEASIBLE and self.run.best is not None:
-            self.run.note("ilp: the backend called the formulation infeasible, wrongly: no proof")
+            self.run.note("ilp: the backend wrongly called the formulation infeasible: no proof")
         elif outcome.status is Status.INFEASIBLE:
             found = diagnose(self.problem, self.possible, self.backend, self.run)
             if found.counterexample is None:
                 return Verdict(Status.INFEASIBLE, found.reason)
             self._try(found.counterexample)
-        return self._verdict("no feasible schedule was found in the time given")
+        return self._verdict("no feasible schedule was found within the time limit")
 
     def _verdict(self, otherwise: str) -> Verdict:
         if self.run.best is None:

@@ -136,7 +136,7 @@ def _deadlines(
 
     Every optimal schedule is at most as dear as the incumbent, so for toct
     w_j C_j <= UB - sum over the others of w_i times their earliest completion. The incumbent's
-    makespan is no deadline for toct: a better schedule may complete an unimportant model later.
+    makespan is not a deadline for toct: a better schedule may complete an unimportant model later.
     Some optimal schedule is left-shifted, so the safe horizon holds for models of weight 0 too.
     """
     arrays = problem.arrays

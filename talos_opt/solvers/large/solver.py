@@ -59,7 +59,7 @@ class LargeSolver(Solver):
         if run.best is None:
             return Verdict(
                 Status.UNKNOWN,
-                "large: every placement tried exceeds memory, or parts ops that have no route",
+                "large: every placement tried exceeds memory, or separates ops that have no route",
             )
         search.improve(self.options.passes)
         return Verdict(Status.FEASIBLE)

@@ -343,7 +343,7 @@ def construct(
             run.offer(schedule, name)
             return Verdict(Status.FEASIBLE)
         except OutOfTimeError:
-            return Verdict(Status.UNKNOWN, f"{name}: the time was over before all ops were placed")
+            return Verdict(Status.UNKNOWN, f"{name}: time ran out before all ops were placed")
         except (DeadEndError, MemoryDeadlockError, NoRouteError) as error:
             reasons.append(explain(problem, error))
     return Verdict(Status.UNKNOWN, f"{name}: {reasons[-1]}")

@@ -15,7 +15,7 @@ _CLOSE = 1e-12
 def ticks_per_unit(values: Floats, most: float) -> float:
     """Return how many common ticks one unit has; 0 without a tick that is long enough.
 
-    The smallest value is taken for the tick and divided wherever a value is no multiple of it,
+    The smallest value is taken for the tick and divided wherever a value is not a multiple of it,
     like Euclid's algorithm; so nothing depends on the unit that the values are in. What comes out
     is verified: every value must be a whole number of ticks within 1e-12 of itself.
 

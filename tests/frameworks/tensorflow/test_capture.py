@@ -95,13 +95,13 @@ def test_the_reference_leaves_variables_as_they_were() -> None:
 @pytest.mark.parametrize(
     ("make", "inputs", "mode", "complaint"),
     [
-        (lambda: nets.table(), [np.zeros(3, "int32")], "inference", "no variable"),
+        (lambda: nets.table(), [np.zeros(3, "int32")], "inference", "is not a variable"),
         (lambda: nets.cnn(), [np.zeros((1, 7), "float32")], "inference", "cannot be captured with"),
         (lambda: nets.cnn(), [], "inference", "cannot be captured"),
         (lambda: nets.twice, [np.zeros(3, "float32")], "training", "no trainable variable"),
         (lambda: nets.twice, [np.zeros(3, "int32")], "training", "floating-point"),
         (lambda: nets.cnn(), [np.zeros((1, 16, 16, 3), "float32")], "both", "mode is 'both'"),
-        (lambda: 3, [], "inference", "a int is no model"),
+        (lambda: 3, [], "inference", "a int is not a model"),
         (lambda: tf.function(lambda x: x), [np.zeros(3, "float32")], "inference", "no ops"),
     ],
 )

@@ -116,8 +116,8 @@ def test_devices_of_a_schedule() -> None:
         (["npu"], {}, "--map gives no TensorFlow device for 'npu'"),
         (["cpu"], {"cpu": "tpu:0"}, "device 'tpu:0' is unknown"),
         (["a", "b"], {"a": "cpu", "b": "cpu:0"}, "are both /device:CPU:0"),
-        (["gpu99"], {}, "'/device:GPU:99' is not there"),
-        (["gpu:99"], {}, "'/device:GPU:99' is not there"),  # as profile calls it
+        (["gpu99"], {}, "'/device:GPU:99' is not available"),
+        (["gpu:99"], {}, "'/device:GPU:99' is not available"),  # as profile calls it
     ],
 )
 def test_devices_that_are_not_clear(names: list, given: dict, complaint: str) -> None:

@@ -109,7 +109,7 @@ def test_targets() -> None:
 @pytest.mark.parametrize(
     ("specs", "logical", "complaint"),
     [
-        (["gpu:7"], None, "not there: TensorFlow finds"),
+        (["gpu:7"], None, "not available: TensorFlow finds"),
         (["tpu"], None, "device 'tpu' is unknown"),
         (["cpu:1"], None, "asked for as 2xcpu"),
         (["estimate:a100"], 2, "--logical-devices splits the CPU"),
@@ -128,7 +128,7 @@ def test_targets_that_are_not_clear(specs: list, logical: int | None, complaint:
         ("no_such_module:make", "no module no_such_module"),
         (f"{NETS}:nothing", "has no nothing"),
         (f"{NETS}:broken", r"broken\(\) raised RuntimeError: no such network"),
-        (f"{NETS}:number", "a int is no model"),
+        (f"{NETS}:number", "a int is not a model"),
         ("missing.keras", "no such file"),
     ],
 )
@@ -151,9 +151,9 @@ def test_folders_and_files(tmp_path: Path) -> None:
 
 
 def test_inputs_that_the_model_does_not_tell() -> None:
-    with pytest.raises(InputError, match="give each by --input"):
+    with pytest.raises(InputError, match="give each with --input"):
         example_inputs(as_model(nets.bert()), [])
-    with pytest.raises(InputError, match="does not tell its inputs"):
+    with pytest.raises(InputError, match="does not state its inputs"):
         example_inputs(as_model(nets.twice), [])
 
 

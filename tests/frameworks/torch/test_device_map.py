@@ -161,7 +161,7 @@ def test_memory_and_time_of_a_map() -> None:
     [
         ({"table": 0}, "gives no device for 'layers.0'"),
         ({"": 0, "layers.0.up": CPU}, "splits 'layers.0' over"),
-        ({"": 7}, "mapped to 7, which the machine lacks"),
+        ({"": 7}, "mapped to 7, which the machine does not have"),
     ],
 )
 def test_maps_that_do_not_suit(given: dict[str, Target], message: str) -> None:

@@ -116,7 +116,7 @@ def test_a_meta_model_is_estimated_but_not_measured() -> None:
     ("devices", "complaint"),
     [
         (("tpu9",), "device 'tpu9' is unknown"),
-        (("cuda:97",), "device 'cuda:97' is not there"),
+        (("cuda:97",), "device 'cuda:97' is not available"),
         (("estimate:abacus",), "catalogue has no device 'abacus'"),
         (("cpu", "cpu"), "two devices are called 'cpu'"),
         (("mps",), "cannot be measured"),

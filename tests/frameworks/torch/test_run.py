@@ -106,9 +106,9 @@ def test_a_schedule_of_another_graph(captured: Captured, document: dict[str, Any
 @pytest.mark.parametrize(
     ("names", "given", "message"),
     [
-        (["npu7"], {}, "unclear which torch device 'npu7' is"),
+        (["npu7"], {}, "it is unclear which torch device 'npu7' is"),
         (["gpu99"], {}, "would be cuda:99, but torch finds"),
-        (["gpu0"], {"gpu0": "warp"}, "'warp', which is no torch device"),
+        (["gpu0"], {"gpu0": "warp"}, "'warp', which is not a torch device"),
         (["gpu0"], {"gpu0": "meta"}, "'meta', expected cpu or cuda:N"),
         (["gpu0"], {"gpu0": "cuda:99"}, "mapped to 'cuda:99', but torch finds"),
     ],
@@ -184,11 +184,11 @@ def test_differing_outputs_are_exit_code_1(
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ((), "give each by --input"),
+        ((), "give each with --input"),
         (("--input", "2x3x0"), "has no elements"),
         (("--input", "2x4x16x16"), "does not run on inputs 2x4x16x16"),
         (("--input", SHAPE, "--map", "gpu0"), "NAME=VALUE"),
-        (("--input", SHAPE, "--map", "gpu0=cpu,gpu1=tape"), "'tape', which is no torch device"),
+        (("--input", SHAPE, "--map", "gpu0=cpu,gpu1=tape"), "'tape', which is not a torch device"),
         (("--input", SHAPE, "--map", "gpu5=cpu"), "unknown device 'gpu5'"),
         (("--input", SHAPE, "--mode", "training", "--map", "gpu0=cpu,gpu1=cpu"), "another graph"),
         (("--input", SHAPE, "--trace", "/nowhere/trace.json"), "no folder"),
