@@ -12,12 +12,6 @@ from torch import fx, nn
 
 from talos_opt.frameworks.torch.training import training_step
 
-#: What a placeholder may be.
-PLACEHOLDER_KINDS = ("parameter", "buffer", "input", "constant")
-#: What an output may be: `mutation` is a new value of a buffer or an input, `update` one of a
-#: parameter after the optimiser's step.
-OUTPUT_KINDS = ("user_output", "loss", "gradient", "mutation", "update")
-
 
 @dataclass(frozen=True, slots=True)
 class Placeholder:
@@ -47,6 +41,8 @@ class Output:
     Parameters
     ----------
     kind : {'user_output', 'loss', 'gradient', 'mutation', 'update'}
+        `mutation`: a new value of a buffer or an input; `update`: one of a parameter after the
+        optimiser's step.
     target : str or int
         Position among the module's outputs, or the parameter, buffer or input that it is of.
     """
@@ -73,8 +69,6 @@ class Captured:
         The captured module itself, in the mode that it was captured in.
     tied : tuple of frozenset of str
         Parameters and buffers that are one tensor, by their qualified names.
-    out_spec : pytree.TreeSpec
-        How the module's outputs nest.
     by : {'export', 'fx'}
         What captured it.
     """
@@ -85,7 +79,6 @@ class Captured:
     mode: str
     module: nn.Module
     tied: tuple[frozenset[str], ...]
-    out_spec: Any
     by: str = "export"
 
     def ops(self) -> list[fx.Node]:
@@ -110,30 +103,6 @@ class Captured:
         return [
             inputs[int(p.target)] if p.kind == "input" else _present(p) for p in self.placeholders
         ]
-
-    def unflatten(self, outputs: Sequence[Any]) -> Any:
-        """Return what the graph returned, as the module would have.
-
-        Returns
-        -------
-        Any
-            Inference: what the module returns. Training: a dict of `loss`, `outputs` (what the
-            module returns), and by qualified name `gradients`, `mutations` and `updates`.
-        """
-        by_kind: dict[str, dict[str | int, Any]] = {kind: {} for kind in OUTPUT_KINDS}
-        for spec, value in zip(self.outputs, outputs, strict=True):
-            by_kind[spec.kind][spec.target] = value
-        user = [value for _, value in sorted(by_kind["user_output"].items(), key=lambda kv: kv[0])]
-        result = pytree.tree_unflatten(user, self.out_spec)
-        if self.mode == "inference":
-            return result
-        return {
-            "loss": by_kind["loss"].get(0),
-            "outputs": result,
-            "gradients": by_kind["gradient"],
-            "mutations": by_kind["mutation"],
-            "updates": by_kind["update"],
-        }
 
     def reference(self, inputs: Sequence[torch.Tensor]) -> list[Any]:
         """Return what the plain module computes for every output of the graph.
