@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -192,8 +193,13 @@ class Cluster:
             raise GraphError(
                 f"contention is {self.contention!r}, expected none or serial", path="contention"
             )
+        rules = set()
         for k, link in enumerate(self.links or ()):
             self._check_link(k, link)
+            rule = (link.a, link.b, link.one_way, link.via is None)
+            if rule in rules:
+                raise GraphError(f"the link {link.a} - {link.b} is given twice", path=f"links[{k}]")
+            rules.add(rule)
         self._check_hops()
 
     def __repr__(self) -> str:
@@ -272,7 +278,7 @@ class Cluster:
 
     def _check_names(self) -> None:
         seen: set[str] = set()
-        kinds = {device.kind for device in self.devices}
+        kinds = Counter(device.kind for device in self.devices)
         for i, device in enumerate(self.devices):
             if device.id in seen:
                 raise GraphError(
@@ -286,10 +292,9 @@ class Cluster:
                     "expected different names",
                     path=f"devices[{i}].id",
                 )
-            same_kind = sum(other.kind == device.kind for other in self.devices)
-            if device.id == device.kind and same_kind > 1:
+            if device.id == device.kind and kinds[device.kind] > 1:
                 raise GraphError(
-                    f"device id {device.id!r} is also the kind of {same_kind} devices, "
+                    f"device id {device.id!r} is also the kind of {kinds[device.kind]} devices, "
                     "expected different names",
                     path=f"devices[{i}].id",
                 )
@@ -313,11 +318,6 @@ class Cluster:
             raise GraphError(
                 f"duplex is {link.duplex!r}, expected full or half", path=f"{path}.duplex"
             )
-        for other in (self.links or ())[:k]:
-            if (other.a, other.b, other.one_way) == (link.a, link.b, link.one_way) and (
-                (other.via is None) == (link.via is None)
-            ):
-                raise GraphError(f"the link {link.a} - {link.b} is given twice", path=path)
 
     def _check_hops(self) -> None:
         for (a, b), route in self.routes.items():

@@ -189,17 +189,19 @@ class Model:
                 )
             seen[op.id] = i
         for i, op in enumerate(self.ops):
+            read: set[str] = set()
             for k, edge in enumerate(op.inputs):
                 if edge.op not in seen:
                     raise GraphError(
                         f"op {op.id!r} reads {edge.op!r}, which model {self.id!r} does not have",
                         path=f"ops[{i}].inputs[{k}]",
                     )
-                if any(edge.op == other.op for other in op.inputs[:k]):
+                if edge.op in read:
                     raise GraphError(
                         f"op {op.id!r} lists input {edge.op!r} twice",
                         path=f"ops[{i}].inputs[{k}]",
                     )
+                read.add(edge.op)
 
     def _check_acyclic(self) -> None:
         """Kahn's algorithm; what is left over contains a cycle, which is then walked and named."""

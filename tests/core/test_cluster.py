@@ -12,6 +12,7 @@ from talos_opt.core.cluster import Cluster, Device, Hop, Link
 from talos_opt.core.errors import GraphError
 from talos_opt.core.problem import Problem
 from tests.builders import device, link
+from tests.clocks import Stopwatch
 from tests.reference.flat import channel, route
 from tests.strategies import problems
 
@@ -150,6 +151,15 @@ def test_usable_memory() -> None:
 def test_devices_that_cannot_be(change: dict[str, object], complaint: str) -> None:
     with pytest.raises(GraphError, match=complaint):
         replace(Device("gpu0", "gpu"), **change)  # type: ignore[arg-type]
+
+
+@pytest.mark.timing
+def test_thousands_of_links_take_no_time() -> None:
+    devices = tuple(Device(f"d{k}", "gpu") for k in range(250))
+    links = tuple(Link(a.id, b.id, 1.0) for a in devices[:60] for b in devices if a.id < b.id)
+    watch = Stopwatch()
+    Cluster(devices, links)
+    watch.check(3.0)
 
 
 @pytest.mark.parametrize(

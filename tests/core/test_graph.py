@@ -11,6 +11,7 @@ import pytest
 from talos_opt.core.errors import GraphError
 from talos_opt.core.graph import Graph, Input, Memory, Model, Op
 from tests.builders import fig1, op
+from tests.clocks import Stopwatch
 
 
 def test_fig1() -> None:
@@ -63,6 +64,15 @@ def test_ops_may_come_in_any_order() -> None:
 def test_graphs_that_cannot_be(build: object, complaint: str) -> None:
     with pytest.raises(GraphError, match=complaint):
         build()  # type: ignore[operator]
+
+
+@pytest.mark.timing
+def test_many_inputs_of_one_op_take_no_time() -> None:
+    names = [f"i{k}" for k in range(20_000)]
+    ops = (*map(op, names), Op("z", {"cpu": 1}, inputs=tuple(map(Input, names))))
+    watch = Stopwatch()
+    Model("m", ops)
+    watch.check(2.0)
 
 
 @pytest.mark.parametrize("bad", [-1, math.nan, math.inf, "1", None, True])
