@@ -319,7 +319,8 @@ class Graph:
         """Hash of the ops and edges; see `talos_opt.core.fingerprint`."""
         from talos_opt.core.fingerprint import fingerprint
 
-        return fingerprint(self.columns)
+        columns = self.columns
+        return fingerprint(list(columns.names()), columns.input_op, columns.reader)
 
     def to_networkx(self) -> nx.DiGraph[Any]:
         """Return the graph as a `networkx.DiGraph`; see `talos_opt.core.networkx_bridge`."""
