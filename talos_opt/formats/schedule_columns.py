@@ -19,8 +19,8 @@ from talos_opt.core.columns import Texts
 from talos_opt.core.errors import FormatError, InputError, ScheduleError
 from talos_opt.core.graph import SEPARATOR
 from talos_opt.core.limits import require_moved
+from talos_opt.core.plain import as_list, as_name
 from talos_opt.core.problem import Floats, Ints, Problem
-from talos_opt.core.records import as_list, as_name
 from talos_opt.core.result import Result
 from talos_opt.core.schedule import Schedule, Transfers
 from talos_opt.formats.npz import Array, Members, write_members

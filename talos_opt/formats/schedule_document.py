@@ -17,8 +17,8 @@ from talos_opt.core import units
 from talos_opt.core.errors import InputError, ScheduleError
 from talos_opt.core.graph import SEPARATOR
 from talos_opt.core.limits import require_moved
+from talos_opt.core.plain import Keys, as_list, as_name
 from talos_opt.core.problem import Floats, Ints, Problem
-from talos_opt.core.records import Keys, as_list, as_name
 from talos_opt.core.schedule import Schedule, TransferRow, Transfers
 
 #: Of talos-schedule-columns/1, whose header may stand where a document is expected.
