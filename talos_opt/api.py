@@ -32,7 +32,7 @@ from talos_opt.core.result import (
 )
 from talos_opt.core.schedule import Schedule
 from talos_opt.solvers.engine import registry
-from talos_opt.solvers.engine.base import Verdict
+from talos_opt.solvers.engine.base import Solver, Verdict
 from talos_opt.solvers.engine.registry import SolverInfo
 from talos_opt.solvers.engine.run import Progress
 from talos_opt.solvers.session import Session
@@ -159,7 +159,7 @@ def solve(
         called = time.monotonic()  # the limit counts from when the file is read
     if plan.objective is not None:
         problem = problem.with_objective(plan.objective)
-    chosen = registry.create(plan.solver, _options_for(plan))
+    chosen = _create(plan)
     session = Session(
         problem,
         plan,
@@ -256,7 +256,8 @@ def solvers() -> tuple[SolverInfo, ...]:
     return registry.describe()
 
 
-def _options_for(plan: SolveConfig) -> Mapping[str, Any]:
+def _create(plan: SolveConfig) -> Solver:
+    """Return the solver of a plan, with what it asks of others, which `auto` runs too."""
     for name in plan.options:
         if name not in registry.names():
             raise ConfigError(
@@ -265,7 +266,9 @@ def _options_for(plan: SolveConfig) -> Mapping[str, Any]:
                 path=f"options.{name}",
             )
         registry.create(name, plan.options[name])  # also where another solver is asked for
-    return plan.options.get(plan.solver, {})
+    chosen = registry.create(plan.solver, plan.options.get(plan.solver, {}))
+    chosen.others = plan.options
+    return chosen
 
 
 def _read_path(source: object) -> Problem:

@@ -8,12 +8,12 @@ from talos_opt import Cluster, Device, Graph, Link, Problem
 from talos_opt.core.columns import (
     NONE,
     WHOLE_OUTPUT,
-    ColumnarModels,
     Columns,
     Ints,
     Texts,
     pointers,
 )
+from talos_opt.core.graph import ColumnarModels
 
 _MIB = 2**20
 #: Ops of one model of `chained_problem`.

@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -58,6 +59,11 @@ def test_importing_loads_no_backend() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_the_time_of_a_path_counts_from_when_its_caller_says() -> None:
+    result = talos_opt.solve(FIG1, "heft", time_limit=99, started=time.monotonic() - 50)
+    assert 50 <= result.runtime_s < 80
 
 
 def test_threads_do_not_disturb_each_other() -> None:

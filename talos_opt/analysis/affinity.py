@@ -1,11 +1,10 @@
 """How alike two models are in what speeds up and by how much.
 
-Two measures, both smaller for models that are more alike. `Affinity.affinity` is this package's
-reading of Talos' affinity (Eq. 2 and 3): how much the speedups of the op types that two models
-have in common differ, over the share of op types that they have in common, so that it is infinite
-without any. The difference per type, |log2(speedup in one / speedup in the other)|, is a choice
-made here: the paper's table does not follow from its published profiles and cannot tell. The
-share is that of the published comparisons, e.g. 0.91 for GoogLeNet and ResNet-50.
+Three measures, all smaller for models that are more alike. `Affinity.talos_affinity` is Eq. 3 of
+the Talos paper as it is printed, over Eq. 2, which compares ops by their position. The paper's
+table of affinities does not follow from its published profiles by these equations or by others.
+`Affinity.affinity` compares ops by type instead: how much the speedups of the op types that two
+models have in common differ, over the share of op types that they have in common.
 `Affinity.distance` compares the distributions of the single ops' speedups, whatever the ops are
 called, and so has a value for any two models.
 """
@@ -45,6 +44,13 @@ class Affinity:
         Wasserstein-1 distance between the distributions of log2(speedup) over all ops, each of
         equal weight: 1 means that the one's are, on average, twice the other's or half of them.
         nan only where a model has no op with a speedup above 0.
+    talos_difference : float
+        Eq. 2: sum over k of |speedup of the one's k-th op - speedup of the other's|, in the order
+        of the graph, as far as both have ops. Positions where one of them has no speedup are left
+        out; nan where that leaves none.
+    talos_affinity : float
+        Eq. 3: `talos_difference` over the common op types' share of all that the two have
+        together. Infinite without common types, nan where `talos_difference` is.
     """
 
     first: str
@@ -54,6 +60,8 @@ class Affinity:
     difference: float
     affinity: float
     distance: float
+    talos_difference: float
+    talos_affinity: float
 
 
 def affinities(
@@ -74,7 +82,7 @@ def affinities(
         # The i models before this one have been compared with all others.
         progress(i / len(models) * (2 - (i + 1) / len(models)))
         found += [
-            _affinity(first.model, models[j].model, by_type[i], by_type[j], logs[i], logs[j])
+            _affinity(first, models[j], by_type[i], by_type[j], logs[i], logs[j])
             for j in range(i + 1, len(models))
         ]
     return tuple(found)
@@ -111,9 +119,20 @@ def wasserstein(first: Floats, second: Floats) -> float:
     return float(np.sum(np.abs(shares[0] - shares[1]) * np.diff(values)))
 
 
+def talos_difference(first: Floats, second: Floats) -> float:
+    """Return Eq. 2 of the Talos paper for the speedups of two models' ops, in order.
+
+    Positions where one of them is nan are left out; nan where that leaves none.
+    """
+    shorter = min(len(first), len(second))
+    gaps = np.abs(first[:shorter] - second[:shorter])
+    known = gaps[~np.isnan(gaps)]
+    return float(known.sum()) if len(known) else math.nan
+
+
 def _affinity(
-    first: str,
-    second: str,
+    first: ModelSpeedups,
+    second: ModelSpeedups,
     one: dict[str, float],
     two: dict[str, float],
     one_logs: Floats,
@@ -125,14 +144,17 @@ def _affinity(
     # Comparisons with nan are false.
     gaps = [abs(math.log2(a) - math.log2(b)) for a, b in pairs if a > 0 and b > 0]
     difference = sum(gaps) / len(gaps) if gaps else math.nan
+    by_position = talos_difference(first.speedup, second.speedup)
     return Affinity(
-        first,
-        second,
+        first.model,
+        second.model,
         tuple(common),
         overlap,
         difference,
         difference / overlap if gaps else math.inf,
         wasserstein(one_logs, two_logs),
+        by_position,
+        by_position * len(one.keys() | two.keys()) / len(common) if common else math.inf,
     )
 
 

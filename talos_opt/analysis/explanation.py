@@ -14,10 +14,10 @@ from talos_opt.analysis.deliveries import arrivals, departures
 from talos_opt.analysis.moves import Move, MoveError, companions, resimulated, try_move
 from talos_opt.analysis.prices import Price, price
 from talos_opt.analysis.slack import find_slacks, path_ahead
+from talos_opt.analysis.turnaround import Turnaround
 from talos_opt.core.metrics import objective_value
 from talos_opt.core.problem import Ints, Problem
 from talos_opt.core.schedule import Schedule
-from talos_opt.core.turnaround import Turnaround
 
 SCHEMA = "talos-explanation/1"
 

@@ -26,7 +26,8 @@ class ModelChoice:
     chosen : tuple of int
         Positions of the models to compare, ascending.
     alike : tuple of tuple of int
-        Models that differ in no op type and no speedup, two at least; the first stands for all.
+        Models with the same op types, and the same speedups in the same order, two at least; the
+        first stands for all.
         Empty where nothing had to be left out.
     left_out : int
         Pairs of models that are not compared, those of models that are alike not counted.
@@ -64,10 +65,10 @@ def choose_models(models: Sequence[ModelSpeedups], most_pairs: int) -> ModelChoi
 
 
 def _likeness(model: ModelSpeedups) -> object:
-    """Return what two models have in common just if every comparison with them is the same."""
+    """Return what two models have in common iff every comparison with them is the same."""
     types = sorted(type_speedups(model).items())
     by_type = np.array([speedup for _, speedup in types])
-    return tuple(kind for kind, _ in types), by_type.tobytes(), np.sort(model.speedup).tobytes()
+    return tuple(kind for kind, _ in types), by_type.tobytes(), model.speedup.tobytes()
 
 
 def _time(model: ModelSpeedups) -> float:

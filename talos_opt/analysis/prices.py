@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from talos_opt.analysis.deliveries import arrivals
+from talos_opt.analysis.turnaround import Turnaround
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
-from talos_opt.core.turnaround import Turnaround
 
 
 @dataclass(frozen=True)

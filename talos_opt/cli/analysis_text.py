@@ -19,6 +19,14 @@ SHARES = {
     "1": "max",
 }
 
+#: Headings of the measures of how alike two models are.
+MEASURES = {
+    "affinity": "affinity",
+    "distance": "distance",
+    "talos_difference": "Talos dis",
+    "talos_affinity": "Talos Affi",
+}
+
 #: Of more models than this, so many are shown in detail.
 DETAILED = 40
 
@@ -169,13 +177,18 @@ def _pairs(pairs: Sequence[Mapping[str, Any]]) -> str:
             *pair["models"],
             str(len(pair["common"])),
             percent(pair["overlap"]),
-            pair["affinity"] if isinstance(pair["affinity"], str) else f"{pair['affinity']:.3f}",
-            "-" if pair["distance"] is None else f"{pair['distance']:.3f}",
+            *(_measure(pair[key]) for key in MEASURES),
         )
         for pair in pairs
     ]
-    columns = ("model", "and model", "common op types", "overlap", "affinity", "distance")
+    columns = ("model", "and model", "common op types", "overlap", *MEASURES.values())
     return table(columns, rows, left=(0, 1))
+
+
+def _measure(value: float | str | None) -> str:
+    if value is None:
+        return "-"
+    return value if isinstance(value, str) else f"{value:.3f}"
 
 
 def _packing(document: Mapping[str, Any]) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from threading import Event
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
     from talos_opt.core.problem import Problem
     from talos_opt.core.schedule import Schedule
+    from talos_opt.formats.schedule import ScheduleFile
     from talos_opt.frameworks.common.profile import Profile
     from talos_opt.frameworks.common.running import RunReport
 
@@ -25,7 +26,7 @@ class Framework(Protocol):
         """Load the model that the arguments name, and profile it."""
 
     def run(
-        self, args: argparse.Namespace, document: Mapping[str, Any]
+        self, args: argparse.Namespace, file: ScheduleFile
     ) -> tuple[RunReport, Callable[[], tuple[Problem, Schedule]]]:
         """Load and run it under a schedule; what was measured is made a schedule when asked."""
 

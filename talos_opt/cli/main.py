@@ -28,7 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 solved; 1 no feasible schedule; 2 bad input; 130 interrupted; 70 an internal error.
+        0 solved; 1 no feasible schedule; 2 bad input; 3 a solver failed; 130 interrupted;
+        70 an internal error.
     """
     open_streams()
     try:
@@ -48,7 +49,7 @@ def _guarded(args: argparse.Namespace, signals: Signals) -> int:
         return exits.BAD_INPUT
     except SolverError as error:
         complain(f"error: {error}")
-        return exits.NO_SCHEDULE
+        return exits.SOLVER_FAILED
     except KeyboardInterrupt:
         complain("interrupted before there was a schedule")
         return exits.INTERRUPTED

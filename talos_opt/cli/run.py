@@ -60,20 +60,13 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace, signals: Signals) -> int:
     """Run a model under a schedule, print the report and return the exit code."""
     from talos_opt.cli import files, frameworks, schedules
-    from talos_opt.core.errors import InputError
-    from talos_opt.reports.document import rows_of
 
     files.require_writable(args.trace, (".json",))
     (file,) = schedules.open_schedules([args.schedule])
-    document = file.document
-    if "ops" not in document:
-        raise InputError("holds columns, expected talos-schedule/1 as JSON or YAML")
-    try:
-        devices = rows_of(document).devices
-    except InputError as error:
-        raise error.located(source=args.schedule) from None
-    arguments.require_devices(args.map or (), devices)
-    report, measured = frameworks.load(args).run(args, document)
+    arguments.require_devices(args.map or (), file.devices)
+    report, measured = frameworks.load(args).run(args, file)
+    for note in report.notes:
+        complain(f"note: {args.schedule}: {note}")
     if args.trace:
         from talos_opt.formats.chrome_trace import write_schedule_trace
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,6 +12,7 @@ from typing import Any
 
 from talos_opt.core import units
 from talos_opt.core.errors import GraphError
+from talos_opt.core.plain import as_flag, as_objects, as_word
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +42,10 @@ class Device:
     copy_engine: bool = True
 
     def __post_init__(self) -> None:
-        if not self.id:
-            raise GraphError("device id is empty, expected a name", path="id")
-        if not self.kind:
-            raise GraphError(f"device {self.id!r} has no kind", path="kind")
+        object.__setattr__(self, "id", as_word(self.id, "device id", "id"))
+        kind = as_word(self.kind, f"kind of device {self.id!r}", "kind")
+        object.__setattr__(self, "kind", kind)
+        as_flag(self.copy_engine, "copy_engine", "copy_engine")
         fraction = units.magnitude(self.memory_fraction, "memory_fraction", path="memory_fraction")
         if not 0 < fraction <= 1:
             raise GraphError(
@@ -108,6 +110,24 @@ class Link:
     via: str | None = None
     one_way: bool = False
     duplex: str = "full"
+
+    def __post_init__(self) -> None:
+        parsed: dict[str, object] = {
+            "a": as_word(self.a, "an end", "a"),
+            "b": as_word(self.b, "an end", "b"),
+            "latency": units.magnitude(self.latency, "latency", path="latency"),
+        }
+        if self.via is not None:
+            parsed["via"] = as_word(self.via, "via", "via")
+        if self.bandwidth != math.inf:
+            parsed["bandwidth"] = units.bandwidth(self.bandwidth, "bandwidth", path="bandwidth")
+        for name, value in parsed.items():
+            object.__setattr__(self, name, value)
+        as_flag(self.one_way, "one_way", "one_way")
+        if self.duplex not in ("full", "half"):
+            raise GraphError(
+                f"duplex is {units.describe(self.duplex)}, expected full or half", path="duplex"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the link as a mapping of talos-graph/1, less what has its default value."""
@@ -176,6 +196,9 @@ class Cluster:
     contention: str = "none"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "devices", as_objects(self.devices, Device, "devices"))
+        if self.links is not None:
+            object.__setattr__(self, "links", as_objects(self.links, Link, "links"))
         if not self.devices:
             raise GraphError("the cluster has no devices, expected at least one", path="devices")
         self._check_names()
@@ -192,8 +215,13 @@ class Cluster:
             raise GraphError(
                 f"contention is {self.contention!r}, expected none or serial", path="contention"
             )
+        rules = set()
         for k, link in enumerate(self.links or ()):
             self._check_link(k, link)
+            rule = (link.a, link.b, link.one_way, link.via is None)
+            if rule in rules:
+                raise GraphError(f"the link {link.a} - {link.b} is given twice", path=f"links[{k}]")
+            rules.add(rule)
         self._check_hops()
 
     def __repr__(self) -> str:
@@ -272,7 +300,7 @@ class Cluster:
 
     def _check_names(self) -> None:
         seen: set[str] = set()
-        kinds = {device.kind for device in self.devices}
+        kinds = Counter(device.kind for device in self.devices)
         for i, device in enumerate(self.devices):
             if device.id in seen:
                 raise GraphError(
@@ -286,10 +314,9 @@ class Cluster:
                     "expected different names",
                     path=f"devices[{i}].id",
                 )
-            same_kind = sum(other.kind == device.kind for other in self.devices)
-            if device.id == device.kind and same_kind > 1:
+            if device.id == device.kind and kinds[device.kind] > 1:
                 raise GraphError(
-                    f"device id {device.id!r} is also the kind of {same_kind} devices, "
+                    f"device id {device.id!r} is also the kind of {kinds[device.kind]} devices, "
                     "expected different names",
                     path=f"devices[{i}].id",
                 )
@@ -307,18 +334,6 @@ class Cluster:
                 f"via is {link.via!r}, expected a device id of {self._names()}",
                 path=f"{path}.via",
             )
-        units.magnitude(link.latency, "latency", path=f"{path}.latency")
-        if link.bandwidth != math.inf:
-            units.bandwidth(link.bandwidth, "bandwidth", path=f"{path}.bandwidth")
-        if link.duplex not in ("full", "half"):
-            raise GraphError(
-                f"duplex is {link.duplex!r}, expected full or half", path=f"{path}.duplex"
-            )
-        for other in (self.links or ())[:k]:
-            if (other.a, other.b, other.one_way) == (link.a, link.b, link.one_way) and (
-                (other.via is None) == (link.via is None)
-            ):
-                raise GraphError(f"the link {link.a} - {link.b} is given twice", path=path)
 
     def _check_hops(self) -> None:
         for (a, b), route in self.routes.items():

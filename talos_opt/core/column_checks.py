@@ -1,4 +1,4 @@
-"""Whether columns form a graph: what `Model` and `Graph` check of objects, on whole columns.
+"""Whether columns form a graph: the rules for models made of objects and for columns alike.
 
 Lengths and types of the columns are the reader's to check; here they are taken as right.
 """
@@ -12,9 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from talos_opt.core import units
-from talos_opt.core.columns import NONE, WHOLE_OUTPUT, Columns, Floats, Ints
+from talos_opt.core.columns import NONE, SEPARATOR, WHOLE_OUTPUT, Columns, Floats, Ints
 from talos_opt.core.errors import GraphError
-from talos_opt.core.graph import SEPARATOR
 
 
 def check_columns(columns: Columns) -> None:
@@ -181,9 +180,10 @@ def _check_inputs(columns: Columns) -> None:
     if twice.any():
         k = int(np.argmax(twice))
         i, source = int(topology.edge_dst[k]), int(topology.edge_src[k])
+        places = np.flatnonzero((reader == i) & (producer == source))
         raise GraphError(
             f"op {columns.ids[i]!r} lists input {columns.ids[source]!r} twice",
-            path=columns.op_path(i, "inputs"),
+            path=_input_path(columns, int(places[1])),
         )
 
 

@@ -1,7 +1,7 @@
 """A graph as columns: what a million ops are kept in, without an object for each.
 
-`Graph.columns` gives this view of every graph. A graph that was read from columns builds its
-`Model` and `Op` objects only when somebody asks for them (`ColumnarModels`).
+`Graph.columns` gives this view of every graph, `talos_opt.core.column_checks` says what makes
+columns a graph.
 """
 
 from __future__ import annotations
@@ -9,18 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain, pairwise
-from typing import Any, overload
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from talos_opt.core.graph import SEPARATOR, Input, Memory, Model, Op
 from talos_opt.core.topology import Topology, build_topology
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
+#: `schedule.json` and the command line name an op MODEL/OP, so a model id must not hold a slash.
+SEPARATOR = "/"
 #: Value of `Columns.input_bytes` where an edge carries its producer's output.
 WHOLE_OUTPUT = -1
 #: Value of `Columns.group` and `Columns.pin` where an op has none.
@@ -175,174 +176,9 @@ class Columns:
             lead = model + SEPARATOR
             yield from (lead + name for name in self.ids.slice(first, last))
 
-    def build_model(self, j: int) -> Model:
-        """Return a model as objects."""
-        first, last = self.model_ptr[j : j + 2].tolist()
-        return Model(
-            self.model_ids[j],
-            tuple(self._ops(first, last)),
-            float(self.model_weight[j]),
-            float(self.release[j]),
-        )
-
-    def _ops(self, first: int, last: int) -> Iterator[Op]:
-        ids, here = self.ids.slice(first, last), slice(first, last)
-        begin = int(self.input_ptr[first])
-        edges = slice(begin, int(self.input_ptr[last]))
-        read = [
-            Input(ids[source - first], None if size == WHOLE_OUTPUT else size)
-            for source, size in zip(
-                self.input_op[edges].tolist(), self.input_bytes[edges].tolist(), strict=True
-            )
-        ]
-        cuts = (self.input_ptr[first : last + 1] - begin).tolist()
-        rows = zip(
-            ids,
-            self.time[here].tolist(),
-            self.weights[here].tolist(),
-            self.output[here].tolist(),
-            self.workspace[here].tolist(),
-            pairwise(cuts),
-            self.type[here].tolist(),
-            self.group[here].tolist(),
-            self.pin[here].tolist(),
-            self.slots[here].tolist(),
-            strict=True,
-        )
-        for i, (
-            name,
-            times,
-            weights,
-            output,
-            workspace,
-            (a, b),
-            kind,
-            group,
-            pin,
-            slots,
-        ) in enumerate(rows, first):
-            yield Op(
-                id=name,
-                time={key: t for key, t in zip(self.time_keys, times, strict=True) if t == t},
-                memory=Memory(weights, output, workspace),
-                inputs=tuple(read[a:b]),
-                type=self.types[kind],
-                colocate=None if group == NONE else self.groups[group],
-                devices=None if pin == NONE else self.pins[pin],
-                slots=slots,
-                attrs=self.attrs.get(i, {}),
-            )
-
-
-def columns_of(models: Sequence[Model]) -> Columns:
-    """Return the columns of models that are given as objects."""
-    ops = [op for model in models for op in model.ops]
-    count = len(ops)
-    sizes = np.array([len(model.ops) for model in models], dtype=np.int64)
-    keys = {
-        key: q for q, key in enumerate(dict.fromkeys(chain.from_iterable(op.time for op in ops)))
-    }
-    time = np.full((count, len(keys)), np.nan)
-    for i, op in enumerate(ops):
-        for key, value in op.time.items():
-            time[i, keys[key]] = value
-    types, kind = _encode([op.type for op in ops])
-    groups, group = _encode([op.colocate for op in ops])
-    pins, pin = _encode([None if op.devices is None else tuple(op.devices) for op in ops])
-    memory = np.array(
-        [(op.memory.weights, op.memory.output, op.memory.workspace) for op in ops], dtype=np.int64
-    ).reshape(-1, 3)
-    return Columns(
-        model_ids=tuple(model.id for model in models),
-        model_weight=np.array([float(model.weight) for model in models]),
-        release=np.array([float(model.release) for model in models]),
-        model_ptr=pointers(sizes),
-        ids=Texts.join([op.id for op in ops]),
-        time_keys=tuple(keys),
-        time=time,
-        weights=memory[:, 0].copy(),
-        output=memory[:, 1].copy(),
-        workspace=memory[:, 2].copy(),
-        **_inputs(models, ops),
-        slots=np.array([op.slots for op in ops], dtype=np.int64),
-        types=types,
-        type=kind,
-        groups=groups,
-        group=group,
-        pins=pins,
-        pin=pin,
-        attrs={i: op.attrs for i, op in enumerate(ops) if op.attrs},
-    )
-
 
 def pointers(counts: Ints) -> Ints:
     """Return the start of each of several runs of given lengths, and the end of the last."""
     ptr = np.zeros(len(counts) + 1, dtype=np.int64)
     np.cumsum(counts, out=ptr[1:])
     return ptr
-
-
-def _inputs(models: Sequence[Model], ops: Sequence[Op]) -> dict[str, Ints]:
-    producer: list[int] = []
-    size: list[int] = []
-    offset = 0
-    for model in models:
-        index = model.index
-        for op in model.ops:
-            for edge in op.inputs:
-                producer.append(offset + index[edge.op])
-                size.append(WHOLE_OUTPUT if edge.bytes is None else edge.bytes)
-        offset += len(model.ops)
-    return {
-        "input_ptr": pointers(np.array([len(op.inputs) for op in ops], dtype=np.int64)),
-        "input_op": np.array(producer, dtype=np.int64),
-        "input_bytes": np.array(size, dtype=np.int64),
-    }
-
-
-def _encode(values: Sequence[Any]) -> tuple[tuple[Any, ...], Ints]:
-    """Return the distinct values in order of appearance, and which one each is (None: `NONE`)."""
-    number: dict[Any, int] = {}
-    code = [NONE if v is None else number.setdefault(v, len(number)) for v in values]
-    return tuple(number), np.array(code, dtype=np.int64)
-
-
-class ColumnarModels(Sequence[Model]):
-    """The models of a columnar graph: each is built when it is first asked for.
-
-    Parameters
-    ----------
-    columns : Columns
-        Checked by `talos_opt.core.column_checks.check_columns`.
-    """
-
-    def __init__(self, columns: Columns) -> None:
-        self.columns = columns
-        self._built: dict[int, Model] = {}
-
-    def __len__(self) -> int:
-        return len(self.columns.model_ids)
-
-    @overload
-    def __getitem__(self, key: int) -> Model: ...
-
-    @overload
-    def __getitem__(self, key: slice) -> tuple[Model, ...]: ...
-
-    def __getitem__(self, key: int | slice) -> Model | tuple[Model, ...]:
-        if isinstance(key, slice):
-            return tuple(self[j] for j in range(*key.indices(len(self))))
-        j = range(len(self))[key]
-        if j not in self._built:
-            self._built[j] = self.columns.build_model(j)
-        return self._built[j]
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, (ColumnarModels, tuple)):
-            return NotImplemented
-        return self is other or tuple(self) == tuple(other)
-
-    __hash__ = None  # type: ignore[assignment]  # as little as an op with its mappings has one
-
-    def __repr__(self) -> str:
-        return f"ColumnarModels({len(self)} models, {self.columns.op_count} ops)"

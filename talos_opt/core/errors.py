@@ -8,7 +8,7 @@ TalosError
 │   └── ConfigError             a solver, option or configuration that does not exist
 │       └── UnsupportedError    a solver was asked for something it declares it cannot do
 ├── DependencyError             a library is missing, or its version is known to break (exit 2)
-├── SolverError                 a backend failed and left nothing to return
+├── SolverError                 a backend failed and left nothing to return (exit 3)
 └── InternalError               a bug, here or in a backend; carries the best answer (exit 70)
     ├── InfeasibleScheduleError a schedule that breaks the model was about to leave the package
     └── RefutedProofError       a bound or a proof that a schedule contradicts

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from talos_opt.core.columns import Columns
 
 #: Before the digest, so that another way of making it would be told apart.
 KIND = "ops-edges-1"
 
 
-def fingerprint(columns: Columns) -> str:
+def fingerprint(names: Sequence[str], producer: Any, reader: Any) -> str:
     """Return a hash of the ops of a graph and of who reads whom.
+
+    Parameters
+    ----------
+    names : sequence of str
+        ``MODEL/OP`` of every op.
+    producer, reader : (e,) int
+        Ends of every edge, as positions in `names`.
 
     The same for the same ``MODEL/OP`` names and edges, in whatever order a file lists them, and
     on every platform and version. Times, sizes, weights, groups, pins and the cluster have no
@@ -28,11 +33,10 @@ def fingerprint(columns: Columns) -> str:
         UTF-8; two NULs; and for each edge, sorted, the numbers of producer and reader among the
         sorted names, as 64-bit integers, lowest byte first.
     """
-    names = list(columns.names())
     ranked = sorted(range(len(names)), key=names.__getitem__)
     rank = np.empty(len(names), dtype=np.int64)
     rank[ranked] = np.arange(len(names))
-    producer, reader = rank[columns.input_op], rank[columns.reader]
+    producer, reader = rank[producer], rank[reader]
     by_names = np.lexsort((reader, producer))
     edges = np.column_stack((producer[by_names], reader[by_names])).astype("<i8")
     digest = hashlib.sha256()

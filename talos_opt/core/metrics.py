@@ -9,7 +9,6 @@ import numpy as np
 from talos_opt.core import occupancy, rounding
 from talos_opt.core.problem import Floats, Objective, Problem
 from talos_opt.core.schedule import Schedule
-from talos_opt.core.turnaround import Turnaround
 
 
 @dataclass(frozen=True)
@@ -157,35 +156,6 @@ def idle_times(problem: Problem, schedule: Schedule) -> Floats:
     work = (held.end - held.start) * held.amount
     busy = np.bincount(held.resource, weights=work, minlength=arrays.device_count)
     return np.maximum(0.0, last - busy / arrays.slots)
-
-
-def op_speedups(problem: Problem, schedule: Schedule) -> Floats:
-    """Weighted speedup of every op (n,), as in Talos' Fig. 1.
-
-    (wait + comm + exec on the reference) / (wait + comm + exec where it ran), counted from the
-    moment the op's inputs have been produced. On a reference device that the op did not run on,
-    it would wait for what had started there before that moment. 1 for an op that ran on a device
-    of the reference kind; nan where it has no time there or took none.
-    """
-    arrays = problem.arrays
-    kinds = [device.kind for device in problem.cluster.devices]
-    reference = [d for d, kind in enumerate(kinds) if kind == problem.cluster.reference]
-    otherwise = Turnaround(problem, schedule)
-    result = np.full(arrays.op_count, np.nan)
-    for i, here in enumerate(schedule.device.tolist()):
-        if here in reference:
-            result[i] = 1.0
-            continue
-        there = min(sum(otherwise.parts(i, d)) for d in reference)
-        spent = float(schedule.end[i] - otherwise.ready[i])
-        if np.isfinite(there) and spent > 0:
-            result[i] = there / spent
-    return result
-
-
-def reassigned_ops(schedule: Schedule, baseline: Schedule) -> int:
-    """Return how many ops sit on another device than in a baseline (Talos, NRO)."""
-    return int((schedule.device != baseline.device).sum())
 
 
 def _channel_load(problem: Problem, schedule: Schedule) -> float:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from talos_opt.core.errors import GraphError
 from talos_opt.core.graph import Op
+from talos_opt.core.units import describe
 
 #: What a device map gives a module: the index of a GPU, or ``cpu`` or ``disk``.
 Target = int | str
@@ -14,6 +16,22 @@ def module_of(op: Op) -> str:
     """Return the path of the module that an op belongs to, the root's where it says none."""
     path = op.attrs.get("module", "")
     return path if isinstance(path, str) else ""
+
+
+def also_of(op: Op) -> list[str]:
+    """Return the paths of the other modules that an op holds tensors of: tied weights.
+
+    Raises
+    ------
+    GraphError
+        If ``also`` is not a list of paths.
+    """
+    paths = op.attrs.get("also", [])
+    if not isinstance(paths, (list, tuple)) or not all(isinstance(path, str) for path in paths):
+        raise GraphError(
+            f"attrs.also of op {op.id!r} is {describe(paths)}, expected a list of module paths"
+        )
+    return list(paths)
 
 
 def above(path: str) -> Iterator[str]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from talos_opt.core import units
+from talos_opt.core.columns import SEPARATOR
 from talos_opt.core.errors import GraphError
-from talos_opt.core.graph import SEPARATOR, Graph, Model
-from talos_opt.core.records import as_mapping, as_name, as_plain, as_text, read_op
+from talos_opt.core.model import Model
+from talos_opt.core.plain import as_mapping, as_name, as_plain, as_text
+from talos_opt.core.records import read_op
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -23,12 +24,14 @@ _OP_ATTRIBUTES = ("type", "time", "memory", "colocate", "device", "devices", "sl
 _MEMORY_PARTS = ("weights", "output", "workspace")
 
 
-def to_networkx(graph: Graph) -> nx.DiGraph[Any]:
-    """Return a graph as a `networkx.DiGraph`.
+def to_networkx(models: Sequence[Model], **about: Any) -> nx.DiGraph[Any]:
+    """Return the models of a graph as a `networkx.DiGraph`.
 
     Parameters
     ----------
-    graph : Graph
+    models : sequence of Model
+    **about
+        Attributes of the graph: name, time_unit, description, known.
 
     Returns
     -------
@@ -42,15 +45,10 @@ def to_networkx(graph: Graph) -> nx.DiGraph[Any]:
     import networkx as nx
 
     result: nx.DiGraph[Any] = nx.DiGraph(
-        name=graph.name,
-        time_unit=graph.time_unit,
-        description=graph.description,
-        known=dict(graph.known),
-        models={
-            model.id: {"weight": model.weight, "release": model.release} for model in graph.models
-        },
+        **about,
+        models={model.id: {"weight": model.weight, "release": model.release} for model in models},
     )
-    for model in graph.models:
+    for model in models:
         for op in model.ops:
             attributes: dict[str, Any] = {
                 "model": model.id,
@@ -75,8 +73,10 @@ def to_networkx(graph: Graph) -> nx.DiGraph[Any]:
     return result
 
 
-def from_networkx(source: nx.DiGraph[Any], *, name: str | None = None) -> Graph:
-    """Build a graph from a `networkx.DiGraph`, one of `to_networkx` or your own.
+def read_networkx(
+    source: nx.DiGraph[Any], name: str | None
+) -> tuple[str, tuple[Model, ...], dict[str, Any]]:
+    """Read a `networkx.DiGraph`, one of `to_networkx` or your own.
 
     Parameters
     ----------
@@ -93,8 +93,9 @@ def from_networkx(source: nx.DiGraph[Any], *, name: str | None = None) -> Graph:
 
     Returns
     -------
-    Graph
-        Ops in the order of the nodes, the inputs of each in the order in which its edges came.
+    tuple
+        What a `Graph` is made of: name, models, and by name what else is known. Ops are in the
+        order of the nodes, the inputs of each in the order in which its edges came.
 
     Raises
     ------
@@ -132,7 +133,7 @@ def from_networkx(source: nx.DiGraph[Any], *, name: str | None = None) -> Graph:
         _model(source, model, nodes, id_of, settings.get(model, {}))
         for model, nodes in members.items()
     )
-    return Graph(title, models, **_graph_settings(about))
+    return title, models, _graph_settings(about)
 
 
 def _graph_settings(about: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,11 +155,7 @@ def _model(
 ) -> Model:
     path = f"models[{model!r}]"
     given = as_mapping(settings, "a model", path)
-    numbers = {
-        key: units.number(given[key], key, path=f"{path}.{key}")
-        for key in ("weight", "release")
-        if key in given
-    }
+    numbers = {key: given[key] for key in ("weight", "release") if key in given}
     ops = tuple(read_op(_record(source, node, id_of), _path(node)) for node in nodes)
     with _paths_of_nodes(nodes, path):
         return Model(model, ops, **numbers)

@@ -17,8 +17,7 @@ import numpy as np
 from talos_opt.core import units
 from talos_opt.core.arrays import Arrays
 from talos_opt.core.cluster import Cluster
-from talos_opt.core.columns import ColumnarModels
-from talos_opt.core.graph import Graph
+from talos_opt.core.graph import ColumnarModels, Graph
 from talos_opt.core.problem import Floats, Objective, Problem
 from talos_opt.core.schedule import Schedule, Transfers
 from talos_opt.core.simulator import Activity, retime

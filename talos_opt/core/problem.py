@@ -111,6 +111,10 @@ class Problem:
         require_room(self.graph.columns, arrays, self.cluster)
         object.__setattr__(self, "_arrays", arrays)
 
+    def __hash__(self) -> int:
+        """Return a hash of ops, edges, cluster and what is minimised; equal problems have one."""
+        return hash((self.graph, self.cluster, self.objective, self.memory_rule))
+
     def __repr__(self) -> str:
         graph, devices = self.graph, len(self.cluster.devices)
         return (

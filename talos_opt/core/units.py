@@ -78,6 +78,8 @@ def magnitude(value: object, what: str, *, path: str | None = None) -> float:
     GraphError
         As `number` does, and if sums with the value could not be finite or lose it.
     """
+    if type(value) is float and (SMALLEST <= value <= LARGEST or value == 0):
+        return value
     result = number(value, what, path=path)
     if result and not SMALLEST <= result <= LARGEST:
         raise GraphError(
@@ -99,6 +101,8 @@ def _as_float(value: object, what: str, path: str | None) -> float:
 
 def positive_int(value: object, what: str, *, path: str | None = None) -> int:
     """Return `value` as an int of at least 1; floats with a fraction and booleans are refused."""
+    if type(value) is int and 1 <= value <= MOST_SLOTS:
+        return value
     result = number(value, what, path=path, positive=True)
     if result != int(result) or result > MOST_SLOTS:
         raise GraphError(f"{what} is {value!r}, expected a whole number of at least 1", path=path)
@@ -116,6 +120,8 @@ def size(value: object, what: str, *, path: str | None = None, capacity: bool = 
     GraphError
         If the number or the unit cannot be read, is negative, not finite or above 8 PiB.
     """
+    if type(value) is int and 0 <= value <= MAX_BYTES:
+        return value
     text, factor = _parts(value, what, path, per_second=False)
     about = number(text, what, path=path) * factor  # refuses what is no amount
     amount = _rounded(text, factor, about, capacity=capacity) if about <= 2 * MAX_BYTES else None

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from talos_opt.core.problem import Objective, Problem
     from talos_opt.core.result import Result
     from talos_opt.core.schedule import Schedule
+    from talos_opt.formats.schedule_document import NamedSchedule
     from talos_opt.formats.source import Source
 
 __all__ = [
@@ -169,8 +170,8 @@ def read_schedule(source: str | os.PathLike[str], problem: Problem) -> Schedule:
     return read_schedule(source, problem)
 
 
-def read_schedule_document(source: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a schedule file as plain values; see `talos_opt.formats.schedule`."""
+def read_schedule_document(source: str | os.PathLike[str]) -> NamedSchedule:
+    """Read a schedule without its graph; see `talos_opt.formats.schedule`."""
     from talos_opt.formats.schedule import read_schedule_document
 
     return read_schedule_document(source)

@@ -9,15 +9,14 @@ from typing import Any
 from talos_opt.core import units
 from talos_opt.core.cluster import Cluster, Device, Link
 from talos_opt.core.errors import FormatError, GraphError
-from talos_opt.core.records import (
+from talos_opt.core.plain import (
     Keys,
-    as_flag,
     as_list,
     as_mapping,
     as_name,
     as_text,
     join,
-    within,
+    made,
 )
 from talos_opt.formats.source import Source, open_source
 
@@ -98,30 +97,17 @@ def cluster_from(value: object, path: str) -> Cluster:
     where = join(path, "devices")
     rows = as_list(record["devices"], "devices", where)
     devices = tuple(_device(row, f"{where}[{k}]") for k, row in enumerate(rows))
-    with within(path):
-        return Cluster(devices, **optional)
+    return made(Cluster, path, devices=devices, **optional)
 
 
 def _device(value: object, path: str) -> Device:
     record = DEVICE_KEYS.check(value, "a device", path)
-    optional: dict[str, Any] = {}
-    if "memory" in record:
-        where = f"{path}.memory"
-        optional["memory"] = units.size(record["memory"], "memory", path=where, capacity=True)
-    if "memory_fraction" in record:
-        optional["memory_fraction"] = units.number(
-            record["memory_fraction"], "memory_fraction", path=f"{path}.memory_fraction"
-        )
-    if "slots" in record:
-        optional["slots"] = units.positive_int(record["slots"], "slots", path=f"{path}.slots")
-    if "copy_engine" in record:
-        optional["copy_engine"] = as_flag(
-            record["copy_engine"], "copy_engine", f"{path}.copy_engine"
-        )
-    name = as_name(record["id"], "id", f"{path}.id")
-    kind = as_name(record["kind"], "kind", f"{path}.kind")
-    with within(path):
-        return Device(name, kind, **optional)
+    given = dict(record) | {
+        key: as_name(record[key], key, f"{path}.{key}") for key in ("id", "kind")
+    }
+    if record.get("memory", 0) is None:  # a Device takes None for no limit, a file leaves it out
+        units.size(None, "memory", path=f"{path}.memory")
+    return made(Device, path, **given)
 
 
 def _link(value: object, path: str) -> Link:
@@ -134,16 +120,14 @@ def _link(value: object, path: str) -> Link:
                     f"a link via a device has no {key} of its own: the links of its two hops do",
                     path=f"{path}.{key}",
                 )
-        return Link(a, b, via=as_name(record["via"], "via", f"{path}.via"), one_way=one_way)
-    optional: dict[str, Any] = {}
-    if "latency" in record:
-        optional["latency"] = units.magnitude(record["latency"], "latency", path=f"{path}.latency")
-    if "bandwidth" in record:
+    given = {key: record[key] for key in ("via", "latency", "bandwidth", "duplex") if key in record}
+    for key in ("via", "duplex"):
+        if key in given:
+            given[key] = as_name(given[key], key, f"{path}.{key}")
+    if "bandwidth" in given:  # a Link may be of infinite bandwidth, a file leaves it out
         where = f"{path}.bandwidth"
-        optional["bandwidth"] = units.bandwidth(record["bandwidth"], "bandwidth", path=where)
-    if "duplex" in record:
-        optional["duplex"] = as_name(record["duplex"], "duplex", f"{path}.duplex")
-    return Link(a, b, one_way=one_way, **optional)
+        given["bandwidth"] = units.bandwidth(given["bandwidth"], "bandwidth", path=where)
+    return made(Link, path, a=a, b=b, one_way=one_way, **given)
 
 
 def _ends(record: Any, path: str) -> tuple[str, str, bool]:

@@ -17,11 +17,11 @@ import numpy as np
 from talos_opt.core import units
 from talos_opt.core.cluster import Cluster
 from talos_opt.core.column_checks import check_columns
-from talos_opt.core.columns import NONE, WHOLE_OUTPUT, ColumnarModels, Columns, Texts, pointers
+from talos_opt.core.columns import NONE, WHOLE_OUTPUT, Columns, Texts, pointers
 from talos_opt.core.errors import FormatError, GraphError, InputError
-from talos_opt.core.graph import Graph
+from talos_opt.core.graph import ColumnarModels, Graph
+from talos_opt.core.plain import Keys, as_list, as_mapping, as_name, as_plain, as_text
 from talos_opt.core.problem import MemoryRule, Objective, Problem
-from talos_opt.core.records import Keys, as_list, as_mapping, as_name, as_plain, as_text
 from talos_opt.formats.cluster_reader import cluster_beside
 from talos_opt.formats.graph_writer import head_of, plain
 from talos_opt.formats.npz import Array, Members, is_npz, write_members

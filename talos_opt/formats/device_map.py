@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 
 from talos_opt.core.errors import InputError
-from talos_opt.core.module_paths import Target, above, merge, module_of
+from talos_opt.core.module_paths import Target, above, also_of, merge, module_of
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.formats.target import write_lines
@@ -40,7 +40,8 @@ def device_map_of(
     Raises
     ------
     InputError
-        If there are several models, ops say no modules, or a module's ops are on several devices.
+        If there are several models, ops say no modules, a module's ops are on several
+        devices, or ``also`` is not a list of paths.
     """
     if len(problem.graph.model_ids) != 1:
         raise InputError(
@@ -60,7 +61,7 @@ def device_map_of(
         if path in parents and not op.memory.weights:
             continue  # what a module with parts does between them has nothing to place
         target = targets[device]
-        for name in (path, *op.attrs.get("also", ())):
+        for name in (path, *also_of(op)):
             before = placed.setdefault(name, (op.id, target))
             if before[1] != target:
                 raise InputError(

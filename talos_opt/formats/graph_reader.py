@@ -10,8 +10,7 @@ from talos_opt.core import units
 from talos_opt.core.cluster import Cluster
 from talos_opt.core.errors import FormatError, GraphError, InputError
 from talos_opt.core.graph import Graph, Model
-from talos_opt.core.problem import MemoryRule, Objective, Problem
-from talos_opt.core.records import (
+from talos_opt.core.plain import (
     Keys,
     as_list,
     as_mapping,
@@ -19,9 +18,10 @@ from talos_opt.core.records import (
     as_plain,
     as_text,
     join,
-    read_op,
-    within,
+    made,
 )
+from talos_opt.core.problem import MemoryRule, Objective, Problem
+from talos_opt.core.records import read_op
 from talos_opt.formats.cluster_reader import cluster_beside
 from talos_opt.formats.source import Source
 
@@ -121,12 +121,7 @@ def _model(value: object, path: str) -> Model:
     record = MODEL_KEYS.check(value, "a model", path)
     where = join(path, "ops")
     rows = as_list(record["ops"], "ops", where)
-    optional = {
-        key: units.number(record[key], key, path=f"{path}.{key}")
-        for key in ("weight", "release")
-        if key in record
-    }
+    given = {key: record[key] for key in ("weight", "release") if key in record}
     name = as_name(record["id"], "id", f"{path}.id")
     ops = tuple(read_op(row, f"{where}[{i}]") for i, row in enumerate(rows))
-    with within(path):
-        return Model(name, ops, **optional)
+    return made(Model, path, id=name, ops=ops, **given)

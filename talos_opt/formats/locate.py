@@ -5,7 +5,7 @@ from __future__ import annotations
 from yaml import events as ev
 
 from talos_opt.core.errors import FormatError
-from talos_opt.core.records import join
+from talos_opt.core.plain import join
 from talos_opt.formats.yaml_text import line_of, read_events, resolve
 
 _STARTS = (ev.MappingStartEvent, ev.SequenceStartEvent)

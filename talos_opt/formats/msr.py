@@ -24,8 +24,8 @@ from talos_opt.core import units
 from talos_opt.core.cluster import Cluster, Device, Link
 from talos_opt.core.errors import GraphError
 from talos_opt.core.graph import Graph, Input, Memory, Model, Op
+from talos_opt.core.plain import Keys, as_list, as_name, as_plain
 from talos_opt.core.problem import MemoryRule, Objective, Problem
-from talos_opt.core.records import Keys, as_list, as_name, as_plain
 from talos_opt.formats.source import Source
 
 HOST = "cpu0"

@@ -227,8 +227,5 @@ class _Stream(io.RawIOBase):
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
 
-    def writable(self) -> bool:
-        return True
-
     def write(self, data: Any) -> int:
         return self._file.write(data)

@@ -10,33 +10,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
-
 from talos_opt.core import units
-from talos_opt.core.errors import FormatError, InputError, ScheduleError
-from talos_opt.core.graph import SEPARATOR
-from talos_opt.core.limits import require_moved
-from talos_opt.core.problem import Floats, Ints, Problem
-from talos_opt.core.records import Keys, as_list, as_name
+from talos_opt.core.errors import FormatError, ScheduleError
+from talos_opt.core.problem import Problem
 from talos_opt.core.result import SCHEMA, Result
-from talos_opt.core.schedule import Schedule, TransferRow, Transfers
+from talos_opt.core.schedule import Schedule
 from talos_opt.formats import emit
 from talos_opt.formats.npz import is_npz
 from talos_opt.formats.schedule_columns import (
     COLUMNS_SUFFIX,
+    device_names,
     read_columns,
+    read_named_columns,
     write_columns,
 )
 from talos_opt.formats.schedule_columns import read_header as read_columns_header
+from talos_opt.formats.schedule_document import NamedSchedule, bound_schedule, named_schedule
 from talos_opt.formats.schedule_header import ROWS, read_header
 from talos_opt.formats.source import STREAM, Source, open_source, paused_collector, split_suffix
 from talos_opt.formats.target import write_lines
 
 #: Text that JSON holds as it is.
 _PLAIN = re.compile(r"[\w ./:+()\[\]-]*", re.ASCII)
-
-OP_KEYS = Keys("model op device start end", extra=True)
-TRANSFER_KEYS = Keys("model op from to start end bytes", extra=True)
 
 
 class ScheduleFile:
@@ -83,18 +78,41 @@ class ScheduleFile:
         if self._columns:
             return read_columns(self._file, problem)
         with paused_collector(), self._file.blamed():
-            return schedule_from(self.document, problem)
+            return bound_schedule(self.document, problem)
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Devices of the schedule, also those on which nothing runs."""
+        if self._columns:
+            with self._file.blamed():
+                return device_names(self.document)
+        return self.named().devices
+
+    def named(self, ops: Sequence[str] | None = None) -> NamedSchedule:
+        """Return the schedule by names, whatever its graph.
+
+        Parameters
+        ----------
+        ops : sequence of str, optional
+            Ids of all ops of its only model, in order: columns do not hold them.
+        """
+        if self._columns and ops is not None:
+            return read_named_columns(self._file, ops)
+        with paused_collector(), self._file.blamed():
+            return named_schedule(self.document)
 
 
-def read_schedule_document(source: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a schedule file as plain values.
+def read_schedule_document(source: str | os.PathLike[str]) -> NamedSchedule:
+    """Read a schedule by names, without its graph.
 
     Raises
     ------
-    InputError
-        If it cannot be read, or is not talos-schedule/1.
+    FormatError
+        If the file cannot be read, or is not talos-schedule/1.
+    ScheduleError
+        If it holds no schedule, or a broken one; names file, line and path.
     """
-    return ScheduleFile(source).document
+    return ScheduleFile(source).named()
 
 
 def read_schedule(source: str | os.PathLike[str], problem: Problem) -> Schedule:
@@ -112,16 +130,6 @@ def read_schedule(source: str | os.PathLike[str], problem: Problem) -> Schedule:
         line, path, what was found and what was expected.
     """
     return ScheduleFile(source).schedule(problem)
-
-
-def schedule_from(document: Mapping[str, Any], problem: Problem) -> Schedule:
-    """Return the schedule in a talos-schedule/1 document; see `read_schedule`."""
-    try:
-        return _Reader(document, problem).read()
-    except ScheduleError:
-        raise
-    except InputError as error:  # a value of the wrong type or sign
-        raise ScheduleError(error.message, path=error.path) from None
 
 
 def write_schedule(result: Result | Mapping[str, Any], target: str | os.PathLike[str]) -> None:
@@ -223,119 +231,3 @@ def _check_schema(file: Source) -> Mapping[str, Any]:
             path="schema" if "schema" in document else None,
         )
     return document
-
-
-class _Reader:
-    """Names to array positions."""
-
-    def __init__(self, document: Mapping[str, Any], problem: Problem) -> None:
-        self.document = document
-        self.problem = problem
-        self.ops = problem.index
-        self.devices = {name: d for d, name in enumerate(problem.device_ids)}
-
-    def read(self) -> Schedule:
-        unit = self.document.get("time_unit", self.problem.graph.time_unit)
-        if unit != self.problem.graph.time_unit:
-            raise ScheduleError(
-                f"time_unit is {units.describe(unit)}, expected that of the graph, "
-                f"{self.problem.graph.time_unit!r}",
-                path="time_unit",
-            )
-        rows = as_list(self._part("ops"), "ops", "ops")
-        if not rows:
-            status = units.describe(self.document.get("status"))
-            raise ScheduleError(
-                f"the file holds no schedule: ops is empty, status is {status}", path="ops"
-            )
-        device, start, end = self._ops(rows)
-        transfers = as_list(self.document.get("transfers", ()), "transfers", "transfers")
-        moves = [self._transfer(row, f"transfers[{k}]") for k, row in enumerate(transfers)]
-        require_moved(np.array([move.bytes for move in moves], dtype=np.int64), "transfers")
-        return Schedule(device, start, end, Transfers.from_rows(moves))
-
-    def _part(self, key: str) -> object:
-        if key not in self.document:
-            raise ScheduleError(f"the schedule has no {key!r}, expected one")
-        return self.document[key]
-
-    def _ops(self, rows: list[Any] | tuple[Any, ...]) -> tuple[Ints, Floats, Floats]:
-        count = len(self.ops)
-        device = np.full(count, -1, dtype=np.int64)
-        start, end = np.zeros(count), np.zeros(count)
-        placed: dict[int, int] = {}
-        for k, row in enumerate(rows):
-            path = f"ops[{k}]"
-            record = OP_KEYS.check(row, "an op", path)
-            i = self._op(record, path)
-            if i in placed:
-                raise ScheduleError(
-                    f"op {self.problem.names[i]} is placed twice (first as ops[{placed[i]}]), "
-                    "expected every op once",
-                    path=path,
-                )
-            placed[i] = k
-            device[i] = self._device(record, "device", path)
-            start[i] = units.magnitude(record["start"], "start", path=f"{path}.start")
-            end[i] = units.magnitude(record["end"], "end", path=f"{path}.end")
-        left_out = [self.problem.names[i] for i in range(count) if i not in placed]
-        if left_out:
-            some = ", ".join(left_out[:3]) + (", ..." if len(left_out) > 3 else "")
-            raise ScheduleError(
-                f"the schedule leaves out {len(left_out)} of {count} ops ({some}), "
-                f"expected every op once{self._other_graph()}",
-                path="ops",
-            )
-        return device, start, end
-
-    def _transfer(self, row: object, path: str) -> TransferRow:
-        record = TRANSFER_KEYS.check(row, "a transfer", path)
-        return TransferRow(
-            self._op(record, path),
-            self._device(record, "from", path),
-            self._device(record, "to", path),
-            units.magnitude(record["start"], "start", path=f"{path}.start"),
-            units.magnitude(record["end"], "end", path=f"{path}.end"),
-            units.size(record["bytes"], "bytes", path=f"{path}.bytes"),
-        )
-
-    def _op(self, record: Mapping[str, Any], path: str) -> int:
-        model = as_name(record["model"], "model", f"{path}.model")
-        op = as_name(record["op"], "op", f"{path}.op")
-        i = self.ops.get(f"{model}{SEPARATOR}{op}")
-        if i is not None:
-            return i
-        models = self.problem.graph.model_ids
-        if model not in models:
-            raise ScheduleError(
-                f"the graph has no model {model!r}, expected one of "
-                f"{_some(models)}{self._other_graph()}",
-                path=f"{path}.model",
-            )
-        raise ScheduleError(
-            f"model {model!r} has no op {op!r}{self._other_graph()}", path=f"{path}.op"
-        )
-
-    def _device(self, record: Mapping[str, Any], key: str, path: str) -> int:
-        name = as_name(record[key], key, f"{path}.{key}")
-        if name not in self.devices:
-            raise ScheduleError(
-                f"the cluster has no device {name!r}, expected one of {_some(self.devices)}",
-                path=f"{path}.{key}",
-            )
-        return self.devices[name]
-
-    def _other_graph(self) -> str:
-        """Return a hint for a schedule that says it belongs to another graph."""
-        named = self.document.get("graph", self.problem.graph.name)
-        if named == self.problem.graph.name:
-            return ""
-        return (
-            f" (the schedule is of graph {units.describe(named)}, "
-            f"this is {self.problem.graph.name!r})"
-        )
-
-
-def _some(names: Any) -> str:
-    listed = list(names)
-    return ", ".join(listed[:8]) + (", ..." if len(listed) > 8 else "")

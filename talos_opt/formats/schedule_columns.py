@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from talos_opt.core import units
+from talos_opt.core.columns import Texts
 from talos_opt.core.errors import FormatError, InputError, ScheduleError
+from talos_opt.core.graph import SEPARATOR
 from talos_opt.core.limits import require_moved
+from talos_opt.core.plain import as_list, as_name
 from talos_opt.core.problem import Floats, Ints, Problem
 from talos_opt.core.result import Result
 from talos_opt.core.schedule import Schedule, Transfers
 from talos_opt.formats.npz import Array, Members, write_members
+from talos_opt.formats.schedule_document import COLUMNS, NamedSchedule
 from talos_opt.formats.source import Source
 
-SCHEMA = "talos-schedule-columns/1"
 COLUMNS_SUFFIX = ".npz"
 
 
@@ -45,9 +48,9 @@ def write_columns(
         If the target cannot be written.
     """
     header = dict(document) | {
-        "schema": SCHEMA,
+        "schema": COLUMNS,
         "devices": list(result.problem.device_ids),
-        "op_names": _checksum(result.problem),
+        "op_names": _names_of(result.problem),
     }
     columns: dict[str, Array | str] = {}
     schedule = result.schedule
@@ -87,29 +90,73 @@ def read_columns(source: Source, problem: Problem) -> Schedule:
         members = Members(source)
         header = _header(members)
         _check_belongs(header, problem)
-        if not members.has("device"):
-            status = units.describe(header.get("status"))
-            raise ScheduleError(f"the file holds no schedule: status is {status}")
-        n = problem.arrays.op_count
         order = _device_order(header, problem)
-        start, end = _times(members, "start", n), _times(members, "end", n)
-        op = members.whole("transfer_op", (None,))
-        size = _sizes(members, len(op))
-        schedule = Schedule(
-            device=_devices(members, "device", n, order),
-            start=start,
-            end=end,
-            transfers=Transfers(
-                op=op,
-                source=_devices(members, "transfer_from", len(op), order),
-                target=_devices(members, "transfer_to", len(op), order),
-                start=_times(members, "transfer_start", len(op)),
-                end=_times(members, "transfer_end", len(op)),
-                bytes=size,
-            ),
+        return _schedule(members, header, problem.arrays.op_count, order)
+
+
+def read_named_columns(source: Source, ops: Sequence[str]) -> NamedSchedule:
+    """Read a schedule of one model, whose ops have these ids in this order.
+
+    Raises
+    ------
+    FormatError
+        If the file is broken.
+    ScheduleError
+        If it holds no schedule, or one of other ops or several models.
+    """
+    with _blamed(source):
+        members = Members(source)
+        header = _header(members)
+        devices = device_names(header)
+        found = _schedule(members, header, None, np.arange(len(devices)))
+        model = _only_model(header)
+        ids = Texts.join(ops)
+        ptr = np.array([0, len(ops)], dtype=np.int64)
+        if header.get("op_names") != _checksum((model,), ids, ptr):
+            raise ScheduleError(
+                f"the schedule is of {len(found.device)} ops of model {model!r}, expected the "
+                f"{len(ops)} ops of this model in their order",
+                path="op_names",
+            )
+        return NamedSchedule(
+            graph=header.get("graph"),
+            time_unit=header.get("time_unit"),
+            devices=devices,
+            models=(model,),
+            names=tuple(f"{model}{SEPARATOR}{op}" for op in ops),
+            model=np.zeros(len(ops), dtype=np.int64),
+            device=found.device,
+            start=found.start,
+            end=found.end,
+            moves=tuple(found.transfers.rows()),
         )
-        members.finish()
-        return schedule
+
+
+def _schedule(
+    members: Members, header: Mapping[str, Any], count: int | None, order: Ints
+) -> Schedule:
+    """Return the columns of so many ops (None: of as many as there are)."""
+    if not members.has("device"):
+        status = units.describe(header.get("status"))
+        raise ScheduleError(f"the file holds no schedule: status is {status}")
+    device = _devices(members, "device", count, order)
+    start, end = _times(members, "start", len(device)), _times(members, "end", len(device))
+    op = members.whole("transfer_op", (None,))
+    schedule = Schedule(
+        device=device,
+        start=start,
+        end=end,
+        transfers=Transfers(
+            op=op,
+            source=_devices(members, "transfer_from", len(op), order),
+            target=_devices(members, "transfer_to", len(op), order),
+            start=_times(members, "transfer_start", len(op)),
+            end=_times(members, "transfer_end", len(op)),
+            bytes=_sizes(members, len(op)),
+        ),
+    )
+    members.finish()
+    return schedule
 
 
 @contextmanager
@@ -122,20 +169,34 @@ def _blamed(source: Source) -> Iterator[None]:
 
 def _header(members: Members) -> Mapping[str, Any]:
     header = members.header()
-    if header.get("schema") != SCHEMA:
+    if header.get("schema") != COLUMNS:
         raise FormatError(
-            f"schema is {units.describe(header.get('schema'))}, expected {SCHEMA!r}", path="schema"
+            f"schema is {units.describe(header.get('schema'))}, expected {COLUMNS!r}", path="schema"
         )
     return header
 
 
-def _checksum(problem: Problem) -> int:
-    """Checksum of the names of all ops, in order."""
+def _names_of(problem: Problem) -> int:
     columns = problem.graph.columns
-    value = zlib.crc32("\0".join((*columns.model_ids, columns.ids.text)).encode(errors="replace"))
-    for ptr in (columns.model_ptr, columns.ids.ptr):
+    return _checksum(columns.model_ids, columns.ids, columns.model_ptr)
+
+
+def _checksum(models: Sequence[str], ids: Texts, model_ptr: Ints) -> int:
+    """Checksum of the names of all ops, in order."""
+    value = zlib.crc32("\0".join((*models, ids.text)).encode(errors="replace"))
+    for ptr in (model_ptr, ids.ptr):
         value = zlib.crc32(ptr.data, value)
     return value
+
+
+def _only_model(header: Mapping[str, Any]) -> str:
+    """Return the only model of a schedule: its metrics name all."""
+    metrics = header.get("metrics")
+    stated = metrics.get("completion") if isinstance(metrics, Mapping) else None
+    models = list(stated) if isinstance(stated, Mapping) else []
+    if len(models) != 1:
+        raise ScheduleError(f"a schedule of {len(models)} models, expected one", path="metrics")
+    return str(models[0])
 
 
 def _check_belongs(header: Mapping[str, Any], problem: Problem) -> None:
@@ -145,7 +206,7 @@ def _check_belongs(header: Mapping[str, Any], problem: Problem) -> None:
             f"time_unit is {units.describe(unit)}, expected that of the graph, {expected!r}",
             path="time_unit",
         )
-    if header.get("op_names") != _checksum(problem):
+    if header.get("op_names") != _names_of(problem):
         named = units.describe(header.get("graph"))
         raise ScheduleError(
             f"the schedule (of graph {named}) is of other ops than those of "
@@ -154,17 +215,19 @@ def _check_belongs(header: Mapping[str, Any], problem: Problem) -> None:
         )
 
 
+def device_names(header: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the devices that a file names."""
+    names = as_list(header.get("devices"), "devices", "devices")
+    return tuple(as_name(name, "a device", f"devices[{k}]") for k, name in enumerate(names))
+
+
 def _device_order(header: Mapping[str, Any], problem: Problem) -> Ints:
     """Position in the cluster of each device that the file names."""
-    names = header.get("devices")
-    if not isinstance(names, list):
-        raise FormatError(f"devices is {units.describe(names)}, expected a list", path="devices")
-    index = problem.cluster.index
+    names, index = device_names(header), problem.cluster.index
     for k, name in enumerate(names):
-        if not isinstance(name, str) or name not in index:
+        if name not in index:
             raise ScheduleError(
-                f"the cluster has no device {units.describe(name)}, "
-                f"expected one of {', '.join(list(index)[:8])}",
+                f"the cluster has no device {name!r}, expected one of {', '.join(list(index)[:8])}",
                 path=f"devices[{k}]",
             )
     return np.array([index[name] for name in names], dtype=np.int64)
@@ -195,7 +258,7 @@ def _sizes(members: Members, count: int) -> Ints:
     return size
 
 
-def _devices(members: Members, column: str, count: int, order: Ints) -> Ints:
+def _devices(members: Members, column: str, count: int | None, order: Ints) -> Ints:
     device = members.whole(column, (count,))
     wrong = (device < 0) | (device >= len(order))
     if wrong.any():

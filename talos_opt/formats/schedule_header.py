@@ -15,8 +15,8 @@ from talos_opt.core import units
 from talos_opt.core.cluster import Cluster
 from talos_opt.core.errors import InputError, ScheduleError
 from talos_opt.core.granularity import Granularity
+from talos_opt.core.plain import MAX_DEPTH, as_list, as_mapping, as_text
 from talos_opt.core.problem import MemoryRule, Objective
-from talos_opt.core.records import MAX_DEPTH, as_list, as_mapping, as_text
 from talos_opt.formats.cluster_reader import cluster_from
 
 #: Keys that hold the rows, which their readers check.

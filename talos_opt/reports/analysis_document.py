@@ -33,7 +33,7 @@ def analysis_document(
 ) -> dict[str, Any]:
     """Return an analysis as plain data; times in the graph's unit.
 
-    What is undefined is None; an affinity without common op types is the text ``inf``.
+    What is undefined is None; affinities without common op types are the text ``inf``.
 
     Parameters
     ----------
@@ -132,6 +132,8 @@ def _pair(pair: Affinity) -> dict[str, Any]:
         "difference": _known(pair.difference),
         "affinity": "inf" if math.isinf(pair.affinity) else pair.affinity,
         "distance": _known(pair.distance),
+        "talos_difference": _known(pair.talos_difference),
+        "talos_affinity": "inf" if not pair.common else _known(pair.talos_affinity),
     }
 
 

@@ -15,8 +15,7 @@ from talos_opt.core.feasibility import check
 from talos_opt.core.metrics import idle_times, objective_value
 from talos_opt.core.problem import Floats, Ints, Problem
 from talos_opt.core.schedule import Schedule, Transfers
-from talos_opt.core.units import PER_SECOND, describe
-from talos_opt.reports.document import rows_of
+from talos_opt.formats.schedule_document import named_schedule
 from talos_opt.reports.layout import Bars, Lane, Layout, lay_out
 from talos_opt.reports.memory import MemoryCurve, memory_curves
 
@@ -188,7 +187,15 @@ def view_of_document(document: Mapping[str, Any]) -> View:
     ScheduleError
         If it holds no schedule, a broken one, or the header of columns.
     """
-    rows = rows_of(document)
+    rows = named_schedule(document)
+    moves = Transfers.from_rows(rows.moves)
+    for what, start, end in (("ops", rows.start, rows.end), ("transfers", moves.start, moves.end)):
+        if (end < start).any():
+            k = int(np.argmax(end < start))
+            raise ScheduleError(
+                f"one of the {what} ends at {end[k]:g}, before its start at {start[k]:g}",
+                path=f"ops[{k}]" if what == "ops" else what,
+            )
     bars = Bars(
         devices=rows.devices,
         slots=np.zeros(len(rows.devices), dtype=np.int64),
@@ -197,12 +204,12 @@ def view_of_document(document: Mapping[str, Any]) -> View:
         start=rows.start,
         end=rows.end,
         demand=np.ones(len(rows.names), dtype=np.int64),
-        transfers=rows.transfers,
+        transfers=moves,
     )
     layout = lay_out(bars, rounding.noise(bars.start, bars.end))
     return View(
         title=str(document.get("graph", "")),
-        time_unit=_unit(document),
+        time_unit=rows.time_unit or "",
         models=rows.models,
         op_names=rows.names,
         op_types=("",) * len(rows.names),
@@ -293,16 +300,6 @@ def _facts(document: Mapping[str, Any], objective: str | None = None) -> dict[st
     if facts.get("objective", objective) != objective:
         facts = {key: value for key, value in facts.items() if key not in _OF_OBJECTIVE}
     return facts | {"objective": objective}
-
-
-def _unit(document: Mapping[str, Any]) -> str:
-    unit = document.get("time_unit", "")
-    if unit not in ("", *PER_SECOND):
-        raise ScheduleError(
-            f"time_unit is {describe(unit)}, expected one of {', '.join(PER_SECOND)}",
-            path="time_unit",
-        )
-    return str(unit)
 
 
 def _stated_idle(document: Mapping[str, Any], devices: tuple[str, ...]) -> Floats:

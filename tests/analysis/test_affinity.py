@@ -45,6 +45,28 @@ def test_by_hand() -> None:
     assert pair.distance == pytest.approx((4 - math.log2(6) + 4 - 1 + 0 - -1 + 0) / 4)
 
 
+def test_equations_2_and_3_by_hand() -> None:
+    one = model("one", ("conv", 6, 1), ("conv", 2, 1), ("relu", 1, 1), ("pool", 1, 2))
+    two = model("two", ("conv", 16, 1), ("relu", 1, 2))
+    (pair,) = affinities([one, two])
+    assert pair.talos_difference == (16 - 6) + (2 - 0.5)  # two's ops against one's first two
+    assert pair.talos_affinity == 11.5 / (2 / 3)  # conv and relu, of conv, relu and pool
+    (pair,) = affinities([two, model("three", ("relu", 1, 2), ("gelu", 4, 1), ("conv", 4, 1))])
+    assert (pair.talos_difference, pair.talos_affinity) == (15.5 + 3.5, 19 / (2 / 3))
+    (pair,) = affinities([one, model("other", ("gelu", 8, 1))])  # no type in common
+    assert (pair.talos_difference, pair.talos_affinity) == (2, math.inf)
+
+
+def test_equation_2_goes_by_position_and_leaves_out_what_has_no_speedup() -> None:
+    one = model("one", ("a", 8, 1), ("a", 1, 0), ("a", 3, 1))
+    two = model("two", ("a", 3, 1), ("a", 8, 1), ("a", 1, 1), ("a", 9, 1))
+    (pair,) = affinities([one, two])
+    assert (pair.talos_difference, pair.talos_affinity) == (5 + 2, 7)
+    (pair,) = affinities([model("one", ("a", 1, 0)), model("two", ("a", 1, 1))])
+    assert math.isnan(pair.talos_difference)
+    assert math.isnan(pair.talos_affinity)
+
+
 def test_alike_models_are_at_0() -> None:
     one = model("one", ("conv", 6, 1), ("relu", 1, 1))
     (pair,) = affinities([one, model("two", ("conv", 6, 1), ("relu", 1, 1))])

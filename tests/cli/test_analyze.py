@@ -40,7 +40,7 @@ def test_tables_of_fig1(capsys: Capture) -> None:
     assert "m1: the 1 op that cost most" in lines
     assert "op1 5 ms 1 ms 5 55.56 %" in lines
     assert not any(line.startswith("op3 ") for line in lines)
-    assert "m1 m2 0 0 % inf 0.636" in lines
+    assert "m1 m2 0 0 % inf 0.636 7.667 inf" in lines
     assert (
         "model ops 0.3-3.33, 10 ms 0.5-2, 10 ms 0.7-1.43, 10 ms 0.5-2, 5 ms 0.5-2, 20 ms" in lines
     )
@@ -64,6 +64,9 @@ def test_json_of_fig1(capsys: Capture) -> None:
     }  # fmt: skip
     (pair,) = told["pairs"]
     assert (pair["models"], pair["common"], pair["affinity"]) == (["m1", "m2"], [], "inf")
+    # Speedups 5, 1/3, 3/2 and 1, 3, 1/2, op by op.
+    assert pair["talos_difference"] == pytest.approx(4 + 8 / 3 + 1)
+    assert pair["talos_affinity"] == "inf"
     assert [(row["sv"], row["tv"]) for row in told["packing"]] == [
         ([0.5, 2], 3),
         ([0.5, 2], 9),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,8 @@ from talos_opt.cli.arguments import FRAMEWORKS, add_model
 from talos_opt.cli.main import main
 from talos_opt.core.errors import DependencyError, InputError
 from tests.cli.process import FIG1
+
+ROW = {"model": "m", "op": "a", "device": "cpu0", "start": 0, "end": 1}
 
 Capture = pytest.CaptureFixture[str]
 
@@ -93,6 +96,33 @@ def test_only_tensorflow_splits_the_processor(monkeypatch: pytest.MonkeyPatch) -
     frameworks.load(given("tensorflow", "a:b", "--logical-devices", "2"))
     with pytest.raises(InputError, match="--logical-devices splits the CPU for tensorflow, not"):
         frameworks.load(given("torch", "a:b", "--logical-devices", "2"))
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        (
+            {"ops": [{"model": "m", "op": "a", "device": "cpu0"}]},
+            ":4: ops[0]: an op has no 'start'",
+        ),
+        ({"ops": ["a"]}, ": ops[0]: an op is 'a', expected a mapping"),
+        ({"time_unit": "min", "ops": []}, ": time_unit is 'min', expected one of us, ms, s"),
+        ({"ops": [ROW], "transfers": None}, ": transfers: transfers is empty, expected a list"),
+        ({"ops": []}, ": ops: the file holds no schedule"),
+    ],
+)
+def test_a_broken_schedule_is_bad_input(
+    document: dict[str, Any], message: str, capsys: Capture, tmp_path: Path
+) -> None:
+    path = tmp_path / "s.json"
+    path.write_text(json.dumps({"schema": "talos-schedule/1", **document}, indent=0))
+    assert main(["run", "torch", "a:b", "--schedule", str(path)]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"error: {path}:")
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import yaml
 
 from talos_opt.cli.main import main
 from talos_opt.core.config import config_names
+from talos_opt.core.errors import SolverError
 from tests.cli.process import FIG1, ROOT, run
 
 Capture = pytest.CaptureFixture[str]
@@ -265,6 +266,17 @@ def test_a_failed_write_prints_the_schedule_instead(
     captured = capsys.readouterr()
     assert json.loads(captured.out)["value"] == 9
     assert "No space left on device" in captured.err
+
+
+def test_a_backend_that_fails_has_a_code_of_its_own(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise SolverError("CP-SAT died")
+
+    monkeypatch.setattr("talos_opt.api.solve", fail)
+    assert solve(FIG1) == 3
+    assert capsys.readouterr().err.endswith("error: CP-SAT died\n")
 
 
 def test_a_bug_is_told_without_a_traceback(

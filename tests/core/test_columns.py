@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from talos_opt.core.column_checks import check_columns
-from talos_opt.core.columns import NONE, WHOLE_OUTPUT, ColumnarModels, Columns, Texts
+from talos_opt.core.columns import NONE, WHOLE_OUTPUT, Columns, Texts
 from talos_opt.core.errors import GraphError
-from talos_opt.core.graph import Graph
+from talos_opt.core.graph import ColumnarModels, Graph
 from talos_opt.core.problem import Problem
 from talos_opt.core.topology import build_topology
 from tests.builders import fig1, op, problem
@@ -54,10 +54,10 @@ def test_arrays_are_the_same_without_objects(given: Problem) -> None:
 def test_nothing_is_built_before_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     columns = fig1().graph.columns
 
-    def refuse(self: Columns, j: int) -> Any:
+    def refuse(columns: Columns, j: int) -> Any:
         raise AssertionError("an object was built")
 
-    monkeypatch.setattr(Columns, "build_model", refuse)
+    monkeypatch.setattr("talos_opt.core.graph.build_model", refuse)
     given = Problem(Graph("g", ColumnarModels(columns), "ms"), fig1().cluster)
     assert given.names == fig1().names
     assert given.graph.op_count == 6
@@ -186,7 +186,7 @@ def changed(name: str, index: Any, value: Any) -> dict[str, Any]:
         (changed("input_op", 0, 2), "models[0].ops[1].inputs[0]", "number 2, expected one of its"),
         (changed("input_op", 2, -1), "models[1].ops[2].inputs[0]", "'c' reads op number -1"),
         (changed("input_bytes", 0, -2), "models[0].ops[1].inputs[0]", "is -2, expected a whole"),
-        (changed("input_op", 3, 2), "models[1].ops[2].inputs", "lists input 'a' twice"),
+        (changed("input_op", 3, 2), "models[1].ops[2].inputs[1]", "lists input 'a' twice"),
         (changed("input_op", 0, 1), "models[0].ops[1].inputs", "has a cycle: b -> b"),
         (changed("input_op", 1, 4), "models[1].ops[2].inputs", "has a cycle: c -> b -> c"),
     ],

@@ -10,8 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from talos_opt.core.columns import ColumnarModels
-from talos_opt.core.graph import Graph, Input, Memory, Model, Op
+from talos_opt.core.graph import ColumnarModels, Graph, Input, Memory, Model, Op
 from talos_opt.core.problem import Problem
 from tests.builders import fig1
 from tests.strategies import problems

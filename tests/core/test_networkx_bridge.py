@@ -12,7 +12,6 @@ from hypothesis import given, settings
 
 from talos_opt.core.errors import GraphError
 from talos_opt.core.graph import Graph, Input, Memory, Model, Op
-from talos_opt.core.networkx_bridge import from_networkx, to_networkx
 from talos_opt.core.problem import Problem
 
 from ..strategies import problems
@@ -85,7 +84,7 @@ def test_round_trip() -> None:
 @settings(max_examples=100)
 @given(problems())
 def test_round_trip_of_random_graphs(problem: Problem) -> None:
-    back = from_networkx(to_networkx(problem.graph))
+    back = Graph.from_networkx(problem.graph.to_networkx())
     assert back == problem.graph
     assert repr(asdict(back)) == repr(asdict(problem.graph))
 
@@ -133,13 +132,13 @@ def test_several_models() -> None:
     graph = nx.union(chain(), chain(), rename=("x-", "y-"))
     for node in graph:
         graph.nodes[node]["model"] = str(node)[0]
-    assert [(model.id, len(model.ops)) for model in from_networkx(graph).models] == [
+    assert [(model.id, len(model.ops)) for model in Graph.from_networkx(graph).models] == [
         ("x", 2),
         ("y", 2),
     ]
     graph.add_edge("x-a", "y-b")
     with pytest.raises(GraphError, match="'x-a' -> 'y-b' joins models 'x' and 'y'"):
-        from_networkx(graph)
+        Graph.from_networkx(graph)
 
 
 def cyclic() -> nx.DiGraph[Any]:
@@ -197,6 +196,6 @@ def untimed() -> nx.DiGraph[Any]:
 )
 def test_refused(graph: Any, path: str | None, words: str) -> None:
     with pytest.raises(GraphError) as caught:
-        from_networkx(graph)
+        Graph.from_networkx(graph)
     assert words in caught.value.message
     assert caught.value.path == path

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from talos_opt import api
-from talos_opt.core.columns import ColumnarModels
+from talos_opt.core.graph import ColumnarModels
 from talos_opt.core.result import Event, Result, Status
 from tests.builders import fig1, op, problem
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,16 @@ def test_a_split_module_is_named() -> None:
         InputError, match=r"module 'a\.0' is split: op 'op0' is on 0, op 'op1' on 1"
     ):
         device_map_of(*placed(("a.0", 1), ("a.0", 2)))
+
+
+@pytest.mark.parametrize("also", [3, "b", None, [3], {"b": 1}])
+def test_also_is_a_list_of_paths(also: object) -> None:
+    made, schedule = placed(("a", 1))
+    graph = made.graph.models[0]
+    ops = (replace(graph.ops[0], attrs={"module": "a", "also": also}),)
+    made = replace(made, graph=replace(made.graph, models=(replace(graph, ops=ops),)))
+    with pytest.raises(InputError, match=r"attrs.also of op 'op0' is .*, expected a list of mod"):
+        device_map_of(made, schedule)
 
 
 def test_one_model_only() -> None:

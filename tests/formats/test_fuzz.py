@@ -16,7 +16,7 @@ from talos_opt.cli.main import main
 from talos_opt.core.errors import InputError
 from talos_opt.formats import read_problem, read_schedule
 from talos_opt.formats.schedule import ScheduleFile
-from talos_opt.reports.document import rows_of
+from talos_opt.formats.schedule_document import named_schedule
 
 from .samples import FULL, MSR, SMALL, msr, small
 from .test_schedule import document as schedule_document
@@ -139,7 +139,7 @@ def test_junk_in_a_schedule_that_is_shown(tmp_path: Path) -> None:
     def read(path: Path) -> None:
         file = ScheduleFile(path)
         try:
-            rows_of(file.document)
+            named_schedule(file.document)
         except InputError as error:
             raise error.located(source=file.name) from None
 

@@ -306,7 +306,7 @@ def test_the_line_of_a_value_in_yaml(tmp_path: Path) -> None:
     text = FULL.replace("time: {cpu: 3, gpu: 2}", "time:\n          cpu: 3\n          gpu: -2")
     error = complaint(tmp_path, text)
     where = f"{tmp_path / 'graph.yaml'}:27: models[0].ops[2].time.gpu: "
-    assert str(error) == f"{where}time is -2, expected a number of at least 0"
+    assert str(error) == f"{where}time of op 'op3' is -2, expected a number of at least 0"
 
 
 def test_paths_in_a_file_of_one_model(tmp_path: Path) -> None:

@@ -20,9 +20,9 @@ from talos_opt.core.transfers import NoRouteError
 from talos_opt.formats import (
     read_problem,
     read_schedule,
-    read_schedule_document,
     write_schedule,
 )
+from talos_opt.formats.schedule import ScheduleFile
 
 from ..strategies import placed_problems
 from .samples import DELETE, small, spoil
@@ -90,7 +90,7 @@ def test_round_trip(tmp_path: Path, problem: Problem, suffix: str) -> None:
     )
     path = tmp_path / f"s{suffix}"
     write_schedule(result, path)
-    assert read_schedule_document(path) == json.loads(json.dumps(result.to_dict()))
+    assert ScheduleFile(path).document == json.loads(json.dumps(result.to_dict()))
     assert same(read_schedule(path, problem), schedule())
 
 

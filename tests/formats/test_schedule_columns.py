@@ -17,10 +17,10 @@ from talos_opt.core.problem import Problem
 from talos_opt.core.result import Result, Status
 from talos_opt.core.simulator import simulate
 from talos_opt.core.transfers import NoRouteError
-from talos_opt.formats import read_schedule, read_schedule_document, write_schedule
+from talos_opt.formats import read_schedule, write_schedule
 from talos_opt.formats.emit import SCHEDULE
 from talos_opt.formats.emit import json_lines as plain_lines
-from talos_opt.formats.schedule import finite, json_lines
+from talos_opt.formats.schedule import ScheduleFile, finite, json_lines
 from tests.cli.process import FIG1, run
 
 from ..builders import fig1, op, problem
@@ -62,7 +62,7 @@ def test_schedules_survive_columns(tmp_path: Path, placed: Placed) -> None:
                 assert np.array_equal(ours[name], column), name
                 assert ours[name].dtype == column.dtype, name
     document = result.to_dict()
-    stated = read_schedule_document(path)
+    stated = ScheduleFile(path).document
     for key in ("graph", "status", "objective", "value", "lower_bound", "metrics", "history"):
         assert stated[key] == document[key]
 
@@ -91,7 +91,7 @@ def test_json_of_strange_names_and_of_no_schedule() -> None:
 def test_a_result_without_a_schedule(tmp_path: Path) -> None:
     path = tmp_path / "s.npz"
     write_schedule(Result(fig1(), Status.UNKNOWN, None, 0.0, "test", reason="no luck"), path)
-    assert read_schedule_document(path)["reason"] == "no luck"
+    assert ScheduleFile(path).document["reason"] == "no luck"
     with pytest.raises(ScheduleError, match=r"s\.npz: the file holds no schedule: status is 'unk"):
         read_schedule(path, fig1())
 

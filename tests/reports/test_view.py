@@ -19,7 +19,7 @@ from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import MemoryDeadlockError, simulate
 from talos_opt.core.transfers import NoRouteError
-from talos_opt.formats.schedule_columns import SCHEMA as COLUMNS
+from talos_opt.formats.schedule_document import COLUMNS
 from talos_opt.reports import layout
 from talos_opt.reports.view import View, view_of, view_of_document
 from tests.builders import device, link, op, problem, schedule
@@ -256,7 +256,7 @@ MOVE = {"model": "m", "op": "a", "from": "d", "to": "e", "start": 0, "end": 1, "
     ("document", "path", "complaint"),
     [
         ({"ops": [], "status": "infeasible"}, "ops", "holds no schedule"),
-        ({}, "ops", "holds no schedule"),
+        ({}, None, "has no 'ops'"),
         ({"schema": COLUMNS}, None, "GRAPH SCHEDULE"),
         ({"ops": "x"}, "ops", "expected a list"),
         ({"ops": [{"model": "m"}]}, "ops[0]", "has no 'op'"),
@@ -264,7 +264,11 @@ MOVE = {"model": "m", "op": "a", "from": "d", "to": "e", "start": 0, "end": 1, "
         ({"ops": [ROW | {"start": "soon"}]}, "ops[0].start", "expected a number"),
         ({"ops": [ROW | {"start": 2}]}, "ops[0]", "before its start"),
         ({"ops": [ROW], "time_unit": "h"}, "time_unit", "expected one of us, ms, s"),
-        ({"ops": [ROW], "transfers": [MOVE | {"op": "b"}]}, "transfers[0]", "no op m/b"),
+        (
+            {"ops": [ROW], "transfers": [MOVE | {"op": "b"}]},
+            "transfers[0].op",
+            "has no op 'b'",
+        ),
         ({"ops": [ROW], "transfers": [MOVE | {"bytes": -1}]}, "transfers[0].bytes", "at least 0"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from talos_opt.core.problem import Problem
 from talos_opt.core.result import Status
 from talos_opt.solvers.auto.solver import BASELINES
 from talos_opt.solvers.engine import registry
+from talos_opt.solvers.engine.base import Solver
 from talos_opt.solvers.engine.run import Progress, Run
 from tests.builders import device, fig1, op, problem
 from tests.clocks import Looks, Stopwatch
@@ -65,6 +67,25 @@ def test_status_bound_and_gap_agree_with_the_optimum(drawn: Problem) -> None:
         assert 0 <= result.gap <= 1e-6
         assert result.reason == ""
         assert not result.interrupted
+
+
+def test_options_given_for_other_solvers_reach_its_stages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    created: dict[str, dict[str, object]] = {}
+    create = registry.create
+
+    def creating(name: str, options: Mapping[str, object] | None = None) -> Solver:
+        created[name] = dict(options or {})
+        return create(name, options)
+
+    monkeypatch.setattr(registry, "create", creating)
+    drawn = layered(40, seed=1)
+    given = {"dp": {"most_ideals": 50}, "talos": {"batch": 1}}
+    talos_opt.solve(drawn, "auto", time_limit=3, workers=1, options=given)
+    assert created["dp"] == {"most_ideals": 50}  # not the 3000 that the stage has by default
+    assert created["talos"] == {"batch": 1}
+    assert created["heft"] == {}
 
 
 @settings(max_examples=8)

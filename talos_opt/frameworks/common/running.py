@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from talos_opt.core import units
+from talos_opt.core import rounding, units
 from talos_opt.core.cluster import Cluster, Device
 from talos_opt.core.errors import InputError
-from talos_opt.core.graph import Graph, Input, Model, Op
+from talos_opt.core.fingerprint import fingerprint
+from talos_opt.core.graph import SEPARATOR, Graph, Input, Model, Op
 from talos_opt.core.problem import Objective, Problem
 from talos_opt.core.schedule import Schedule, TransferRow, Transfers
+from talos_opt.formats.schedule import ScheduleFile
+from talos_opt.formats.schedule_document import named_schedule
+from talos_opt.formats.schedule_header import read_header
 
 _US = 1e6
+
+
+class CapturedOp(NamedTuple):
+    """An op of a captured model: its id and type, and the ids of the ops that it reads."""
+
+    id: str
+    type: str
+    producers: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +143,8 @@ class RunReport:
         The run of the median.
     devices : mapping of str to str
         The framework's name for each device of the schedule.
+    notes : tuple of str
+        What in the schedule does not fit the model.
     """
 
     outputs_equal: bool
@@ -144,6 +158,7 @@ class RunReport:
     outputs: list[Any]
     execution: Execution
     devices: Mapping[str, str]
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers that scripts read."""
@@ -170,12 +185,15 @@ class Planned:
     start_s, end_s : mapping of str to float
     hops : tuple of Hop
         How tensors travel.
+    notes : tuple of str
+        What does not fit the model, though it can be run.
     """
 
     device: Mapping[str, str]
     start_s: Mapping[str, float]
     end_s: Mapping[str, float]
     hops: tuple[Hop, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def makespan_s(self) -> float:
@@ -187,60 +205,90 @@ class Planned:
         return self.end_s[op] - self.start_s[op]
 
 
-def read_plan(ops: Sequence[str], schedule: Mapping[str, Any]) -> Planned:
+def read_plan(ops: Sequence[CapturedOp], schedule: Mapping[str, Any] | ScheduleFile) -> Planned:
     """Return what a schedule says, if its ops are those of the captured model.
 
     Parameters
     ----------
-    ops : sequence of str
-        Ids of the captured ops.
-    schedule : mapping
-        A talos-schedule/1 document.
+    ops : sequence of CapturedOp
+        All ops of the model.
+    schedule : mapping or ScheduleFile
+        A talos-schedule/1 document, or the file of a schedule.
+
+    Returns
+    -------
+    Planned
+        With a note where the model has other edges than the schedule's graph, or the schedule
+        starts an op before what it reads has been produced.
 
     Raises
     ------
     InputError
-        If the schedule holds no ops, those of several models, or those of another graph.
+        If the schedule is broken, or holds no ops, those of several models, or those of another
+        graph.
     """
-    rows = list(schedule.get("ops", ()))
-    if not rows:
+    ids = [op.id for op in ops]
+    if isinstance(schedule, ScheduleFile):
+        named, made = schedule.named(ids), schedule.made
+    else:
+        named, made = named_schedule(schedule), read_header(schedule)
+    if len(named.models) > 1:
         raise InputError(
-            f"the schedule holds no ops: its status is {schedule.get('status')!r}", path="ops"
+            f"a schedule of {len(named.models)} models ({', '.join(named.models[:3])}), "
+            "expected one"
         )
-    models = sorted({str(row["model"]) for row in rows})
-    if len(models) > 1:
-        raise InputError(
-            f"a schedule of {len(models)} models ({', '.join(models[:3])}), expected one"
-        )
-    placed = {str(row["op"]): row for row in rows}
-    _require_same(ops, list(placed), len(rows))
-    unit = 1.0 / units.PER_SECOND[str(schedule.get("time_unit", "us"))]
+    model = named.models[0]
+    placed = [name[len(model) + 1 :] for name in named.names]
+    _require_same(ids, placed)
+    unit = 1.0 / units.PER_SECOND[named.time_unit or "us"]
+    start = dict(zip(placed, (named.start * unit).tolist(), strict=True))
+    end = dict(zip(placed, (named.end * unit).tolist(), strict=True))
     return Planned(
-        {op: str(row["device"]) for op, row in placed.items()},
-        {op: float(row["start"]) * unit for op, row in placed.items()},
-        {op: float(row["end"]) * unit for op, row in placed.items()},
-        tuple(
-            Hop(str(row["op"]), str(row["from"]), str(row["to"]))
-            for row in schedule.get("transfers", ())
-        ),
+        {op: named.devices[d] for op, d in zip(placed, named.device.tolist(), strict=True)},
+        start,
+        end,
+        tuple(Hop(placed[k], named.devices[a], named.devices[b]) for k, a, b, *_ in named.moves),
+        tuple(_notes(ops, model, made.fingerprint, start, end)),
     )
 
 
-def _require_same(ops: Sequence[str], placed: Sequence[str], rows: int) -> None:
+def _require_same(ops: Sequence[str], placed: Sequence[str]) -> None:
     known, there = set(ops), set(placed)
+    counts = f"({len(placed)} ops there, {len(ops)} here)"
     for k, op in enumerate(ops):
         if op not in there:
             instead = f"; op {k} there is {placed[k]!r}" if k < len(placed) else ""
             raise InputError(
                 f"a schedule of another graph: op {k} of the model, {op!r}, is not in it{instead} "
-                f"({rows} ops there, {len(ops)} here)"
+                f"{counts}"
             )
     for op in placed:
         if op not in known:
-            raise InputError(
-                f"a schedule of another graph: the model has no op {op!r} "
-                f"({rows} ops there, {len(ops)} here)"
+            raise InputError(f"a schedule of another graph: the model has no op {op!r} {counts}")
+
+
+def _notes(
+    ops: Sequence[CapturedOp],
+    model: str,
+    stated: str | None,
+    start: Mapping[str, float],
+    end: Mapping[str, float],
+) -> Iterator[str]:
+    position = {op.id: k for k, op in enumerate(ops)}
+    edges = [(position[p], k) for k, op in enumerate(ops) for p in dict.fromkeys(op.producers)]
+    producer, reader = np.array(edges, dtype=np.int64).reshape(-1, 2).T
+    names = [f"{model}{SEPARATOR}{op.id}" for op in ops]
+    if stated is not None and stated != fingerprint(names, producer, reader):
+        yield "the model has other edges than the graph that the schedule was made for"
+    slack = rounding.slack(np.array(list(end.values()))).max() if end else 0.0
+    for k, i in edges:
+        first, then = ops[k].id, ops[i].id
+        if start[then] < end[first] - slack:
+            yield (
+                f"the schedule starts op {then!r} before op {first!r}, which it reads, ends: "
+                "its times cannot be kept"
             )
+            return
 
 
 def op_times(runs: Sequence[Execution], plan: Planned) -> tuple[OpTimes, ...]:
@@ -258,7 +306,7 @@ def op_times(runs: Sequence[Execution], plan: Planned) -> tuple[OpTimes, ...]:
 
 
 def measured_schedule(
-    ops: Iterable[tuple[str, str, Iterable[str]]],
+    ops: Iterable[CapturedOp],
     report: RunReport,
     kinds: Mapping[str, str],
     name: str = "measured",
@@ -269,8 +317,7 @@ def measured_schedule(
 
     Parameters
     ----------
-    ops : iterable of (str, str, iterable of str)
-        Id, type and producers of every op.
+    ops : iterable of CapturedOp
     report : RunReport
     kinds : mapping of str to str
         Kind of every device.

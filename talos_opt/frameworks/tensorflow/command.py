@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from threading import Event
-from typing import Any
 
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
+from talos_opt.formats.schedule import ScheduleFile
 from talos_opt.frameworks.common.profile import Profile
 from talos_opt.frameworks.common.running import RunReport
 from talos_opt.frameworks.tensorflow.capture import capture
@@ -38,7 +38,7 @@ def profile(
 
 
 def run(
-    args: argparse.Namespace, document: Mapping[str, Any]
+    args: argparse.Namespace, file: ScheduleFile
 ) -> tuple[RunReport, Callable[[], tuple[Problem, Schedule]]]:
     """Load the model that the arguments name, and run it under a schedule.
 
@@ -54,10 +54,10 @@ def run(
     report = run_schedule(
         captured,
         inputs,
-        document,
+        file,
         args.map,
         logical_devices=args.logical_devices,
         repeats=args.repeats,
     )
-    name = str(document.get("graph") or "measured")
+    name = str(file.document.get("graph") or "measured")
     return report, lambda: measured(captured, report, name)

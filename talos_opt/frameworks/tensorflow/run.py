@@ -11,8 +11,10 @@ from talos_opt.core.errors import InputError
 from talos_opt.core.machine import available_cores
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
+from talos_opt.formats.schedule import ScheduleFile
 from talos_opt.frameworks.common.comparing import Value, compare_outputs
 from talos_opt.frameworks.common.running import (
+    CapturedOp,
     RunReport,
     measured_schedule,
     op_times,
@@ -26,7 +28,7 @@ from talos_opt.frameworks.tensorflow.execute import execute
 def run_schedule(
     captured: Captured,
     inputs: Sequence[np.ndarray],
-    schedule: Mapping[str, Any],
+    schedule: Mapping[str, Any] | ScheduleFile,
     device_map: Mapping[str, str] | None = None,
     *,
     logical_devices: int | None = None,
@@ -39,8 +41,8 @@ def run_schedule(
     ----------
     captured : Captured
     inputs : sequence of np.ndarray
-    schedule : mapping
-        A talos-schedule/1 document, such as ``Result.to_dict()``.
+    schedule : mapping or ScheduleFile
+        A talos-schedule/1 document, such as ``Result.to_dict()``, or a file.
     device_map : mapping of str to str, optional
         TensorFlow's device of each device of the schedule; default: see `device_strings`.
     logical_devices : int, optional
@@ -55,7 +57,7 @@ def run_schedule(
     InputError
         If the schedule is of another graph, or a device is not there.
     """
-    plan = read_plan(captured.op_ids(), schedule)
+    plan = read_plan(_ops(captured), schedule)
     through = [device for hop in plan.hops for device in (hop.source, hop.target)]
     strings = device_strings([*plan.device.values(), *through], device_map)
     cpus = _logical(strings, logical_devices)
@@ -82,7 +84,15 @@ def run_schedule(
         outputs=found.outputs,
         execution=median,
         devices=strings,
+        notes=plan.notes,
     )
+
+
+def _ops(captured: Captured) -> list[CapturedOp]:
+    folded = captured.folded
+    return [
+        CapturedOp(op, folded.nodes[op].op, tuple(folded.producers(op))) for op in captured.op_ids()
+    ]
 
 
 def _logical(strings: Mapping[str, str], asked: int | None) -> int:
@@ -126,9 +136,5 @@ def time_single(
 
 def measured(captured: Captured, report: RunReport, name: str) -> tuple[Problem, Schedule]:
     """Return what was measured as a schedule, in microseconds: for traces and metrics."""
-    ops = [
-        (op, captured.folded.nodes[op].op, tuple(captured.folded.producers(op)))
-        for op in captured.op_ids()
-    ]
     kinds = {d: "gpu" if is_gpu(where) else "cpu" for d, where in report.devices.items()}
-    return measured_schedule(ops, report, kinds, name)
+    return measured_schedule(_ops(captured), report, kinds, name)

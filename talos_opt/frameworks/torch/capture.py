@@ -68,12 +68,10 @@ def capture(module: nn.Module, inputs: Sequence[torch.Tensor], mode: str = "infe
             raise
         except Exception as error:
             raise InputError(_refusal(mode, failed, error)) from failed
-    graph_module, placeholders, outputs, out_spec = found
+    graph_module, placeholders, outputs = found
     _simplify(graph_module)
     _require_tensors(graph_module)
-    return Captured(
-        graph_module, placeholders, outputs, mode, module, find_tied(module), out_spec, by
-    )
+    return Captured(graph_module, placeholders, outputs, mode, module, find_tied(module), by)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ import torch
 import torch.utils._pytree as pytree
 from torch import fx, nn
 
-from talos_opt.frameworks.torch.signature import OUTPUT_KINDS, Output, Placeholder
+from talos_opt.frameworks.torch.signature import Output, Placeholder
 from talos_opt.frameworks.torch.training import training_step
 
 
@@ -32,8 +32,6 @@ class Captured:
         The captured module itself, in the mode that it was captured in.
     tied : tuple of frozenset of str
         Parameters and buffers that are one tensor, by their qualified names.
-    out_spec : pytree.TreeSpec
-        How the module's outputs nest.
     by : {'export', 'fx'}
         What captured it.
     """
@@ -44,7 +42,6 @@ class Captured:
     mode: str
     module: nn.Module
     tied: tuple[frozenset[str], ...]
-    out_spec: Any
     by: str = "export"
 
     def ops(self) -> list[fx.Node]:
@@ -69,30 +66,6 @@ class Captured:
         return [
             inputs[int(p.target)] if p.kind == "input" else _present(p) for p in self.placeholders
         ]
-
-    def unflatten(self, outputs: Sequence[Any]) -> Any:
-        """Return what the graph returned, as the module would have.
-
-        Returns
-        -------
-        Any
-            Inference: what the module returns. Training: a dict of `loss`, `outputs` (what the
-            module returns), and by qualified name `gradients`, `mutations` and `updates`.
-        """
-        by_kind: dict[str, dict[str | int, Any]] = {kind: {} for kind in OUTPUT_KINDS}
-        for spec, value in zip(self.outputs, outputs, strict=True):
-            by_kind[spec.kind][spec.target] = value
-        user = [value for _, value in sorted(by_kind["user_output"].items(), key=lambda kv: kv[0])]
-        result = pytree.tree_unflatten(user, self.out_spec)
-        if self.mode == "inference":
-            return result
-        return {
-            "loss": by_kind["loss"].get(0),
-            "outputs": result,
-            "gradients": by_kind["gradient"],
-            "mutations": by_kind["mutation"],
-            "updates": by_kind["update"],
-        }
 
     def reference(self, inputs: Sequence[torch.Tensor]) -> list[Any]:
         """Return what the plain module computes for every output of the graph.

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from threading import Event
-from typing import Any
 
 from talos_opt.core.errors import InputError
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
+from talos_opt.formats.schedule import ScheduleFile
 from talos_opt.frameworks.common.inputs import InputSpec
 from talos_opt.frameworks.common.profile import Profile
 from talos_opt.frameworks.common.running import RunReport
@@ -46,7 +46,7 @@ def profile(
 
 
 def run(
-    args: argparse.Namespace, document: Mapping[str, Any]
+    args: argparse.Namespace, file: ScheduleFile
 ) -> tuple[RunReport, Callable[[], tuple[Problem, Schedule]]]:
     """Load the model that the arguments name, and run it under a schedule."""
     if not args.input:
@@ -56,6 +56,6 @@ def run(
     module = load_callable(args.target)
     inputs = make_inputs(args.input, seed=args.seed)
     captured = capture(module, inputs, args.mode)
-    report = run_schedule(captured, inputs, document, args.map, repeats=args.repeats)
-    name = str(document.get("graph") or "measured")
+    report = run_schedule(captured, inputs, file, args.map, repeats=args.repeats)
+    name = str(file.document.get("graph") or "measured")
     return report, lambda: measured_schedule(captured, report, name)

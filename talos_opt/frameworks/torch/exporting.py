@@ -35,7 +35,7 @@ def export_inference(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> Fou
             outputs.append(Output("user_output", position))
         else:
             outputs.append(Output("mutation", _mutated(spec, placeholders)))
-    return program.graph_module, placeholders, tuple(outputs), program.call_spec.out_spec
+    return program.graph_module, placeholders, tuple(outputs)
 
 
 def _mutated(spec: Any, placeholders: tuple[Placeholder, ...]) -> str | int:

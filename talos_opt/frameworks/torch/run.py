@@ -13,9 +13,10 @@ import torch
 
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
+from talos_opt.formats.schedule import ScheduleFile
 from talos_opt.frameworks.common import comparing, running
 from talos_opt.frameworks.common.comparing import Value
-from talos_opt.frameworks.common.running import RunReport, op_times, read_plan
+from talos_opt.frameworks.common.running import CapturedOp, RunReport, op_times, read_plan
 from talos_opt.frameworks.torch.captured import Captured
 from talos_opt.frameworks.torch.devices import torch_devices
 from talos_opt.frameworks.torch.execute import Executor
@@ -27,7 +28,7 @@ _IN_NUMPY = (torch.float16, torch.float32, torch.float64)
 def run_schedule(
     captured: Captured,
     inputs: Sequence[torch.Tensor],
-    schedule: Mapping[str, Any],
+    schedule: Mapping[str, Any] | ScheduleFile,
     device_map: Mapping[str, str] | None = None,
     *,
     repeats: int = 5,
@@ -39,8 +40,8 @@ def run_schedule(
     ----------
     captured : Captured
     inputs : sequence of torch.Tensor
-    schedule : mapping
-        A talos-schedule/1 document, such as ``Result.to_dict()``.
+    schedule : mapping or ScheduleFile
+        A talos-schedule/1 document, such as ``Result.to_dict()``, or a file.
     device_map : mapping of str to str, optional
         Torch device of each device of the schedule; default: see `devices.torch_devices`.
     repeats, warmup : int
@@ -51,7 +52,7 @@ def run_schedule(
     InputError
         If the schedule is of another graph, or a device is not there.
     """
-    plan = read_plan([captured.op_id(node) for node in captured.ops()], schedule)
+    plan = read_plan(_ops(captured), schedule)
     devices = torch_devices(plan.device.values(), device_map)
     for hop in plan.hops:  # a tensor may be staged on a device that runs no op
         if not {hop.source, hop.target} <= devices.keys():
@@ -75,7 +76,19 @@ def run_schedule(
         outputs=median.outputs,
         execution=median,
         devices={name: str(device) for name, device in devices.items()},
+        notes=plan.notes,
     )
+
+
+def _ops(captured: Captured) -> list[CapturedOp]:
+    return [
+        CapturedOp(
+            captured.op_id(node),
+            str(node.target),
+            [p.name for p in node.all_input_nodes if p.op == "call_function"],
+        )
+        for node in captured.ops()
+    ]
 
 
 def compare_outputs(expected: Sequence[Any], found: Sequence[Any]) -> tuple[float, bool]:
@@ -151,13 +164,5 @@ def measured_schedule(
     captured: Captured, report: RunReport, name: str = "measured"
 ) -> tuple[Problem, Schedule]:
     """Return what was measured as a schedule; see `common.running`."""
-    ops = (
-        (
-            captured.op_id(node),
-            str(node.target),
-            [p.name for p in node.all_input_nodes if p.op == "call_function"],
-        )
-        for node in captured.ops()
-    )
     kinds = {d: "gpu" if where.startswith("cuda") else "cpu" for d, where in report.devices.items()}
-    return running.measured_schedule(ops, report, kinds, name)
+    return running.measured_schedule(_ops(captured), report, kinds, name)

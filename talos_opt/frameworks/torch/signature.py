@@ -6,10 +6,6 @@ from dataclasses import dataclass, field
 
 import torch
 
-#: What an output may be: `mutation` is a new value of a buffer or an input, `update` one of a
-#: parameter after the optimiser's step.
-OUTPUT_KINDS = ("user_output", "loss", "gradient", "mutation", "update")
-
 
 @dataclass(frozen=True, slots=True)
 class Placeholder:
@@ -39,6 +35,8 @@ class Output:
     Parameters
     ----------
     kind : {'user_output', 'loss', 'gradient', 'mutation', 'update'}
+        `mutation`: a new value of a buffer or an input; `update`: one of a parameter after the
+        optimiser's step.
     target : str or int
         Position among the module's outputs, or the parameter, buffer or input that it is of.
     """

@@ -21,7 +21,7 @@ from talos_opt.frameworks.torch.signature import Output, Placeholder
 from talos_opt.frameworks.torch.training import LEARNING_RATE, loss_index, loss_of
 
 #: Graph, its placeholders, its outputs, and how the module's own outputs nest.
-Found: TypeAlias = tuple[fx.GraphModule, tuple[Placeholder, ...], tuple[Output, ...], Any]
+Found: TypeAlias = tuple[fx.GraphModule, tuple[Placeholder, ...], tuple[Output, ...]]
 
 
 @dataclass
@@ -129,7 +129,7 @@ def trace_call(
     graph_module.graph.eliminate_dead_code()
     graph_module.graph.lint()
     graph_module.recompile()
-    return graph_module, placeholders, outputs, call.out_spec
+    return graph_module, placeholders, outputs
 
 
 def _targets(

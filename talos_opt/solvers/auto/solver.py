@@ -72,11 +72,11 @@ class AutoSolver(Solver):
         """Let the solvers take their turns until the answer is proven or the time is over."""
         require_compatible_highspy()  # now, not when CP-SAT has its turn, or never
         _offer_whole_models(problem, run)
-        reason = _run_baselines(problem, run)
+        reason = self._run_baselines(problem, run)
         for turn, stage in enumerate(_stages(problem)):
             if run.overdue or turn >= _MOST_TURNS:
                 break
-            solver = registry.create(stage.solver, stage.options)
+            solver = self._create(stage)
             try:
                 solver.require(problem)
             except UnsupportedError:
@@ -103,7 +103,22 @@ class AutoSolver(Solver):
         """Let the last stage, which always finds something to do, use what time is left."""
         *_, last = _stages(problem) if problem.arrays.op_count >= _SMALL else (Stage("fast", 1.0),)
         with contextlib.suppress(DependencyError):
-            registry.create(last.solver, last.options).solve(problem, run)
+            self._create(last).solve(problem, run)
+
+    def _create(self, stage: Stage) -> Solver:
+        """Return a stage's solver; what its user asked of it comes before what the stage does."""
+        return registry.create(stage.solver, {**stage.options, **self.others.get(stage.solver, {})})
+
+    def _run_baselines(self, problem: Problem, run: Run) -> str:
+        """Run the rules, within a share of the time where they may need it all."""
+        count, reason = problem.arrays.op_count, ""
+        share = _BASELINE_SHARE if count > _CPSAT_UP_TO_OPS else 1.0
+        with run.limited_to(share * run.remaining):
+            for name in BASELINES if count <= _LARGE else ():
+                if run.overdue:
+                    break
+                reason = self._create(Stage(name, 1.0)).solve(problem, run).reason or reason
+        return reason
 
 
 def _offer_whole_models(problem: Problem, run: Run) -> None:
@@ -113,18 +128,6 @@ def _offer_whole_models(problem: Problem, run: Run) -> None:
     schedule = first_schedule(problem)
     if schedule is not None:
         run.offer(schedule, "whole models")
-
-
-def _run_baselines(problem: Problem, run: Run) -> str:
-    """Run the rules, within a share of the time where they may need it all."""
-    count, reason = problem.arrays.op_count, ""
-    share = _BASELINE_SHARE if count > _CPSAT_UP_TO_OPS else 1.0
-    with run.limited_to(share * run.remaining):
-        for name in BASELINES if count <= _LARGE else ():
-            if run.overdue:
-                break
-            reason = registry.create(name).solve(problem, run).reason or reason
-    return reason
 
 
 def _stages(problem: Problem) -> Iterator[Stage]:

@@ -84,6 +84,8 @@ class Solver(ABC):
 
     def __init__(self, options: Any = None) -> None:
         self.options = self.Options() if options is None else options
+        #: Options that were given for other solvers, by name: for one that runs them.
+        self.others: Mapping[str, Mapping[str, Any]] = {}
 
     def require(self, problem: Problem) -> None:
         """Refuse a problem that uses a feature outside what the solver covers.

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from talos_opt.core.columns import NONE, ColumnarModels, Columns, Texts, pointers
-from talos_opt.core.graph import Graph
+from talos_opt.core.columns import NONE, Columns, Texts, pointers
+from talos_opt.core.graph import ColumnarModels, Graph
 from talos_opt.core.problem import Ints, Problem
 from talos_opt.core.schedule import Schedule
 

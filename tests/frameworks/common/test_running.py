@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from talos_opt import solve
+from talos_opt.core.cluster import Cluster, Device
 from talos_opt.core.errors import InputError
+from talos_opt.core.graph import Graph, Input, Model, Op
 from talos_opt.core.metrics import measure
+from talos_opt.core.problem import Problem
+from talos_opt.formats import write_schedule
+from talos_opt.formats.schedule import ScheduleFile
 from talos_opt.frameworks.common.running import (
+    CapturedOp,
     Execution,
     Hop,
     OpTimes,
@@ -22,7 +30,7 @@ from talos_opt.frameworks.common.running import (
     read_plan,
 )
 
-OPS = ("a", "b", "c")
+OPS = (CapturedOp("a", "t", ()), CapturedOp("b", "t", ("a",)), CapturedOp("c", "t", ("a",)))
 
 
 def row(op: str, device: str, start: float, end: float, model: str = "m") -> dict[str, Any]:
@@ -34,7 +42,9 @@ def document(**changes: Any) -> dict[str, Any]:
         "status": "feasible",
         "time_unit": "ms",
         "ops": [row("a", "x", 0, 2), row("b", "y", 3, 4), row("c", "x", 2, 7)],
-        "transfers": [{"op": "a", "from": "x", "to": "y"}],
+        "transfers": [
+            {"model": "m", "op": "a", "from": "x", "to": "y", "start": 2, "end": 3, "bytes": 8}
+        ],
         **changes,
     }
 
@@ -80,7 +90,10 @@ def test_a_plan_is_in_seconds() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"ops": [], "status": "infeasible"}, "holds no ops: its status is 'infeasible'"),
+        (
+            {"ops": [], "status": "infeasible"},
+            "ops: the file holds no schedule: ops is empty, status is 'infeasible'",
+        ),
         (
             {"ops": [row("a", "x", 0, 1), row("d", "x", 0, 1), row("c", "x", 0, 1)]},
             "op 1 of the model, 'b', is not in it; op 1 there is 'd' (3 ops there, 3 here)",
@@ -97,12 +110,42 @@ def test_a_plan_is_in_seconds() -> None:
             {"ops": [*document()["ops"], row("a", "x", 0, 1, "n")]},
             "a schedule of 2 models (m, n), expected one",
         ),
+        ({"ops": ["a", "b"]}, "ops[0]: an op is 'a', expected a mapping"),
+        ({"ops": [{"model": "m", "op": "a", "device": "x"}]}, "ops[0]: an op has no 'start'"),
+        ({"time_unit": "min"}, "time_unit is 'min', expected one of us, ms, s"),
+        ({"transfers": None}, "transfers is empty, expected a list"),
     ],
 )
 def test_a_schedule_of_another_graph(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError) as caught:
         read_plan(OPS, document(**changes))
     assert message in str(caught.value)
+
+
+def test_what_does_not_fit_the_model_is_noted() -> None:
+    plan = read_plan(OPS, document())
+    assert plan.notes == ()  # it does not say what it was made for
+    ops = tuple(Op(op.id, {"x": 1}, inputs=tuple(map(Input, op.producers))) for op in OPS)
+    made = Graph("g", (Model("m", ops),)).fingerprint
+    assert read_plan(OPS, document(made={"fingerprint": made})).notes == ()
+    (note,) = read_plan(OPS[::-1], document(made={"fingerprint": "other"})).notes
+    assert "other edges than the graph that the schedule was made for" in note
+    changed = (*OPS[:2], CapturedOp("c", "t", ("a", "b")))
+    edges, order = read_plan(changed, document(made={"fingerprint": made})).notes
+    assert edges == note
+    assert "starts op 'c' before op 'b', which it reads, ends" in order
+
+
+def test_columns_are_read_by_the_ids_of_the_model(tmp_path: Path) -> None:
+    ops = tuple(Op(op.id, {"x": 1, "y": 2}, inputs=tuple(map(Input, op.producers))) for op in OPS)
+    cluster = Cluster((Device("x", "cpu"), Device("y", "gpu"), Device("z", "gpu")))
+    result = solve(Problem(Graph("g", (Model("m", ops),)), cluster), "heft")
+    write_schedule(result, tmp_path / "s.npz")
+    file = ScheduleFile(tmp_path / "s.npz")
+    assert file.devices == ("x", "y", "z")
+    assert read_plan(OPS, file) == read_plan(OPS, result.to_dict())
+    with pytest.raises(InputError, match=r"s\.npz: op_names: .* 3 ops .* expected the 2 ops of"):
+        read_plan(OPS[:2], file)
 
 
 def test_op_times_are_medians_over_the_runs() -> None:
@@ -160,7 +203,7 @@ def test_what_was_measured_as_a_schedule() -> None:
 def test_devices_that_are_called_like_a_kind(
     devices: tuple[str, ...], kinds: tuple[str, ...]
 ) -> None:
-    ops = [(op, "t", ()) for op in OPS]
+    ops = [CapturedOp(op.id, "t", ()) for op in OPS]
     named = report(devices=dict.fromkeys(devices, "somewhere"))
     problem, schedule = measured_schedule(ops, named, dict(zip(devices, kinds, strict=True)))
     assert problem.device_ids == devices

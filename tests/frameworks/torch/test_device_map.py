@@ -16,7 +16,7 @@ from talos_opt.core.granularity import by_module  # noqa: E402
 from talos_opt.core.problem import Problem  # noqa: E402
 from talos_opt.core.schedule import Schedule  # noqa: E402
 from talos_opt.formats.device_map import device_map_of  # noqa: E402
-from talos_opt.formats.schedule import schedule_from  # noqa: E402
+from talos_opt.formats.schedule_document import bound_schedule  # noqa: E402
 from talos_opt.frameworks.torch.blocks import find_blocks  # noqa: E402
 from talos_opt.frameworks.torch.capture import capture  # noqa: E402
 from talos_opt.frameworks.torch.loading import make_inputs  # noqa: E402
@@ -334,7 +334,7 @@ def test_a_graph_of_ops_at_module_granularity_gives_a_valid_map(mode: str) -> No
     whole = problem_of(captured)
     layers = by_module(whole, ["embeddings", "encoder.layer.*"])
     for seed in range(3):
-        schedule = schedule_from(random_schedule(layers, seed), layers)
+        schedule = bound_schedule(random_schedule(layers, seed), layers)
         device_map = device_map_of(layers, schedule)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -342,7 +342,7 @@ def test_a_graph_of_ops_at_module_granularity_gives_a_valid_map(mode: str) -> No
         assert not any(key.startswith("encoder.layer.0.") for key in device_map)
     if mode == "inference":
         return  # there, a module without parts is one op
-    schedule = schedule_from(random_schedule(whole, 0), whole)
+    schedule = bound_schedule(random_schedule(whole, 0), whole)
     with pytest.raises(InputError, match="is split: op"):
         device_map_of(whole, schedule)
 

@@ -54,6 +54,7 @@ def schedule(document: dict[str, Any], tmp_path: Path) -> Path:
 def test_the_report(captured: Captured, document: dict[str, Any]) -> None:
     report = run_schedule(captured, make_inputs([SHAPE]), document, ON_CPU, repeats=3)
     assert report.outputs_equal
+    assert report.notes == ()  # the profile's graph and the model have one fingerprint
     assert report.max_abs_error < 1e-5
     assert report.predicted_s == pytest.approx(document["metrics"]["makespan"] / 1e6)
     assert 0 < report.measured_s < 10
@@ -99,7 +100,9 @@ def test_a_schedule_of_another_graph(captured: Captured, document: dict[str, Any
     with pytest.raises(InputError, match="a schedule of 2 models"):
         run_schedule(captured, inputs, two, ON_CPU)
     none = document | {"ops": [], "status": "infeasible"}
-    with pytest.raises(InputError, match="holds no ops: its status is 'infeasible'"):
+    with pytest.raises(
+        InputError, match="the file holds no schedule: ops is empty, status is 'infeasible'"
+    ):
         run_schedule(captured, inputs, none, ON_CPU)
 
 

@@ -1,0 +1,275 @@
+"""What has to run: ops, and the models they form.
+
+Every class parses what it is given when it is made: sizes and times may be numbers of NumPy's or
+texts such as ``4KiB``, and are plain ints and floats from then on. What cannot be read is refused
+with the path of the value in the object (`time.gpu`); files know the path to the object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from talos_opt.core import units
+from talos_opt.core.column_checks import check_columns
+from talos_opt.core.columns import NONE, WHOLE_OUTPUT, Columns, Ints, Texts, pointers
+from talos_opt.core.errors import GraphError
+from talos_opt.core.plain import as_mapping, as_objects, as_text, as_word, is_mapping, join
+
+_MEMORY_PARTS = ("weights", "output", "workspace")
+
+
+#: Gives a frozen object a parsed value.
+_set = object.__setattr__
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes that an op needs, in three parts (model.md, "op.memory").
+
+    Parameters
+    ----------
+    weights : int
+        Resident on the op's device for the whole schedule.
+    output : int
+        The tensor that the op produces.
+    workspace : int
+        Held only while the op runs.
+    """
+
+    weights: int = 0
+    output: int = 0
+    workspace: int = 0
+
+    def __post_init__(self) -> None:
+        for part in _MEMORY_PARTS:
+            _set(self, part, units.size(getattr(self, part), part, path=part))
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """An edge of the DAG: the op whose output is read.
+
+    Parameters
+    ----------
+    op : str
+        Id of the producing op, in the same model.
+    bytes : int, optional
+        Bytes that travel where producer and reader sit on different devices; default: the
+        producer's ``memory.output``.
+    """
+
+    op: str
+    bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        _set(self, "op", as_word(self.op, "op", "op"))
+        if self.bytes is not None:
+            _set(self, "bytes", units.size(self.bytes, "bytes", path="bytes"))
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """One operator of a model.
+
+    Parameters
+    ----------
+    id : str
+        Unique within its model.
+    time : mapping of str to float
+        Time in the graph's time unit, keyed by device kind or device id (the id wins). A kind
+        that is absent cannot run the op.
+    memory : Memory
+    inputs : tuple of Input
+    type : str
+        Operator type (Conv2D, MatMul, ...), free text.
+    colocate : str, optional
+        Ops of one model or of several with the same group name share one device.
+    devices : tuple of str, optional
+        Device ids or kinds that the op is pinned to; one alone may be given as text.
+    slots : int
+        Units of the device that the op holds while it runs.
+    attrs : mapping
+        Facts that the solver ignores and keeps (shape, flops, estimated, ...).
+
+    Raises
+    ------
+    GraphError
+        On a value of the wrong type or out of range.
+    """
+
+    id: str
+    time: Mapping[str, float]
+    memory: Memory = Memory()
+    inputs: tuple[Input, ...] = ()
+    type: str = ""
+    colocate: str | None = None
+    devices: tuple[str, ...] | None = None
+    slots: int = 1
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _set(self, "id", as_word(self.id, "id", "id"))
+        _set(self, "time", self._times())
+        if not isinstance(self.memory, Memory):
+            raise self._error("memory", "a Memory")
+        _set(self, "inputs", as_objects(self.inputs, Input, "inputs"))
+        _set(self, "type", as_text(self.type, "type", "type"))
+        if self.colocate is not None:
+            _set(self, "colocate", as_word(self.colocate, "colocate", "colocate"))
+        if self.devices is not None:
+            _set(self, "devices", self._pins())
+        _set(self, "slots", units.positive_int(self.slots, "slots", path="slots"))
+        as_mapping(self.attrs, "attrs", "attrs")
+
+    def _times(self) -> dict[str, float]:
+        if not is_mapping(self.time):
+            raise self._error(
+                "time", "a mapping from device kind or id to a number, such as {cpu: 5, gpu: 1}"
+            )
+        what = f"time of op {self.id!r}"
+        try:
+            return {
+                as_word(name, "a device of time", ""): units.magnitude(time, what, path=name)
+                for name, time in self.time.items()
+            }
+        except GraphError as error:
+            raise GraphError(error.message, path=join("time", error.path)) from None
+
+    def _pins(self) -> tuple[str, ...]:
+        names = (self.devices,) if isinstance(self.devices, str) else self.devices
+        if not isinstance(names, Iterable):
+            raise self._error("devices", "names of devices")
+        pins = tuple(as_word(name, "a device", f"devices[{k}]") for k, name in enumerate(names))
+        if not pins:
+            raise self._error("devices", "at least one device")
+        return pins
+
+    def _error(self, what: str, expected: str) -> GraphError:
+        found = units.describe(getattr(self, what))
+        return GraphError(f"{what} of op {self.id!r} is {found}, expected {expected}", path=what)
+
+
+@dataclass(frozen=True)
+class Model:
+    """One DL model: a DAG of ops with a priority and a release time.
+
+    Parameters
+    ----------
+    id : str
+    ops : tuple of Op
+        In any order; edges must not form a cycle.
+    weight : float
+        Weight w_j in TOCT, at least 0.
+    release : float
+        No op starts before it; in the graph's time unit.
+
+    Raises
+    ------
+    GraphError
+        On a duplicate id, an unknown input, an op reading itself, or a cycle.
+    """
+
+    id: str
+    ops: tuple[Op, ...]
+    weight: float = 1.0
+    release: float = 0.0
+
+    def __post_init__(self) -> None:
+        _set(self, "id", as_text(self.id, "model id", "id"))
+        _set(self, "ops", as_objects(self.ops, Op, "ops"))
+        for key in ("weight", "release"):
+            _set(self, key, units.magnitude(getattr(self, key), key, path=key))
+        try:
+            check_columns(columns_of((self,)))
+        except GraphError as error:
+            path = error.path and error.path.removeprefix("models[0].")
+            raise GraphError(error.message, path=path) from None
+
+    def __repr__(self) -> str:
+        return (
+            f"Model({self.id!r}: {len(self.ops)} ops, weight={self.weight:g}, "
+            f"release={self.release:g})"
+        )
+
+    @cached_property
+    def index(self) -> Mapping[str, int]:
+        """Position of each op id in `ops`."""
+        return {op.id: i for i, op in enumerate(self.ops)}
+
+
+def columns_of(models: Sequence[Model]) -> Columns:
+    """Return the columns of models that are given as objects."""
+    ops = [op for model in models for op in model.ops]
+    count = len(ops)
+    sizes = np.array([len(model.ops) for model in models], dtype=np.int64)
+    keys = {
+        key: q for q, key in enumerate(dict.fromkeys(chain.from_iterable(op.time for op in ops)))
+    }
+    time = np.full((count, len(keys)), np.nan)
+    for i, op in enumerate(ops):
+        for key, value in op.time.items():
+            time[i, keys[key]] = value
+    types, kind = _encode([op.type for op in ops])
+    groups, group = _encode([op.colocate for op in ops])
+    pins, pin = _encode([op.devices for op in ops])
+    memory = np.array(
+        [(op.memory.weights, op.memory.output, op.memory.workspace) for op in ops], dtype=np.int64
+    ).reshape(-1, 3)
+    return Columns(
+        model_ids=tuple(model.id for model in models),
+        model_weight=np.array([model.weight for model in models]),
+        release=np.array([model.release for model in models]),
+        model_ptr=pointers(sizes),
+        ids=Texts.join([op.id for op in ops]),
+        time_keys=tuple(keys),
+        time=time,
+        weights=memory[:, 0].copy(),
+        output=memory[:, 1].copy(),
+        workspace=memory[:, 2].copy(),
+        **_inputs(models, ops),
+        slots=np.array([op.slots for op in ops], dtype=np.int64),
+        types=types,
+        type=kind,
+        groups=groups,
+        group=group,
+        pins=pins,
+        pin=pin,
+        attrs={i: op.attrs for i, op in enumerate(ops) if op.attrs},
+    )
+
+
+def _inputs(models: Sequence[Model], ops: Sequence[Op]) -> dict[str, Ints]:
+    producer: list[int] = []
+    size: list[int] = []
+    offset = 0
+    for j, model in enumerate(models):
+        index = model.index
+        for op in model.ops:
+            for edge in op.inputs:
+                source = index.get(edge.op)
+                if source is None and len(index) == len(model.ops):
+                    raise GraphError(
+                        f"op {op.id!r} reads {edge.op!r}, which model {model.id!r} does not have",
+                        path=f"models[{j}].ops[{index[op.id]}].inputs[{op.inputs.index(edge)}]",
+                    )
+                producer.append(offset + (source or 0))  # ids used twice are for the checks
+                size.append(WHOLE_OUTPUT if edge.bytes is None else edge.bytes)
+        offset += len(model.ops)
+    return {
+        "input_ptr": pointers(np.array([len(op.inputs) for op in ops], dtype=np.int64)),
+        "input_op": np.array(producer, dtype=np.int64),
+        "input_bytes": np.array(size, dtype=np.int64),
+    }
+
+
+def _encode(values: Sequence[Any]) -> tuple[tuple[Any, ...], Ints]:
+    """Return the distinct values in order of appearance, and which one each is (None: `NONE`)."""
+    number: dict[Any, int] = {}
+    code = [NONE if v is None else number.setdefault(v, len(number)) for v in values]
+    return tuple(number), np.array(code, dtype=np.int64)
