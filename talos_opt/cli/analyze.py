@@ -79,8 +79,8 @@ def add_parser(commands: Any) -> None:
         type=arguments.count,
         default=MOST_PAIRS,
         metavar="N",
-        help=f"compare at most N pairs of models (default: {MOST_PAIRS}); of more, one of models "
-        "that are alike stands for all, then those that take longest are chosen",
+        help=f"compare at most N pairs of models (default: {MOST_PAIRS}); if there are more, "
+        "alike models are represented by one of them, then those that take longest are chosen",
     )
     parser.add_argument(
         "--plots", metavar="DIR", help="folder to draw the figures into, as PNG and SVG"

@@ -151,7 +151,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         "--mode",
         choices=("inference", "training"),
         default="inference",
-        help="a forward pass (default); or forwards, backwards and a step of gradient descent",
+        help="a forward pass (default), or a step: forward, backward and gradient descent",
     )
     parser.add_argument(
         "--logical-devices",
@@ -220,7 +220,7 @@ def add_problem(parser: argparse.ArgumentParser) -> None:
         "--memory-rule",
         choices=MEMORY_RULES,
         help="how memory is counted: static, all weights and outputs together; peak, what is alive "
-        "at a time (default: what the graph says)",
+        "at the same time (default: what the graph says)",
     )
 
 

@@ -40,7 +40,7 @@ def add_parser(commands: Any) -> None:
     )
     arguments.add_graph(parser)
     arguments.add_schedule(parser)
-    parser.add_argument("op", metavar="OP", help="MODEL/OP, or OP alone where no other has its id")
+    parser.add_argument("op", metavar="OP", help="MODEL/OP, or OP alone if no other op has that id")
     parser.add_argument(
         "--move", metavar="DEVICE", help="write the schedule with the op on this device to -o FILE"
     )

@@ -39,8 +39,8 @@ def add_parser(commands: Any) -> None:
         description="Draw a schedule: a lane for each slot of each device, ops coloured by model, "
         "transfers as thin bars on lanes of the links, idle time hatched, memory over time under "
         "it, and the critical path framed.",
-        epilog="Without the graph there is no memory and no critical path to draw, and a device "
-        "has as many lanes as ops on it overlap.",
+        epilog="Without the graph, memory and the critical path cannot be drawn, and a device "
+        "has as many lanes as it has overlapping ops.",
         allow_abbrev=False,
     )
     arguments.add_graph_and_schedule(parser)
@@ -56,8 +56,8 @@ def add_parser(commands: Any) -> None:
         "--width",
         type=_width,
         metavar="INCHES",
-        help="width of a picture, 150 dots to the inch (default: 12); a wider one shows more of "
-        "many ops",
+        help="width of a picture, 150 dots to the inch (default: 12); a wider one shows "
+        "more of a large schedule",
     )
     parser.set_defaults(run=run)
 

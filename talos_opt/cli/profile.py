@@ -27,7 +27,7 @@ def add_parser(commands: Any) -> None:
         help="measure a model and write its graph",
         description="Capture a model, determine what its ops cost on devices of this machine "
         "and of the catalogue, and write the graph with its cluster: what solve needs.",
-        epilog="Interrupted, it writes the graph with what has been measured so far.",
+        epilog="If interrupted, it writes the graph with what has been measured so far.",
         allow_abbrev=False,
     )
     arguments.add_model(parser)
@@ -56,7 +56,7 @@ def _add_measuring(parser: argparse.ArgumentParser) -> None:
         type=arguments.threads,
         metavar="N",
         help="intra-op threads on the CPU; auto: the number with the shortest time per op "
-        "(default: torch's own number; in tensorflow all cores, shared out among logical devices)",
+        "(default: torch's own number; in tensorflow all cores, divided among logical devices)",
     )
     limit: dict[str, Any] = {"type": arguments.seconds, "metavar": "SECONDS"}
     parser.add_argument(

@@ -31,8 +31,8 @@ def add_parser(commands: Any) -> None:
         help="what schedules are worth when op times vary",
         description="Keep the placement and the order of one or more schedules, vary the op times "
         "at random, and print how the objective's value is distributed, and how often one "
-        "schedule beats another. All schedules see the same random times, and the first is the "
-        "one that the others are compared with.",
+        "schedule beats another. All schedules see the same random times, and the others "
+        "are compared with the first one.",
         allow_abbrev=False,
     )
     arguments.add_graph(parser)

@@ -25,7 +25,7 @@ def add_parser(commands: Any) -> None:
         help="place and schedule a graph",
         description="Place the ops of a graph on the devices of its cluster, schedule them, and "
         "prove how far the answer can be from the best.",
-        epilog="An argument given here wins over the same one in the --config file.",
+        epilog="Arguments given here take precedence over those in the --config file.",
         allow_abbrev=False,
     )
     arguments.add_graph(parser)
@@ -46,14 +46,14 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--granularity",
         choices=arguments.GRANULARITIES,
-        help="what is placed as a whole: each op (default), or each module, by what the graph says "
-        "of its ops' modules",
+        help="what is placed as a unit: each op (default), or each module, if the graph says to "
+        "which modules its ops belong",
     )
     parser.add_argument(
         "--no-split",
         type=arguments.names,
         metavar="PATTERN,PATTERN",
-        help="with --granularity module: modules with parts to keep whole too, by their paths, "
+        help="with --granularity module: paths of larger modules to keep whole, "
         "such as encoder.layer.*",
     )
     arguments.add_limits(parser)

@@ -17,8 +17,8 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "solvers",
         help="list the solvers",
-        description="List the solvers: whether they prove optimality given time, what each is, "
-        "and the parts of the model that it does not cover.",
+        description="List the solvers: what each is, whether it proves optimality given enough "
+        "time, and which parts of the model it does not cover.",
         allow_abbrev=False,
     )
     arguments.add_json(parser, "the list")
