@@ -1,4 +1,4 @@
-"""HiGHS, in this process, through PuLP's interface to highspy."""
+"""HiGHS, in this process, through highspy; it is handed what PuLP has written down."""
 
 from __future__ import annotations
 
@@ -37,6 +37,10 @@ class _Watch:
         self.abandoned = False
         self._improving = kinds.kCallbackMipImprovingSolution
         self._bounding = (self._improving, kinds.kCallbackMipInterrupt)
+        #: What HiGHS is to call back for.
+        self.kinds = (
+            *self._bounding, kinds.kCallbackSimplexInterrupt, kinds.kCallbackIpmInterrupt,
+        )  # fmt: skip
 
     def __call__(self, kind: Any, _message: str, found: Any, reply: Any, _data: Any) -> None:
         try:
@@ -64,33 +68,37 @@ def solve_highs(job: Job) -> Outcome:
     SolverError
         If HiGHS fails.
     """
-    pulp = load_pulp()
+    load_pulp()
     import_whole("highspy")
     import highspy
 
-    kinds = highspy.cb.HighsCallbackType
-    watch = _Watch(job, kinds)
-    solver = pulp.HiGHS(
-        msg=False,
-        gapRel=job.mip_gap,
-        gapAbs=0.0,
-        callbackTuple=(watch, None),
-        callbacksToActivate=[
-            kinds.kCallbackMipImprovingSolution,
-            kinds.kCallbackMipInterrupt,
-            kinds.kCallbackSimplexInterrupt,
-            kinds.kCallbackIpmInterrupt,
-        ],
-        random_seed=job.seed % _MAX_SEED,
-        parallel="choose" if job.threads > 1 else "off",
-        mip_feasibility_tolerance=_TOLERANCE,
-        primal_feasibility_tolerance=_TOLERANCE,
-    )
-    solver.createAndConfigureSolver(job.program)
-    highs = job.program.solverModel
+    # Not `highspy.Highs`, which 1.16 greets standard output with, and which keeps itself alive.
+    highs = highspy._Highs()  # noqa: SLF001 - the class that HiGHS itself exports
+    watch = _Watch(job, highspy.cb.HighsCallbackType)
+    try:
+        return _solve(highspy, highs, job, watch)
+    finally:  # C++ holds the callback, and through it all else: no collector sees that circle
+        highs.setCallback(None, None)
+
+
+def _solve(highspy: Any, highs: Any, job: Job, watch: _Watch) -> Outcome:
+    options = {
+        "output_flag": False,
+        "mip_rel_gap": job.mip_gap,
+        "mip_abs_gap": 0.0,
+        "random_seed": job.seed % _MAX_SEED,
+        "parallel": "choose" if job.threads > 1 else "off",
+        "mip_feasibility_tolerance": _TOLERANCE,
+        "primal_feasibility_tolerance": _TOLERANCE,
+    }
     if highs.version().startswith(_BROKEN_PRESOLVE):
-        highs.setOptionValue("presolve", "off")
-        highs.setOptionValue("mip_allow_restart", False)  # a restart would presolve again
+        # A restart would presolve again.
+        options |= {"presolve": "off", "mip_allow_restart": False}
+    for name, value in options.items():
+        highs.setOptionValue(name, value)
+    highs.setCallback(watch, None)
+    for kind in watch.kinds:
+        highs.startCallback(kind)
     columns = _load(highspy, highs, job.program)
     if job.stopped():
         return Outcome(Status.UNKNOWN)
@@ -99,7 +107,7 @@ def solve_highs(job: Job) -> Outcome:
         places = np.fromiter(known, dtype=np.int32, count=len(known))
         highs.setSolution(len(known), places, np.array(list(known.values()), dtype=np.float64))
     highs.setOptionValue("time_limit", job.remaining)
-    _run(solver, job.program, watch)
+    _run(highs, watch)
     if watch.error is not None:
         raise watch.error
     return _read(highspy, highs)
@@ -151,13 +159,13 @@ def _numbers(values: list[float | None], missing: float = 0.0) -> Floats:
     return np.array([missing if v is None else v for v in values], dtype=np.float64)
 
 
-def _run(solver: Any, program: Any, watch: _Watch) -> None:
+def _run(highs: Any, watch: _Watch) -> None:
     """Run HiGHS on a thread of its own: the caller's stays open for signals."""
     failure: list[BaseException] = []
 
     def work() -> None:
         try:
-            solver.callSolver(program)
+            highs.run()
         except BaseException as error:
             failure.append(error)
 
