@@ -596,6 +596,17 @@ def test_a_highspy_that_breaks_ortools_is_refused(
 
 
 @both_backends
+def test_times_that_no_better_schedule_can_use_do_not_reach_the_backend(backend: str) -> None:
+    """Found by benchmarks/trust: HiGHS refuses factors of 1e15 and more."""
+    given = problem([op("a", {"npu": 0.5**6, "cpu": 1e12})], "npu0 cpu0", objective="makespan")
+    first = Run(given)
+    first.offer(simulate(given, np.zeros(1, dtype=np.int64), np.zeros(1)), "test")
+    assert optimum(given, backend) == 0.5**6
+    _, run = solve(given, backend, run=first)
+    assert (run.value, run.proven, run.notes) == (0.5**6, True, [])
+
+
+@both_backends
 def test_pulp_4_is_refused(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found = metadata.version
     monkeypatch.setattr(

@@ -129,6 +129,8 @@ def _load(highspy: Any, highs: Any, program: Any) -> dict[int, int]:
     lower, upper = [], []
     for row in program.constraints():
         for variable, factor in row.items():
+            if variable.lowBound == variable.upBound == 0:
+                continue  # what cannot be chosen may have a factor that HiGHS refuses (1e15)
             places.append(columns[id(variable)])
             factors.append(factor)
         starts.append(len(places))
