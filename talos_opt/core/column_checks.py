@@ -26,7 +26,6 @@ def check_columns(columns: Columns) -> None:
         duplicate inputs, or a cycle; names the op and its place.
     """
     _check_models(columns)
-    _check_ids(columns)
     _check_times(columns)
     for part in ("weights", "output", "workspace"):
         _check_bytes(columns, getattr(columns, part), part)
@@ -46,6 +45,51 @@ def check_columns(columns: Columns) -> None:
     ):
         least = 0 if what == "type" else NONE
         _check_codes(columns, codes, least, count, what)
+    home, producer = columns.model[columns.reader], columns.input_op
+    first, last = columns.model_ptr[home], columns.model_ptr[home + 1]
+    outside = (producer < first) | (producer >= last)
+    if outside.any():
+        e = int(np.argmax(outside))
+        raise GraphError(
+            f"op {columns.ids[int(columns.reader[e])]!r} reads op number {producer[e]}, expected "
+            f"one of its model {columns.model_ids[int(home[e])]!r} ({first[e]} to {last[e] - 1})",
+            path=_input_path(columns, e),
+        )
+    size = columns.input_bytes
+    wrong = (size < WHOLE_OUTPUT) | (size > units.MAX_BYTES)
+    if wrong.any():
+        e = int(np.argmax(wrong))
+        raise GraphError(
+            f"bytes of an input of op {columns.ids[int(columns.reader[e])]!r} is {size[e]}, "
+            f"expected a whole number of bytes, at most {units.MAX_BYTES}, or {WHOLE_OUTPUT}: the "
+            "producer's output",
+            path=_input_path(columns, e),
+        )
+    check_structure(columns)
+
+
+def check_structure(columns: Columns) -> None:
+    """Refuse models without ops, ids that are bad or used twice, duplicate inputs and cycles.
+
+    This is what objects do not know of their own; their numbers and names are in order.
+
+    Raises
+    ------
+    GraphError
+    """
+    sizes = columns.model_ptr[1:] - columns.model_ptr[:-1]
+    if (sizes < 1).any():
+        j = int(np.argmax(sizes < 1))
+        raise GraphError(
+            f"model {columns.model_ids[j]!r} has no ops, expected at least one",
+            path=f"models[{j}].ops",
+        )
+    for j, name in enumerate(columns.model_ids):
+        if SEPARATOR in name or not name:
+            raise GraphError(
+                f"model id {name!r} must be non-empty and hold no '/'", path=f"models[{j}].id"
+            )
+    _check_ids(columns)
     _check_inputs(columns)
     _check_acyclic(columns)
 
@@ -64,10 +108,6 @@ def _check_models(columns: Columns) -> None:
     for j, (name, weight, release) in enumerate(
         zip(columns.model_ids, columns.model_weight.tolist(), columns.release.tolist(), strict=True)
     ):
-        if SEPARATOR in name or not name:
-            raise GraphError(
-                f"model id {name!r} must be non-empty and hold no '/'", path=f"models[{j}].id"
-            )
         if name in seen:
             raise GraphError(
                 f"model id {name!r} is used twice, expected unique ids", path=f"models[{j}].id"
@@ -75,13 +115,6 @@ def _check_models(columns: Columns) -> None:
         seen.add(name)
         units.magnitude(weight, "weight", path=f"models[{j}].weight")
         units.magnitude(release, "release", path=f"models[{j}].release")
-    sizes = np.diff(columns.model_ptr)
-    if (sizes < 1).any():
-        j = int(np.argmax(sizes < 1))
-        raise GraphError(
-            f"model {columns.model_ids[j]!r} has no ops, expected at least one",
-            path=f"models[{j}].ops",
-        )
 
 
 def _check_ids(columns: Columns) -> None:
@@ -155,34 +188,15 @@ def _check_codes(columns: Columns, codes: Ints, least: int, count: int, part: st
 
 def _check_inputs(columns: Columns) -> None:
     producer, reader = columns.input_op, columns.reader
-    home = columns.model[reader] if len(reader) else reader
-    first, last = columns.model_ptr[home], columns.model_ptr[home + 1]
-    outside = (producer < first) | (producer >= last)
-    if outside.any():
-        e = int(np.argmax(outside))
-        raise GraphError(
-            f"op {columns.ids[int(reader[e])]!r} reads op number {producer[e]}, expected one of "
-            f"its model {columns.model_ids[int(home[e])]!r} ({first[e]} to {last[e] - 1})",
-            path=_input_path(columns, e),
-        )
-    size = columns.input_bytes
-    wrong = (size < WHOLE_OUTPUT) | (size > units.MAX_BYTES)
-    if wrong.any():
-        e = int(np.argmax(wrong))
-        raise GraphError(
-            f"bytes of an input of op {columns.ids[int(reader[e])]!r} is {size[e]}, expected a "
-            f"whole number of bytes, at most {units.MAX_BYTES}, or {WHOLE_OUTPUT}: the "
-            "producer's output",
-            path=_input_path(columns, e),
-        )
     topology = columns.topology
-    twice = (np.diff(topology.edge_src) == 0) & (np.diff(topology.edge_dst) == 0)
+    source, target = topology.edge_src, topology.edge_dst
+    twice = (source[1:] == source[:-1]) & (target[1:] == target[:-1])
     if twice.any():
         k = int(np.argmax(twice))
-        i, source = int(topology.edge_dst[k]), int(topology.edge_src[k])
-        places = np.flatnonzero((reader == i) & (producer == source))
+        i, read = int(target[k]), int(source[k])
+        places = np.flatnonzero((reader == i) & (producer == read))
         raise GraphError(
-            f"op {columns.ids[i]!r} lists input {columns.ids[source]!r} twice",
+            f"op {columns.ids[i]!r} lists input {columns.ids[read]!r} twice",
             path=_input_path(columns, int(places[1])),
         )
 

@@ -139,12 +139,12 @@ class Columns:
     @cached_property
     def model(self) -> Ints:
         """Model of each op (n,)."""
-        return np.repeat(np.arange(len(self.model_ids)), np.diff(self.model_ptr))
+        return np.repeat(np.arange(len(self.model_ids)), self.model_ptr[1:] - self.model_ptr[:-1])
 
     @cached_property
     def reader(self) -> Ints:
         """Op that reads each input (e,)."""
-        return np.repeat(np.arange(self.op_count), np.diff(self.input_ptr))
+        return np.repeat(np.arange(self.op_count), self.input_ptr[1:] - self.input_ptr[:-1])
 
     @cached_property
     def topology(self) -> Topology:

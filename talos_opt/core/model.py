@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from talos_opt.core import units
-from talos_opt.core.column_checks import check_columns
+from talos_opt.core.column_checks import check_structure
 from talos_opt.core.columns import NONE, WHOLE_OUTPUT, Columns, Ints, Texts, pointers
 from talos_opt.core.errors import GraphError
 from talos_opt.core.plain import as_mapping, as_objects, as_text, as_word, is_mapping, join
@@ -186,7 +186,7 @@ class Model:
         for key in ("weight", "release"):
             _set(self, key, units.magnitude(getattr(self, key), key, path=key))
         try:
-            check_columns(columns_of((self,)))
+            check_structure(columns_of((self,)))
         except GraphError as error:
             path = error.path and error.path.removeprefix("models[0].")
             raise GraphError(error.message, path=path) from None
