@@ -27,6 +27,7 @@ from talos_opt.cli import (
     solvers,
     speedups,
     trace,
+    warmup,
 )
 from talos_opt.cli.output import visible
 
@@ -47,6 +48,7 @@ COMMANDS = (
     trace,
     speedups,
     solvers,
+    warmup,
 )
 
 EXIT_CODES = (

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any, NamedTuple
 
 from talos_opt.core.errors import DependencyError, SolverError, UnsupportedError
@@ -12,6 +13,8 @@ from talos_opt.core.problem import Problem
 from talos_opt.core.result import Status
 from talos_opt.solvers.engine import registry
 from talos_opt.solvers.engine.base import NoOptions, Solver, Verdict, is_placement_only
+from talos_opt.solvers.engine.budget import Budget, Clock
+from talos_opt.solvers.engine.compilation import MOST_AT_ONCE
 from talos_opt.solvers.engine.dependencies import require_compatible_highspy
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.shared.whole_models import MANY_MODELS, first_schedule
@@ -33,6 +36,12 @@ _FIRST_S, _FIRST_S_PER_OP = 2.0, 0.01
 _BASELINE_SHARE = 0.3
 #: Turns that are taken at the most: where none finds anything to do, the time goes unused.
 _MOST_TURNS = 50
+#: Share of the time that CP-SAT may take while kernels are compiled, at no charge.
+_MEANWHILE = 0.5
+#: Stages that the kernels compiled at first are for.
+_FIRST_STAGES = 5
+#: Seconds between two looks at whether kernels are there.
+_PATIENCE = 0.05
 #: Above this size building CP-SAT's formulation takes longer than it is worth.
 _CPSAT_UP_TO_OPS = 5_000
 
@@ -72,18 +81,24 @@ class AutoSolver(Solver):
         """Let the solvers take their turns until the answer is proven or the time is over."""
         require_compatible_highspy()  # now, not when CP-SAT has its turn, or never
         _offer_whole_models(problem, run)
-        reason = _run_baselines(problem, run)
+        share = _BASELINE_SHARE if problem.arrays.op_count > _CPSAT_UP_TO_OPS else 1.0
+        names = BASELINES if problem.arrays.op_count <= _LARGE else ()
+        reason = _run_rules(problem, run.limited(share * run.remaining), names)
+        asked = False
         for turn, stage in enumerate(_stages(problem)):
             if run.overdue or turn >= _MOST_TURNS:
                 break
             solver = registry.create(stage.solver, stage.options)
-            try:
-                solver.require(problem)
-            except UnsupportedError:
+            if not _covers(solver, problem):
                 continue
+            if not asked and solver.kernels(problem):
+                _work_meanwhile(problem, run)
+                asked = True
             try:
-                with run.limited_to(min(stage.most_s, stage.share * run.remaining)):
-                    verdict = solver.solve(problem, run)
+                share = min(stage.most_s, stage.share * run.remaining)
+                part = run.limited(share)
+                _repair_until_compiled(problem, part, solver)
+                verdict = solver.solve(problem, part)
             except DependencyError as error:
                 if stage.solver == "cpsat":
                     raise
@@ -115,16 +130,62 @@ def _offer_whole_models(problem: Problem, run: Run) -> None:
         run.offer(schedule, "whole models")
 
 
-def _run_baselines(problem: Problem, run: Run) -> str:
-    """Run the rules, within a share of the time where they may need it all."""
-    count, reason = problem.arrays.op_count, ""
-    share = _BASELINE_SHARE if count > _CPSAT_UP_TO_OPS else 1.0
-    with run.limited_to(share * run.remaining):
-        for name in BASELINES if count <= _LARGE else ():
-            if run.overdue:
-                break
-            reason = registry.create(name).solve(problem, run).reason or reason
+def _run_rules(problem: Problem, run: Run, names: Iterable[str]) -> str:
+    """Run baselines; return why the last one that failed did."""
+    reason = ""
+    for name in names:
+        if run.overdue:
+            break
+        reason = registry.create(name).solve(problem, run).reason or reason
     return reason
+
+
+def _covers(solver: Solver, problem: Problem) -> bool:
+    try:
+        solver.require(problem)
+    except UnsupportedError:
+        return False
+    return True
+
+
+def _work_meanwhile(problem: Problem, run: Run) -> None:
+    """Have the kernels of the stages to come compiled, and do without the first ones until then.
+
+    Where they have been compiled before, this comes back at once. The clock stands still: what is
+    done here for want of kernels is a gift.
+    """
+    solvers = [registry.create(stage.solver) for stage in islice(_stages(problem), _FIRST_STAGES)]
+    needs = [solver.kernels(problem) for solver in solvers if _covers(solver, problem)]
+    first = next(names for names in needs if names)
+    kernels, count = run.kernels, problem.arrays.op_count
+    kernels.start(*dict.fromkeys(name for names in needs for name in names))
+    while not kernels.are_done(*first):
+        if run.cancel.is_set():
+            return
+        if kernels.compiling:
+            break
+        kernels.wait(_PATIENCE, *first)
+    else:
+        return
+    with run.clock.hold():
+        ends = (run.cancel.is_set, lambda: kernels.are_done(*first))
+        part = run.by(Budget(Clock(run.clock.raw)).within(_MEANWHILE * run.remaining, *ends))
+        part.workers = max(1, run.workers - MOST_AT_ONCE)
+        if count > _LARGE:
+            _run_rules(problem, part, BASELINES)
+        elif count <= _PROVABLE:
+            registry.create("cpsat").solve(problem, part)
+
+
+def _repair_until_compiled(problem: Problem, run: Run, solver: Solver) -> None:
+    """Let `lns` use the time in which a solver would wait for kernels, and nothing is a gift."""
+    names, kernels = solver.kernels(problem), run.kernels
+    if not run.clock.exhausted or run.best is None or problem.arrays.op_count > _CPSAT_UP_TO_OPS:
+        return
+    kernels.start(*names)
+    if not kernels.are_done(*names):
+        part = run.limited(math.inf, lambda: kernels.are_done(*names))
+        registry.create("lns").solve(problem, part)
 
 
 def _stages(problem: Problem) -> Iterator[Stage]:

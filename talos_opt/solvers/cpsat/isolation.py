@@ -72,8 +72,7 @@ def _follow(messages: Queue[Any], run: Run) -> Verdict:
         try:
             kind, content = messages.get(timeout=_PATIENCE)
         except Empty:
-            late = time.monotonic() > run.deadline + _GRACE
-            if run.cancel.is_set() or late:
+            if run.cancel.is_set() or run.budget.is_over_by(_GRACE):
                 return Verdict(Status.UNKNOWN, "no schedule was found within the time limit")
             continue
         if kind == "schedule":

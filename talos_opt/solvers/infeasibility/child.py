@@ -29,9 +29,12 @@ def explain(problem: Problem, run: Run) -> Explanation | None:
         child = start_python(__name__, "main", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     except OSError as error:
         raise SolverError(f"no process can be started for CP-SAT: {error}") from error
-    run.deadline += _GRACE
+
+    def late() -> bool:
+        return run.cancel.is_set() or run.budget.is_over_by(_GRACE)
+
     try:
-        answer, _ = run_beside(lambda: child.communicate(request), run, child.kill)
+        answer, _ = run_beside(lambda: child.communicate(request), late, child.kill)
     finally:
         child.kill()
         child.wait()

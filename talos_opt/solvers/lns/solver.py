@@ -63,8 +63,8 @@ class LnsSolver(Solver):
         if obstacle:
             return Verdict(Status.INFEASIBLE, obstacle)
         if run.best is None:
-            with run.limited_to(_START_SHARE * run.remaining):
-                verdict = registry.create("fast").solve(problem, run)
+            part = run.limited(_START_SHARE * run.remaining)
+            verdict = registry.create("fast").solve(problem, part)
             if run.best is None:
                 return verdict
         if run.stopped:
@@ -107,8 +107,8 @@ def _repair_windows(formulation: PlacementFormulation, run: Run, options: LnsOpt
         formulation.model = whole.clone()
         restrict(formulation, run.best, free)
         hint(formulation, run.best)
-        with run.limited_to(options.step_s):
-            search(backend.load(), formulation, run, LnsSolver.name, {})
+        step = run.limited(options.step_s)
+        search(backend.load(), formulation, step, LnsSolver.name, {})
         formulation.model = whole
         gained = run.value < before
         score[name] = 0.8 * score[name] + (1.0 if gained else 0.02)

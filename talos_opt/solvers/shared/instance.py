@@ -17,6 +17,7 @@ from talos_opt.core.problem import (
     Problem,
 )
 from talos_opt.core.schedule import Schedule, Transfers
+from talos_opt.solvers.engine.compilation import is_loaded
 from talos_opt.solvers.shared.paths import COMPILED_FROM_OPS, best_times, times_within_groups
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def _hop_bytes(arrays: Arrays, device: Ints, op: Ints, target: Ints) -> Ints:
 
 def tails(arrays: Arrays) -> Floats:
     """Least time from each op's end to its model's end (n,): the longest best-time path."""
-    if arrays.op_count > COMPILED_FROM_OPS:
+    if arrays.op_count > COMPILED_FROM_OPS and is_loaded("paths"):
         from talos_opt.kernels.graphs import least_tails
 
         best = best_times(arrays)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 
 from talos_opt.core.problem import Arrays, Bools, Floats, Ints, Problem
+from talos_opt.solvers.engine.compilation import load
+from talos_opt.solvers.engine.warmup import tiny_problem
 
 #: From this size on a pass over the graph is compiled: loading the kernel takes less.
 COMPILED_FROM_OPS = 20_000
@@ -74,13 +78,8 @@ def spread(arrays: Arrays, end: Floats, rest: Floats, time: Floats) -> tuple[Flo
 def earliest_ends(problem: Problem) -> Floats:
     """Earliest end of every op on unlimited devices without transfers (n,)."""
     arrays = problem.arrays
-    if arrays.op_count > COMPILED_FROM_OPS:
-        from talos_opt.kernels import graphs
-
-        best, release = best_times(arrays), arrays.release[arrays.model]
-        return np.asarray(
-            graphs.earliest_ends(arrays.order, arrays.out_ptr, arrays.edge_dst, best, release)
-        )
+    if arrays.op_count > COMPILED_FROM_OPS and _can_load():
+        return _compiled_ends(arrays)
     time = best_times(arrays).tolist()
     end = arrays.release[arrays.model].tolist()
     readers, out = arrays.edge_dst.tolist(), arrays.out_ptr.tolist()
@@ -89,6 +88,28 @@ def earliest_ends(problem: Problem) -> Floats:
         for reader in readers[out[i] : out[i + 1]]:
             end[reader] = max(end[reader], end[i])
     return np.array(end)
+
+
+def _can_load() -> bool:
+    with suppress(ImportError):  # slower without numba, but as good
+        return load("paths")
+    return False
+
+
+def _compiled_ends(arrays: Arrays) -> Floats:
+    from talos_opt.kernels.graphs import earliest_ends
+
+    best, release = best_times(arrays), arrays.release[arrays.model]
+    return np.asarray(earliest_ends(arrays.order, arrays.out_ptr, arrays.edge_dst, best, release))
+
+
+def use_paths() -> None:
+    """Call the kernels of paths."""
+    from talos_opt.kernels.graphs import least_tails
+
+    arrays = tiny_problem().arrays
+    _compiled_ends(arrays)
+    least_tails(arrays.order, arrays.out_ptr, arrays.edge_dst, best_times(arrays))
 
 
 def critical_paths(problem: Problem) -> Floats:
