@@ -79,8 +79,10 @@ def _copy_unwritable(target: Path) -> None:
     for source in (Path(given, target.name) if given else beside, beside):
         with suppress(OSError):
             for file in source.glob("*.nb[ci]"):
-                if not (target / file.name).exists():
-                    shutil.copy2(file, target)
+                copy, part = target / file.name, target / f"{file.name}.{os.getpid()}"
+                if not copy.exists() or copy.stat().st_mtime < file.stat().st_mtime:
+                    shutil.copy2(file, part)
+                    part.replace(copy)  # others may be reading
 
 
 #: Folder of compiled kernels, None if there is none; and the root of one that will not last.
@@ -100,11 +102,16 @@ def describe_keeping() -> str:
     """Say that kernels are not kept for good, and what to do; empty where they are."""
     if _settings.DISABLE_JIT or (folder is not None and temporary is None):
         return ""
+    until = f"only in {temporary}, until that is cleared" if temporary else "nowhere"
+    return f"compiled kernels are kept {until}: {describe_unwritable()}"
+
+
+def describe_unwritable() -> str:
+    """Say which folders cannot be written to, and what to do."""
     given, beside = _settings.CACHE_DIR, Path(__file__).with_name("__pycache__")
     places = f"{given} (NUMBA_CACHE_DIR), {beside}" if given else f"{beside}"
-    until = f"only in {temporary}, until that is cleared" if temporary else "nowhere"
     return (
-        f"compiled kernels are kept {until}: neither {places} nor the user's cache folder is "
+        f"neither {places} nor the user's cache folder is "
         "writable; set NUMBA_CACHE_DIR to a folder that is"
     )
 

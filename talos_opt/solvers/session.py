@@ -311,11 +311,9 @@ class Session:
     def _note_compiling(self) -> None:
         spent = self.run.clock.held
         if spent > 0:
-            self.run.note(
-                f"kernels were compiled for this machine, once: {spent:.1f} s beside the limit"
-            )
-            if describe_keeping():
-                self.run.note(describe_keeping())
+            kept = describe_keeping()
+            once = f"; {kept}" if kept else ", once on this machine"
+            self.run.note(f"compiling kernels took {spent:.1f} s beside the limit{once}")
 
     def _lower_bound(self, status: Status, schedule: Schedule | None) -> float:
         if status is Status.INFEASIBLE:

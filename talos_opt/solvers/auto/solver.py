@@ -17,6 +17,7 @@ from talos_opt.solvers.engine.budget import Budget, Clock
 from talos_opt.solvers.engine.compilation import MOST_AT_ONCE
 from talos_opt.solvers.engine.dependencies import require_compatible_highspy
 from talos_opt.solvers.engine.run import Run
+from talos_opt.solvers.engine.warmup import tell_compiling
 from talos_opt.solvers.shared.whole_models import MANY_MODELS, first_schedule
 
 #: In order of cost; run until the time is over, so that the answer is no worse than the best.
@@ -149,32 +150,34 @@ def _covers(solver: Solver, problem: Problem) -> bool:
 
 
 def _work_meanwhile(problem: Problem, run: Run) -> None:
-    """Have the kernels of the stages to come compiled, and do without the first ones until then.
+    """Have the kernels of the stages to come compiled, and do without them until then.
 
-    Where they have been compiled before, this comes back at once. The clock stands still: what is
-    done here for want of kernels is a gift.
+    Where they have been compiled before, this comes back as soon as they are loaded. The clock
+    stands still: what is done here for want of kernels is a gift. What follows is not disturbed by
+    compiling any more, so that it comes to what it would come to on any later day.
     """
     solvers = [registry.create(stage.solver) for stage in islice(_stages(problem), _FIRST_STAGES)]
     needs = [solver.kernels(problem) for solver in solvers if _covers(solver, problem)]
-    first = next(names for names in needs if names)
+    names = tuple(dict.fromkeys(name for group in needs for name in group))
     kernels, count = run.kernels, problem.arrays.op_count
-    kernels.start(*dict.fromkeys(name for names in needs for name in names))
-    while not kernels.are_done(*first):
-        if run.cancel.is_set():
-            return
-        if kernels.compiling:
-            break
-        kernels.wait(_PATIENCE, *first)
-    else:
+    kernels.start(*names)
+    if count < _SMALL:
+        names = next(group for group in needs if group)  # and these may be all that it takes
+    while not (kernels.compiling or kernels.are_done(*names) or run.cancel.is_set()):
+        kernels.wait(_PATIENCE, *names)
+    if not kernels.compiling:
         return
+    tell_compiling(run)
     with run.clock.hold():
-        ends = (run.cancel.is_set, lambda: kernels.are_done(*first))
+        ends = (run.cancel.is_set, lambda: kernels.are_done(*names))
         part = run.by(Budget(Clock(run.clock.raw)).within(_MEANWHILE * run.remaining, *ends))
         part.workers = max(1, run.workers - MOST_AT_ONCE)
         if count > _LARGE:
             _run_rules(problem, part, BASELINES)
         elif count <= _PROVABLE:
             registry.create("cpsat").solve(problem, part)
+        while not (any(end() for end in ends) or run.proven or run.clock.exhausted):
+            kernels.wait(_PATIENCE, *names)
 
 
 def _repair_until_compiled(problem: Problem, run: Run, solver: Solver) -> None:

@@ -239,7 +239,7 @@ def compile_all(tell: Callable[[float, str], None], cancel: threading.Event) -> 
     from talos_opt.kernels import compiling
 
     if compiling.describe_keeping():
-        raise InputError(compiling.describe_keeping())
+        raise InputError(f"cannot keep compiled kernels: {compiling.describe_unwritable()}")
     if compiling.folder is None:
         raise InputError("NUMBA_DISABLE_JIT is set: there is nothing to compile")
     compilation, names = Compilation(), tuple(KERNELS)

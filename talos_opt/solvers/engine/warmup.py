@@ -16,10 +16,7 @@ from talos_opt.solvers.engine.run import Progress, Run
 #: Seconds between two looks at the clock and the cancel flag.
 _PATIENCE = 0.05
 #: What a result says where kernels were missing to the end.
-TOO_LATE = (
-    "kernels were not compiled in time; the next run goes on with that, and `talos-opt warmup` "
-    "does it once and for all"
-)
+TOO_LATE = "kernels were not compiled in time; `talos-opt warmup` compiles them once and for all"
 
 
 def tiny_problem() -> Problem:
@@ -64,7 +61,7 @@ def get_ready(run: Run, *names: str, urgent: bool = True) -> bool:
                     return False
                 held = True
                 stack.enter_context(run.clock.hold())
-                _tell(run)
+                tell_compiling(run)
             if held and run.clock.exhausted and (run.spent or not urgent):
                 run.note(TOO_LATE)
                 return False
@@ -83,7 +80,8 @@ def give_up(run: Run, name: str) -> Verdict:
     return Verdict(Status.UNKNOWN, f"{name}: the time was over before its kernels were compiled")
 
 
-def _tell(run: Run) -> None:
+def tell_compiling(run: Run) -> None:
+    """Tell the caller what is waited for."""
     if run.on_progress is not None:
         value = None if run.best is None else run.value
         stage = "compiling kernels (once, on first use)"
