@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from talos_opt import formats
@@ -13,6 +14,7 @@ from talos_opt.core import units
 from talos_opt.core.config import SolveConfig
 from talos_opt.core.errors import (
     ConfigError,
+    DependencyError,
     InputError,
     InternalError,
     Interrupted,
@@ -33,6 +35,7 @@ from talos_opt.core.result import (
 from talos_opt.core.schedule import Schedule
 from talos_opt.solvers.engine import registry
 from talos_opt.solvers.engine.base import Solver, Verdict
+from talos_opt.solvers.engine.compilation import MISSING, compile_all
 from talos_opt.solvers.engine.registry import SolverInfo
 from talos_opt.solvers.engine.run import Progress
 from talos_opt.solvers.session import Session
@@ -254,6 +257,37 @@ def check(problem: Problem, schedule: Schedule) -> tuple[Violation, ...]:
 def solvers() -> tuple[SolverInfo, ...]:
     """Return what is known about every solver; loads no backend."""
     return registry.describe()
+
+
+def compile_kernels(
+    on_progress: Callable[[float, str], None] | None = None,
+    cancel: threading.Event | None = None,
+) -> Path | None:
+    """Compile all kernels into numba's cache, so that no later solve on this machine has to.
+
+    Parameters
+    ----------
+    on_progress : callable, optional
+        Called now and then with the share that is done, and what is not.
+    cancel : threading.Event, optional
+        Set it, from another thread, to stop.
+
+    Returns
+    -------
+    Path or None
+        The folder of the cache; None if cancelled.
+
+    Raises
+    ------
+    InputError
+        If no folder for it can be written to.
+    DependencyError
+        If numba cannot be imported.
+    """
+    try:
+        return compile_all(on_progress or (lambda share, left: None), cancel or threading.Event())
+    except ImportError as error:
+        raise DependencyError(MISSING.format(error)) from error
 
 
 def _create(plan: SolveConfig) -> Solver:

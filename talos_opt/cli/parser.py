@@ -27,6 +27,7 @@ from talos_opt.cli import (
     solvers,
     speedups,
     trace,
+    warmup,
 )
 from talos_opt.cli.output import visible
 
@@ -47,11 +48,12 @@ COMMANDS = (
     trace,
     speedups,
     solvers,
+    warmup,
 )
 
 EXIT_CODES = (
     "Exit codes: 0 solved; 1 no feasible schedule, proven or none found; 2 bad input; "
-    "130 interrupted, the best schedule so far is still written; 70 an internal error."
+    "3 a solver's backend failed; 130 interrupted, the best schedule so far is still written; 70 an internal error."
 )
 
 

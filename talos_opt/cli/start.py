@@ -24,7 +24,13 @@ def main() -> int:
         signal.signal(signal.SIGINT, _leave)
     from talos_opt.cli.main import main as run
 
-    return run()
+    code = run()
+    import threading
+
+    if any(thread.daemon for thread in threading.enumerate()):
+        # One that compiles cannot be ended, and the interpreter's own end would wait for it.
+        os._exit(code)
+    return code
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import MemoryDeadlockError, simulate
 from talos_opt.solvers import bounds
 from talos_opt.solvers.engine.base import Solver, Verdict
+from talos_opt.solvers.engine.compilation import describe_keeping
 from talos_opt.solvers.engine.run import Progress, Run
 from talos_opt.solvers.infeasibility.diagnosis import explain_infeasibility
 from talos_opt.solvers.polish import consolidate, polish, reserve
@@ -158,17 +159,17 @@ class Session:
             if error is self.callers_error:
                 raise
             # The last claims of a solver that broke a promise are not passed on.
-            run.lower_bound = min(root, run.value)
+            run.withdraw_bound(root)
             raise self._fault(error, solver.name) from error
+        finally:
+            run.kernels.close()
 
     def _first_bounds(self) -> None:
         """Raise the bounds that need no search: all of the quick one, the other as time allows."""
         run = self.run
         run.raise_bound(bounds.quick_bound(run.problem, lambda: run.stopped), "bounds")
-        until = run.clock() + _BOUND_SHARE * run.remaining
-        run.raise_bound(
-            bounds.path_bound(run.problem, lambda: run.stopped or run.clock() >= until), "bounds"
-        )
+        part = run.limited(_BOUND_SHARE * run.remaining)
+        run.raise_bound(bounds.path_bound(run.problem, lambda: part.stopped), "bounds")
 
     def _offer_first(self) -> None:
         """Offer a schedule that takes no search: time ran out before there was one."""
@@ -183,13 +184,10 @@ class Session:
         run, worth = self.run, self.plan.worth
         finished = solver.exact or worth > 0
         kept_s = reserve(run.problem, run.remaining) if finished else 0.0
-        run.deadline -= kept_s  # not set anew: compiling kernels moves it
-        try:
-            verdict = solver.solve(run.problem, run)
-            if run.best is None and verdict.status is Status.UNKNOWN and run.stopped:
-                self._offer_first()
-        finally:
-            run.deadline += kept_s
+        part = run.limited(run.remaining - kept_s)
+        verdict = solver.solve(run.problem, part)
+        if run.best is None and verdict.status is Status.UNKNOWN and part.stopped:
+            self._offer_first()
         if worth > 0:
             found = consolidate(run.problem, run, worth)
             if found is not None:
@@ -207,8 +205,7 @@ class Session:
         kept_s = _MARGIN * (run.clock() - began)
         if run.proven or run.remaining < kept_s + _WORTH_S:
             return
-        with run.limited_to(run.remaining - kept_s):
-            solver.go_on(run.problem, run)
+        solver.go_on(run.problem, run.limited(run.remaining - kept_s))
         polish(run.problem, run)
 
     def conclude(self, verdict: Verdict, *, explain: bool) -> Result:
@@ -289,6 +286,7 @@ class Session:
             explanation = self._explain()
             if explanation is not None:
                 reason = f"{reason}. To make it feasible: {explanation}"
+        self._note_compiling()
         if schedule is not None:
             latest, unit = schedule.makespan, self.problem.graph.time_unit
             warning = rounding.lost_digits(self.problem.arrays, latest, unit)
@@ -313,6 +311,13 @@ class Session:
     def _proven(self, schedule: Schedule) -> bool:
         """Whether nothing is better: proven, or as early as floats after late releases can tell."""
         return self.run.proven or objective_value(self.problem, schedule) <= self.forced
+
+    def _note_compiling(self) -> None:
+        spent = self.run.clock.held
+        if spent > 0:
+            kept = describe_keeping()
+            once = f"; {kept}" if kept else ", once on this machine"
+            self.run.note(f"compiling kernels took {spent:.1f} s beside the limit{once}")
 
     def _lower_bound(self, status: Status, schedule: Schedule | None) -> float:
         if status is Status.INFEASIBLE:

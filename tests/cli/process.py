@@ -103,6 +103,18 @@ class OnTerminal:
         return bool(chunk)
 
 
+def processes_with(folder: Path) -> list[int]:
+    """Return the processes whose environment names a folder, as Linux lists them."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if str(folder).encode() in place.read_bytes():
+                found.append(int(place.parent.name))
+        except OSError:
+            continue
+    return found
+
+
 def hard_graph(folder: Path) -> Path:
     """Write a graph that no solver proves optimal within minutes: random DAGs, tight devices."""
     rng = random.Random(5)

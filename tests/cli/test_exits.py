@@ -13,6 +13,7 @@ import talos_opt.api as api
 from talos_opt.cli import exits
 from talos_opt.cli.main import main
 from talos_opt.cli.parser import EXIT_CODES
+from talos_opt.core.errors import SolverError
 from tests.cli.process import FIG1, ROOT
 
 Prepare = Callable[[pytest.MonkeyPatch, Path], list[str]]
@@ -50,6 +51,7 @@ CASES: dict[str, Prepare] = {
     "SOLVED": solvable,
     "NO_SCHEDULE": infeasible,
     "BAD_INPUT": missing,
+    "SOLVER_FAILED": raising(SolverError("the backend crashed")),
     "INTERRUPTED": raising(KeyboardInterrupt()),
     "INTERNAL": raising(RuntimeError("a bug")),
 }

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.process import COMMAND, FIG1, ROOT, OnTerminal, hard_graph, run
+from tests.cli.process import COMMAND, FIG1, ROOT, OnTerminal, hard_graph, processes_with, run
 from tests.clocks import Stopwatch
 
 
@@ -34,6 +34,42 @@ def test_a_signal_writes_and_prints_the_best_schedule(
     assert document["interrupted"] is True
     assert len(document["ops"]) == 120
     assert run("check", graph, answer).returncode == 0
+
+
+@pytest.mark.timing
+@pytest.mark.parametrize("after", [0.0, 0.7, 3.1])
+def test_a_signal_while_kernels_are_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: float
+) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    command = OnTerminal("solve", ROOT / "models" / "googlenet.yaml")
+    command.wait_for("compiling kernels")
+    time.sleep(after)
+    watch = Stopwatch()
+    command.process.send_signal(signal.SIGINT)
+    code, out = command.finish()
+    watch.check(2)  # the schedule is printed and the interpreter ends: a second where all is idle
+    assert code == 130
+    assert "googlenet: interrupted, feasible" in out
+    assert processes_with(tmp_path) == []
+
+
+@pytest.mark.timing
+def test_a_second_signal_leaves_no_compiler_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    command = OnTerminal("solve", ROOT / "models" / "googlenet.yaml")
+    command.wait_for("compiling kernels")
+    time.sleep(1)
+    watch = Stopwatch()
+    for _ in range(2):
+        command.process.send_signal(signal.SIGINT)
+        time.sleep(0.02)
+    assert command.finish()[0] == 130
+    while processes_with(tmp_path):
+        time.sleep(0.02)
+        watch.check(1)
 
 
 def test_a_signal_prints_json_when_asked_for_it(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -59,3 +60,31 @@ def test_help_within_half_a_second() -> None:
 @pytest.mark.timing
 def test_fig1_within_two_seconds() -> None:
     assert best_time([*COMMAND, "solve", str(FIG1)]) < 2
+
+
+@pytest.mark.timing
+def test_a_first_use_waits_for_no_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    assert best_time([*COMMAND, "solve", str(FIG1)]) < 2
+
+
+def test_on_a_first_use_there_is_a_schedule_before_the_kernels(tmp_path: Path) -> None:
+    code = (
+        "import threading, talos_opt\n"
+        "problem, cancel, said = talos_opt.read('models/googlenet.yaml'), threading.Event(), []\n"
+        "def look(progress):\n"
+        "    if 'compiling' in progress.solver:\n"
+        "        said.append(progress.value)\n"
+        "        cancel.set()\n"
+        "result = talos_opt.solve(problem, cancel=cancel, on_progress=look, time_limit=60)\n"
+        "assert said[0] is not None\n"
+        "assert min(e.time_s for e in result.history if e.value is not None) < 2\n"
+        "assert talos_opt.check(problem, result.schedule) == ()\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=FIG1.parents[1],
+        env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)},
+        check=True,
+        timeout=120,
+    )

@@ -14,7 +14,7 @@ from talos_opt.core.errors import InternalError
 from talos_opt.core.graph import Op
 from talos_opt.core.problem import Problem
 from talos_opt.core.result import Status
-from talos_opt.solvers.auto import solver as auto
+from talos_opt.solvers.auto import stages as auto
 from talos_opt.solvers.cpsat import backend
 from talos_opt.solvers.cpsat.checks import require_incumbent, second_opinion
 from talos_opt.solvers.cpsat.placement import PlacementFormulation
@@ -308,6 +308,6 @@ def test_random_formulations(solver: str) -> None:
 
 def test_small_graphs_have_turns_as_long_as_there_is_time() -> None:
     small = problem([op("a", 1), op("b", 2, "a")])
-    turns = [stage.solver for stage in itertools.islice(auto._stages(small), 12)]
+    turns = [stage.solver for stage in itertools.islice(auto.stages(small), 12)]
     assert {"cpsat", "dp", "relax", "fast", "lns"} <= set(turns[:6])
     assert turns.count("cpsat") > 2

@@ -22,7 +22,7 @@ from talos_opt.solvers.dp import solver as narrow
 from talos_opt.solvers.dp.ideals import IdealGraph
 from talos_opt.solvers.dp.solver import DpOptions, DpSolver
 from talos_opt.solvers.engine import registry
-from talos_opt.solvers.engine.background import compile_beside, is_compiled, run_beside
+from talos_opt.solvers.engine.background import run_beside
 from talos_opt.solvers.engine.run import Run
 from tests.builders import device, fig1, link, op, problem
 from tests.clocks import Stopwatch
@@ -155,7 +155,7 @@ def test_what_the_work_raises_is_raised_here() -> None:
         raise ValueError("from the thread")
 
     with pytest.raises(ValueError, match="from the thread"):
-        run_beside(work, Run(fig1()), lambda: None)
+        run_beside(work, lambda: False, lambda: None)
 
 
 @in_own_process
@@ -168,7 +168,7 @@ def test_ctrl_c_stops_the_work_before_it_goes_on() -> None:
 
     press_ctrl_c(0.3)
     with pytest.raises(KeyboardInterrupt):
-        run_beside(work, Run(fig1(), time_limit=60), stop.set)
+        run_beside(work, lambda: False, stop.set)
     assert ended.is_set()
 
 
@@ -185,57 +185,18 @@ def test_one_set_of_types_serves_every_problem() -> None:
     for given_ in (fig1(), fig1("makespan"), loose, chains(2, 5)):
         run_solver("dp", given_)
     assert len(extend_layer.signatures) == 1
-    assert is_compiled(extend_layer, ())
-
-
-@pytest.mark.timing
-def test_an_uncompiled_kernel_costs_no_more_than_the_time_limit(tmp_path: Path) -> None:
-    code = (
-        "import talos_opt\n"
-        "from tests.clocks import Stopwatch\n"
-        "from tests.solvers.test_dp import chains\n"
-        "watch = Stopwatch()\n"
-        "result = talos_opt.solve(chains(2, 20), 'dp', time_limit=1)\n"
-        "watch.check(1 * 1.05 + 1)\n"
-        "print(result.status, *result.notes)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    # Whole models are what there is when the time is over.
-    assert done.stdout.startswith("feasible dp: its kernel is not compiled yet")
-
-
-def test_the_compiling_child_is_waited_for() -> None:
-    assert compile_beside("time", "time", Run(fig1(), time_limit=60))
-
-
-@pytest.mark.timing
-def test_the_compiling_child_is_ended_with_the_run() -> None:
-    watch = Stopwatch()
-    assert not compile_beside("signal", "pause", Run(fig1(), time_limit=0.3))
-    watch.check(2)
-
-
-def test_a_compiling_child_that_fails_leaves_it_to_this_process() -> None:
-    assert compile_beside("time", "no_such_function", Run(fig1(), time_limit=60))
 
 
 def test_while_it_is_not_compiled_the_incumbent_stays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(narrow, "_kernel_ready", lambda: False)
-    monkeypatch.setattr(narrow, "compile_beside", lambda *_: False)
+    monkeypatch.setattr(narrow, "get_ready", lambda *_: False)
     warm = talos_opt.solve(fig1(), "aswm").schedule
     assert warm is not None
     run, verdict = run_solver("dp", fig1(), warm=warm)
     assert verdict.status is Status.FEASIBLE
     assert run.value == 12.5
-    assert "not compiled yet" in run.notes[0]
+    assert run_solver("dp", fig1())[1].reason == (
+        "dp: the time was over before its kernels were compiled"
+    )
 
 
 SCRIPT = """

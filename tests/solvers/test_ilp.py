@@ -7,7 +7,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -26,6 +25,7 @@ from talos_opt.core.simulator import simulate
 from talos_opt.core.transfers import NoRouteError
 from talos_opt.solvers.engine import registry
 from talos_opt.solvers.engine.base import Verdict
+from talos_opt.solvers.engine.budget import Budget
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.ilp import IlpOptions, IlpSolver, bounding, builder, cbc, highs, search
 from talos_opt.solvers.ilp.backend import Job, Outcome
@@ -360,7 +360,7 @@ def test_a_schedule_is_a_solution_of_the_formulation(case: Problem, rng: object)
 
 def job(program: object, **changes: object) -> Job:
     chosen: dict[str, object] = {
-        "deadline": time.monotonic() + 30.0,
+        "budget": Budget().within(30.0),
         "mip_gap": 0.0,
         "seed": 0,
         "threads": 1,

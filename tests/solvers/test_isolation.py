@@ -18,7 +18,8 @@ import pytest
 import talos_opt
 from talos_opt import DependencyError, SolverError, Status
 from talos_opt.core.problem import Problem
-from talos_opt.solvers.cpsat import backend, isolation
+from talos_opt.solvers.cpsat import backend
+from talos_opt.solvers.engine import isolation
 from talos_opt.solvers.engine.run import Progress, Run
 from tests.builders import device, fig1, op, problem
 from tests.cli.process import COMMAND, FIG1
@@ -150,7 +151,7 @@ def test_infeasibility_comes_back_with_its_reason(
     ops = [op(name, weights=4) for name in "abc"]
     full = problem(ops, [device("cpu0", 7), device("gpu0", 7)])
     result = talos_opt.solve(full, "cpsat", time_limit=60)
-    assert len(started) == 1
+    assert len(started) == 2, "the search, and what would make the problem feasible"
     assert result.status is Status.INFEASIBLE
     assert "give a device more memory" in result.reason
     assert_reaped(started)
@@ -200,13 +201,13 @@ def test_what_a_library_prints_in_the_child_breaks_nothing() -> None:
     code = (
         "import os, sys\n"
         f"sys.path.insert(0, {str(ROOT)!r})\n"
-        "from talos_opt.solvers.cpsat import isolation, solver\n"
+        "from talos_opt.solvers.cpsat import child, solver\n"
         "solve = solver.CpsatSolver.solve\n"
         "def noisy(self, problem, run):\n"
         "    print('hello'); os.write(1, b'from below')\n"
         "    return solve(self, problem, run)\n"
         "solver.CpsatSolver.solve = noisy\n"
-        "isolation.main()\n"
+        "child.main()\n"
     )
     child = subprocess.Popen(
         [sys.executable, "-c", code],
@@ -216,8 +217,8 @@ def test_what_a_library_prints_in_the_child_breaks_nothing() -> None:
     )
     run = Run(fig1(), time_limit=20)
     messages = exchange(child, run.problem)
-    assert messages[-1][0] == "verdict"
-    assert {kind for kind, _ in messages} == {"schedule", "bound", "verdict"}
+    assert messages[-1][0] == "answer"
+    assert {kind for kind, _ in messages} == {"schedule", "bound", "answer"}
 
 
 def exchange(child: subprocess.Popen[bytes], asked: Problem) -> list[tuple[str, object]]:

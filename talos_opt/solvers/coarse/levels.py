@@ -90,14 +90,11 @@ class LevelRun(Run):
     def __init__(
         self, problem: Problem, run: Run, seconds: float = 0.0, target: float = math.inf
     ) -> None:
+        self._target, self._seconds = target, max(0.0, seconds)
         super().__init__(
-            problem,
-            time_limit=max(0.0, seconds),
-            seed=run.seed,
-            workers=run.workers,
-            cancel=run.cancel,
+            problem, time_limit=self._seconds, seed=run.seed, workers=run.workers, inside=run
         )
-        self._target, self._seconds = target, seconds
+        self.budget = self.budget.within(math.inf, lambda: self.hopeless)
 
     @property
     def hopeless(self) -> bool:
@@ -106,13 +103,3 @@ class LevelRun(Run):
             self.elapsed > share * self._seconds and self.value > factor * self._target
             for share, factor in _PROBES
         )
-
-    @property
-    def remaining(self) -> float:
-        """Seconds left, none if it is hopeless."""
-        return 0.0 if self.hopeless else super().remaining
-
-    @property
-    def stopped(self) -> bool:
-        """Whether to stop."""
-        return self.hopeless or super().stopped

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
+
+import numpy as np
 
 from talos_opt.core.problem import Problem
 from talos_opt.core.result import Status
+from talos_opt.core.simulator import simulate
 from talos_opt.solvers.coarse.coarsening import Caps, coarsen
 from talos_opt.solvers.coarse.levels import LevelRun, find_levels
 from talos_opt.solvers.coarse.unpacking import offer_unpacked
 from talos_opt.solvers.engine import registry
 from talos_opt.solvers.engine.base import Solver, Verdict
 from talos_opt.solvers.engine.run import Run
-from talos_opt.solvers.engine.warmup import tiny_problem, warm
+from talos_opt.solvers.engine.warmup import get_ready, give_up, tiny_problem
 from talos_opt.solvers.shared.obstacles import find_obstacle
 from talos_opt.solvers.shared.quotient import Packed
 
@@ -54,16 +56,21 @@ class CoarseSolver(Solver):
     summary = "merges ops into packs, local search over these, then over the ops; large graphs"
     Options = CoarseOptions
 
+    def kernels(self, problem: Problem) -> tuple[str, ...]:
+        """Return those of `fast`, and of merging and taking apart."""
+        return ("annealing", "reinsertion", "packs", "paths")
+
     def solve(self, problem: Problem, run: Run) -> Verdict:
         """Search on every level of packs, then among the ops."""
         obstacle = find_obstacle(problem)
         if obstacle:
             return Verdict(Status.INFEASIBLE, obstacle)
-        warm(run, _use_kernels)
-        begin, length = time.monotonic(), self.options.share * run.remaining
+        if not get_ready(run, *self.kernels(problem)):
+            return give_up(run, self.name)
+        begin, length = run.clock(), self.options.share * run.remaining
         levels = find_levels(problem, self.options.packs)
         if levels:
-            spent = time.monotonic() - begin  # taking packs apart takes about as long
+            spent = run.clock() - begin  # taking packs apart takes about as long
             self._search(levels, run, begin + max(length / 2, length - spent))
         if self.options.share < 1 and not run.stopped:
             return registry.create("fast").solve(problem, run)
@@ -81,12 +88,12 @@ class CoarseSolver(Solver):
             From fine to coarse.
         run : Run
         end_s : float
-            `time.monotonic` value by which to be done.
+            Moment on the run's clock by which to be done.
         """
         above: Run | None = None
         for number in reversed(range(len(levels))):
             packed = levels[number]
-            left = end_s - time.monotonic()
+            left = end_s - run.clock()
             target = math.inf if above is not None else run.value
             level = LevelRun(packed.problem, run, left / (number + 1), target)
             if above is not None and above.best is not None:
@@ -119,10 +126,10 @@ def _offer_below(levels: list[Packed], level: Run, run: Run) -> None:
     offer_unpacked(levels[0], level.best, run, CoarseSolver.name)
 
 
-def _use_kernels() -> None:
+def use_packs() -> None:
+    """Call what merges ops, and what takes packs apart."""
     problem = tiny_problem()
     packed = coarsen(problem, Caps(1))
-    trial = Run(packed.problem)
-    registry.create("fast", {"moves": 1}).solve(packed.problem, trial)
-    assert trial.best is not None
-    offer_unpacked(packed, trial.best, Run(problem), CoarseSolver.name)
+    order = packed.problem.arrays.order
+    schedule = simulate(packed.problem, np.zeros(len(order), dtype=np.int64), order)
+    offer_unpacked(packed, schedule, Run(problem), CoarseSolver.name)

@@ -9,6 +9,6 @@ image        where a real schedule lies on the grid
 answers      a solution on the grid
 checks       the incumbent must fit, and quick proofs have a second opinion
 search       runs CP-SAT on a thread, and turns its answers into schedules and bounds
-isolation    the same search in a process of its own
+isolation    the same search in a process of its own, whose side is child
 solver       ties them together
 """

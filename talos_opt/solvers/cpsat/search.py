@@ -253,7 +253,7 @@ def search(
         while thread.is_alive():
             watcher.news.wait(_PATIENCE)
             _report(formulation, run, name, watcher.take(), claims)
-            done = run.cancel.is_set() or run.remaining <= 0 if every else run.stopped
+            done = run.spent if every else run.stopped
             if (run.value, run.lower_bound) != known:
                 known, since = (run.value, run.lower_bound), run.elapsed
             done = done or run.elapsed - since > patience * limit

@@ -81,7 +81,7 @@ class CpsatSolver(Solver):
             return isolation.solve(problem, run, self.options)
         _start(problem, run)
         if run.best is None:
-            if run.cancel.is_set() or run.remaining <= 0:
+            if run.spent:
                 return no_time(run)
             verdict = self._find_any(problem, run)
             if run.best is None:
@@ -151,11 +151,11 @@ class CpsatSolver(Solver):
 
 def _start(problem: Problem, run: Run) -> None:
     """Have some schedule: its value bounds the horizon."""
-    with run.limited_to(_START_SHARE * run.remaining):
-        for name in _FIRST:
-            if run.best is not None or run.overdue:
-                return
-            registry.create(name).solve(problem, run)
+    part = run.limited(_START_SHARE * run.remaining)
+    for name in _FIRST:
+        if run.best is not None or part.overdue:
+            return
+        registry.create(name).solve(problem, part)
 
 
 def _upper(problem: Problem, run: Run) -> float:
@@ -167,6 +167,4 @@ def _upper(problem: Problem, run: Run) -> float:
 
 def _formulate(problem: Problem, grid: Grid, upper: float, run: Run) -> PlacementFormulation:
     kind = PlacementFormulation if is_placement_only(problem) else SequencingFormulation
-    return kind(
-        backend.load(), problem, grid, upper, lambda: run.cancel.is_set() or run.remaining <= 0
-    )
+    return kind(backend.load(), problem, grid, upper, lambda: run.spent)

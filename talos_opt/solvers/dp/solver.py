@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from talos_opt.core.errors import DependencyError, UnsupportedError
+from talos_opt.core.errors import UnsupportedError
 from talos_opt.core.problem import UNLIMITED, Arrays, Bools, Floats, Ints, Objective, Problem
 from talos_opt.core.result import Status
 from talos_opt.core.schedule import Schedule
 from talos_opt.solvers.bounds import group_work, load_shares
 from talos_opt.solvers.dp.ideals import Ideal, IdealGraph, ragged
-from talos_opt.solvers.engine.background import compile_beside, is_compiled, run_beside
+from talos_opt.solvers.engine.background import run_beside
 from talos_opt.solvers.engine.base import Feature, Solver, Verdict
 from talos_opt.solvers.engine.run import Run
-from talos_opt.solvers.engine.warmup import tiny_problem
+from talos_opt.solvers.engine.warmup import get_ready, give_up, tiny_problem
 from talos_opt.solvers.shared.constructive import realise
 from talos_opt.solvers.shared.obstacles import find_obstacle
 from talos_opt.solvers.shared.paths import best_times, tails
@@ -78,17 +78,22 @@ class DpSolver(Solver):
                 "use cpsat or auto"
             )
 
+    def kernels(self, problem: Problem) -> tuple[str, ...]:
+        """Return that of the labels: its argument types are always the same."""
+        return ("labels",)
+
     def solve(self, problem: Problem, run: Run) -> Verdict:
         """Prove an optimum, or give up with the best bound of a finished layer."""
         self.require(problem)
         obstacle = find_obstacle(problem)
         if obstacle:
             return Verdict(Status.INFEASIBLE, obstacle)
-        if not _kernel_ready() and not compile_beside(__name__, "compile_kernel", run):
-            run.note("dp: its kernel is not compiled yet; the next run goes on with that")
-            return _give_up(run)
+        if not get_ready(run, *self.kernels(problem)):
+            return give_up(run, self.name)
         stop = np.zeros(1, dtype=np.bool_)
-        return run_beside(lambda: self.search(problem, run, stop), run, lambda: stop.fill(True))
+        return run_beside(
+            lambda: self.search(problem, run, stop), lambda: run.stopped, lambda: stop.fill(True)
+        )
 
     def search(self, problem: Problem, run: Run, stop: Bools) -> Verdict:
         """Go through the layers until the last one, the limits, or `stop` (1,) is set."""
@@ -144,30 +149,9 @@ class DpSolver(Solver):
         )
 
 
-def compile_kernel() -> None:
-    """Compile the label kernel into numba's cache; for a process of its own."""
+def use_labels() -> None:
+    """Call the label kernel."""
     DpSolver().search(tiny_problem(), Run(tiny_problem()), np.zeros(1, dtype=np.bool_))
-
-
-def _kernel_ready() -> bool:
-    """Tell whether the label kernel is compiled: its argument types are always the same.
-
-    Raises
-    ------
-    DependencyError
-        If numba is missing, or finds no folder that it may keep compiled code in.
-    """
-    try:
-        from talos_opt.kernels.labels import extend_layer
-    except (ImportError, RuntimeError) as error:
-        raise DependencyError(f"numba cannot be used: {error}") from error
-    problem = tiny_problem()
-    facts, graph = make_facts(problem), IdealGraph(problem.arrays)
-    shape, (following, into) = _shape(graph, [graph.bottom]), graph.above([graph.bottom], 1)
-    steps = _steps(graph, following, into, np.zeros((1, 1)))
-    rows, row_ptr = _empty_label(facts), np.array([0, 1])
-    stop = np.zeros(1, dtype=np.bool_)
-    return is_compiled(extend_layer, (rows, row_ptr, steps, shape, shape, facts, 1.0, 1, stop))
 
 
 def _give_up(run: Run) -> Verdict:

@@ -100,6 +100,10 @@ class Solver(ABC):
                 f"solver {self.name!r} does not cover {', '.join(outside)}; use cpsat or auto"
             )
 
+    def kernels(self, problem: Problem) -> tuple[str, ...]:
+        """Return which compiled kernels it needs (see `compilation.KERNELS`), the first first."""
+        return ()
+
     @abstractmethod
     def solve(self, problem: Problem, run: Run) -> Verdict:
         """Search until done, out of time or cancelled."""

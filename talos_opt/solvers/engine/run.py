@@ -1,4 +1,4 @@
-"""One run of one or several solvers on a problem: the clock, the incumbent, the bound.
+"""One run of one or several solvers on a problem: the budget, the incumbent, the bound.
 
 The incumbent is never lost: whoever finds a schedule hands it to `Run.offer`, which checks it and
 keeps it if it is better. Safe to use from several threads.
@@ -6,12 +6,12 @@ keeps it if it is better. Safe to use from several threads.
 
 from __future__ import annotations
 
+import copy
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from talos_opt.core import rounding
 from talos_opt.core.errors import InfeasibleScheduleError, RefutedProofError
@@ -21,6 +21,8 @@ from talos_opt.core.problem import Problem
 from talos_opt.core.result import OPTIMALITY_TOLERANCE, Event, relative_gap
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.ties import Standing, standing, value_slack
+from talos_opt.solvers.engine.budget import Budget, Clock
+from talos_opt.solvers.engine.compilation import MOST_S, Compilation
 
 #: Seconds by which a quick solver may outlast the time limit if there is no schedule yet.
 GRACE = 0.5
@@ -58,8 +60,21 @@ class Progress:
         return relative_gap(self.value, self.lower_bound, self.forced)
 
 
+@dataclass
+class _Known:
+    """What all parts of a run share and may change, under the lock."""
+
+    lower_bound: float
+    best: Schedule | None = None
+    best_solver: str = ""
+    value: float = math.inf
+    standing: Standing | None = None
+    settled: bool = False
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+
 class Run:
-    """Clock, incumbent, bound and cancellation of one solve.
+    """Budget, incumbent, bound and cancellation of one solve, or of a part of it.
 
     Parameters
     ----------
@@ -77,6 +92,9 @@ class Run:
         Value of the clock that the time limit counts from; default: now.
     clock : callable
         Returns seconds; tests hand in their own.
+    inside : Run, optional
+        A run on another problem that this one is a part of: it has that one's clock, and ends no
+        later.
     """
 
     def __init__(
@@ -90,40 +108,52 @@ class Run:
         cancel: threading.Event | None = None,
         started: float | None = None,
         clock: Callable[[], float] = time.monotonic,
+        inside: Run | None = None,
     ) -> None:
         self.problem = problem
-        self.clock = clock
         self.forced = forced_value(problem)
         self.seed = seed
         self.workers = workers
-        self.cancel = cancel or threading.Event()
-        self.started = clock() if started is None else started
-        self.deadline = self.started + time_limit
-        self.best: Schedule | None = None
-        self.best_solver = ""
-        self.value = math.inf
-        self.lower_bound = self.forced
+        self.cancel: threading.Event = inside.cancel if inside else cancel or threading.Event()
+        self.kernels: Compilation = inside.kernels if inside else Compilation()
+        if inside is not None:
+            self.budget: Budget = inside.budget.within(time_limit)
+            self.started = self.budget.clock.raw()
+        else:
+            self.started = clock() if started is None else started
+            end = self.started + time_limit
+            self.budget = Budget(Clock(clock, MOST_S), end, (self.cancel.is_set,))
         self.history: list[Event] = []
         self.notes: list[str] = []
-        self.standing: Standing | None = None
-        self.settled = False  # whether the incumbent is wanted in place of a better one
         self.on_progress = on_progress
-        self._lock = threading.RLock()
+        self._known = _Known(self.forced)
+
+    # ---- the budget ------------------------------------------------------------------------
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of the budget, which leaves out compiling."""
+        return self.budget.clock
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the run began."""
-        return self.clock() - self.started
+        """Seconds since the run began, those of compiling included."""
+        return self.budget.clock.raw() - self.started
 
     @property
     def remaining(self) -> float:
-        """Seconds left, never negative."""
-        return max(0.0, self.deadline - self.clock())
+        """Seconds left, never negative; 0 if cancelled."""
+        return self.budget.remaining
+
+    @property
+    def spent(self) -> bool:
+        """Whether the run is cancelled or out of time; it may be proven, or not."""
+        return self.budget.spent
 
     @property
     def stopped(self) -> bool:
         """Whether solvers must stop: cancelled, out of time, or proven optimal."""
-        return self.cancel.is_set() or self.clock() >= self.deadline or self.proven
+        return self.budget.spent or self.proven
 
     @property
     def overdue(self) -> bool:
@@ -133,8 +163,58 @@ class Run:
         a schedule and none.
         """
         if self.best is None and not self.cancel.is_set():
-            return self.clock() >= self.deadline + GRACE
+            return self.budget.is_over_by(GRACE)
         return self.stopped
+
+    def limited(self, seconds: float = math.inf, *stops: Callable[[], bool]) -> Run:
+        """Return the run as a part of the work sees it: all is shared but the budget.
+
+        Parameters
+        ----------
+        seconds : float
+            After which the part ends, if the run does not end earlier.
+        *stops : callable
+            Further conditions that end it.
+        """
+        return self.by(self.budget.within(seconds, *stops))
+
+    def by(self, budget: Budget) -> Run:
+        """Return the run as a part of the work sees it that has another budget."""
+        part = copy.copy(self)
+        part.budget = budget
+        return part
+
+    # ---- what is known ---------------------------------------------------------------------
+
+    @property
+    def best(self) -> Schedule | None:
+        """The incumbent."""
+        return self._known.best
+
+    @property
+    def best_solver(self) -> str:
+        """Who found the incumbent's value."""
+        return self._known.best_solver
+
+    @property
+    def value(self) -> float:
+        """Value of the incumbent, infinite without one."""
+        return self._known.value
+
+    @property
+    def standing(self) -> Standing | None:
+        """All that the incumbent is compared by."""
+        return self._known.standing
+
+    @property
+    def lower_bound(self) -> float:
+        """Best proven bound."""
+        return self._known.lower_bound
+
+    @property
+    def settled(self) -> bool:
+        """Whether the incumbent is wanted in place of a better one."""
+        return self._known.settled
 
     @property
     def proven(self) -> bool:
@@ -161,8 +241,8 @@ class Run:
         RefutedProofError
             If it is below a bound that was claimed. It is kept, and the bound is not.
         """
-        value = objective_value(self.problem, schedule)
-        with self._lock:
+        value, known = objective_value(self.problem, schedule), self._known
+        with known.lock:
             slack = value_slack(self.problem, value)
             if value > self.value + slack:
                 return False
@@ -172,10 +252,10 @@ class Run:
                 return False
             require_feasible(self.problem, schedule)
             refuted = self.lower_bound if self._contradicts(self.lower_bound, value) else None
-            self.best, self.value, self.standing = schedule, value, rank
-            self.lower_bound = min(self.lower_bound, value) if refuted is None else self.forced
+            known.best, known.value, known.standing = schedule, value, rank
+            known.lower_bound = min(known.lower_bound, value) if refuted is None else self.forced
             if improves:
-                self.best_solver = solver
+                known.best_solver = solver
                 self._record(solver)
             if refuted is not None:
                 raise RefutedProofError(
@@ -216,12 +296,13 @@ class Run:
         InfeasibleScheduleError, RefutedProofError
             As `offer`.
         """
-        with self._lock:
+        known = self._known
+        with known.lock:
             if not self.offer(schedule, self.best_solver):
                 require_feasible(self.problem, schedule)
-                self.best, self.standing = schedule, standing(self.problem, schedule)
-                self.value = self.standing.value
-            self.settled = True
+                rank = standing(self.problem, schedule)
+                known.best, known.standing, known.value = schedule, rank, rank.value
+            known.settled = True
 
     def raise_bound(self, bound: float, solver: str) -> None:
         """Keep a proven lower bound if it is better.
@@ -234,29 +315,24 @@ class Run:
         RefutedProofError
             If it is above the incumbent by more than that: a wrong proof.
         """
-        with self._lock:
+        with self._known.lock:
             if self._contradicts(bound, self.value):
                 raise RefutedProofError(
                     f"{solver} claims the bound {bound!r}, above the known value {self.value!r}"
                 )
             bound = min(bound - self._rounding_of(bound), self.value)
             if bound > self.lower_bound:
-                self.lower_bound = bound
+                self._known.lower_bound = bound
                 self._record(solver)
 
-    @contextmanager
-    def limited_to(self, seconds: float) -> Iterator[None]:
-        """Let solvers inside the block stop after so many seconds, if not earlier."""
-        deadline = self.deadline
-        self.deadline = min(deadline, self.clock() + seconds)
-        try:
-            yield
-        finally:
-            self.deadline = deadline
+    def withdraw_bound(self, bound: float) -> None:
+        """Go back to an earlier bound, since the solver that raised it cannot be trusted."""
+        with self._known.lock:
+            self._known.lower_bound = min(bound, self.value)
 
     def note(self, text: str) -> None:
         """Keep a remark for the result."""
-        with self._lock:
+        with self._known.lock:
             if text not in self.notes:
                 self.notes.append(text)
 

@@ -30,7 +30,7 @@ _PATIENCE, _KICK = 2000, 4
 
 
 @dataclass(frozen=True)
-class Budget:
+class Turn:
     """How long a turn lasts: moves, or else until a moment on the run's clock."""
 
     moves: int
@@ -49,6 +49,8 @@ class Chain:
         Device of every op, and an order.
     valued : bool
         Whether to value the start, by the annealing kernel.
+    tabu : bool
+        Whether the kernel of tabu search is there.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Chain:
         start: tuple[Ints, Ints],
         *,
         valued: bool = True,
+        tabu: bool = True,
     ) -> None:
         from talos_opt.kernels.anneal import State
 
@@ -83,7 +86,7 @@ class Chain:
             value=np.array([np.inf, np.inf, np.inf, np.inf]),
             random=np.array([seed % 2**63], dtype=np.uint64),
         )
-        self.queues = make_queues(problem, seed) if queues_tell_all(problem) else None
+        self.queues = make_queues(problem, seed) if tabu and queues_tell_all(problem) else None
         home = np.zeros(groups, dtype=whole)
         home[arrays.group] = start[0]
         self.goto(home, start[1])
@@ -141,13 +144,13 @@ class Chain:
         )  # fmt: skip
 
     def cool(
-        self, budget: Budget, run: Run, hot: float, order_share: float, *, smooth: bool = False
+        self, turn: Turn, run: Run, hot: float, order_share: float, *, smooth: bool = False
     ) -> None:
         """Anneal through one cooling cycle from the current point.
 
         Parameters
         ----------
-        budget : Budget
+        turn : Turn
         run : Run
         hot : float
             First temperature, as a share of the value.
@@ -159,14 +162,14 @@ class Chain:
         scale = self.state.value[0]
         scale = float(scale) if math.isfinite(scale) and scale > 0 else 1.0
         chunk = max(20, min(2000, _CHUNK // self.problem.arrays.op_count * 10))
-        done, began = 0, run.elapsed
-        while not run.cancel.is_set() and run.remaining > 0:
-            if budget.moves:
-                share, size = done / budget.moves, min(chunk, budget.moves - done)
-                next_share = (done + size) / budget.moves
+        done, began = 0, run.clock()
+        while not run.spent:
+            if turn.moves:
+                share, size = done / turn.moves, min(chunk, turn.moves - done)
+                next_share = (done + size) / turn.moves
             else:
-                length = max(1e-9, budget.until_s - began)
-                share, size = (run.elapsed - began) / length, chunk
+                length = max(1e-9, turn.until_s - began)
+                share, size = (run.clock() - began) / length, chunk
                 next_share = share
             if share >= 1:
                 return
@@ -187,16 +190,16 @@ class Chain:
         """Whether tabu search applies: to the problem, and to a point that breaks no limit."""
         return self.queues is not None and self.state.value[3] == 0
 
-    def reinsert(self, budget: Budget, run: Run) -> None:
+    def reinsert(self, turn: Turn, run: Run) -> None:
         """Search from the best point by putting critical ops elsewhere."""
         from talos_opt.kernels.reinsertion import reinsert
 
-        total = max(1, budget.moves // _MOVES_PER_STEP)
+        total = max(1, turn.moves // _MOVES_PER_STEP)
         chunk = max(1, _CHUNK // 10 // self.problem.arrays.op_count)
         done, fresh = 0, True
-        while not run.cancel.is_set() and run.remaining > 0:
-            size = min(chunk, total - done) if budget.moves else chunk
-            if size == 0 or (not budget.moves and run.elapsed >= budget.until_s):
+        while not run.spent:
+            size = min(chunk, total - done) if turn.moves else chunk
+            if size == 0 or (not turn.moves and run.clock() >= turn.until_s):
                 return
             made = reinsert(*self.reinsert_arguments(size, fresh=fresh))
             done, fresh = done + size, False

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,13 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from talos_opt.core.problem import Problem
+from talos_opt.core.problem import Objective, Problem
 from talos_opt.core.result import Status
-from talos_opt.solvers.engine.background import is_compiled, start_python
 from talos_opt.solvers.engine.base import Solver, Verdict
 from talos_opt.solvers.engine.run import Run
-from talos_opt.solvers.engine.warmup import tiny_problem, warm
-from talos_opt.solvers.fast.chain import Budget, Chain
+from talos_opt.solvers.engine.warmup import get_ready, give_up, tiny_problem
+from talos_opt.solvers.fast.chain import Chain, Turn
+from talos_opt.solvers.fast.contiguous import contiguous_split
 from talos_opt.solvers.fast.starts import find_starts
 from talos_opt.solvers.shared.instance import make_instance
 from talos_opt.solvers.shared.obstacles import find_obstacle
@@ -32,7 +30,7 @@ class Round(NamedTuple):
     Parameters
     ----------
     share : float
-        Share of the whole budget.
+        Share of all the time, or of all moves.
     even, odd : float
         First temperature of the annealing by chains of even and of odd number, as a share of the
         value; 0 (`OTHER`): the other search.
@@ -92,19 +90,29 @@ class FastSolver(Solver):
     summary = "local search over placement and order from constructive starts; any time limit"
     Options = FastOptions
 
+    def kernels(self, problem: Problem) -> tuple[str, ...]:
+        """Return those of both searches."""
+        return ("annealing", "reinsertion")
+
     def solve(self, problem: Problem, run: Run) -> Verdict:
         """Improve until the time, or the number of moves, is used up."""
         obstacle = find_obstacle(problem)
         if obstacle:
             return Verdict(Status.INFEASIBLE, obstacle)
-        warm(run, _use_kernels)
+        first, second = self.kernels(problem)
+        run.kernels.start(first, second)
+        if not get_ready(run, first):
+            return give_up(run, self.name)
+        both = get_ready(run, second, urgent=False)
         starts = find_starts(problem, run, self.name)
         instance = make_instance(problem)
         chains = [
-            Chain(problem, instance, run.seed * 1000 + number, starts[number % len(starts)])
+            Chain(
+                problem, instance, run.seed * 1000 + number, starts[number % len(starts)], tabu=both
+            )
             for number in range(max(1, min(run.workers, _MOST_CHAINS)))
         ]
-        begin, total, spent = run.elapsed, run.remaining, 0.0
+        begin, total, spent = run.clock(), run.remaining, 0.0
         won = {OTHER: 0, _INSTEAD: 0}
         with ThreadPoolExecutor(len(chains)) as pool:
             for turn in chain_rounds(won):
@@ -112,9 +120,9 @@ class FastSolver(Solver):
                 moves = self.options.moves
                 count = max(1, int(moves * turn.share)) if moves else 0
                 hots = [turn.odd if number % 2 else turn.even for number in range(len(chains))]
-                budget = Budget(count, begin + spent * total)
+                until = Turn(count, begin + spent * total)
                 try:
-                    list(pool.map(lambda c, h, b=budget: self._improve(c, h, b, run), chains, hots))
+                    list(pool.map(lambda c, h, t=until: self._improve(c, h, t, run), chains, hots))
                 except BaseException:  # Ctrl-C: the pool waits for its threads
                     run.cancel.set()
                     raise
@@ -131,13 +139,13 @@ class FastSolver(Solver):
             Status.UNKNOWN, f"fast: every placement tried exceeds memory by {best.excess()} bytes"
         )
 
-    def _improve(self, chain: Chain, hot: float, budget: Budget, run: Run) -> None:
+    def _improve(self, chain: Chain, hot: float, turn: Turn, run: Run) -> None:
         """Let a chain take its turn."""
         if hot == OTHER and chain.can_reinsert:
-            chain.reinsert(budget, run)
+            chain.reinsert(turn, run)
         else:
             smooth = hot == OTHER and chain.counts_loads
-            chain.cool(budget, run, hot or _INSTEAD, self.options.order_share, smooth=smooth)
+            chain.cool(turn, run, hot or _INSTEAD, self.options.order_share, smooth=smooth)
 
 
 def chain_rounds(won: dict[float, int]) -> Iterator[Round]:
@@ -168,24 +176,17 @@ def _offer(problem: Problem, chain: Chain, run: Run) -> None:
         run.offer(chain.schedule(), FastSolver.name)
 
 
-def _use_kernels() -> None:
+def use_annealing() -> None:
+    """Call annealing, and the kernels beside both searches."""
     chain = _tiny_chain()
-    beside = _start_compiling_reinsertion(chain)
-    try:
-        chain.anneal(1, 1.0, 1.0, 0.5)
-        if beside is not None:
-            beside.wait()
-    finally:
-        if beside is not None:
-            beside.kill()
-            beside.wait()
-    use_reinsertion(chain)
+    chain.anneal(1, 1.0, 1.0, 0.5)
     chain.schedule()
+    contiguous_split(tiny_problem().with_objective(Objective.BOTTLENECK))
 
 
-def use_reinsertion(chain: Chain | None = None) -> None:
-    """Call the kernel of tabu search, and nothing that compiles annealing."""
-    (chain or _tiny_chain()).reinsert(Budget(1, 0.0), Run(tiny_problem()))
+def use_reinsertion() -> None:
+    """Call tabu search, and nothing that compiles annealing."""
+    _tiny_chain().reinsert(Turn(1, 0.0), Run(tiny_problem()))
 
 
 def _tiny_chain() -> Chain:
@@ -195,20 +196,3 @@ def _tiny_chain() -> Chain:
     chain = Chain(problem, make_instance(problem), 0, start, valued=False)
     chain.state.best_order[:] = order
     return chain
-
-
-def _start_compiling_reinsertion(chain: Chain) -> subprocess.Popen[bytes] | None:
-    """Let a child compile the second large kernel while this process compiles the first.
-
-    Each takes some eight seconds, and compiling holds Python's lock. None if there is nothing to
-    compile; whatever the child fails to do is done here.
-    """
-    from talos_opt.kernels.reinsertion import reinsert
-
-    if (os.cpu_count() or 1) < 2 or is_compiled(reinsert, chain.reinsert_arguments(1, fresh=True)):
-        return None
-    quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
-    try:
-        return start_python(__name__, use_reinsertion.__name__, **quiet)
-    except OSError:
-        return None

@@ -37,7 +37,7 @@ def find_starts(problem: Problem, run: Run, name: str) -> list[tuple[Ints, Ints]
     for rule in RULES:
         if run.stopped:
             break
-        trial = Run(problem, time_limit=share * run.remaining, cancel=run.cancel)
+        trial = Run(problem, time_limit=share * run.remaining, inside=run)
         registry.create(rule).solve(problem, trial)
         if trial.best is not None:
             run.offer(trial.best, rule)

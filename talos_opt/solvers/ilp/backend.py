@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from talos_opt.core.result import Status
+from talos_opt.solvers.engine.budget import Budget
 from talos_opt.solvers.ilp.builder import Variable
 
 
@@ -19,8 +19,7 @@ class Job:
     ----------
     program : pulp.LpProblem
         To be minimised.
-    deadline : float
-        `time.monotonic` value at which to stop.
+    budget : Budget
     mip_gap : float
         Relative gap at which to stop.
     seed : int
@@ -36,7 +35,7 @@ class Job:
     """
 
     program: Any
-    deadline: float
+    budget: Budget
     mip_gap: float
     seed: int
     threads: int
@@ -48,7 +47,7 @@ class Job:
     @property
     def remaining(self) -> float:
         """Seconds left, never negative."""
-        return max(0.0, self.deadline - time.monotonic())
+        return self.budget.remaining
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def diagnose(
     outcome = backend(
         Job(
             elastic.write.program,
-            run.deadline,
+            run.budget,
             0.0,
             run.seed,
             run.workers,

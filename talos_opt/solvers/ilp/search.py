@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -13,6 +12,7 @@ from talos_opt.core.result import Status
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import simulate
 from talos_opt.solvers.engine.base import Verdict, is_placement_only
+from talos_opt.solvers.engine.budget import Budget
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.ilp.backend import Job, Outcome
 from talos_opt.solvers.ilp.bounding import safe_bound, time_error, value_step
@@ -85,14 +85,14 @@ class Search:
         scale = self._load_scale()
         unit = self._unit(scale)
         formulation = self._write_placement(scale, unit)
-        return self._conclude(self._search(formulation, unit, self.mip_gap, self.run.deadline))
+        return self._conclude(self._search(formulation, unit, self.mip_gap, self.run.budget))
 
     def _find_first(self) -> Verdict | None:
         """Look for a balanced placement: the start of the search, or a proof that none fits."""
         scale = self._load_scale()
         formulation = self._write_placement(scale, scale)
-        deadline = time.monotonic() + _FIRST_SHARE * self.run.remaining
-        outcome = self._search(formulation, None, _FIRST_GAP, deadline)
+        budget = self.run.budget.within(_FIRST_SHARE * self.run.remaining)
+        outcome = self._search(formulation, None, _FIRST_GAP, budget)
         return self._conclude(outcome) if outcome.status is Status.INFEASIBLE else None
 
     def _solve_sequence(self) -> Verdict:
@@ -106,7 +106,7 @@ class Search:
         formulation = SequencingFormulation(
             self.problem, self.possible, scale, self._stopped, windows, unit
         )
-        return self._conclude(self._search(formulation, unit, self.mip_gap, self.run.deadline))
+        return self._conclude(self._search(formulation, unit, self.mip_gap, self.run.budget))
 
     def _write_placement(self, scale: float, unit: float) -> PlacementFormulation:
         engines = self.problem.arrays.copy_engine
@@ -133,7 +133,7 @@ class Search:
     # ---- running a backend -----------------------------------------------------------------
 
     def _search(
-        self, formulation: PlacementFormulation, unit: float | None, gap: float, deadline: float
+        self, formulation: PlacementFormulation, unit: float | None, gap: float, budget: Budget
     ) -> Outcome:
         """Run the backend; again with a cut where memory was overrun below its tolerance.
 
@@ -144,14 +144,13 @@ class Search:
             What one unit of its objective is worth in the problem's; None: it has another
             objective, and its bounds say nothing.
         gap : float
-        deadline : float
-            `time.monotonic` value at which to stop.
+        budget : Budget
         """
         while True:
             outcome = self.backend(
                 Job(
                     formulation.write.program,
-                    deadline,
+                    budget,
                     gap,
                     self.run.seed,
                     self.run.workers,

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -33,6 +35,7 @@ from talos_opt.core.relaxations import (
 from talos_opt.core.simulator import MemoryDeadlockError, simulate
 from talos_opt.core.transfers import NoRouteError
 from talos_opt.solvers.cpsat import backend
+from talos_opt.solvers.engine import isolation
 from talos_opt.solvers.engine.background import run_beside
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.infeasibility.elastic import (
@@ -44,6 +47,8 @@ from talos_opt.solvers.infeasibility.elastic import (
     size_of,
 )
 
+#: What runs this in a process of its own, beside TensorFlow.
+_CHILD = "talos_opt.solvers.infeasibility.child"
 #: Single changes that are listed at most.
 MOST_SINGLE = 12
 
@@ -85,9 +90,10 @@ def explain_infeasibility(
         return None
     run = Run(problem, time_limit=seconds, seed=seed, workers=workers, cancel=cancel)
     if backend.needs_own_process():
-        from talos_opt.solvers.infeasibility import child
-
-        return child.explain(problem, run)
+        until = time.time() + run.remaining  # starting up counts too
+        request = (problem, until, seed, workers)
+        answer: Explanation | None = isolation.ask(_CHILD, request, run)
+        return answer
     return _Diagnosis(problem, backend.load(), run).explain()
 
 
@@ -111,8 +117,7 @@ class _Diagnosis:
             return None
 
     def _explain(self) -> Explanation | None:
-        with self.run.limited_to(0.4 * self.run.remaining):
-            fewest = self._solve(self._count)
+        fewest = self._solve(self._count, 0.4)
         if fewest is None:
             return None
         count = len(fewest.relaxed)
@@ -166,11 +171,8 @@ class _Diagnosis:
         for answer in answers:
             (one,) = answer.relaxed
             if one.kind is RelaxationKind.MEMORY:
-                try:
-                    with self.run.limited_to(self.run.remaining / left):
-                        answer = self._solve(partial(self._only, one), least=True) or answer
-                except StoppedError:
-                    pass  # the bytes of some placement, then
+                with suppress(StoppedError):  # the bytes of some placement, then
+                    answer = self._solve(partial(self._only, one), 1 / left, least=True) or answer
                 left -= 1
             shown = self._shown(answer)
             if shown is None or len(shown) > 1:  # whether it is enough is not known
@@ -184,8 +186,7 @@ class _Diagnosis:
         answers, seen = [first], {_key(first.relaxed[0])}
         while len(answers) < MOST_SINGLE:
             try:
-                with self.run.limited_to(0.3 * self.run.remaining):
-                    answer = self._solve(partial(self._one_of_the_others, seen))
+                answer = self._solve(partial(self._one_of_the_others, seen), 0.3)
             except StoppedError:
                 return answers, False
             if answer is None:
@@ -212,7 +213,7 @@ class _Diagnosis:
         form.hint(first_fit(form, one.name))
 
     def _solve(
-        self, state: Callable[[ElasticPlacement], None], *, least: bool = False
+        self, state: Callable[[ElasticPlacement], None], share: float = 1.0, *, least: bool = False
     ) -> _Answer | None:
         """Build the formulation, ask it something and return the answer; None: there is none.
 
@@ -220,6 +221,8 @@ class _Diagnosis:
         ----------
         state : callable
             Adds the question.
+        share : float
+            Of the time that is left.
         least : bool
             It asks for the fewest bytes.
 
@@ -228,13 +231,16 @@ class _Diagnosis:
         StoppedError
             If the time is over before there is an answer.
         """
-        form = ElasticPlacement(self.cp, self.problem, lambda: self.run.stopped)
+        run = self.run.limited(share * self.run.remaining)
+        form = ElasticPlacement(self.cp, self.problem, lambda: run.stopped)
         state(form)
         solver = backend.make_solver(self.cp)
         solver.parameters.random_seed = self.run.seed % 2**31
         solver.parameters.num_workers = self.run.workers
-        solver.parameters.max_time_in_seconds = max(0.01, self.run.remaining)
-        status = run_beside(lambda: solver.solve(form.model), self.run, solver.stop_search)
+        solver.parameters.max_time_in_seconds = max(0.01, run.remaining)
+        status = run_beside(
+            lambda: solver.solve(form.model), lambda: run.stopped, solver.stop_search
+        )
         if status == self.cp.INFEASIBLE:
             return None
         if status == self.cp.MODEL_INVALID:

@@ -265,7 +265,7 @@ class Passes:
         """Return a working space for one more thread."""
         return make_times(self.problem)
 
-    def warm(self) -> None:
+    def use_others(self) -> None:
         """Call the kernels that not every search comes by."""
         from talos_opt.kernels.listing import upward_ranks
         from talos_opt.kernels.liveness import peak_overflow

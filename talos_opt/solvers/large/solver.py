@@ -8,7 +8,7 @@ from talos_opt.core.problem import Objective, Problem
 from talos_opt.core.result import Status
 from talos_opt.solvers.engine.base import Solver, Verdict
 from talos_opt.solvers.engine.run import Run
-from talos_opt.solvers.engine.warmup import tiny_problem, warm
+from talos_opt.solvers.engine.warmup import get_ready, give_up, tiny_problem
 from talos_opt.solvers.large.loads import Balancer
 from talos_opt.solvers.large.passes import Passes
 from talos_opt.solvers.large.search import Search
@@ -46,12 +46,18 @@ class LargeSolver(Solver):
     summary = "linear-time passes for graphs of up to millions of ops, tuned until the limit"
     Options = LargeOptions
 
+    def kernels(self, problem: Problem) -> tuple[str, ...]:
+        """Return those of the passes that the objective asks for."""
+        bottleneck = problem.objective is Objective.BOTTLENECK
+        return ("loads" if bottleneck else "passes", "paths")
+
     def solve(self, problem: Problem, run: Run) -> Verdict:
         """Find a schedule, then better ones until the time, or the passes, are used up."""
         obstacle = find_obstacle(problem)
         if obstacle:
             return Verdict(Status.INFEASIBLE, obstacle)
-        warm(run, lambda: _use_kernels(problem.objective))
+        if not get_ready(run, *self.kernels(problem)):
+            return give_up(run, self.name)
         passes = Passes(problem, run.seed)
         kind = Balancer if problem.objective is Objective.BOTTLENECK else Search
         search = kind(passes, run)
@@ -65,10 +71,20 @@ class LargeSolver(Solver):
         return Verdict(Status.FEASIBLE)
 
 
+def use_passes() -> None:
+    """Call the kernels that place ops by when they end."""
+    _use_kernels(Objective.TOCT)
+
+
+def use_loads() -> None:
+    """Call the kernels that even out loads."""
+    _use_kernels(Objective.BOTTLENECK)
+
+
 def _use_kernels(objective: Objective) -> None:
     problem = tiny_problem().with_objective(objective)
     passes = Passes(problem, 0)
-    passes.warm()
+    passes.use_others()
     kind = Balancer if objective is Objective.BOTTLENECK else Search
     search = kind(passes, Run(problem, time_limit=60.0))
     search.start()

@@ -61,8 +61,8 @@ class LnsSolver(Solver):
         if obstacle:
             return Verdict(Status.INFEASIBLE, obstacle)
         if run.best is None:
-            with run.limited_to(_START_SHARE * run.remaining):
-                verdict = registry.create("fast").solve(problem, run)
+            part = run.limited(_START_SHARE * run.remaining)
+            verdict = registry.create("fast").solve(problem, part)
             if run.best is None:
                 return verdict
         if run.stopped:
@@ -101,9 +101,10 @@ def _repair_windows(formulation: PlacementFormulation, run: Run, options: LnsOpt
         name = names[int(rng.choice(len(names), p=shares / shares.sum()))]
         free = NEIGHBOURHOODS[name](formulation.problem, run.best, window, rng)
         before, began = run.value, run.elapsed
-        with formulation.fixed(run.best, free), run.limited_to(options.step_s):
+        with formulation.fixed(run.best, free):
             hint(formulation, run.best)
-            search(backend.load(), formulation, run, LnsSolver.name, {})
+            step = run.limited(options.step_s)
+            search(backend.load(), formulation, step, LnsSolver.name, {})
         gained = run.value < before
         score[name] = 0.8 * score[name] + (1.0 if gained else 0.02)
         spent = run.elapsed - began

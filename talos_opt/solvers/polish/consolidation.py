@@ -10,10 +10,11 @@ import numpy as np
 from talos_opt.core.metrics import forced_value
 from talos_opt.core.problem import Problem
 from talos_opt.core.ties import ROUNDING
+from talos_opt.solvers.engine.budget import Budget
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.polish.emptying import placements_without
 from talos_opt.solvers.polish.neighbours import Neighbourhood
-from talos_opt.solvers.polish.search import Clock, descend, is_over
+from talos_opt.solvers.polish.search import descend
 from talos_opt.solvers.polish.setup import MOST_OPS, MOST_S, make_trials
 from talos_opt.solvers.polish.trials import Figures, Trials, judge
 
@@ -69,7 +70,7 @@ def consolidate(problem: Problem, run: Run, worth: float) -> Consolidation | Non
     Consolidation or None
         None if no devices and no transfers are saved; the incumbent then stays, or is polished.
     """
-    if run.best is None or is_over(run):
+    if run.best is None or run.spent:
         return None
     if problem.arrays.op_count > MOST_OPS:
         run.note(f"worth has no effect on graphs of more than {MOST_OPS} ops")
@@ -85,12 +86,12 @@ def consolidate(problem: Problem, run: Run, worth: float) -> Consolidation | Non
         return ours < theirs or (ours == theirs and a.standing.beats(b.standing))
 
     trials = make_trials(problem, run.best, better, run)
-    clock = Clock.of(run, MOST_S)
+    budget = run.budget.within(MOST_S)
     before = None
-    while before is not trials.figures and not clock.over:
+    while before is not trials.figures and not budget.spent:
         before = trials.figures
-        _empty_devices(problem, trials, limit, clock)
-        descend(problem, trials, limit, clock)
+        _empty_devices(problem, trials, limit, budget)
+        descend(problem, trials, limit, budget)
     last = trials.figures
     if (last.devices, last.transfers) == (first.devices, first.transfers):
         run.offer(trials.schedule(), run.best_solver)
@@ -105,14 +106,14 @@ def consolidate(problem: Problem, run: Run, worth: float) -> Consolidation | Non
     )
 
 
-def _empty_devices(problem: Problem, trials: Trials, limit: float, clock: Clock) -> None:
+def _empty_devices(problem: Problem, trials: Trials, limit: float, budget: Budget) -> None:
     """Move all ops off some devices, those with the fewest first, where that is worth it."""
     loads = np.bincount(trials.device, minlength=problem.arrays.device_count)
     # What ran side by side had better not take turns on one device.
     orders = (None, *Neighbourhood(problem).orders())
     for d in np.argsort(loads, kind="stable").tolist():
         for where, order in product(placements_without(problem, trials.device, d), orders):
-            if clock.over:
+            if budget.spent:
                 return
             if trials.attempt(where, limit, order):
                 break

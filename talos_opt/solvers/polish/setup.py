@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 
 from talos_opt.core.errors import DependencyError
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import simulate
-from talos_opt.solvers.engine.background import compile_beside, is_compiled
 from talos_opt.solvers.engine.run import Run
-from talos_opt.solvers.engine.warmup import tiny_problem, warm
+from talos_opt.solvers.engine.warmup import get_ready, tiny_problem
 from talos_opt.solvers.polish.trials import Better, CompiledTrials, Trials, covers
 
 #: Most seconds of polishing.
@@ -39,11 +40,9 @@ def make_trials(problem: Problem, begin: Schedule, better: Better, run: Run) -> 
     """Return what tries moves: compiled, where that pays and numba is there."""
     pays = _cost(problem, _PER_OP_S) > _LOADING_S and run.remaining > _LOADING_S
     if covers(problem, begin) and pays:
-        try:
-            warm(run, lambda: _load(run))
-        except (DependencyError, RuntimeError):  # slower without numba, but as good
-            return Trials(problem, begin, better)
-        return CompiledTrials(problem, begin, better)
+        with suppress(DependencyError):  # slower without numba, but as good
+            if get_ready(run, "inserting"):
+                return CompiledTrials(problem, begin, better)
     return Trials(problem, begin, better)
 
 
@@ -53,24 +52,8 @@ def _cost(problem: Problem, per_op_s: float) -> float:
     return _PASSES * moves * per_op_s * arrays.op_count
 
 
-def _load(run: Run) -> None:
-    """Get the kernel ready; where that takes compiling, in a way that can be cancelled."""
-    from talos_opt.kernels.inserting import insert_all
-
-    cancelled = run.cancel.is_set
-    tiny = _tiny_trials()
-    if not is_compiled(insert_all, tiny.arguments(tiny.device, tiny.priority, np.inf)):
-        compile_beside(__name__, use_kernel.__name__, run, stopped=cancelled)
-    if not cancelled():
-        use_kernel()
-
-
-def use_kernel() -> None:
+def use_inserting() -> None:
     """Call the kernel on something tiny."""
-    _tiny_trials().attempt(np.zeros(2, dtype=np.int64), np.inf)
-
-
-def _tiny_trials() -> CompiledTrials:
     problem = tiny_problem()
     begin = simulate(problem, np.zeros(2, dtype=np.int64), problem.arrays.order)
-    return CompiledTrials(problem, begin, lambda a, b: False)
+    CompiledTrials(problem, begin, lambda a, b: False).attempt(begin.device.copy(), np.inf)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from talos_opt.core.problem import Problem
 from talos_opt.core.ties import standing
 from talos_opt.solvers.engine.run import Run
-from talos_opt.solvers.polish.search import Clock, descend, is_over
+from talos_opt.solvers.polish.search import descend
 from talos_opt.solvers.polish.setup import MOST_OPS, MOST_S, make_trials
 from talos_opt.solvers.polish.trials import Figures
 
@@ -23,7 +23,7 @@ def polish(problem: Problem, run: Run) -> None:
     run : Run
         May be proven. Its time limit holds, and `MOST_S`.
     """
-    if run.best is None or is_over(run) or problem.arrays.op_count > MOST_OPS:
+    if run.best is None or run.spent or problem.arrays.op_count > MOST_OPS:
         return
     first = standing(problem, run.best)
     limit = first.value + first.value_slack
@@ -33,6 +33,6 @@ def polish(problem: Problem, run: Run) -> None:
         return a.standing.value <= limit and a.standing.beats(b.standing)
 
     trials = make_trials(problem, run.best, better, run)
-    clock = Clock.of(run, MOST_S)
-    descend(problem, trials, limit, clock)
+    budget = run.budget.within(MOST_S)
+    descend(problem, trials, limit, budget)
     run.offer(trials.schedule(), run.best_solver)

@@ -67,7 +67,7 @@ class RelaxSolver(Solver):
             problem,
             make_grid(problem, upper),
             upper,
-            lambda: run.cancel.is_set() or run.remaining <= 0,
+            lambda: run.spent,
             memory,
         )
         try:
@@ -106,13 +106,13 @@ class RelaxSolver(Solver):
         if memory.arrays.op_count > _DIAGRAMS_UP_TO_OPS:
             return
         diagrams = Diagrams(memory)
-        with run.limited_to(run.remaining * _DIAGRAM_SHARE):
-            for most in _LABELS:
-                before = memory.bound()
-                more = diagrams.improve(run.value, most, lambda: run.stopped)
-                run.raise_bound(memory.bound(), self.name)
-                device = diagrams.placement()
-                if device is not None:
-                    offer_placement(run, device, memory.starts().min(axis=1), self.name)
-                if run.stopped or not more or (most > _LABELS[1] and memory.bound() <= before):
-                    return
+        part = run.limited(run.remaining * _DIAGRAM_SHARE)
+        for most in _LABELS:
+            before = memory.bound()
+            more = diagrams.improve(run.value, most, lambda: part.stopped)
+            run.raise_bound(memory.bound(), self.name)
+            device = diagrams.placement()
+            if device is not None:
+                offer_placement(part, device, memory.starts().min(axis=1), self.name)
+            if part.stopped or not more or (most > _LABELS[1] and memory.bound() <= before):
+                return

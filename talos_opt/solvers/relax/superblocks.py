@@ -12,7 +12,6 @@ Pipelined DNN Inference" (ICML 2024), without their order of stages; argument in
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -256,7 +255,8 @@ def prove_bottleneck(problem: Problem, run: Run, name: str, share: float = 0.5) 
             return
         formulation = SuperblockFormulation(problem, partition, run.value, lambda: run.stopped)
         unit = formulation.unit
-        seconds = run.remaining * (share if number < len(plan) - 1 else 1.0)
+        last = number == len(plan) - 1
+        part = run if last else run.limited(share * run.remaining)
 
         def claim(bound: float, unit: float = unit) -> None:
             if math.isfinite(bound):
@@ -273,7 +273,7 @@ def prove_bottleneck(problem: Problem, run: Run, name: str, share: float = 0.5) 
         outcome = solve_highs(
             Job(
                 formulation.write.program,
-                time.monotonic() + seconds,
+                part.budget,
                 _GAP,
                 run.seed,
                 run.workers,

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 
 from talos_opt.core.problem import Arrays, Bools, Floats, Ints, Problem
+from talos_opt.solvers.engine.compilation import load
+from talos_opt.solvers.engine.warmup import tiny_problem
 
 #: From this size on a pass over the graph is compiled: loading the kernel takes less.
 COMPILED_FROM_OPS = 20_000
@@ -73,7 +77,7 @@ def spread(arrays: Arrays, end: Floats, rest: Floats, time: Floats) -> tuple[Flo
 
 def earliest_ends(arrays: Arrays, time: Floats, ready: Floats) -> Floats:
     """Earliest end of ops (n,) that take `time` and start at `ready` or later; nothing else."""
-    if arrays.op_count > COMPILED_FROM_OPS:
+    if arrays.op_count > COMPILED_FROM_OPS and _can_load():
         from talos_opt.kernels import graphs
 
         return np.asarray(
@@ -90,7 +94,7 @@ def earliest_ends(arrays: Arrays, time: Floats, ready: Floats) -> Floats:
 
 def tails(arrays: Arrays, time: Floats) -> Floats:
     """Least time from each op's end to its model's end (n,), where ops take `time`."""
-    if arrays.op_count > COMPILED_FROM_OPS:
+    if arrays.op_count > COMPILED_FROM_OPS and _can_load():
         from talos_opt.kernels.graphs import least_tails
 
         return np.asarray(least_tails(arrays.order, arrays.out_ptr, arrays.edge_dst, time))
@@ -100,6 +104,23 @@ def tails(arrays: Arrays, time: Floats) -> Floats:
         for reader in readers[out[i] : out[i + 1]]:
             tail[i] = max(tail[i], tail[reader] + own[reader])
     return np.array(tail)
+
+
+def _can_load() -> bool:
+    with suppress(ImportError):  # slower without numba, but as good
+        return load("paths")
+    return False
+
+
+def use_paths() -> None:
+    """Call the kernels of paths."""
+    from talos_opt.kernels import graphs
+
+    arrays = tiny_problem().arrays
+    best = best_times(arrays)
+    edges = (arrays.order, arrays.out_ptr, arrays.edge_dst)
+    graphs.earliest_ends(*edges, best, arrays.release[arrays.model])
+    graphs.least_tails(*edges, best)
 
 
 def critical_paths(problem: Problem) -> Floats:

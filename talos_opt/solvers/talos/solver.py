@@ -71,7 +71,7 @@ class TalosSolver(Solver):
         if options.tv <= 0:
             return construct(problem, run, self.name, lambda builder: place(builder, options.batch))
         packed = pack(problem, options.sv_low, options.sv_high, options.tv)
-        inner = Run(packed.problem, time_limit=run.remaining, cancel=run.cancel)
+        inner = Run(packed.problem, time_limit=run.remaining, inside=run)
         verdict = TalosSolver(TalosOptions(batch=options.batch)).solve(packed.problem, inner)
         if inner.best is None:
             return verdict

@@ -40,16 +40,46 @@ def test_the_limit_counts_on_the_clock_that_was_given() -> None:
     assert (run.elapsed, run.remaining, run.stopped) == (0, 10, False)
     clock.now += 4
     assert (run.elapsed, run.remaining) == (4, 6)
-    with run.limited_to(2):
-        assert run.remaining == 2
-        clock.now += 2
-        assert run.stopped
+    part = run.limited(2)
+    assert (part.remaining, run.remaining) == (2, 6)
+    clock.now += 2
+    assert part.stopped
     assert not run.stopped
     clock.now += 4
     assert run.stopped
     assert not run.overdue  # nothing is in hand
     clock.now += GRACE
     assert run.overdue
+
+
+@pytest.mark.notes("found")
+def test_a_part_of_a_run_shares_all_but_the_budget() -> None:
+    clock, given = Clock(), pair()
+    run = Run(given, time_limit=10, clock=clock)
+    part = run.limited(5, lambda: run.best is not None)
+    assert not part.spent
+    part.offer(ending(given, 20), "mine")
+    part.raise_bound(2, "mine")
+    part.note("found")
+    assert part.spent
+    assert (part.remaining, run.remaining) == (0, 10)
+    assert (run.value, run.best_solver) == (20, "mine")
+    assert run.lower_bound == pytest.approx(2)
+    assert (run.notes, run.history) == (["found"], part.history)
+    run.offer(ending(given, 2), "yours")
+    assert part.best is run.best
+    assert part.proven
+
+
+def test_a_run_inside_another_ends_with_it() -> None:
+    clock = Clock()
+    run = Run(pair(), time_limit=10, clock=clock)
+    clock.now += 8
+    inner = Run(pair(3.0), time_limit=5, inside=run)
+    assert (inner.elapsed, inner.remaining) == (0, 2)
+    assert inner.best is None
+    run.cancel.set()
+    assert inner.stopped
 
 
 @pytest.mark.parametrize("excess", [0.0, 4.4e-16, 1e-15])

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import talos_opt
 from talos_opt.analysis.moves import MoveError, moved
+from talos_opt.core.errors import DependencyError
 from talos_opt.core.feasibility import check
 from talos_opt.core.metrics import measure
 from talos_opt.core.problem import Problem
@@ -229,11 +230,11 @@ def test_what_was_found_before_the_time_was_over_is_kept(monkeypatch: pytest.Mon
 
 
 def test_without_numba_it_comes_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(run: Run) -> None:
-        raise ImportError("No module named 'numba'")
+    def missing(run: Run, name: str) -> bool:
+        raise DependencyError("compiled kernels need numba")
 
     monkeypatch.setattr(setup, "_LOADING_S", -1.0)
-    monkeypatch.setattr(setup, "_load", missing)
+    monkeypatch.setattr(setup, "get_ready", missing)
     run = run_from(RELU, at(RELU, "gpu0", "cpu0", "gpu0", "cpu1"))
     polish(RELU, run)
     assert run.best is not None
@@ -258,7 +259,7 @@ def test_large_problems_are_not_worked_on_for_long() -> None:
     large = layered(4000)
     start = simulate(large, np.zeros(4000, dtype=np.int64), large.arrays.order)
     run = run_from(large, start)
-    setup.use_kernel()
+    setup.use_inserting()
     began = time.process_time()
     polish(large, run)
     assert time.process_time() - began < 4 * phase.MOST_S
