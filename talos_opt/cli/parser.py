@@ -53,7 +53,8 @@ COMMANDS = (
 
 EXIT_CODES = (
     "Exit codes: 0 solved; 1 no feasible schedule, proven or none found; 2 bad input; "
-    "3 a solver's backend failed; 130 interrupted, the best schedule so far is still written; 70 an internal error."
+    "3 a solver's backend failed; 130 interrupted, the best schedule so far is still written; "
+    "70 an internal error."
 )
 
 
