@@ -214,7 +214,7 @@ def test_far_behind_the_ops_it_gives_up_early() -> None:
     assert best.best is not None
     run, watch = Run(drawn, time_limit=40.0, workers=2), Stopwatch()
     run.offer(best.best, "warm")
-    run.value /= 100  # as good as no pack can be
+    run._known.value /= 100  # as good as no pack can be
     registry.create("coarse", {"share": 1.0}).solve(drawn, run)
     watch.check(10)
 
