@@ -572,3 +572,46 @@ def test_an_op_without_a_time_in_the_schedule() -> None:
             np.zeros(1, dtype=np.int64), np.array([start]), np.array([end]), Transfers.from_rows([])
         )
         assert {item.rule for item in check(given, answer)} == {"duration"}
+
+
+# ---- short activities at late times --------------------------------------------------------
+
+#: At this time floats are STEP apart; activities take eight steps, so two may be lost to rounding.
+LATE, STEP = 2.0**30, 2.0**-22
+SHORT = 8 * STEP
+
+
+@pytest.mark.parametrize(("early", "fits"), [(2, True), (3, False)])
+def test_a_short_op_is_waited_for_at_late_times(early: int, fits: bool) -> None:
+    given = problem([op("a", SHORT), op("b", SHORT, "a")], "cpu0 gpu0", release={"m": LATE})
+    ops = {"a": ("cpu0", LATE), "b": ("cpu0", LATE + SHORT - early * STEP)}
+    found = check(given, schedule(given, ops))
+    assert ({item.rule for item in found} == set()) == fits
+
+
+@pytest.mark.parametrize(("early", "fits"), [(2, True), (3, False)])
+def test_a_short_transfer_waits_for_its_tensor_at_late_times(early: int, fits: bool) -> None:
+    given = problem(
+        [op("a", SHORT, output=8), op("b", SHORT, "a")],
+        "cpu0 gpu0",
+        [link("cpu gpu", 0, 1 / STEP)],
+        release={"m": LATE},
+    )
+    there = LATE + SHORT - early * STEP
+    moves = [("a", "cpu0", "gpu0", there, there + SHORT, 8)]
+    answer = schedule(given, {"a": ("cpu0", LATE), "b": ("gpu0", there + SHORT)}, moves)
+    assert ({item.rule for item in check(given, answer)} == set()) == fits
+
+
+def test_who_holds_a_slot_is_named_and_nobody_else() -> None:
+    """Not what ended at that moment, and not what moves elsewhere."""
+    given = problem(
+        [op("o", 1), op("a", 1, output=2), op("b", 1), op("c", 1, "a")],
+        [device("cpu0", copy_engine=False), device("gpu0"), device("gpu1")],
+        [link("cpu gpu", 1), link("gpu gpu", 1)],
+    )
+    ops = {"o": ("cpu0", 0), "b": ("cpu0", 1), "a": ("gpu0", 0), "c": ("gpu1", 2)}
+    moves: list[Move] = [("a", "gpu0", "gpu1", 1, 2, 2)]
+    assert complaints(given, ops, moves) == {}
+    found = complaints(given, ops | {"b": ("cpu0", 0.5)}, moves)
+    assert found == {"slots": "cpu0 has 1 slot(s), 2 are in use at 0.5 (m/o, m/b)"}
