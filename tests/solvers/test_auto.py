@@ -16,7 +16,7 @@ from talos_opt.core.feasibility import check
 from talos_opt.core.metrics import forced_value
 from talos_opt.core.problem import Problem
 from talos_opt.core.result import Status
-from talos_opt.solvers.auto.solver import BASELINES
+from talos_opt.solvers.auto.solver import BASELINES, AutoSolver, Stage
 from talos_opt.solvers.engine import registry
 from talos_opt.solvers.engine.base import Solver
 from talos_opt.solvers.engine.run import Progress, Run
@@ -80,12 +80,13 @@ def test_options_given_for_other_solvers_reach_its_stages(
         return create(name, options)
 
     monkeypatch.setattr(registry, "create", creating)
-    drawn = layered(40, seed=1)
     given = {"dp": {"most_ideals": 50}, "talos": {"batch": 1}}
-    talos_opt.solve(drawn, "auto", time_limit=3, workers=1, options=given)
-    assert created["dp"] == {"most_ideals": 50}  # not the 3000 that the stage has by default
+    talos_opt.solve(fig1(), "auto", time_limit=60, workers=1, options=given)
     assert created["talos"] == {"batch": 1}
     assert created["heft"] == {}
+    auto = AutoSolver()
+    auto.others = given
+    assert auto._create(Stage("dp", 0.4, {"most_ideals": 3000})).options.most_ideals == 50
 
 
 @settings(max_examples=8)
