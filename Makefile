@@ -59,31 +59,16 @@ types: $(VENV)/.installed-dev
 imports: $(VENV)/.installed-dev
 	$(BIN)/python $(BIN)/lint-imports
 
-# A library that aborts takes the worker's process along, and pytest counts the test that was
-# running as failed. Only after such a death are failures tried again (decision 0002).
-define pytest
-	@mkdir -p build
-	@echo '$(BIN)/python -m pytest $(1)'
-	@{ $(BIN)/python -m pytest $(1); echo $$? > build/tests.code; } 2>&1 \
-		| tee build/tests.log; \
-	code=$$(cat build/tests.code); \
-	if [ $$code -ne 0 ] && grep -q "node down: Not properly terminated" build/tests.log; then \
-		echo "a worker process died: once more what failed, one by one"; \
-		$(BIN)/python -m pytest $(1) -n 0 --last-failed --last-failed-no-failures none; code=$$?; \
-	fi; \
-	exit $$code
-endef
-
 suite: $(VENV)/.installed-dev
-	$(call pytest,-n $(JOBS) -m "not timing")
+	$(BIN)/python -m pytest -n $(JOBS) -m "not timing"
 
 # Tests that look at a clock run one by one, so that they do not wait for each other.
 timing: $(VENV)/.installed-dev
-	$(call pytest,-n 0 -m timing)
+	$(BIN)/python -m pytest -n 0 -m timing
 
 # TensorFlow's tests have processes of their own: where it is loaded, CP-SAT goes another way.
 tensorflow: $(VENV)/.installed-dev
-	$(call pytest,-n $(JOBS) tests/frameworks/tensorflow)
+	$(BIN)/python -m pytest -n $(JOBS) tests/frameworks/tensorflow
 
 format: $(VENV)/.installed-dev
 	$(BIN)/python -m ruff check --fix .

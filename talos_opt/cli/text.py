@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from talos_opt.cli.output import visible
-from talos_opt.core.digits import significant
+from talos_opt.reports.digits import significant
 
 #: Significant digits of what is printed; files hold every digit.
 DIGITS = 6

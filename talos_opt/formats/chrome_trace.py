@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from talos_opt.core import rounding, units
-from talos_opt.core.lanes import assign_lanes
 from talos_opt.core.problem import Floats, Ints, Problem
 from talos_opt.core.schedule import Schedule, TransferRow, Transfers
+from talos_opt.formats.lanes import assign_lanes
 from talos_opt.formats.target import write_lines
 from talos_opt.formats.trace_reader import Trace, TraceOp, read_trace
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from talos_opt.core.digits import significant
+from talos_opt.reports.digits import significant
 from talos_opt.reports.view import View
 
 #: Significant digits: a title is no table.

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from talos_opt.core.lanes import Lanes, assign_lanes
 from talos_opt.core.problem import Bools, Floats, Ints
 from talos_opt.core.schedule import Transfers
+from talos_opt.formats.lanes import Lanes, assign_lanes
 
 #: Slots of a device that have a lane although nothing ever runs there.
 EMPTY_SLOTS = 8

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from talos_opt.core.lanes import Lanes, assign_lanes
+from talos_opt.formats.lanes import Lanes, assign_lanes
 
 Interval = tuple[int, int, int]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from talos_opt.core.digits import significant
+from talos_opt.reports.digits import significant
 
 
 @pytest.mark.parametrize(
