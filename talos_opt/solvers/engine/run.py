@@ -252,7 +252,8 @@ class Run:
                 return False
             require_feasible(self.problem, schedule)
             refuted = self.lower_bound if self._contradicts(self.lower_bound, value) else None
-            known.best, known.value, known.standing = schedule, value, rank
+            # The schedule last: `proven` looks without the lock, and not before there is one.
+            known.value, known.standing, known.best = value, rank, schedule
             known.lower_bound = min(known.lower_bound, value) if refuted is None else self.forced
             if improves:
                 known.best_solver = solver
@@ -301,7 +302,7 @@ class Run:
             if not self.offer(schedule, self.best_solver):
                 require_feasible(self.problem, schedule)
                 rank = standing(self.problem, schedule)
-                known.best, known.standing, known.value = schedule, rank, rank.value
+                known.value, known.standing, known.best = rank.value, rank, schedule
             known.settled = True
 
     def raise_bound(self, bound: float, solver: str) -> None:
