@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from itertools import product
 
 import numpy as np
@@ -20,6 +19,7 @@ from talos_opt.core.simulator import simulate
 from talos_opt.solvers.bounds.diagram import Diagrams
 from talos_opt.solvers.bounds.path_memory import PathMemory
 from talos_opt.solvers.engine import registry
+from talos_opt.solvers.engine.budget import Budget
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.ilp.backend import Job
 from talos_opt.solvers.ilp.highs import solve_highs
@@ -225,7 +225,7 @@ def best_placement(problem: Problem) -> Schedule | None:
 
 def solve_formulation(formulation: SuperblockFormulation) -> float:
     job = Job(
-        formulation.write.program, time.monotonic() + 20.0, 1e-9, 0, 1, never,
+        formulation.write.program, Budget().within(20.0), 1e-9, 0, 1, never,
         lambda values: None, lambda bound: None,
     )  # fmt: skip
     outcome = solve_highs(job)
