@@ -17,9 +17,9 @@ import talos_opt
 from benchmarks.report import Cell, Column, make_parser, progress, publish
 from talos_opt import Problem
 from talos_opt.core.units import share
-from talos_opt.solvers.engine import registry
+from talos_opt.solvers.engine import compilation, registry
 from talos_opt.solvers.engine.run import Run
-from talos_opt.solvers.polish import consolidate, polish, setup, ties
+from talos_opt.solvers.polish import consolidate, polish, ties
 from talos_opt.solvers.polish.trials import Figures, judge
 
 MODELS = Path(__file__).resolve().parents[1] / "models"
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--worth", default="0.5%")
     args = parser.parse_args()
     ties.MOST_S = 600.0
-    setup.use_kernel()
+    compilation.use("inserting")
     rows = []
     for name in args.graphs.split(","):
         for objective in args.objectives.split(","):
