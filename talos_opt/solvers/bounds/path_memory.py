@@ -15,6 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
+from talos_opt.core import rounding
 from talos_opt.core.problem import Bools, Floats, Ints, Objective, Problem
 from talos_opt.solvers.bounds.routes import (
     classify,
@@ -163,7 +164,8 @@ class PathMemory:
         if self.makespan or not np.isfinite(upper):
             return np.full(len(done), upper)
         with np.errstate(divide="ignore", invalid="ignore"):
-            spare = max(0.0, upper - float(weight @ done))
+            # What is left of two large numbers has the rounding of both.
+            spare = max(0.0, upper - float(weight @ done)) + rounding.sum_error(len(done)) * upper
             return np.where(weight > 0, done + spare / weight, np.inf)
 
     def learn(self, *, heads: Floats | None = None, tails: Floats | None = None) -> None:

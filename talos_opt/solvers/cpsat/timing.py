@@ -102,12 +102,11 @@ class TimingFormulation(PlacementFormulation):
         arrays, grid = self.arrays, self.grid
         allowed = self.allowed[arrays.group]
         best = np.where(allowed, arrays.time, np.inf).min(axis=1)
-        time = np.array([grid.ticks(float(t)) for t in best], dtype=np.float64)
+        time = [grid.ticks(float(t)) for t in best]
         release = [0 if grid.order else grid.floor(float(late)) for late in arrays.release]
-        ready = np.array(release, dtype=np.float64)[arrays.model]
-        heads: list[int] = paths.earliest_ends(arrays, time, ready).astype(np.int64).tolist()
-        tails: list[int] = paths.tails(arrays, time).astype(np.int64).tolist()
-        return heads, tails, self._latest(heads)
+        # In whole numbers: a fine grid may have more ticks than floats can tell apart.
+        heads = paths.add_up_ends(arrays, time, [release[j] for j in arrays.model.tolist()])
+        return heads, paths.add_up_tails(arrays, time, 0), self._latest(heads)
 
     def _earliest(self, heads: list[int]) -> list[int]:
         """Earliest completion of each model."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from talos_opt.core import rounding
 from talos_opt.core.metrics import completion_times
 from talos_opt.core.problem import Arrays, Bools, Floats, Objective, Problem
 from talos_opt.core.schedule import Schedule
@@ -148,7 +149,8 @@ def _deadlines(
         return np.full(len(completion), float(known.max()) * (1 + _SLACK))
     weight = arrays.model_weight
     least = weight * completion
-    spare = float(weight @ known) - (float(least.sum()) - least)
+    value = float(weight @ known)
+    spare = value - (float(least.sum()) - least) + rounding.sum_error(len(least)) * value
     with np.errstate(divide="ignore", invalid="ignore"):
         latest = np.where(weight > 0, spare / weight, np.inf)
     # The incumbent itself may not be left-shifted, and must stay feasible as a start.

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import TypeVar
 
 import numpy as np
 
 from talos_opt.core.problem import Arrays, Bools, Floats, Ints, Problem
 from talos_opt.solvers.engine.compilation import load
 from talos_opt.solvers.engine.warmup import tiny_problem
+
+T = TypeVar("T", int, float)
 
 #: From this size on a pass over the graph is compiled: loading the kernel takes less.
 COMPILED_FROM_OPS = 20_000
@@ -83,13 +86,18 @@ def earliest_ends(arrays: Arrays, time: Floats, ready: Floats) -> Floats:
         return np.asarray(
             graphs.earliest_ends(arrays.order, arrays.out_ptr, arrays.edge_dst, time, ready)
         )
-    own, end = time.tolist(), ready.tolist()
+    return np.array(add_up_ends(arrays, time.tolist(), ready.tolist()))
+
+
+def add_up_ends(arrays: Arrays, time: list[T], ready: list[T]) -> list[T]:
+    """Return what `earliest_ends` does, in numbers of any kind: whole ones stay exact."""
+    end = list(ready)
     readers, out = arrays.edge_dst.tolist(), arrays.out_ptr.tolist()
     for i in arrays.order.tolist():  # end[i] holds the latest input until i is reached
-        end[i] += own[i]
+        end[i] += time[i]
         for reader in readers[out[i] : out[i + 1]]:
             end[reader] = max(end[reader], end[i])
-    return np.array(end)
+    return end
 
 
 def tails(arrays: Arrays, time: Floats) -> Floats:
@@ -98,12 +106,17 @@ def tails(arrays: Arrays, time: Floats) -> Floats:
         from talos_opt.kernels.graphs import least_tails
 
         return np.asarray(least_tails(arrays.order, arrays.out_ptr, arrays.edge_dst, time))
-    own, tail = time.tolist(), [0.0] * arrays.op_count
+    return np.array(add_up_tails(arrays, time.tolist(), 0.0))
+
+
+def add_up_tails(arrays: Arrays, time: list[T], none: T) -> list[T]:
+    """Return what `tails` does, in numbers of any kind, of which `none` is the zero."""
+    tail = [none] * arrays.op_count
     readers, out = arrays.edge_dst.tolist(), arrays.out_ptr.tolist()
     for i in arrays.order[::-1].tolist():
         for reader in readers[out[i] : out[i + 1]]:
-            tail[i] = max(tail[i], tail[reader] + own[reader])
-    return np.array(tail)
+            tail[i] = max(tail[i], tail[reader] + time[reader])
+    return tail
 
 
 def _can_load() -> bool:

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+import talos_opt
 from talos_opt.core.problem import Problem
 from talos_opt.core.result import Status
 from talos_opt.solvers.bounds.path_memory import PathMemory
@@ -109,3 +110,32 @@ def test_a_run_that_is_over_is_left_alone(objective: str) -> None:
     run = Run(problem, time_limit=0.0, workers=1)
     registry.create("relax").solve(problem, run)
     assert run.lower_bound <= brute_force(problem)[0]
+
+
+@pytest.mark.notes("subtract the earliest release|can be written to")
+def test_an_incumbent_survives_limits_that_are_what_large_sums_leave() -> None:
+    """Found by benchmarks/trust: releases of 1e3 and 1.8e9, and an op of 2 ms to be placed."""
+    short, long = 0.0022222222222222222, 0.015555555555555557
+    ops = {
+        "a": [
+            op("x", {"cpu": long, "gpu": long, "gpu0": short}, weights=3, workspace=2),
+            op("y", {"cpu": long, "gpu": short}, "x", weights=3, output=1),
+        ],
+        "b": [op("x", {"cpu": 1.5, "gpu": short}, weights=2, workspace=1)],
+    }
+    given = make(
+        ops,
+        [
+            device("cpu0", 11, slots=2, copy_engine=False),
+            device("gpu0", 7, copy_engine=False),
+            device("gpu1", 7, slots=2),
+        ],
+        [link("cpu gpu", 0, 64.28571428571428, duplex="half")],
+        weight={"a": 1000.0, "b": 5.0},
+        release={"a": 1000.0, "b": 1764153000.0},
+    )
+    first = talos_opt.solve(given, "heft").schedule
+    result = talos_opt.solve(given, "relax", warm_start=first, time_limit=10)
+    best = talos_opt.solve(given, "cpsat", time_limit=10).value
+    assert best is not None
+    assert result.lower_bound <= best
