@@ -50,7 +50,7 @@ class Turn:
 #: Local search goes on until its limit where nothing proves it optimal: a share of the problems,
 #: or, for `auto`, which ends in one, less time.
 TURNS = {
-    "auto": Turn(1, 0.5),
+    "auto": Turn(1, 0.2),
     "cpsat": Turn(),
     "relax": Turn(2),
     "dp": Turn(),
