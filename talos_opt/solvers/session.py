@@ -27,7 +27,7 @@ from talos_opt.core.metrics import forced_value, objective_value
 from talos_opt.core.normalised import Normalised
 from talos_opt.core.problem import Problem
 from talos_opt.core.relaxations import Explanation
-from talos_opt.core.result import Event, Result, Status
+from talos_opt.core.result import OPTIMALITY_TOLERANCE, Event, Result, Status
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import MemoryDeadlockError, simulate
 from talos_opt.solvers import bounds
@@ -333,7 +333,8 @@ class Session:
         if self._proven(schedule):
             return value if value - bound <= allowed else min(bound, value)
         # What is not proven has a gap, though the digits of a late origin may not show it.
-        return min(bound, math.nextafter(value, -math.inf))
+        shown = value - OPTIMALITY_TOLERANCE * (value - self.forced)
+        return min(bound, math.nextafter(shown, -math.inf))
 
     def _event(self, event: Event) -> Event:
         value = None if event.value is None else self.shape.value(event.value)
