@@ -105,6 +105,27 @@ def test_no_longer_than_allowed_is_waited_beside_the_limit(
     run.kernels.close()
 
 
+def test_a_result_says_that_kernels_never_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    Lathe(monkeypatch, SLEEP)
+    monkeypatch.setattr("talos_opt.solvers.engine.run.MOST_S", 0.2)
+    result = talos_opt.solve(layered(200), time_limit=1)
+    assert result.notes == ("compiling kernels took 0.2 s beside the limit", TOO_LATE)
+
+
+def test_what_has_no_interpreter_to_start_compiles_for_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = compilation.start_python
+    lathe = Lathe(monkeypatch, None)
+    monkeypatch.setattr(compilation, "start_python", start)
+    monkeypatch.setattr(sys, "executable", None)  # as where Python is embedded
+    kernels = Compilation()
+    kernels.start("labels")
+    kernels.wait(10, "labels")
+    kernels.raise_errors("labels")
+    assert lathe.used == ["labels"]
+
+
 def test_what_is_only_loaded_takes_its_time_from_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     lathe = Lathe(monkeypatch, None)
 
