@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -293,6 +294,10 @@ def test_warmup_says_where_the_kernels_are(tmp_path: Path) -> None:
     done = python(code, NUMBA_CACHE_DIR=str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"compiled kernels are in {tmp_path}")
+    done = python(code.replace("'warmup'", "'warmup', '--json'"), NUMBA_CACHE_DIR=str(tmp_path))
+    folder = Path(json.loads(done.stdout)["folder"])
+    assert folder.parent == tmp_path
+    assert list(folder.glob("*.nbc"))
     assert "True" not in python(PATHS, NUMBA_CACHE_DIR=str(tmp_path)).stdout
 
 
