@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from typing import Any
 
-from talos_opt.cli import exits
-from talos_opt.cli.output import complain, emit
+from talos_opt.cli import arguments, exits
+from talos_opt.cli.output import complain, emit, emit_json
 from talos_opt.cli.progress import ProgressBar
 from talos_opt.cli.signals import Signals
 
@@ -22,6 +23,7 @@ def add_parser(commands: Any) -> None:
         "__pycache__ of the package, or the user's cache folder.",
         allow_abbrev=False,
     )
+    arguments.add_json(parser, "where they are")
     parser.set_defaults(run=run)
 
 
@@ -39,5 +41,10 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     if folder is None:
         complain("interrupted; what has been compiled so far is kept")
         return exits.INTERRUPTED
-    emit(f"compiled kernels are in {folder} ({time.monotonic() - began:.1f} s)")
+    seconds = time.monotonic() - began
+    if args.json:
+        document = {"schema": "talos-warmup/1", "folder": str(folder), "seconds": seconds}
+        emit_json(json.dumps(document, indent=1))
+    else:
+        emit(f"compiled kernels are in {folder} ({seconds:.1f} s)")
     return exits.SOLVED

@@ -12,7 +12,7 @@ from typing import Any
 
 from talos_opt.core import units
 from talos_opt.core.errors import GraphError
-from talos_opt.core.plain import as_flag, as_objects, as_word
+from talos_opt.core.plain import as_flag, as_objects, as_text, as_word
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,8 @@ class Device:
         object.__setattr__(self, "id", as_word(self.id, "device id", "id"))
         kind = as_word(self.kind, f"kind of device {self.id!r}", "kind")
         object.__setattr__(self, "kind", kind)
-        as_flag(self.copy_engine, "copy_engine", "copy_engine")
+        copy_engine = as_flag(self.copy_engine, "copy_engine", "copy_engine")
+        object.__setattr__(self, "copy_engine", copy_engine)
         fraction = units.magnitude(self.memory_fraction, "memory_fraction", path="memory_fraction")
         if not 0 < fraction <= 1:
             raise GraphError(
@@ -116,14 +117,15 @@ class Link:
             "a": as_word(self.a, "an end", "a"),
             "b": as_word(self.b, "an end", "b"),
             "latency": units.magnitude(self.latency, "latency", path="latency"),
+            "one_way": as_flag(self.one_way, "one_way", "one_way"),
+            "duplex": as_text(self.duplex, "duplex", "duplex"),
         }
         if self.via is not None:
             parsed["via"] = as_word(self.via, "via", "via")
-        if self.bandwidth != math.inf:
+        if not (isinstance(self.bandwidth, float) and self.bandwidth == math.inf):
             parsed["bandwidth"] = units.bandwidth(self.bandwidth, "bandwidth", path="bandwidth")
         for name, value in parsed.items():
             object.__setattr__(self, name, value)
-        as_flag(self.one_way, "one_way", "one_way")
         if self.duplex not in ("full", "half"):
             raise GraphError(
                 f"duplex is {units.describe(self.duplex)}, expected full or half", path="duplex"
@@ -202,6 +204,8 @@ class Cluster:
         if not self.devices:
             raise GraphError("the cluster has no devices, expected at least one", path="devices")
         self._check_names()
+        for key in ("reference", "contention"):
+            object.__setattr__(self, key, as_text(getattr(self, key), key, key))
         if not self.reference:
             kinds = [device.kind for device in self.devices]
             object.__setattr__(self, "reference", "cpu" if "cpu" in kinds else kinds[0])

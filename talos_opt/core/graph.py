@@ -155,8 +155,8 @@ class Graph:
     description: str = ""
 
     def __post_init__(self) -> None:
-        as_text(self.name, "name", "name")
-        as_text(self.description, "description", "description")
+        for key in ("name", "time_unit", "description"):
+            object.__setattr__(self, key, as_text(getattr(self, key), key, key))
         as_mapping(self.known, "known", "known")
         if not isinstance(self.models, ColumnarModels):
             models = as_objects(self.models, Model, "models")

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from types import NoneType
 from typing import Any, TypeGuard, TypeVar
 
+import numpy as np
+
 from talos_opt.core import units
 from talos_opt.core.errors import GraphError
 
@@ -121,10 +123,12 @@ def as_list(value: object, what: str, path: str) -> list[Any] | tuple[Any, ...]:
 
 
 def as_text(value: object, what: str, path: str) -> str:
-    """Return `value` if it is text."""
-    if not isinstance(value, str):
-        raise GraphError(f"{what} is {units.describe(value)}, expected text", path=path)
-    return value
+    """Return a text as a plain one."""
+    if type(value) is str:
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)  # NumPy's texts and enums are texts that print otherwise
+    raise GraphError(f"{what} is {units.describe(value)}, expected text", path=path)
 
 
 def as_word(value: object, what: str, path: str) -> str:
@@ -132,14 +136,14 @@ def as_word(value: object, what: str, path: str) -> str:
     if type(value) is str and value:
         return value
     if isinstance(value, str) and value:
-        return str(value)  # numpy's texts are texts that print otherwise
+        return as_text(value, what, path)
     raise GraphError(f"{what} is {units.describe(value)}, expected a name", path=path)
 
 
 def as_name(value: object, what: str, path: str) -> str:
     """Return a non-empty name; whole numbers are names too, as YAML reads an id 7 as one."""
     if isinstance(value, str) and value:
-        return value
+        return as_text(value, what, path)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     hint = " (put it in quotes)" if isinstance(value, float) else ""
@@ -147,10 +151,10 @@ def as_name(value: object, what: str, path: str) -> str:
 
 
 def as_flag(value: object, what: str, path: str) -> bool:
-    """Return `value` if it is true or false."""
-    if not isinstance(value, bool):
+    """Return true or false, which may be NumPy's, as a bool."""
+    if not isinstance(value, (bool, np.bool_)):
         raise GraphError(f"{what} is {units.describe(value)}, expected true or false", path=path)
-    return value
+    return bool(value)
 
 
 def as_plain(value: object, what: str, path: str, depth: int = 0) -> Any:

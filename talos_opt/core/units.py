@@ -12,6 +12,8 @@ import re
 from decimal import Decimal
 from numbers import Real
 
+import numpy as np
+
 from talos_opt.core.errors import GraphError
 
 #: How many of each time unit make a second.
@@ -79,7 +81,7 @@ def magnitude(value: object, what: str, *, path: str | None = None) -> float:
         As `number` does, and if sums with the value could not be finite or lose it.
     """
     if type(value) is float and (SMALLEST <= value <= LARGEST or value == 0):
-        return value
+        return value or 0.0  # minus zero prints as such
     result = number(value, what, path=path)
     if result and not SMALLEST <= result <= LARGEST:
         raise GraphError(
@@ -91,7 +93,8 @@ def magnitude(value: object, what: str, *, path: str | None = None) -> float:
 
 
 def _as_float(value: object, what: str, path: str | None) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str, Real)):
+    # A span of time has a unit of its own, which its number would leave out.
+    if isinstance(value, (bool, np.timedelta64)) or not isinstance(value, (int, float, str, Real)):
         raise GraphError(f"{what} is {describe(value)}, expected a number", path=path)
     try:
         return float(value)

@@ -34,6 +34,7 @@ from talos_opt.solvers import bounds
 from talos_opt.solvers.engine.base import Solver, Verdict
 from talos_opt.solvers.engine.compilation import describe_keeping
 from talos_opt.solvers.engine.run import Progress, Run
+from talos_opt.solvers.engine.warmup import TOO_LATE
 from talos_opt.solvers.infeasibility.diagnosis import explain_infeasibility
 from talos_opt.solvers.polish import consolidate, polish, reserve
 from talos_opt.solvers.shared.whole_models import first_schedule
@@ -98,6 +99,8 @@ class Session:
         self.on_progress = on_progress
         #: What the caller's `on_progress` raised: his to deal with, and no bug of a solver.
         self.callers_error: Exception | None = None
+        #: Whether kernels were still being compiled in the end.
+        self.unfinished = False
         self.run = Run(
             self.shape.problem,
             time_limit=plan.time_limit,
@@ -162,6 +165,7 @@ class Session:
             run.withdraw_bound(root)
             raise self._fault(error, solver.name) from error
         finally:
+            self.unfinished = run.kernels.compiling
             run.kernels.close()
 
     def _first_bounds(self) -> None:
@@ -316,8 +320,10 @@ class Session:
         spent = self.run.clock.held
         if spent > 0:
             kept = describe_keeping()
-            once = f"; {kept}" if kept else ", once on this machine"
+            once = f"; {kept}" if kept else "" if self.unfinished else ", once on this machine"
             self.run.note(f"compiling kernels took {spent:.1f} s beside the limit{once}")
+            if self.unfinished and self.run.clock.exhausted:
+                self.run.note(TOO_LATE)
 
     def _lower_bound(self, status: Status, schedule: Schedule | None) -> float:
         if status is Status.INFEASIBLE:

@@ -53,6 +53,11 @@ def test_every_option_has_help(command: str, action: argparse.Action) -> None:
     assert action.help, f"{command} {action.option_strings or action.metavar}"
 
 
+@pytest.mark.parametrize("command", commands())
+def test_every_command_answers_programs_too(command: str) -> None:
+    assert "--json" in commands()[command]._option_string_actions
+
+
 def sections() -> dict[str, str]:
     """Text of docs/cli.md under each command's heading."""
     parts = re.split(r"^## `?talos-opt (\w+).*$", DOCS.read_text(), flags=re.MULTILINE)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
+from enum import Enum
 
 import numpy as np
 import pytest
@@ -230,3 +232,36 @@ def test_thousands_of_links_take_no_time() -> None:
 def test_clusters_that_cannot_be(build: object, complaint: str) -> None:
     with pytest.raises(GraphError, match=complaint):
         build()  # type: ignore[operator]
+
+
+class Named(str, Enum):  # noqa: UP042 - a StrEnum prints as its value
+    """Prints as Named.GPU."""
+
+    GPU = "gpu"
+
+
+def test_texts_and_flags_are_plain_whatever_they_were_made_of() -> None:
+    item = Device(np.str_("a"), Named.GPU, copy_engine=np.False_)  # type: ignore[arg-type]
+    assert repr((item.id, item.kind, item.copy_engine)) == "('a', 'gpu', False)"
+    rule = Link("a", "a", one_way=np.True_, duplex=np.str_("half"))  # type: ignore[arg-type]
+    assert repr((rule.one_way, rule.duplex)) == "(True, 'half')"
+    cluster = Cluster((item,), reference=Named.GPU, contention=np.str_("serial"))
+    assert repr((cluster.reference, cluster.contention)) == "('gpu', 'serial')"
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: Link("a", "b", bandwidth=Decimal("inf")), "bandwidth"),  # type: ignore[arg-type]
+        (lambda: Link("a", "b", bandwidth=np.array([])), "bandwidth"),  # type: ignore[arg-type]
+        (lambda: Link("a", "b", duplex=np.array([])), "duplex"),  # type: ignore[arg-type]
+        (lambda: Link("a", "b", latency=np.timedelta64(5, "ms")), "latency"),  # type: ignore[arg-type]
+        (lambda: Cluster((Device("a", "cpu"),), reference=0), "reference"),  # type: ignore[arg-type]
+        (lambda: Cluster((Device("a", "cpu"),), contention=[]), "contention"),  # type: ignore[arg-type]
+    ],
+)
+def test_values_of_other_types_are_refused_where_they_are(
+    make: Callable[[], object], name: str
+) -> None:
+    with pytest.raises(GraphError, match=f"^{name}: {name} is .*, expected"):
+        make()

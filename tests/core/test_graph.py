@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import pickle
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -160,3 +161,18 @@ def test_models_and_graphs_are_made_of_their_parts() -> None:
 def test_equal_graphs_have_one_hash() -> None:
     assert hash(fig1().graph) == hash(fig1().graph)
     assert len({fig1(), fig1(), fig1("makespan")}) == 2
+
+
+def test_texts_are_plain_and_zero_has_no_sign() -> None:
+    item = Op("a", {"cpu": -0.0}, type=np.str_("t"))
+    model = Model(np.str_("m"), (item,), release=-0.0)
+    graph = Graph(np.str_("g"), (model,), np.str_("ms"), description=np.str_("d"))
+    found = (item.time["cpu"], item.type, model.id, model.release)
+    assert repr(found) == "(0.0, 't', 'm', 0.0)"
+    assert repr((graph.name, graph.time_unit, graph.description)) == "('g', 'ms', 'd')"
+
+
+@pytest.mark.parametrize("unit", [["ms"], {}, None, 1])
+def test_a_time_unit_that_is_not_text_is_refused(unit: Any) -> None:
+    with pytest.raises(GraphError, match=r"^time_unit: time_unit is .*, expected text"):
+        Graph("g", (Model("m", (op("a"),)),), unit)

@@ -80,6 +80,8 @@ def start_python(
     ------
     OSError
     """
+    if not sys.executable:
+        raise OSError("Python does not know its own executable")  # embedded in another program
     root = str(Path(__file__).resolve().parents[3])
     code = _START.format(module=module, name=name)
     return subprocess.Popen([sys.executable, "-c", code, root, *arguments], **_GROUP, **streams)

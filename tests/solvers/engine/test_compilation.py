@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -103,6 +104,27 @@ def test_no_longer_than_allowed_is_waited_beside_the_limit(
     assert run.spent
     assert run.notes == [TOO_LATE]
     run.kernels.close()
+
+
+def test_a_result_says_that_kernels_never_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    Lathe(monkeypatch, SLEEP)
+    monkeypatch.setattr("talos_opt.solvers.engine.run.MOST_S", 0.2)
+    result = talos_opt.solve(layered(200), time_limit=1)
+    assert result.notes == ("compiling kernels took 0.2 s beside the limit", TOO_LATE)
+
+
+def test_what_has_no_interpreter_to_start_compiles_for_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = compilation.start_python
+    lathe = Lathe(monkeypatch, None)
+    monkeypatch.setattr(compilation, "start_python", start)
+    monkeypatch.setattr(sys, "executable", None)  # as where Python is embedded
+    kernels = Compilation()
+    kernels.start("labels")
+    kernels.wait(10, "labels")
+    kernels.raise_errors("labels")
+    assert lathe.used == ["labels"]
 
 
 def test_what_is_only_loaded_takes_its_time_from_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,6 +294,10 @@ def test_warmup_says_where_the_kernels_are(tmp_path: Path) -> None:
     done = python(code, NUMBA_CACHE_DIR=str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"compiled kernels are in {tmp_path}")
+    done = python(code.replace("'warmup'", "'warmup', '--json'"), NUMBA_CACHE_DIR=str(tmp_path))
+    folder = Path(json.loads(done.stdout)["folder"])
+    assert folder.parent == tmp_path
+    assert list(folder.glob("*.nbc"))
     assert "True" not in python(PATHS, NUMBA_CACHE_DIR=str(tmp_path)).stdout
 
 
