@@ -168,6 +168,7 @@ BAD = [
     ({"options": ["cpsat"]}, "options is a list"),
     ({"options": {"cpsat": 3}}, "options of 'cpsat' are 3"),
     ({"options": {"cpsat": {"speed": 1}}}, "options.cpsat.speed: unknown option"),
+    ({"options": {"heft": {"a": 1}}}, "unknown option 'a', expected none: it has no options"),
     ({"solver": "talos", "options": {"talos": {"batches": 2}}}, "expected one of: batch"),
     ({"solver": "talos", "options": {"talos": {"batch": 0}}}, "batch is 0"),
     ({"solver": "cpsat", "options": {"cpsat": {"deterministic": 1}}}, "a value like False"),

@@ -98,8 +98,35 @@ if not _settings.DISABLE_JIT:
             _copy_unwritable(folder)
 
 
+#: What kept a kernel from being kept, such as a full disk; and whether that is an error.
+lost: OSError | None = None
+must_keep = False
+
+
+def _keep_if_possible(dispatcher: Any) -> None:
+    """Let a kernel be used though it cannot be kept: numba compiles it and then raises."""
+    cache = dispatcher._cache  # noqa: SLF001 - numba has no other way in
+    save = cache.save_overload
+
+    def save_if_possible(*arguments: Any) -> None:
+        global lost
+        try:
+            save(*arguments)
+        except OSError as error:
+            lost = error
+            if must_keep:
+                raise
+
+    cache.save_overload = save_if_possible
+
+
 def describe_keeping() -> str:
     """Say that kernels are not kept for good, and what to do; empty where they are."""
+    if lost is not None:
+        return (
+            f"compiled kernels cannot be kept in {folder}: {lost.strerror or lost}; "
+            "set NUMBA_CACHE_DIR to a folder with room"
+        )
     if _settings.DISABLE_JIT or (folder is not None and temporary is None):
         return ""
     until = f"only in {temporary}, until that is cleared" if temporary else "nowhere"
@@ -124,7 +151,10 @@ def environment() -> dict[str, str]:
 def _decorator(**options: bool) -> Callable[[Any], Any]:
     def decorate(function: Any) -> Any:
         with _kept_in(temporary):
-            return _njit(cache=folder is not None, nogil=True, **options)(function)
+            made = _njit(cache=folder is not None, nogil=True, **options)(function)
+        if folder is not None:
+            _keep_if_possible(made)
+        return made
 
     return decorate
 

@@ -123,10 +123,8 @@ def read_options(kind: type[OptionsT], given: Mapping[str, Any], where: str) -> 
     known = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
     for key, value in given.items():
         if key not in known:
-            expected = ", ".join(known) or "no options"
-            raise ConfigError(
-                f"unknown option {key!r}, expected one of: {expected}", path=f"{where}.{key}"
-            )
+            expected = f"one of: {', '.join(known)}" if known else "none: it has no options"
+            raise ConfigError(f"unknown option {key!r}, expected {expected}", path=f"{where}.{key}")
         default = known[key].default
         wanted = (int, float) if type(default) is float else type(default)
         if default is not None and (

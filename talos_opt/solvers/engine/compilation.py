@@ -198,6 +198,9 @@ def serve() -> None:
     """Compile the kernels that the last argument names; the child's side."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller ends this process when it likes
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    from talos_opt.kernels import compiling
+
+    compiling.must_keep = True  # else the caller compiles for itself, without this going on
     use(sys.argv[-1])
     os._exit(0)  # without waiting for the other thread
 
@@ -252,6 +255,8 @@ def compile_all(tell: Callable[[float, str], None], cancel: threading.Event) -> 
             tell(1 - len(left) / len(names), ", ".join(left))
             compilation.wait(_PATIENCE, *left[:1])
         compilation.raise_errors(*names)
+        if compiling.lost is not None:
+            raise InputError(compiling.describe_keeping())
     finally:
         compilation.close()
     return compiling.folder

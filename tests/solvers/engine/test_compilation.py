@@ -302,6 +302,24 @@ def test_warmup_says_where_the_kernels_are(tmp_path: Path) -> None:
 
 
 @compiles
+@pytest.mark.skipif(os.name != "posix", reason="limits the size of files")
+def test_a_full_disk_keeps_nobody_from_using_kernels(tmp_path: Path) -> None:
+    full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64))\n"
+    done = python(full + PATHS, NUMBA_CACHE_DIR=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert f"compiled kernels cannot be kept in {tmp_path}" in done.stdout
+    code = (
+        "import sys\n"
+        "from talos_opt.solvers.engine import compilation\n"
+        "compilation.KERNELS = {'paths': compilation.KERNELS['paths']}\n"
+        "from talos_opt.cli.main import main; sys.exit(main(['warmup']))\n"
+    )
+    done = python(full + code, NUMBA_CACHE_DIR=str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: compiled kernels cannot be kept in ")
+
+
+@compiles
 def test_after_warming_up_nothing_is_left_to_compile() -> None:
     code = (
         "import sys\n"
