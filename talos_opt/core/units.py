@@ -12,8 +12,6 @@ import re
 from decimal import Decimal
 from numbers import Real
 
-import numpy as np
-
 from talos_opt.core.errors import GraphError
 
 #: How many of each time unit make a second.
@@ -93,8 +91,9 @@ def magnitude(value: object, what: str, *, path: str | None = None) -> float:
 
 
 def _as_float(value: object, what: str, path: str | None) -> float:
-    # A span of time has a unit of its own, which its number would leave out.
-    if isinstance(value, (bool, np.timedelta64)) or not isinstance(value, (int, float, str, Real)):
+    # NumPy's spans of time have units of their own, which their numbers would leave out.
+    span = getattr(getattr(value, "dtype", None), "kind", "") == "m"
+    if span or isinstance(value, bool) or not isinstance(value, (int, float, str, Real)):
         raise GraphError(f"{what} is {describe(value)}, expected a number", path=path)
     try:
         return float(value)

@@ -69,9 +69,7 @@ def solve_highs(job: Job) -> Outcome:
         If HiGHS fails.
     """
     load_pulp()
-    import_whole("highspy")
-    import highspy
-
+    highspy: Any = import_whole("highspy")
     # Not `highspy.Highs`, which 1.16 greets standard output with, and which keeps itself alive.
     highs = highspy._Highs()  # noqa: SLF001 - the class that HiGHS itself exports
     watch = _Watch(job, highspy.cb.HighsCallbackType)
