@@ -339,7 +339,7 @@ class Session:
         # more than once on its way here.
         allowed = 4 * rounding.sum_error(self.problem.arrays.op_count) * (value - self.forced)
         allowed += 2 * rounding.ULPS * rounding.spacing(value)
-        if self._proven(schedule):
+        if status is Status.OPTIMAL:
             return value if value - bound <= allowed else min(bound, value)
         # What is not proven has a gap, though the digits of a late origin may not show it.
         shown = value - OPTIMALITY_TOLERANCE * (value - self.forced)

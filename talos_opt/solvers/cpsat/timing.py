@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from talos_opt.core.problem import MemoryRule, Objective, Problem
+from talos_opt.core.problem import MemoryRule, Objective
 from talos_opt.solvers.cpsat.placement import PlacementFormulation
 from talos_opt.solvers.shared import paths
 from talos_opt.solvers.shared.grid import Grid, order_grid
@@ -27,20 +27,12 @@ class TimingFormulation(PlacementFormulation):
     count for nothing but the order that they make: all that takes time takes one tick.
     """
 
-    def __init__(
-        self,
-        cp: Any,
-        problem: Problem,
-        grid: Grid,
-        upper: float,
-        stopped: Callable[[], bool],
-        *,
-        symmetric: bool = True,
-    ) -> None:
-        super().__init__(cp, problem, grid, upper, stopped, symmetric=symmetric)
-        bottleneck = problem.objective is Objective.BOTTLENECK
-        #: Ticks of times.
-        self.grid = order_grid(problem, grid.open) if bottleneck else grid
+    @cached_property
+    def grid(self) -> Grid:
+        """Ticks of times."""
+        if self.problem.objective is Objective.BOTTLENECK:
+            return order_grid(self.problem, self.load_grid.open)
+        return self.load_grid
 
     @property
     def memory_is_live(self) -> bool:
