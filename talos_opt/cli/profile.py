@@ -118,6 +118,7 @@ def figures(profile: Profile) -> dict[str, Any]:
             "measured_s": device.whole_s,
             "sum_of_ops_s": profile.sum_of_ops_s(device.id),
             "threads": device.threads,
+            "launch_s": device.launch_s,
         }
         for device in profile.devices
     }

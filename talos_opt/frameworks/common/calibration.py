@@ -11,7 +11,7 @@ they took than estimated. Medians of logarithms: twice as long and half as long 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -57,21 +57,62 @@ def whole_factor(ops: Iterable[OpProfile], device: str, whole_s: float | None) -
     return whole_s / total
 
 
+def launch_time(ops: Iterable[OpProfile], device: str, whole_s: float | None) -> float:
+    """Return what starting an op takes on a device that computes while the host starts more.
+
+    Where the whole takes longer than its kernels, the device waits for the host. So no op ends
+    sooner than the host starts one: the time L of a start is the one for which the sum of
+    max(raw, L) is the whole. Views start nothing. 0 where kernels fill the whole.
+
+    Parameters
+    ----------
+    ops : iterable of OpProfile
+        With raw times of the kernels alone on the device.
+    device : str
+    whole_s : float or None
+        Measured time of the whole model, in seconds.
+    """
+    timed = [op for op in ops if device in op.timings]
+    kernels = sorted((op.timings[device].raw_s for op in timed if op.output), reverse=True)
+    left = (whole_s or 0.0) - sum(op.timings[device].raw_s for op in timed if not op.output)
+    below = len(kernels)
+    if left <= sum(kernels):
+        return 0.0
+    for longest in kernels:  # as long as it alone fills more than its share of what is left
+        if longest * below < left:
+            break
+        left -= longest
+        below -= 1
+    return left / below if below else 0.0
+
+
 def calibrated(
-    ops: Sequence[OpProfile], device: str, whole_s: float | None
+    ops: Sequence[OpProfile], device: str, whole_s: float | None, launch_s: float = 0.0
 ) -> tuple[OpProfile, ...]:
-    """Return the ops with `time_s` on a device set to ``raw_s * whole_factor``; raw times stay."""
+    """Return the ops with times on a device that sum to the whole; raw times stay.
+
+    Parameters
+    ----------
+    ops : sequence of OpProfile
+    device : str
+    whole_s : float or None
+        Measured time of the whole model, in seconds.
+    launch_s : float
+        See `launch_time`.
+    """
+    if launch_s > 0:
+        return tuple(_timed(op, device, lambda raw: max(raw, launch_s)) for op in ops)
     factor = whole_factor(ops, device, whole_s)
-    return tuple(_scaled(op, device, factor) for op in ops)
+    return tuple(_timed(op, device, lambda raw: raw * factor, views=True) for op in ops)
 
 
-def _scaled(op: OpProfile, device: str, factor: float) -> OpProfile:
+def _timed(
+    op: OpProfile, device: str, rule: Callable[[float], float], *, views: bool = False
+) -> OpProfile:
     timing = op.timings.get(device)
-    if timing is None:
+    if timing is None or not (op.output or views):
         return op
-    return replace(
-        op, timings={**op.timings, device: replace(timing, time_s=timing.raw_s * factor)}
-    )
+    return replace(op, timings={**op.timings, device: replace(timing, time_s=rule(timing.raw_s))})
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from threading import Event
 from typing import TypeAlias, TypeVar
 
-from talos_opt.frameworks.common.calibration import calibrated, whole_factor
+from talos_opt.frameworks.common.calibration import calibrated, launch_time, whole_factor
 from talos_opt.frameworks.common.profile import DeviceProfile, OpProfile, Profile, Timing
 from talos_opt.frameworks.common.roofline import with_estimates
 from talos_opt.frameworks.common.statistics import timing
@@ -47,6 +47,8 @@ class Measured:
         Whether time or patience ended before the first round was complete.
     unable : set of str
         Ops that the device cannot run: they get no time there.
+    kernels : bool
+        Whether `ops` are times of kernels that the host had started well ahead.
     """
 
     ops: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -55,6 +57,7 @@ class Measured:
     resolution_s: float = 0.0
     stopped: bool = False
     unable: AbstractSet[str] = frozenset()
+    kernels: bool = False
 
     @property
     def whole_s(self) -> float | None:
@@ -161,20 +164,24 @@ def with_device(
     """
     ops = tuple(_timed(op, target.id, measured) for op in profile.ops)
     ops = _filled(ops, target.id, measured.unable)
+    whole_s, launch_s = measured.whole_s, 0.0
+    if measured.kernels:
+        launch_s = launch_time(ops, target.id, whole_s)
     device = DeviceProfile(
         target.id,
         target.kind,
         target.memory,
-        whole_s=measured.whole_s,
-        factor=whole_factor(ops, target.id, measured.whole_s),
+        whole_s=whole_s,
+        factor=whole_factor(ops, target.id, whole_s) if launch_s == 0 else 1.0,
         threads=threads,
+        launch_s=launch_s,
     )
     facts = dict(profile.facts)
     if threads is not None:
         facts[f"threads on {target.id}"] = str(threads)
     if measured.stopped:
         facts[f"measured on {target.id}"] = "stopped before every op had been timed repeatedly"
-    ops = calibrated(ops, target.id, measured.whole_s)
+    ops = calibrated(ops, target.id, whole_s, launch_s)
     return dataclasses.replace(profile, ops=ops, devices=(*profile.devices, device), facts=facts)
 
 

@@ -130,6 +130,9 @@ class DeviceProfile:
         What raw times of ops were multiplied by, so that their sum is `whole_s`.
     threads : int, optional
         Intra-op threads that the times hold for.
+    launch_s : float
+        What starting an op takes the host, where that is longer than some kernels; see
+        `calibration.launch_time`.
     """
 
     id: str
@@ -139,6 +142,7 @@ class DeviceProfile:
     whole_s: float | None = None
     factor: float = 1.0
     threads: int | None = None
+    launch_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,4 +229,6 @@ class Profile:
                     f"{device.id}: measured, whole model {device.whole_s * 1e3:.3f} ms, "
                     f"op times calibrated by {device.factor:.4f}"
                 )
+                if device.launch_s:
+                    parts[-1] += f", at least {device.launch_s * _PER_SECOND:.2f} us to start one"
         return "; ".join(parts)

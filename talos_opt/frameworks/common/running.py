@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -94,6 +94,9 @@ class Execution:
     ops, transfers : tuple of Span
     peak_values : int, optional
         Most values that were held at a time, copies included; None where nobody counted.
+    peak_bytes : mapping of str to int
+        Most bytes that were allocated at a time for weights and values, by device, where the
+        framework's allocator tells.
     """
 
     outputs: list[Any]
@@ -101,6 +104,7 @@ class Execution:
     ops: tuple[Span, ...]
     transfers: tuple[Span, ...]
     peak_values: int | None = None
+    peak_bytes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +191,8 @@ class Planned:
         How tensors travel.
     notes : tuple of str
         What does not fit the model, though it can be run.
+    devices : tuple of str
+        All that the schedule names, whether or not anything runs there.
     """
 
     device: Mapping[str, str]
@@ -194,6 +200,7 @@ class Planned:
     end_s: Mapping[str, float]
     hops: tuple[Hop, ...]
     notes: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
 
     @property
     def makespan_s(self) -> float:
@@ -249,6 +256,7 @@ def read_plan(ops: Sequence[CapturedOp], schedule: Mapping[str, Any] | ScheduleF
         end,
         tuple(Hop(placed[k], named.devices[a], named.devices[b]) for k, a, b, *_ in named.moves),
         tuple(_notes(ops, model, made.fingerprint, start, end)),
+        named.devices,
     )
 
 

@@ -14,13 +14,13 @@ from torch import fx, nn
 
 from talos_opt.core.errors import InputError
 from talos_opt.frameworks.common.loading import explain, user_line
-from talos_opt.frameworks.torch.captured import Captured, place_call
+from talos_opt.frameworks.torch.captured import Captured
 from talos_opt.frameworks.torch.exporting import export_inference, export_training
 from talos_opt.frameworks.torch.signature import Output, Placeholder
 from talos_opt.frameworks.torch.tracing import trace
 from talos_opt.frameworks.torch.training import set_mode
 
-__all__ = ["MODES", "Captured", "Output", "Placeholder", "capture", "place_call"]
+__all__ = ["MODES", "Captured", "Output", "Placeholder", "capture"]
 
 MODES = ("inference", "training")
 

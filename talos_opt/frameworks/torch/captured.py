@@ -98,15 +98,3 @@ def _present(placeholder: Placeholder) -> torch.Tensor:
     if placeholder.value is None:
         raise ValueError(f"placeholder {placeholder.name} has no value")
     return placeholder.value.detach()
-
-
-def place_call(node: fx.Node, device: torch.device | str) -> dict[str, Any]:
-    """Return a call's keyword arguments with the device that they name replaced.
-
-    Calls such as ``arange`` and ``_to_copy`` say where their output goes; under a placement that
-    is the device that they run on.
-    """
-    kwargs = dict(node.kwargs)
-    if kwargs.get("device") is not None:
-        kwargs["device"] = torch.device(device)
-    return kwargs

@@ -7,7 +7,8 @@ done when a call returns.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -37,21 +38,28 @@ class Clock:
                 self._base[index].record()
         self._began = time.perf_counter()
 
-    def mark(self, device: torch.device) -> Mark:
-        """Return the present of a device, in the order of its current stream."""
+    def marker(self, device: torch.device) -> Callable[[], Mark]:
+        """Return what marks the present of a device; of CUDA devices, of the current stream."""
         if device.type != "cuda":
-            return time.perf_counter() - self._began
-        with torch.cuda.device(device):
+            return time.perf_counter
+        stream = torch.cuda.current_stream(device)
+
+        def mark() -> Mark:
             event = _cuda.Event(enable_timing=True)
-            event.record()
-        return (device.index or 0, event)
+            event.record(stream)
+            return event
+
+        return mark
+
+    def mark(self, device: torch.device) -> Mark:
+        """Mark the present of a device once."""
+        return self.marker(device)()
 
     def read(self, mark: Mark) -> float:
         """Return a mark in seconds, after `wait`."""
         if isinstance(mark, float):
-            return mark
-        index, event = mark
-        return float(self._base[index].elapsed_time(event)) / 1e3
+            return mark - self._began
+        return float(self._base[mark.device.index].elapsed_time(mark)) / 1e3
 
     def wait(self) -> None:
         """Wait until all devices have done what they were told."""
@@ -59,72 +67,101 @@ class Clock:
             torch.cuda.synchronize(index)
 
 
-class Copier:
-    """Copies values between devices.
+class Streams:
+    """CUDA streams of a placed model: to compute on, one a device, and to copy on, one a way.
 
     Parameters
     ----------
-    devices : iterable of torch.device
-        All that take part.
+    devices : mapping of str to torch.device
+        By the schedule's names; several may be one torch device, and have streams of their own.
     """
 
-    def __init__(self, devices: Iterable[torch.device]) -> None:
-        indices = sorted({d.index or 0 for d in devices if d.type == "cuda"})
-        self._streams = {index: _cuda.Stream(device=index) for index in indices}
-        self._arrivals: dict[int, Any] = {}  # id of a tensor on its way -> event
+    def __init__(self, devices: Mapping[str, torch.device]) -> None:
+        self._devices = dict(devices)
+        self._computing = {
+            name: _cuda.Stream(device=device)
+            for name, device in devices.items()
+            if device.type == "cuda"
+        }
+        distinct = list(dict.fromkeys(devices.values()))
+        self._copying = {
+            (source, target): _cuda.Stream(device=source if source.type == "cuda" else target)
+            for source in distinct
+            for target in distinct
+            if source != target
+        }
 
-    def copy(
-        self, value: Any, source: torch.device, target: torch.device, clock: Clock
-    ) -> tuple[Any, Mark, Mark]:
-        """Return a value on another device, which may still be on its way, and its times."""
-        if source == target or "cuda" not in (source.type, target.type):
-            begin = clock.mark(target)
-            moved = pytree.tree_map_only(torch.Tensor, lambda tensor: tensor.to(target), value)
-            return moved, begin, clock.mark(target)
-        device = source if source.type == "cuda" else target
-        stream = self._streams[device.index or 0]
-        with torch.cuda.device(device):
-            self.await_arrivals(device, value)
-            stream.wait_stream(torch.cuda.current_stream(device))
-            with torch.cuda.stream(stream):
-                begin = clock.mark(device)
-                moved = pytree.tree_map_only(
-                    torch.Tensor, lambda tensor: self._send(tensor, target, stream), value
-                )
-                end = clock.mark(device)
-                event = _cuda.Event()
-                event.record(stream)
-        for tensor in _tensors(moved):
-            self._arrivals[id(tensor)] = (tensor, event)
-        return moved, begin, end
+    def computing(self, name: str) -> Any:
+        """Let a thread compute on a device's stream; nothing changes on the CPU."""
+        stream = self._computing.get(name)
+        return nullcontext() if stream is None else _cuda.stream(stream)
 
-    def await_arrivals(self, device: torch.device, value: Any) -> None:
-        """Let a device wait for what it is about to read."""
-        if not self._arrivals:
+    def send(
+        self, value: Any, source: str, target: str, clock: Clock, arrival: Any = None
+    ) -> tuple[Any, Any, Mark, Mark]:
+        """Bring a value to another device, beside the computing where that can be.
+
+        Parameters
+        ----------
+        value : Any
+            Tensors, or what holds them.
+        source, target : str
+        clock : Clock
+        arrival : torch.cuda.Event, optional
+            What has to happen before the value is at the source; none: it was made there.
+
+        Returns
+        -------
+        moved : Any
+            The value on the target, perhaps still on its way.
+        event : torch.cuda.Event or None
+            What readers have to wait for; see `receive`.
+        begin, end : Mark
+        """
+        here, there = self._devices[source], self._devices[target]
+        if here == there:
+            with self.computing(source):
+                now = clock.mark(here)
+            if arrival is None and here.type == "cuda":
+                arrival = self._computing[source].record_event()
+            return value, arrival, now, now
+        stream = self._copying[here, there]
+        if arrival is not None:
+            stream.wait_event(arrival)
+        elif here.type == "cuda":
+            stream.wait_stream(self._computing[source])
+        with _cuda.stream(stream):
+            begin = clock.mark(stream.device)
+            moved = pytree.tree_map_only(
+                torch.Tensor, lambda tensor: _send(tensor, there, stream), value
+            )
+            return moved, stream.record_event(), begin, clock.mark(stream.device)
+
+    def receive(self, value: Any, event: Any, name: str) -> None:
+        """Let a device wait for a value before its thread's next call reads it."""
+        stream = self._computing.get(name)
+        if stream is None:
+            event.synchronize()
             return
-        for tensor in _tensors(value):
-            found = self._arrivals.get(id(tensor))
-            if found is None:
-                continue
-            if device.type == "cuda":
-                stream = torch.cuda.current_stream(device)
-                stream.wait_event(found[1])
-                tensor.record_stream(stream)
-            else:
-                found[1].synchronize()
-            del self._arrivals[id(tensor)]  # later readers come after this one in any case
+        stream.wait_event(event)
+        for leaf in pytree.tree_leaves(value):
+            if isinstance(leaf, torch.Tensor):
+                leaf.record_stream(stream)
 
-    @staticmethod
-    def _send(tensor: torch.Tensor, target: torch.device, stream: Any) -> torch.Tensor:
-        if tensor.device.type == "cpu":  # only pinned memory is copied beside the computing
+
+def staged(tensor: torch.Tensor, target: torch.device) -> torch.Tensor:
+    """Copy a tensor as a run does: through pinned memory, which is not waited for."""
+    return _send(tensor, target, torch.cuda.current_stream())
+
+
+def _send(tensor: torch.Tensor, target: torch.device, stream: Any) -> torch.Tensor:
+    if tensor.device.type == "cpu":  # only pinned memory is copied beside the computing
+        pinned = tensor
+        if not tensor.is_pinned():
             pinned = torch.empty_like(tensor, pin_memory=True).copy_(tensor)
-            return pinned.to(target, non_blocking=True)
-        tensor.record_stream(stream)  # its memory must not be reused before it has been read
-        if target.type == "cuda":
-            return tensor.to(target, non_blocking=True)
-        landing = torch.empty_like(tensor, device="cpu", pin_memory=True)
-        return landing.copy_(tensor, non_blocking=True)
-
-
-def _tensors(value: Any) -> list[torch.Tensor]:
-    return [leaf for leaf in pytree.tree_leaves(value) if isinstance(leaf, torch.Tensor)]
+        return pinned.to(target, non_blocking=True)
+    tensor.record_stream(stream)  # its memory must not be reused before it has been read
+    if target.type == "cuda":
+        return tensor.to(target, non_blocking=True)
+    landing = torch.empty_like(tensor, device="cpu", pin_memory=True)
+    return landing.copy_(tensor, non_blocking=True)

@@ -13,7 +13,7 @@ import torch.utils._pytree as pytree
 from torch import fx
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
-from talos_opt.frameworks.torch.captured import place_call
+from talos_opt.frameworks.torch.substitutes import place_call
 
 _aten = torch.ops.aten
 #: Calls that read of their first tensor only what they return.

@@ -1,16 +1,20 @@
 """Run a captured model under a placement: ops on their devices, each tensor moved once.
 
-Devices have the schedule's names; several may be one torch device (all of them ``cpu``, say).
-Tensors then move in name only, and are counted all the same.
+Each device has a thread, which runs the device's ops in their order and sends on what they make;
+so ops of different devices overlap. Devices have the schedule's names; several may be one torch
+device (all of them ``cpu``, say): tensors then move in name only, and are counted all the same,
+and CPU devices share its intra-op threads.
 """
 
 from __future__ import annotations
 
 import heapq
+import threading
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -18,8 +22,10 @@ from torch import fx
 from torch.utils import _pytree as pytree
 
 from talos_opt.frameworks.common.running import Execution, Hop, Span, in_turn
-from talos_opt.frameworks.torch.captured import Captured, place_call
-from talos_opt.frameworks.torch.copying import Clock, Copier
+from talos_opt.frameworks.torch.captured import Captured
+from talos_opt.frameworks.torch.copying import Clock, Mark, Streams
+from talos_opt.frameworks.torch.steps import Program, Send, outputs, programs
+from talos_opt.frameworks.torch.threads import threads_each, threads_set
 
 
 class Executor:
@@ -39,6 +45,8 @@ class Executor:
     hops : iterable of Hop, optional
         How tensors travel, over other devices perhaps; default: straight. What no hop brings to
         a reader (a tensor of no bytes) comes straight and is not counted.
+    threads : int, optional
+        Intra-op threads of each CPU device; default: torch's, shared out among those in `devices`.
     """
 
     def __init__(
@@ -49,6 +57,7 @@ class Executor:
         values: Sequence[torch.Tensor],
         priority: Mapping[str, float] | None = None,
         hops: Iterable[Hop] | None = None,
+        threads: int | None = None,
     ) -> None:
         self.captured = captured
         self.nodes = {node: captured.op_id(node) for node in captured.ops()}
@@ -56,12 +65,22 @@ class Executor:
         self.devices = dict(devices)
         self.order = self._sort(priority or {})
         self.hops = self._route(hops)
-        self.uses = self._count_uses()
+        self.programs = programs(captured, self.order, self.where, self.devices, self.hops)
+        self.streams = Streams(self.devices)
+        before = _allocated(self.devices)
         self.given = self._put_in_place(values)
+        self.given_bytes = {d: size - before[d] for d, size in _allocated(self.devices).items()}
+        cpus = sum(device.type == "cpu" for device in self.devices.values())
+        self._threads = threads or threads_each(cpus)
+        self._pool = ThreadPoolExecutor(
+            len(self.programs) or 1, "device", initializer=_share, initargs=(self._threads,)
+        )
+        self._lock = threading.Lock()  # two runs at once would wait for each other's threads
 
     def run(self) -> Execution:
         """Run all ops once."""
-        return _Run(self).finish()
+        with self._lock, threads_set(self._threads):
+            return _Run(self).finish(self._pool)
 
     def _sort(self, priority: Mapping[str, float]) -> list[fx.Node]:
         """Topological order by priority: starts in files may be equal, or rounded."""
@@ -101,114 +120,191 @@ class Executor:
             routes[node] = found
         return routes
 
-    def _count_uses(self) -> Counter[tuple[fx.Node, str]]:
-        """How often each value is read on each device; a value goes after its last reader."""
-        uses: Counter[tuple[fx.Node, str]] = Counter()
-        for node in self.order:
-            uses.update((p, self.where[node]) for p in _producers(node, self.nodes))
-            uses.update((node, source) for source, _, _ in self.hops[node])
-        for node in self.captured.graph_module.graph.output_node().all_input_nodes:
-            if node in self.nodes:
-                uses[node, self.where[node]] += 1
-        return uses
-
-    def _put_in_place(self, values: Sequence[torch.Tensor]) -> dict[tuple[fx.Node, str], Any]:
+    def _put_in_place(self, values: Sequence[torch.Tensor]) -> dict[fx.Node, torch.Tensor]:
         """Copy weights and inputs to the devices that read them, once each."""
-        placed: dict[tuple[fx.Node, str], Any] = {}
         nodes = self.captured.graph_module.graph.find_nodes(op="placeholder")
-        for node, value in zip(nodes, values, strict=True):
-            copies: dict[torch.device, torch.Tensor] = {}
-            for user in node.users:
-                if user in self.where:
-                    device = self.where[user]
-                    there = self.devices[device]
-                    if there not in copies:
-                        copies[there] = value.to(there)
-                    placed[node, device] = copies[there]
-            placed[node, ""] = value  # for outputs that hand an input through
-        return placed
+        given = dict(zip(nodes, values, strict=True))
+        copies: dict[tuple[fx.Node, torch.device], torch.Tensor] = {}
+        for name, program in self.programs.items():
+            there = self.devices[name]
+            for node, place in program.given.items():
+                if (node, there) not in copies:
+                    copies[node, there] = given[node].to(there)
+                program.values[place] = copies[node, there]
+        for device in {device for _, device in copies if device.type == "cuda"}:
+            torch.cuda.synchronize(device)  # they came on another stream than they are read on
+        return given
+
+
+class _Stopped(Exception):
+    """Another device's thread has failed."""
 
 
 class _Run:
-    """State of one run."""
+    """State of one run; a device's thread writes its own values, and those that it sends."""
 
     def __init__(self, executor: Executor) -> None:
         self.plan = executor
-        self.values: dict[tuple[fx.Node, str], Any] = {}
-        self.left = Counter(executor.uses)
-        self.copier = Copier(executor.devices.values())
+        self.values = {name: list(p.values) for name, p in executor.programs.items()}
+        count = sum(len(found) for found in executor.hops.values())
+        self.arrivals: list[Any] = [None] * count  # CUDA events of what was sent
+        self.sent = [threading.Lock() for _ in range(count)]  # held until it was
+        for lock in self.sent:
+            lock.acquire()
+        self.failed = False
         self.clock = Clock(executor.devices.values())
-        self.ops: list[tuple[str, str, Any, Any]] = []
-        self.moves: list[tuple[str, str, str, Any, Any, int]] = []
-        self.peak = 0
+        self.marks: dict[str, list[tuple[Mark, Mark]]] = {}
+        self.moves: list[tuple[str, Send, Mark, Mark, int]] = []
 
-    def finish(self) -> Execution:
+    def finish(self, pool: ThreadPoolExecutor) -> Execution:
         plan = self.plan
+        before = _allocated(plan.devices)
+        for device in before:
+            torch.cuda.reset_peak_memory_stats(device)
         began = time.perf_counter()
-        with torch.no_grad():
-            for node in plan.order:
-                self._compute(node)
-                for source, target, counted in plan.hops[node]:
-                    self._move(node, source, target, counted)
+        if len(plan.programs) == 1:  # the caller's thread will do
+            self._work(*plan.programs)
+        else:
+            self._join([pool.submit(self._work, name) for name in plan.programs])
         self.clock.wait()
         wall = time.perf_counter() - began
-        read = self.clock.read
         return Execution(
             self._outputs(),
             wall,
-            tuple(Span(op, device, read(a), read(b)) for op, device, a, b in self.ops),
-            tuple(
-                Span(op, source, read(a), read(b), target, size)
-                for op, source, target, a, b, size in self.moves
-            ),
-            self.peak,
+            self._op_spans(),
+            self._move_spans(),
+            sum(program.peak for program in plan.programs.values()),
+            self._peak_bytes(before),
         )
 
-    def _compute(self, node: fx.Node) -> None:
+    def _join(self, threads: Sequence[Future[None]]) -> None:
+        """Wait for all threads; what one of them raised, or Ctrl-C, ends the others first."""
+        try:
+            wait(threads)
+        finally:
+            if not all(thread.done() for thread in threads):
+                self._stop()
+                wait(threads)
+        errors = [error for thread in threads if (error := thread.exception()) is not None]
+        for error in sorted(errors, key=lambda error: isinstance(error, _Stopped)):
+            raise error
+
+    def _stop(self) -> None:
+        self.failed = True
+        for lock in self.sent:
+            with suppress(RuntimeError):  # it was sent
+                lock.release()
+
+    def _work(self, name: str) -> None:
+        """Run a device's ops in their order."""
+        try:
+            with torch.no_grad(), self.plan.streams.computing(name):
+                self._run(self.plan.programs[name], name)
+        except BaseException:
+            self._stop()
+            raise
+
+    def _run(self, program: Program, name: str) -> None:
+        # What is done here for each op keeps a GPU waiting: so it is little.
+        values, mark = self.values[name], self.clock.marker(self.plan.devices[name])
+        marks = self.marks[name] = []
+        for _, call, arguments, awaited, place, freed, sends in program.steps:
+            for number, where in awaited:
+                self._await(number, values, where, name)
+            given = arguments(values)
+            begin = mark()
+            made = call(*given)
+            marks.append((begin, mark()))
+            del given
+            if place is not None:
+                values[place] = made
+            if sends:
+                self._send(program.steps[len(marks) - 1].op, made, sends)
+            for where in freed:
+                values[where] = None
+
+    def _await(self, number: int, values: list[Any], place: int, name: str) -> None:
+        """Wait until another device has sent a value, and make this one's stream wait for it."""
+        self.sent[number].acquire()
+        if self.failed:
+            raise _Stopped
+        event = self.arrivals[number]
+        if event is not None:
+            self.plan.streams.receive(values[place], event, name)
+
+    def _send(self, op: str, made: Any, sends: Sequence[Send]) -> None:
+        there = {sends[0].source: (made, None)}  # the first goes from where it was made
+        for send in sends:
+            value, arrival = there[send.source]
+            moved, event, begin, end = self.plan.streams.send(
+                value, send.source, send.target, self.clock, arrival
+            )
+            there[send.target] = moved, event
+            if send.place is not None:
+                self.values[send.target][send.place] = moved
+            self.arrivals[send.number] = event
+            if send.counted:
+                self.moves.append((op, send, begin, end, _size(value)))
+            with suppress(RuntimeError):  # all were released: another thread has failed
+                self.sent[send.number].release()
+
+    def _op_spans(self) -> tuple[Span, ...]:
+        read = self.clock.read
+        spans = [
+            Span(step.op, name, read(begin), read(end))
+            for name, program in self.plan.programs.items()
+            for step, (begin, end) in zip(program.steps, self.marks[name], strict=True)
+        ]
+        return tuple(sorted(spans, key=lambda span: span.start_s))
+
+    def _move_spans(self) -> tuple[Span, ...]:
+        read = self.clock.read
+        spans = [
+            Span(op, send.source, read(begin), read(end), send.target, size)
+            for op, send, begin, end, size in self.moves
+        ]
+        return tuple(sorted(spans, key=lambda span: span.start_s))
+
+    def _peak_bytes(self, before: Mapping[torch.device, int]) -> dict[str, int]:
+        """Return the most that a CUDA device held of weights and values, if it has one name."""
         plan = self.plan
-        name = plan.where[node]
-        device = plan.devices[name]
-        arguments = (node.args, place_call(node, device))
-        args, kwargs = fx.node.map_arg(arguments, lambda item: self._value(item, name))
-        self.copier.await_arrivals(device, [args, kwargs])
-        begin = self.clock.mark(device)
-        assert callable(node.target), "captured graphs hold calls of functions only"
-        with _on(device):
-            self._keep(node, name, node.target(*args, **kwargs))
-        self.ops.append((plan.nodes[node], name, begin, self.clock.mark(device)))
-        for producer in _producers(node, plan.nodes):
-            self._release(producer, name)
-
-    def _move(self, node: fx.Node, source: str, target: str, counted: bool) -> None:
-        devices = self.plan.devices
-        value = self.values[node, source]
-        copied, begin, end = self.copier.copy(value, devices[source], devices[target], self.clock)
-        self._keep(node, target, copied)
-        if counted:
-            op = self.plan.nodes[node]
-            self.moves.append((op, source, target, begin, end, _size(value)))
-        self._release(node, source)
-
-    def _value(self, node: fx.Node, device: str) -> Any:
-        key = (node, device)
-        return self.plan.given[key] if node.op == "placeholder" else self.values[key]
-
-    def _keep(self, node: fx.Node, device: str, value: Any) -> None:
-        if self.left[node, device] > 0:
-            self.values[node, device] = value
-            self.peak = max(self.peak, len(self.values))
-
-    def _release(self, node: fx.Node, device: str) -> None:
-        self.left[node, device] -= 1
-        if self.left[node, device] == 0:
-            del self.values[node, device]
+        names = defaultdict(list)
+        for name, device in plan.devices.items():
+            names[device].append(name)
+        return {
+            names[device][0]: torch.cuda.max_memory_allocated(device)
+            - size
+            + plan.given_bytes[device]
+            for device, size in before.items()
+            if len(names[device]) == 1
+        }
 
     def _outputs(self) -> list[Any]:
         plan = self.plan
-        (returned,) = plan.captured.graph_module.graph.output_node().args
-        where = plan.where
-        found = fx.node.map_arg(returned, lambda item: self._value(item, where.get(item, "")))
-        return list(found) if isinstance(found, (tuple, list)) else [found]
+
+        def find(node: fx.Node) -> Any:
+            if node in plan.given:
+                return plan.given[node]
+            home = plan.where[node]
+            return self.values[home][plan.programs[home].kept[node]]
+
+        return [fx.node.map_arg(item, find) for item in outputs(plan.captured)]
+
+
+def _allocated(devices: Mapping[str, torch.device]) -> dict[torch.device, int]:
+    """Return the bytes that tensors take up on every CUDA device now."""
+    distinct = {device for device in devices.values() if device.type == "cuda"}
+    return {device: torch.cuda.memory_allocated(device) for device in distinct}
+
+
+def _share(threads: int) -> None:
+    """Give the present thread so many intra-op threads.
+
+    It has to be asked for their number first: a thread's first parallel op, or this question,
+    sets it to what was last set anywhere.
+    """
+    torch.get_num_threads()
+    torch.set_num_threads(threads)
 
 
 def _producers(node: fx.Node, nodes: Mapping[fx.Node, str]) -> list[fx.Node]:
@@ -219,8 +315,3 @@ def _producers(node: fx.Node, nodes: Mapping[fx.Node, str]) -> list[fx.Node]:
 def _size(value: Any) -> int:
     leaves = pytree.tree_leaves(value)
     return sum(t.numel() * t.element_size() for t in leaves if isinstance(t, torch.Tensor))
-
-
-def _on(device: torch.device) -> Any:
-    """Make a CUDA device the current one: some ops ask for it instead of looking at inputs."""
-    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()

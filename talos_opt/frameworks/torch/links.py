@@ -12,6 +12,7 @@ import torch
 
 from talos_opt.frameworks.common.links import slower_way
 from talos_opt.frameworks.common.profile import LinkProfile
+from talos_opt.frameworks.torch.copying import staged
 from talos_opt.frameworks.torch.timing import synchronise
 
 _REPEATS = 11
@@ -41,7 +42,7 @@ def _copy_time(source: torch.device, target: torch.device, size: int) -> float:
         synchronise(source)
         synchronise(target)
         start = time.perf_counter_ns()
-        tensor.to(target)
+        staged(tensor, target)
         synchronise(source)
         synchronise(target)
         times.append((time.perf_counter_ns() - start) / 1e9)

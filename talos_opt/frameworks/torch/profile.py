@@ -28,7 +28,7 @@ from talos_opt.frameworks.torch.captured import Captured
 from talos_opt.frameworks.torch.links import measure_links
 from talos_opt.frameworks.torch.ops import describe_ops
 from talos_opt.frameworks.torch.targets import parse_targets
-from talos_opt.frameworks.torch.threads import threads_set
+from talos_opt.frameworks.torch.threads import threads_each, threads_set
 from talos_opt.frameworks.torch.timing import measure
 
 _DTYPE_DEFAULT = "float32"
@@ -60,8 +60,9 @@ def profile_module(
     devices : sequence of str
         See `targets.parse_targets`.
     threads : int or 'auto', optional
-        Intra-op threads on the CPU; 'auto': the number with the shortest time per
-        op; default: torch's.
+        Intra-op threads of each CPU device; 'auto': the number with the shortest time per
+        op; default: torch's, shared out among the CPU devices that are asked for, as `run_schedule`
+        does.
     max_time_s : float
         Cap on the time that is spent measuring, on all devices together. Ops that were not
         reached get the time of their like, and count as estimated.
@@ -131,6 +132,8 @@ def _measure_all(
 ) -> Profile:
     """Return the profile with the devices that are there; each torch device is measured once."""
     devices = {target.id: torch.device(target.local) for target in targets if target.local}
+    if threads is None:
+        threads = threads_each(sum(device.type == "cpu" for device in devices.values()))
     found = measure_each(
         devices.values(),
         lambda device, budget, share: _measure_on(captured, device, inputs, budget, threads, share),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from talos_opt.frameworks.common.running import CapturedOp, RunReport, op_times,
 from talos_opt.frameworks.torch.captured import Captured
 from talos_opt.frameworks.torch.devices import torch_devices
 from talos_opt.frameworks.torch.execute import Executor
+from talos_opt.frameworks.torch.threads import threads_each
 
 #: Floating-point types that NumPy has too; the others are compared as float32.
 _IN_NUMPY = (torch.float16, torch.float32, torch.float64)
@@ -33,6 +35,7 @@ def run_schedule(
     *,
     repeats: int = 5,
     warmup: int = 1,
+    threads: int | None = None,
 ) -> RunReport:
     """Run a captured model under a schedule.
 
@@ -46,6 +49,9 @@ def run_schedule(
         Torch device of each device of the schedule; default: see `devices.torch_devices`.
     repeats, warmup : int
         Runs that count, and runs before them.
+    threads : int, optional
+        Intra-op threads of each CPU device; default: torch's, shared out among those of the
+        schedule, as `profile_module` does. The plain model has torch's.
 
     Raises
     ------
@@ -58,12 +64,20 @@ def run_schedule(
         if not {hop.source, hop.target} <= devices.keys():
             devices |= torch_devices((hop.source, hop.target), device_map)
     values = captured.flat_values(inputs)
-    executor = Executor(captured, plan.device, devices, values, plan.start_s, plan.hops)
+    if threads is None:
+        given = device_map or {}
+        threads = threads_each(sum(given.get(d, d).startswith("cpu") for d in plan.devices))
+    executor = Executor(captured, plan.device, devices, values, plan.start_s, plan.hops, threads)
     for _ in range(warmup):
         executor.run()
-    runs = sorted((executor.run() for _ in range(max(1, repeats))), key=lambda run: run.wall_s)
+    runs = [executor.run()]
+    outputs = runs[0].outputs
+    for _ in range(repeats - 1):  # outputs of one run are enough to hold
+        runs.append(dataclasses.replace(executor.run(), outputs=[]))
+    runs.sort(key=lambda run: run.wall_s)
     median = runs[len(runs) // 2]
-    error, equal = compare_outputs(captured.reference(inputs), median.outputs)
+    short = rounds_to_tf32(devices.values())
+    error, equal = compare_outputs(captured.reference(inputs), outputs, tf32=bool(short))
     return RunReport(
         outputs_equal=equal,
         max_abs_error=error,
@@ -73,10 +87,10 @@ def run_schedule(
         transfers=len(median.transfers),
         moved_bytes=sum(move.bytes for move in median.transfers),
         ops=op_times(runs, plan),
-        outputs=median.outputs,
+        outputs=outputs,
         execution=median,
         devices={name: str(device) for name, device in devices.items()},
-        notes=plan.notes,
+        notes=plan.notes + tuple(f"{what} rounds float32 to 10 bits, TF32" for what in short),
     )
 
 
@@ -91,13 +105,30 @@ def _ops(captured: Captured) -> list[CapturedOp]:
     ]
 
 
-def compare_outputs(expected: Sequence[Any], found: Sequence[Any]) -> tuple[float, bool]:
-    """Return the largest absolute difference of two lists of outputs, and whether they agree."""
-    pairs = [_value(item) for item in expected], [_value(item) for item in found]
+def rounds_to_tf32(devices: Iterable[torch.device]) -> list[str]:
+    """Return what computes in TF32 on these devices, if anything does; torch lets cuDNN do so."""
+    if not any(device.type == "cuda" for device in devices):
+        return []
+    asked: dict[str, Any] = {"cuDNN": torch.backends.cudnn, "cuBLAS": torch.backends.cuda.matmul}
+    return [name for name, backend in asked.items() if backend.allow_tf32]
+
+
+def compare_outputs(
+    expected: Sequence[Any], found: Sequence[Any], *, tf32: bool = False
+) -> tuple[float, bool]:
+    """Return the largest absolute difference of two lists of outputs, and whether they agree.
+
+    Parameters
+    ----------
+    expected, found : sequence
+    tf32 : bool
+        Whether float32 may have been rounded to TF32 on the way.
+    """
+    pairs = [_value(item, tf32) for item in expected], [_value(item, tf32) for item in found]
     return comparing.compare_outputs(*pairs)
 
 
-def _value(item: Any) -> Any:
+def _value(item: Any, tf32: bool) -> Any:
     if not isinstance(item, torch.Tensor):
         return item
     tensor = item.detach().cpu().resolve_conj().resolve_neg()
@@ -106,7 +137,7 @@ def _value(item: Any) -> Any:
         tensor = tensor.float()
     elif tensor.dtype == torch.complex32:
         tensor = tensor.to(torch.complex64)
-    return Value(tensor.numpy(), name)
+    return Value(tensor.numpy(), "tf32" if tf32 and name == "float32" else name)
 
 
 def time_plain(

@@ -18,3 +18,8 @@ def threads_set(count: int | None) -> Iterator[int]:
         yield torch.get_num_threads()
     finally:
         torch.set_num_threads(before)
+
+
+def threads_each(devices: int) -> int:
+    """Return how many of torch's intra-op threads each of some CPU devices has: one at least."""
+    return max(1, torch.get_num_threads() // max(1, devices))

@@ -3,11 +3,15 @@
 The graph is run as a whole, over and over, and each op is timed where it stands: caches are as
 warm as they are in the model, and memory is held no longer. Runs of the plain model are timed in
 between, so that a machine that gets busier slows both.
+
+A CUDA device is kept asleep while the host starts the next few ops, so that events tell how long
+their kernels take, not how fast Python starts them.
 """
 
 from __future__ import annotations
 
 import copy
+import itertools
 import statistics
 import time
 from collections import defaultdict
@@ -18,15 +22,21 @@ import torch
 from torch import fx, nn
 
 from talos_opt.frameworks.common.measuring import Budget, Measured
-from talos_opt.frameworks.torch.captured import Captured, place_call
+from talos_opt.frameworks.torch.captured import Captured
 from talos_opt.frameworks.torch.costs import nbytes
 from talos_opt.frameworks.torch.signature import Output
+from talos_opt.frameworks.torch.substitutes import callee, place_call
 from talos_opt.frameworks.torch.training import training_step
 
+#: Ops that are started while a CUDA device sleeps, for so long; its queue holds about a thousand.
+CHUNK, SLEEP_S = 100, 10e-3
 #: Rounds of one run of the model and one of its ops: no more than this,
 MAX_ROUNDS = 50
 #: and no more than so many seconds once there are as many rounds as these.
 ENOUGH_ROUNDS, ENOUGH_S = 7, 20.0
+
+
+_cuda: Any = torch.cuda  # its classes have no annotations
 
 
 class Stopped(Exception):
@@ -54,7 +64,7 @@ def measure(
     rounds : int
         At most.
     """
-    measured = Measured(resolution_s=timer_resolution())
+    measured = Measured(resolution_s=timer_resolution(), kernels=device.type == "cuda")
     module = captured.module if device.type == "cpu" else copy.deepcopy(captured.module).to(device)
     given = [value.to(device) for value in inputs]
     values = [value.to(device) for value in captured.flat_values(inputs)]
@@ -94,6 +104,7 @@ class _Clock(fx.Interpreter):
         self._kwargs = {node: place_call(node, device) for node in captured.ops()}
         self._events: list[tuple[str, Any, Any]] = []
         self._watch_memory = False
+        self._gap_s, self._second = _gpu_clock(device) if device.type == "cuda" else (0.0, 0)
 
     def run_once(self, values: Sequence[torch.Tensor], *, watch_memory: bool = False) -> None:
         """Run all ops once, and keep how long each took."""
@@ -104,7 +115,8 @@ class _Clock(fx.Interpreter):
         if self._events:
             torch.cuda.synchronize(self._device)
             for op, start, end in self._events:
-                self._measured.ops[op].append(start.elapsed_time(end) / 1e3)
+                took = start.elapsed_time(end) / 1e3 - self._gap_s
+                self._measured.ops[op].append(max(0.0, took))
 
     def run_node(self, n: fx.Node) -> Any:
         """Run one node, timed if it is an op."""
@@ -114,7 +126,7 @@ class _Clock(fx.Interpreter):
             raise Stopped
         args, _ = self.fetch_args_kwargs_from_env(n)
         kwargs = fx.node.map_arg(self._kwargs[n], lambda m: self.env[m])
-        call: Any = n.target
+        call: Any = callee(n, self._device)
         op = self._captured.op_id(n)
         if self._device.type == "cuda":
             return self._on_cuda(op, call, args, kwargs)
@@ -129,7 +141,9 @@ class _Clock(fx.Interpreter):
         if self._watch_memory:
             torch.cuda.reset_peak_memory_stats(self._device)
             before = torch.cuda.memory_allocated(self._device)
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        elif len(self._events) % CHUNK == 0:
+            _cuda._sleep(int(SLEEP_S * self._second))
+        start, end = (_cuda.Event(enable_timing=True) for _ in range(2))
         start.record()
         result = call(*args, **kwargs)
         end.record()
@@ -167,6 +181,21 @@ def synchronise(device: torch.device) -> None:
     """Wait until a device has done what it was given."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def _gpu_clock(device: torch.device) -> tuple[float, int]:
+    """Return the seconds between two events with nothing between them, and cycles per second."""
+    events = [_cuda.Event(enable_timing=True) for _ in range(103)]
+    cycles = 10_000_000
+    with torch.cuda.device(device):
+        _cuda._sleep(cycles)  # wakes the clock up
+        events[0].record()
+        _cuda._sleep(cycles)
+        for event in events[1:]:
+            event.record()
+    synchronise(device)
+    gaps = [a.elapsed_time(b) / 1e3 for a, b in itertools.pairwise(events[1:])]
+    return statistics.median(gaps), round(cycles / (events[0].elapsed_time(events[1]) / 1e3))
 
 
 def timer_overhead() -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from talos_opt.core.errors import InputError
 from talos_opt.frameworks.common.calibration import (
     MAX_RATIO,
     calibrated,
+    launch_time,
     type_ratios,
     whole_factor,
 )
@@ -45,6 +48,30 @@ def test_without_a_sum_or_a_whole_nothing_changes() -> None:
     assert whole_factor(ops(1.0), "cpu", None) == 1
     assert whole_factor(ops(1.0), "gpu", 5.0) == 1
     assert calibrated(ops(1.0), "gpu", 5.0) == tuple(ops(1.0))
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=10), st.floats(0, 20))
+def test_starting_ops_fills_what_kernels_leave_of_the_whole(
+    seconds: list[float], whole: float
+) -> None:
+    known = [replace(op, output=1) for op in ops(*seconds, device="gpu")]
+    known.append(OpProfile("view", "x", timings={"gpu": Timing(0.0, 0.0, repeats=5)}))
+    launch = launch_time(known, "gpu", whole)
+    assert launch >= 0
+    found = calibrated(known, "gpu", whole, launch)
+    if whole > sum(seconds):
+        assert sum(op.timings["gpu"].time_s for op in found) == pytest.approx(whole)
+        assert launch > min(seconds)
+        for op, raw in zip(found, seconds, strict=False):
+            assert op.timings["gpu"].time_s == max(raw, launch)
+    else:
+        assert launch == 0
+
+
+def test_views_start_nothing() -> None:
+    views = ops(1.0, 2.0, device="gpu")
+    assert launch_time(views, "gpu", 10.0) == 0
+    assert launch_time(views, "gpu", None) == 0
 
 
 @pytest.mark.parametrize("whole", [-1.0, float("nan"), float("inf")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
+from talos_opt.frameworks.torch import substitutes  # noqa: E402
 from talos_opt.frameworks.torch.capture import capture  # noqa: E402
 from talos_opt.frameworks.torch.captured import Captured  # noqa: E402
 from talos_opt.frameworks.torch.execute import Execution, Executor, Hop  # noqa: E402
@@ -87,9 +89,12 @@ def test_ops_run_in_the_order_of_the_schedule(captures: Any) -> None:
     document = random_schedule(problem_of(captured), 3)
     done = execute(captured, inputs, document)
     starts = {row["op"]: row["start"] for row in document["ops"]}
-    order = [starts[span.op] for span in done.ops]
-    assert order == sorted(order)
-    assert all(a.end_s <= b.start_s for a, b in zip(done.ops, done.ops[1:], strict=False))
+    assert len({span.device for span in done.ops}) > 1
+    for device in {span.device for span in done.ops}:
+        spans = [span for span in done.ops if span.device == device]
+        order = [starts[span.op] for span in spans]
+        assert order == sorted(order)
+        assert all(a.end_s <= b.start_s for a, b in itertools.pairwise(spans))
 
 
 def test_without_hops_tensors_go_straight(captures: Any) -> None:
@@ -109,6 +114,51 @@ def test_values_are_freed_after_their_last_reader(captures: Any) -> None:
     assert done.peak_values < len(document["ops"]) / 4
 
 
+def test_what_a_thread_raises_ends_the_others(captures: Any) -> None:
+    captured, inputs = captures("branches", "inference")
+    problem = problem_of(captured)
+    document = random_schedule(problem, 3)
+    executor = Executor(
+        captured,
+        {row["op"]: row["device"] for row in document["ops"]},
+        dict.fromkeys(("cpu0", "gpu0", "gpu1"), CPU),
+        captured.flat_values(inputs),
+    )
+
+    def fail(*_: Any) -> None:
+        raise FloatingPointError("by the test")
+
+    name = max(executor.programs, key=lambda name: len(executor.programs[name].steps))
+    steps = executor.programs[name].steps
+    whole, steps[:] = list(steps), [step._replace(call=fail) for step in steps]
+    with pytest.raises(FloatingPointError, match="by the test"):
+        executor.run()
+    steps[:] = whole
+    assert compare_outputs(captured.reference(inputs), executor.run().outputs)[1]
+
+
+def test_attention_elsewhere_is_that_of_the_cpu() -> None:
+    generator = torch.Generator().manual_seed(0)
+    shape = (2, 3, 8, 4)
+    q, k, v, grad = (torch.randn(shape, generator=generator) for _ in range(4))
+    mask = torch.randn((2, 1, 8, 8), generator=generator)
+    aten = torch.ops.aten
+    for causal, given, scale in ((True, None, None), (False, mask, 0.3), (False, None, None)):
+        more = {"attn_mask": given, "scale": scale}
+        there = aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, causal, **more)
+        here = substitutes.attention(q, k, v, 0.0, causal, attn_mask=given, scale=scale)
+        torch.testing.assert_close(here, there)
+        back = aten._scaled_dot_product_flash_attention_for_cpu_backward(
+            grad, q, k, v, *there, 0.0, causal, **more
+        )
+        torch.testing.assert_close(
+            substitutes.attention_backward(
+                grad, q, k, v, *here, 0.0, causal, attn_mask=given, scale=scale
+            ),
+            back,
+        )
+
+
 def test_nothing_is_changed_by_a_run(captures: Any) -> None:
     captured, inputs = captures("branches", "training")
     before = {name: t.clone() for name, t in captured.module.state_dict().items()}
@@ -119,18 +169,37 @@ def test_nothing_is_changed_by_a_run(captures: Any) -> None:
         assert torch.equal(tensor, before[name]), name
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+
+
+@needs_cuda
+@pytest.mark.parametrize("mode", ["inference", "training"])
 @pytest.mark.parametrize("name", list(MODELS))
-def test_with_cuda(captures: Any, name: str) -> None:
-    captured, inputs = captures(name, "inference")
-    document = random_schedule(problem_of(captured), 0)
+def test_with_cuda(captures: Any, name: str, mode: str) -> None:
+    captured, inputs = captures(name, mode)
+    expected = captured.reference(inputs)
     devices = {"cpu0": CPU, "gpu0": torch.device("cuda:0"), "gpu1": torch.device("cuda:0")}
-    executor = Executor(
-        captured,
-        {row["op"]: row["device"] for row in document["ops"]},
-        devices,
-        captured.flat_values(inputs),
-        hops=[Hop(row["op"], row["from"], row["to"]) for row in document["transfers"]],
-    )
-    done = executor.run()
-    assert compare_outputs(captured.reference(inputs), done.outputs)[1]
+    for seed in range(3):
+        document = random_schedule(problem_of(captured), seed)
+        executor = Executor(
+            captured,
+            {row["op"]: row["device"] for row in document["ops"]},
+            devices,
+            captured.flat_values(inputs),
+            hops=[Hop(row["op"], row["from"], row["to"]) for row in document["transfers"]],
+        )
+        for _ in range(3):  # memory and streams are used again
+            assert compare_outputs(expected, executor.run().outputs, tf32=True)[1]
+
+
+@needs_cuda
+def test_memory_of_a_cuda_device_is_told(captures: Any) -> None:
+    captured, inputs = captures("googlenet", "inference")
+    ids = [captured.op_id(node) for node in captured.ops()]
+    devices = {"cpu0": CPU, "gpu0": torch.device("cuda:0")}
+    values = captured.flat_values(inputs)
+    executor = Executor(captured, dict.fromkeys(ids, "gpu0"), devices, values)
+    weights = sum(value.numel() * value.element_size() for value in values)
+    first, second = (executor.run().peak_bytes for _ in range(2))
+    assert set(second) == {"gpu0"}
+    assert weights < second["gpu0"] <= first["gpu0"]

@@ -176,7 +176,7 @@ def test_the_command(capsys: Capture, schedule: Path, tmp_path: Path) -> None:
 def test_differing_outputs_are_exit_code_1(
     capsys: Capture, schedule: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_module, "compare_outputs", lambda a, b: (0.5, False))
+    monkeypatch.setattr(run_module, "compare_outputs", lambda *_, **__: (0.5, False))
     mapped = ("--map", "gpu0=cpu,gpu1=cpu")
     assert run(NETS, "--schedule", schedule, "--input", SHAPE, *mapped, "--json") == 1
     captured = capsys.readouterr()
