@@ -8,12 +8,14 @@ import time
 from talos_opt.core.problem import Objective, Problem
 from talos_opt.core.result import Status
 from talos_opt.solvers.bounds.diagram import Diagrams
+from talos_opt.solvers.bounds.joins import Joins
 from talos_opt.solvers.bounds.path_memory import PathMemory
 from talos_opt.solvers.cpsat import backend
 from talos_opt.solvers.cpsat.placement import BuildStoppedError
 from talos_opt.solvers.cpsat.search import hint, no_time, search
 from talos_opt.solvers.engine.base import NoOptions, Solver, Verdict
 from talos_opt.solvers.engine.run import Run
+from talos_opt.solvers.engine.warmup import get_ready
 from talos_opt.solvers.ilp.builder import BuildStoppedError as BuildStopped
 from talos_opt.solvers.relax.formulation import RelaxedFormulation
 from talos_opt.solvers.relax.superblocks import prove_bottleneck
@@ -25,6 +27,8 @@ from talos_opt.solvers.shared.offering import offer_placement
 _LABELS = (250, 1000, 4000, 16000)
 #: Share of the remaining time that they may take.
 _DIAGRAM_SHARE = 0.5
+#: Share of the remaining time that joins may take.
+_JOIN_SHARE = 0.3
 #: Share of its time after which CP-SAT gives up if nothing moves: on wide graphs nothing will.
 _PATIENCE = 0.35
 #: Above this number of ops a pass takes too long to be worth its start.
@@ -51,6 +55,7 @@ class RelaxSolver(Solver):
         memory = PathMemory(problem)
         memory.improve(lambda: run.stopped)
         run.raise_bound(memory.bound(), self.name)
+        self._read_joins(memory, run)
         self._read_diagrams(memory, run)
         if memory.stranded.size:
             return self._give_up(memory, run)
@@ -100,6 +105,20 @@ class RelaxSolver(Solver):
             Status.INFEASIBLE,
             f"no placement lets {op} reach its inputs and its readers; add a link, or relax a pin",
         )
+
+    def kernels(self, problem: Problem) -> tuple[str, ...]:
+        """Return that of joins."""
+        return () if problem.objective is Objective.BOTTLENECK else ("joins",)
+
+    def _read_joins(self, memory: PathMemory, run: Run) -> None:
+        """Learn what inputs that come late from elsewhere prove."""
+        if memory.stranded.size or not get_ready(run, "joins", urgent=False):
+            return
+        part = run.limited(run.remaining * _JOIN_SHARE)
+        joins = Joins(memory)
+        if joins.improve(run.value, lambda: part.stopped) and not memory.stranded.size:
+            run.raise_bound(memory.bound(), self.name)
+            run.raise_bound(joins.refute(run.value, lambda: part.stopped), self.name)
 
     def _read_diagrams(self, memory: PathMemory, run: Run) -> None:
         """Pass over cut diagrams with more and more labels, while that pays."""

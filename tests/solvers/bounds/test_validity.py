@@ -17,6 +17,7 @@ from talos_opt.core.result import Status
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import simulate
 from talos_opt.solvers.bounds.diagram import Diagrams
+from talos_opt.solvers.bounds.joins import Joins
 from talos_opt.solvers.bounds.path_memory import PathMemory
 from talos_opt.solvers.engine import registry
 from talos_opt.solvers.engine.budget import Budget
@@ -110,6 +111,40 @@ def test_an_optimal_schedule_keeps_every_head_and_tail(
     assert_respects(memory, schedule)
     Diagrams(memory).improve(value if limited else math.inf, most, never)
     assert_respects(memory, schedule)
+
+
+@given(problems(max_ops=5, objectives=TIMED), st.booleans())
+def test_joins_never_exceed_the_optimum(problem: Problem, limited: bool) -> None:
+    check_joins(problem, limited)
+
+
+@given(problems(max_ops=6, **CORE), st.booleans())
+def test_joins_never_exceed_the_optimum_of_core_problems(problem: Problem, limited: bool) -> None:
+    check_joins(problem, limited)
+
+
+def check_joins(problem: Problem, limited: bool) -> None:
+    """Bound, heads and tails against an optimal schedule, whose value is never refuted."""
+    schedule = best_schedule(problem)
+    assume(schedule is not None)
+    value = objective_value(problem, schedule)
+    memory = PathMemory(problem)
+    memory.improve()
+    joins = Joins(memory)
+    assert joins.improve(value if limited else math.inf)
+    assert_respects(memory, schedule)
+    assert_holds(memory, value)
+    if joins.applies:
+        arrays, origin = memory.arrays, float(memory.arrays.release.min())
+        ops = np.arange(arrays.op_count)
+        done = arrays.release.copy()
+        np.maximum.at(done, arrays.model, schedule.end)
+        head = joins.head[ops, schedule.device] + origin
+        assert (schedule.start >= head - CLOSE).all()
+        tail = joins.tail[ops, schedule.device]
+        assert (done[arrays.model] - schedule.end >= tail - CLOSE).all()
+    for upper in (value, 1.5 * value):
+        assert joins.refute(upper) <= value * (1 + CLOSE) + CLOSE
 
 
 def assert_respects(memory: PathMemory, schedule: Schedule) -> None:
