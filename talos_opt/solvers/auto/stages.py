@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from itertools import chain, cycle
 from typing import Any, NamedTuple
 
-from talos_opt.core.problem import Problem
+from talos_opt.core.problem import MemoryRule, Problem
 from talos_opt.solvers.engine.base import is_placement_only
 from talos_opt.solvers.shared.whole_models import MANY_MODELS
 
@@ -54,6 +54,8 @@ class Stage(NamedTuple):
 
 #: Exact solvers need a good incumbent, not the best: what is left to find has another turn.
 _FAST_FIRST = Stage("fast", 0.3, most_s=2.0, most_s_per_op=0.01)
+#: What it finds at all is found early, unless the order decides whether there is a schedule.
+_BEAM = Stage("beam", 0.4)
 _COARSE = Stage("coarse", 0.7, {"share": 1.0})
 
 #: Whatever stops one of them short, the next begins with what it has learned.
@@ -84,6 +86,13 @@ def stages(problem: Problem) -> Iterator[Stage]:
     count = problem.arrays.op_count
     if count < SMALL:
         return chain((Stage("cpsat", 0.5),), cycle(_SMALL_AGAIN))
+    if problem.memory_rule is MemoryRule.PEAK and problem.arrays.memory_limited:
+        return chain((_BEAM,), _by_size(problem))
+    return _by_size(problem)
+
+
+def _by_size(problem: Problem) -> Iterator[Stage]:
+    count = problem.arrays.op_count
     if count > COARSE_UP_TO_OPS:
         return iter((_LAST_LARGE,))
     if count > LARGE:

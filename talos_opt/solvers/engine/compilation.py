@@ -42,6 +42,7 @@ KERNELS = {
     "passes": ("talos_opt.solvers.large.solver", "use_passes"),
     "loads": ("talos_opt.solvers.large.solver", "use_loads"),
     "packs": ("talos_opt.solvers.coarse.solver", "use_packs"),
+    "orders": ("talos_opt.solvers.beam.solver", "use_orders"),
     "joins": ("talos_opt.solvers.bounds.joins", "use_joins"),
     "paths": ("talos_opt.solvers.shared.paths", "use_paths"),
 }

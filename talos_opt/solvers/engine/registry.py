@@ -17,6 +17,7 @@ _SOLVERS = {
     "fast": ("talos_opt.solvers.fast", "FastSolver"),
     "large": ("talos_opt.solvers.large.solver", "LargeSolver"),
     "coarse": ("talos_opt.solvers.coarse.solver", "CoarseSolver"),
+    "beam": ("talos_opt.solvers.beam", "BeamSolver"),
     "lns": ("talos_opt.solvers.lns", "LnsSolver"),
     "cpsat": ("talos_opt.solvers.cpsat.solver", "CpsatSolver"),
     "relax": ("talos_opt.solvers.relax.solver", "RelaxSolver"),

@@ -6,6 +6,7 @@ import numpy as np
 
 from talos_opt.core.problem import UNLIMITED, Ints, MemoryRule, Problem
 from talos_opt.core.units import format_bytes
+from talos_opt.solvers.shared.moments import fullest_moment
 
 
 def find_obstacle(problem: Problem) -> str:
@@ -23,7 +24,7 @@ def find_obstacle(problem: Problem) -> str:
     crowded = np.flatnonzero(~fits.any(axis=1))
     if len(crowded):
         return _describe_too_large(problem, int(crowded[0]), need)
-    return _describe_total(problem, need, fits)
+    return _describe_total(problem, need, fits) or _describe_moment(problem)
 
 
 def group_memory(problem: Problem) -> Ints:
@@ -88,6 +89,23 @@ def _describe_total(problem: Problem, need: Ints, fits: np.ndarray) -> str:
                 f"{total - room} bytes ({format_bytes(total - room)})"
             )
     return ""
+
+
+def _describe_moment(problem: Problem) -> str:
+    """What has to be in memory while some op runs must fit all devices together."""
+    arrays = problem.arrays
+    usable = arrays.allowed.any(axis=0)
+    if problem.memory_rule is MemoryRule.STATIC or (arrays.capacity[usable] >= UNLIMITED).any():
+        return ""
+    moment, room = fullest_moment(arrays), int(arrays.capacity[usable].sum())
+    if moment is None or moment.held <= room:
+        return ""
+    return (
+        f"while {problem.names[moment.op]} runs, its inputs and output, and what was made before "
+        f"it and is read after it, need {moment.held} bytes ({format_bytes(moment.held)}) with all "
+        f"weights; the usable memory is {room} bytes: short by {moment.held - room} bytes "
+        f"({format_bytes(moment.held - room)})"
+    )
 
 
 def _distinct_rows(rows: np.ndarray) -> np.ndarray:

@@ -1,0 +1,178 @@
+"""Orders of one device's ops that hold few bytes at once: a beam search, then windows of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from talos_opt.core.problem import Arrays, Ints
+
+#: Sets of ops that the first searches keep, one after the other.
+_WIDTHS = (30, 100, 300)
+#: Bytes that all states of one search may take up: more ops, fewer states.
+_STATE_BYTES = 64_000_000
+#: Windows that may be searched in a row without a gain.
+_MOST_FUTILE = 1000
+#: Fewest and most ops of a window, and states kept there.
+_LEAST_WINDOW, _MOST_WINDOW, _WINDOW_WIDTH = 12, 160, 200
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """What an order of ops holds: all that the search has to know of them.
+
+    Parameters
+    ----------
+    in_ptr, in_op : (n + 1,) and (e,) int
+        Producers of each op, numbered among these ops; each once.
+    size, workspace : (n,) int
+        Bytes.
+    """
+
+    in_ptr: Ints
+    in_op: Ints
+    size: Ints
+    workspace: Ints
+
+    @classmethod
+    def of(cls, arrays: Arrays) -> Tensors:
+        """Return those of all ops of a problem."""
+        by_reader = np.argsort(arrays.edge_dst, kind="stable")
+        pointers = np.zeros(arrays.op_count + 1, dtype=np.int64)
+        np.cumsum(np.bincount(arrays.edge_dst, minlength=arrays.op_count), out=pointers[1:])
+        return cls(pointers, arrays.edge_src[by_reader], arrays.output, arrays.workspace)
+
+    @cached_property
+    def readers(self) -> Ints:
+        """Number of readers of each op's output (n,)."""
+        return np.bincount(self.in_op, minlength=len(self.size))
+
+    def profile(self, order: Ints) -> tuple[Ints, Ints]:
+        """Return the bytes alive while each op of an order runs, and after it (n,)."""
+        from talos_opt.kernels.orders import memory_profile
+
+        top, after = np.empty_like(order), np.empty_like(order)
+        memory_profile(
+            self.in_ptr, self.in_op, self.readers, self.size, self.workspace, order, top, after
+        )
+        return top, after
+
+    def peak(self, order: Ints) -> int:
+        """Return the most bytes alive at once."""
+        return int(self.profile(order)[0].max(initial=0))
+
+
+class OrderSearch:
+    """Search for an order of small peak; what is better than the best is told at once.
+
+    Parameters
+    ----------
+    tensors : Tensors
+    seed : int
+    stopped : callable
+        Asked between two searches, whether to leave it at that.
+    order : (n,) int
+        A topological order to begin with.
+    """
+
+    def __init__(
+        self, tensors: Tensors, order: Ints, seed: int, stopped: Callable[[], bool]
+    ) -> None:
+        self.tensors = tensors
+        self.stopped = stopped
+        self.random = np.random.default_rng(seed)
+        self.order, self.peak = order, tensors.peak(order)
+        count = len(order)
+        self._code = self.random.integers(1, 2**62, count).astype(np.uint64)
+        self._most = max(4, _STATE_BYTES // max(1, 24 * count))
+
+    def reach(self, target: int) -> bool:
+        """Search until the peak is no more than a target; False if that was not found."""
+        for width in _WIDTHS:
+            if self.peak <= target or self.stopped():
+                break
+            self.search(0, len(self.order), target, width)
+            self.search(0, len(self.order), self.peak - 1, width)
+        futile = 0
+        while self.peak > target and futile < _MOST_FUTILE and not self.stopped():
+            before = self.peak
+            self._search_window()
+            futile = futile + 1 if self.peak == before else 0
+        return self.peak <= target
+
+    def _search_window(self) -> None:
+        """Order the ops around the peak anew, so that they stay below it."""
+        top, _ = self.tensors.profile(self.order)
+        count = len(self.order)
+        worst = np.flatnonzero(top == top.max())
+        centre = int(self.random.choice(worst))
+        most = min(count, _MOST_WINDOW)
+        length = int(self.random.integers(min(_LEAST_WINDOW, most), most + 1))
+        low = int(np.clip(centre - self.random.integers(length), 0, count - length))
+        self.search(low, low + length, int(top.max()) - 1, _WINDOW_WIDTH)
+
+    def search(self, low: int, high: int, limit: int, width: int) -> None:
+        """Order the ops at some places anew, within a limit, and keep that if it is no worse.
+
+        Parameters
+        ----------
+        low, high : int
+            Places ``order[low:high]``.
+        limit : int
+            Bytes.
+        width : int
+            Sets of ops that are kept.
+        """
+        from talos_opt.kernels.orders import narrow_order
+
+        tensors, chosen = self.tensors, self.order[low:high]
+        count = len(chosen)
+        local = np.full(len(self.order), -1, dtype=np.int64)
+        local[chosen] = np.arange(count)
+        lengths = np.diff(tensors.in_ptr)[chosen]
+        in_ptr = np.zeros(count + 1, dtype=np.int64)
+        np.cumsum(lengths, out=in_ptr[1:])
+        places = np.repeat(tensors.in_ptr[chosen] - in_ptr[:-1], lengths) + np.arange(in_ptr[-1])
+        producer = tensors.in_op[places]
+        outside = np.unique(producer[local[producer] < 0])
+        local[outside] = count + np.arange(len(outside))
+        everything = np.concatenate([chosen, outside])
+        reads = np.bincount(producer, minlength=len(self.order))
+        # What later ops read stays alive: one more reader, which never comes.
+        unread = tensors.readers - self._reads_before(low)
+        unread = np.where(unread > reads, reads + 1, reads)[everything]
+        _, after = tensors.profile(self.order)
+        by_producer = np.argsort(local[producer], kind="stable")
+        inner = by_producer[local[producer][by_producer] < count]
+        out_ptr = np.zeros(count + 1, dtype=np.int64)
+        np.cumsum(np.bincount(local[producer][inner], minlength=count), out=out_ptr[1:])
+        reader = np.repeat(np.arange(count), lengths)[inner]
+        scale = int(tensors.size[chosen].max(initial=1)) // 40
+        order, _ = narrow_order(
+            (in_ptr, local[producer], out_ptr, reader),
+            unread,
+            tensors.size[everything],
+            tensors.workspace[chosen],
+            int(after[low - 1]) if low else 0,
+            limit,
+            min(width, self._most),
+            self._code[chosen],
+            self.random.integers(0, scale + 1, count),
+        )
+        if len(order):
+            found = self.order.copy()
+            found[low:high] = chosen[order]
+            peak = tensors.peak(found)
+            if peak <= self.peak:
+                self.order, self.peak = found, peak
+
+    def _reads_before(self, low: int) -> Ints:
+        """Return how often each output has been read by the first ops (n,)."""
+        count = len(self.order)
+        done = np.zeros(count, dtype=bool)
+        done[self.order[:low]] = True
+        reader = np.repeat(np.arange(count), np.diff(self.tensors.in_ptr))
+        return np.bincount(self.tensors.in_op[done[reader]], minlength=count)

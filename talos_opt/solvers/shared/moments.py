@@ -1,0 +1,61 @@
+"""What has to be in memory at the moment an op runs, whatever the order and the placement.
+
+What an op's ancestors made and its descendants read has been made and is still to be read while it
+runs; so it is on some device. See docs/bounds.md, "Moments".
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from talos_opt.core.problem import Arrays
+
+#: Ops times edges, beyond which this is left out.
+_MOST_CELLS = 20_000_000
+
+
+class Moment(NamedTuple):
+    """An op, and the least bytes that all devices hold together while it runs."""
+
+    op: int
+    held: int
+
+
+def fullest_moment(arrays: Arrays) -> Moment | None:
+    """Return the op that finds the most bytes in memory, under the peak rule.
+
+    None for graphs that are too large, or without ops that take time: an op of no length holds
+    nothing at any moment.
+    """
+    count, source, target = arrays.op_count, arrays.edge_src, arrays.edge_dst
+    lasting = arrays.time.min(axis=1) > 0
+    if not lasting.any() or count * len(source) > _MOST_CELLS:
+        return None
+    before = _ancestors(arrays)
+    # A copy elsewhere holds what its reader names, which may be less than was made.
+    size = arrays.output[source]
+    if arrays.device_count > 1:
+        size = np.minimum(size, arrays.edge_bytes)
+    best = Moment(0, -1)
+    for i in np.flatnonzero(lasting).tolist():
+        # Read by the op itself, or made before it and read after it.
+        alive = (target == i) | (before[source, i] & before[i, target])
+        held = np.zeros(count, dtype=np.int64)
+        np.maximum.at(held, source[alive], size[alive])
+        total = int(held.sum() + arrays.output[i] + arrays.workspace[i])
+        if total > best.held:
+            best = Moment(i, total)
+    return Moment(best.op, best.held + int(arrays.weights.sum()))
+
+
+def _ancestors(arrays: Arrays) -> np.ndarray:
+    """Return whether one op comes before another, by paths (n, n) bool."""
+    before = np.zeros((arrays.op_count, arrays.op_count), dtype=bool)
+    readers, out = arrays.edge_dst, arrays.out_ptr
+    for i in arrays.order[::-1].tolist():
+        for reader in readers[out[i] : out[i + 1]].tolist():
+            before[i] |= before[reader]
+            before[i, reader] = True
+    return before
