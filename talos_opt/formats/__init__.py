@@ -85,6 +85,9 @@ FORMATS: dict[str, Format] = {
             "msr",
             writes=False,
         ),
+        Format(
+            "fjsp", "flexible job shops, text as in FJSPLIB", (".fjs", ".txt"), "fjsp", writes=False
+        ),
     )
 }
 
