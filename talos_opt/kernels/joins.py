@@ -15,7 +15,7 @@ INF = np.inf
 CLOSE = 1e-9
 #: Times that one threshold is raised at most, and ops that are looked at for it: all of them
 #: prove what they prove.
-MOST_ROUNDS, MOST_OPS = 60, 4000
+MOST_ROUNDS, MOST_OPS = 30, 1000
 
 
 @kernel

@@ -20,8 +20,8 @@ from talos_opt.solvers.shared.paths import times_within_groups
 
 #: Cells (edges times pairs of devices, ops times devices) of one pass; beyond, there is none.
 _MOST_CELLS = 50_000_000
-#: Ops between two looks at the clock.
-_CHUNK = 50
+#: Ops times devices between two looks at the clock: tenths of a second at the most.
+_CHUNK = 200
 #: Quantiles of starts and ends that windows are made of.
 _CUTS = np.array([0.0, 0.25, 0.5, 0.75])
 #: Share of a value within which it is not worth refuting another one.
@@ -186,11 +186,12 @@ class Joins:
         load = np.where(np.isfinite(self.time), self.time, 0.0)
         load *= arrays.demand[:, None] / arrays.slots
         held = (arrays.group, self.memory.group_bytes.astype(np.int64))
-        for first in range(0, len(order), _CHUNK):
+        step = max(1, _CHUNK // self.time.shape[1])
+        for first in range(0, len(order), step):
             if stopped():
                 return False
             raise_starts(
-                order[first : first + _CHUNK], place, edges, arrays.edge_bytes, link, self.time,
+                order[first : first + step], place, edges, arrays.edge_bytes, link, self.time,
                 load, held, arrays.capacity, start, arrive,
             )  # fmt: skip
         start *= 1.0 - sum_error(4 * arrays.op_count)

@@ -56,7 +56,8 @@ class RelaxSolver(Solver):
         memory.improve(lambda: run.stopped)
         run.raise_bound(memory.bound(), self.name)
         self._read_joins(memory, run)
-        self._read_diagrams(memory, run)
+        if not memory.stranded.size:
+            self._read_diagrams(memory, run)
         if memory.stranded.size:
             return self._give_up(memory, run)
         if run.stopped:
