@@ -17,8 +17,10 @@ from talos_opt.core.problem import (
     MemoryRule,
 )
 
-#: More classes than this are merged into one with a memory limit and one without.
+#: More classes than this are merged into one with a memory limit and one without,
 _MOST_CLASSES = 12
+#: unless edges times pairs of classes are no more than this.
+_MOST_CELLS = 1_000_000
 #: From this number of devices on, a route counts its least latency and least time per byte.
 _MANY_DEVICES = 128
 
@@ -56,7 +58,8 @@ def classify(arrays: Arrays) -> DeviceClasses:
     classes: dict[object, list[int]] = {}
     for d in range(arrays.device_count):
         classes.setdefault((int(arrays.capacity[d]), time[:, d].tobytes()), []).append(d)
-    if len(classes) > _MOST_CLASSES:
+    cells = len(classes) ** 2 * len(arrays.edge_src)
+    if len(classes) > _MOST_CLASSES and cells > _MOST_CELLS:
         classes = {}
         for d, capacity in enumerate(arrays.capacity.tolist()):
             classes.setdefault(capacity >= UNLIMITED, []).append(d)
