@@ -51,6 +51,13 @@ def add_parser(commands: Any) -> None:
         help="timed runs, of which the median counts (default: 5)",
     )
     parser.add_argument(
+        "--threads",
+        type=arguments.count,
+        metavar="N",
+        help="intra-op threads of each CPU device, as many as it was profiled with (default: as "
+        "profile)",
+    )
+    parser.add_argument(
         "--trace", metavar="FILE", help="file to write what was measured to, as a Chrome trace"
     )
     arguments.add_json(parser, "the report")

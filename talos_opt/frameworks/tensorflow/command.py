@@ -57,6 +57,7 @@ def run(
         file,
         args.map,
         logical_devices=args.logical_devices,
+        threads=args.threads,
         repeats=args.repeats,
     )
     name = str(file.document.get("graph") or "measured")

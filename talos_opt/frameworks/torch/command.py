@@ -56,6 +56,8 @@ def run(
     module = load_callable(args.target)
     inputs = make_inputs(args.input, seed=args.seed)
     captured = capture(module, inputs, args.mode)
-    report = run_schedule(captured, inputs, file, args.map, repeats=args.repeats)
+    report = run_schedule(
+        captured, inputs, file, args.map, repeats=args.repeats, threads=args.threads
+    )
     name = str(file.document.get("graph") or "measured")
     return report, lambda: measured_schedule(captured, report, name)

@@ -157,7 +157,7 @@ def run(*argv: object) -> int:
 
 def test_the_command(capsys: Capture, schedule: Path, tmp_path: Path) -> None:
     trace = tmp_path / "trace.json"
-    options = ("--schedule", schedule, "--input", SHAPE, "--repeats", 2)
+    options = ("--schedule", schedule, "--input", SHAPE, "--repeats", 2, "--threads", 1)
     mapped = ("--map", "gpu0=cpu,gpu1=cpu")
     assert run(NETS, *options, *mapped, "--trace", trace, "--json") == 0
     found = json.loads(capsys.readouterr().out)
