@@ -21,9 +21,11 @@ from talos_opt.formats.source import Source
 
 KIND = "machine"
 
-_NUMBER = r"\d+(?:\.\d+)?"
-_HEADER = re.compile(rf"\s*\d+\s+\d+(?:\s+{_NUMBER})?\s*")
+_NUMBER = r"\d+(?:\.\d*)?"
+_HEADER = re.compile(rf"\s*\d{{1,9}}\s+\d{{1,9}}(?:\s+{_NUMBER})?\s*")
 _ROW = re.compile(rf"\s*\d+(?:\s+{_NUMBER})*\s*")
+#: Machines that a shop may have: their devices have a table of all pairs.
+_MOST_MACHINES = 10_000
 #: Bytes of a file that are looked at to recognise it.
 _HEAD = 4096
 
@@ -33,7 +35,7 @@ Alternatives = dict[int, float]
 
 def recognises(source: Source) -> bool:
     """Whether the first line is a header, and what follows a row of numbers."""
-    lines = source.data[:_HEAD].decode("utf-8", "replace").splitlines()[:2]
+    lines = source.data[:_HEAD].decode("utf-8-sig", "replace").split("\n")[:2]
     return len(lines) == 2 and bool(_HEADER.fullmatch(lines[0]) and _ROW.fullmatch(lines[1]))
 
 
@@ -77,6 +79,8 @@ def _header(source: Source) -> tuple[int, int]:
     jobs, machines = (int(token) for token in line.split()[:2])
     if jobs < 1 or machines < 1:
         raise FormatError("has no jobs or no machines, expected at least one of each", line=1)
+    if machines > _MOST_MACHINES:
+        raise FormatError(f"has {machines} machines, expected at most {_MOST_MACHINES}", line=1)
     return jobs, machines
 
 

@@ -16,6 +16,8 @@ CLOSE = 1e-9
 #: Times that one threshold is raised at most, and ops that are looked at for it: all of them
 #: prove what they prove.
 MOST_ROUNDS, MOST_OPS = 30, 1000
+#: Inputs that are looked at for one threshold before the last round.
+MOST_VISITS = 20_000
 
 
 @kernel
@@ -69,8 +71,8 @@ def raise_starts(ops, place, edges, bytes_of, link, time, load, held, capacity, 
                 at = max(at, min(here, there))
                 if there > at:
                     late += 1
-            rounds = 0
-            while late > 0 and at < INF and rounds < MOST_ROUNDS:
+            rounds = visits = 0
+            while late > 0 and at < INF and rounds < MOST_ROUNDS and visits < MOST_VISITS:
                 rounds += 1
                 turn += 1
                 size, delta, total = 0, INF, 0
@@ -78,6 +80,7 @@ def raise_starts(ops, place, edges, bytes_of, link, time, load, held, capacity, 
                 # v itself, then all that has to run here, readers before producers.
                 reader, limit = v, at
                 while True:
+                    visits += in_ptr[reader + 1] - in_ptr[reader]
                     for k in range(in_ptr[reader], in_ptr[reader + 1]):
                         u = in_op[k]
                         gap = arrive[in_edge[k], d] - limit
@@ -85,7 +88,7 @@ def raise_starts(ops, place, edges, bytes_of, link, time, load, held, capacity, 
                             continue
                         delta = min(delta, gap)
                         if stamp[u] != turn:
-                            if size + waiting >= MOST_OPS:
+                            if size + waiting >= MOST_OPS or visits > 2 * MOST_VISITS:
                                 continue
                             stamp[u] = turn
                             due[u] = limit

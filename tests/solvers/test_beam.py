@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import talos_opt
+from talos_opt.core.feasibility import check
 from talos_opt.core.problem import MemoryRule, Problem
 from talos_opt.core.result import Status
 from talos_opt.solvers.beam.orders import OrderSearch, Tensors
@@ -19,9 +20,9 @@ from talos_opt.solvers.engine import registry
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.shared.moments import fullest_moment
 from talos_opt.solvers.shared.obstacles import find_obstacle
-from tests.builders import device, op
+from tests.builders import device, link, op
 from tests.builders import problem as make
-from tests.naive import brute_force
+from tests.naive import best_schedule, brute_force
 from tests.strategies import problems
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared" / "data" / "sets" / "memory"
@@ -110,6 +111,23 @@ def test_a_moment_that_does_not_fit_is_named() -> None:
     assert "need 12 bytes" in find_obstacle(problem)
     fits = make(ops, [device("cpu0", 12)], rule=MemoryRule.PEAK)
     assert find_obstacle(fits) == ""
+
+
+def test_tensors_may_wait_where_nothing_runs() -> None:
+    ops = [op(f"u{k}", {"cpu0": 1}, output=10) for k in (1, 2, 3)]
+    ops.append(op("i", {"gpu0": 1}, "u1:0 u2:0 u3:0"))
+    ops += [op(f"k{k}", {"tpu0": 1}, f"u{k} i:0") for k in (1, 2, 3)]
+    links = [
+        link("cpu0 tpu0", via="host0"), link("cpu0 host0", 1.0), link("host0 tpu0", 1.0),
+        link("cpu0 gpu0"), link("gpu0 tpu0"),
+    ]  # fmt: skip
+    for room in (30, None):
+        devices = [device("cpu0", 10), device("gpu0", 1), device("tpu0", 10), device("host0", room)]
+        problem = make(ops, devices, links, rule=MemoryRule.PEAK, objective="makespan")
+        assert find_obstacle(problem) == ""
+        schedule = best_schedule(problem)
+        assert schedule is not None
+        assert check(problem, schedule) == ()
 
 
 def test_two_devices_share_what_one_cannot_hold() -> None:

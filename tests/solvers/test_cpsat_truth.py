@@ -10,8 +10,9 @@ from types import SimpleNamespace
 import pytest
 
 import talos_opt
+from talos_opt.core.cluster import Cluster, Device
 from talos_opt.core.errors import InternalError
-from talos_opt.core.graph import Op
+from talos_opt.core.graph import Graph, Memory, Model, Op
 from talos_opt.core.problem import Problem
 from talos_opt.core.result import Status
 from talos_opt.solvers.auto import stages as auto
@@ -311,3 +312,18 @@ def test_small_graphs_have_turns_as_long_as_there_is_time() -> None:
     turns = [stage.solver for stage in itertools.islice(auto.stages(small), 12)]
     assert {"cpsat", "dp", "relax", "fast", "lns"} <= set(turns[:6])
     assert turns.count("cpsat") > 2
+
+
+def test_a_release_that_an_exact_grid_has_a_little_late() -> None:
+    """Found by benchmarks.trust (seed 12, problem 96,911): a bound of six ulps too much."""
+    first = Op("op0", {"gpu": 0.0, "cpu": 256.0}, memory=Memory(4096, 8192))
+    second = Op("op0", {"gpu": 256.0, "cpu": 256.0}, memory=Memory(0, 16384, 8192))
+    models = (
+        Model("m0", (first,), weight=3.0000000000000003e-13, release=256.0),
+        Model("m1", (second,), weight=0.0, release=207.816699616723),
+    )
+    devices = (Device("gpu0", "gpu", 28672, copy_engine=False), Device("cpu0", "cpu"))
+    late = Problem(Graph("late", models, "us"), Cluster(devices))
+    result = talos_opt.solve(late, "cpsat", time_limit=10.0, workers=1)
+    assert result.status is Status.OPTIMAL
+    assert result.value == pytest.approx(256.0 * 3.0000000000000003e-13, rel=1e-12)

@@ -86,7 +86,8 @@ def stages(problem: Problem) -> Iterator[Stage]:
     count = problem.arrays.op_count
     if count < SMALL:
         return chain((Stage("cpsat", 0.5),), cycle(_SMALL_AGAIN))
-    if problem.memory_rule is MemoryRule.PEAK and problem.arrays.memory_limited:
+    tight = problem.memory_rule is MemoryRule.PEAK and problem.arrays.memory_limited
+    if tight and count <= LARGE:
         return chain((_BEAM,), _by_size(problem))
     return _by_size(problem)
 

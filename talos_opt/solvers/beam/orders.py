@@ -12,8 +12,8 @@ from talos_opt.core.problem import Arrays, Ints
 
 #: Sets of ops that the first searches keep, one after the other.
 _WIDTHS = (30, 100, 300)
-#: Bytes that all states of one search may take up: more ops, fewer states.
-_STATE_BYTES = 64_000_000
+#: What copying all states of one search may take, in ops: tenths of a second. More ops, fewer.
+_MOST_COPIED = 200_000_000
 #: Windows that may be searched in a row without a gain.
 _MOST_FUTILE = 1000
 #: Fewest and most ops of a window, and states kept there.
@@ -87,7 +87,6 @@ class OrderSearch:
         self.order, self.peak = order, tensors.peak(order)
         count = len(order)
         self._code = self.random.integers(1, 2**62, count).astype(np.uint64)
-        self._most = max(4, _STATE_BYTES // max(1, 24 * count))
 
     def reach(self, target: int) -> bool:
         """Search until the peak is no more than a target; False if that was not found."""
@@ -158,7 +157,7 @@ class OrderSearch:
             tensors.workspace[chosen],
             int(after[low - 1]) if low else 0,
             limit,
-            min(width, self._most),
+            max(2, min(width, _MOST_COPIED // (count * len(everything)))),
             self._code[chosen],
             self.random.integers(0, scale + 1, count),
         )

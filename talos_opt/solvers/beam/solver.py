@@ -54,22 +54,25 @@ class BeamSolver(Solver):
             search.reach(int(room.max(initial=0)))
         priority = np.empty(arrays.op_count)
         priority[search.order] = np.arange(arrays.op_count)
-        for device in placements(problem, search.order):
-            if run.overdue:
-                break
+        for whole, device in placements(problem, search.order):
+            if run.overdue or (run.best is not None and not whole):
+                break  # others are better at sharing out what fits anyway
             offer_placement(run, device, priority, self.name)
         if run.best is not None:
             return Verdict(Status.FEASIBLE)
         return Verdict(Status.UNKNOWN, "beam found no order that fits")
 
 
-def placements(problem: Problem, order: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield all ops on each device that may run them, then the order cut in two for each pair."""
+def placements(problem: Problem, order: np.ndarray) -> Iterator[tuple[bool, np.ndarray]]:
+    """Yield all ops on each device that may run them, then the order cut in two for each pair.
+
+    With each, whether it is on one device.
+    """
     arrays = problem.arrays
     count, devices = arrays.op_count, arrays.device_count
     alone = np.flatnonzero(arrays.allowed.all(axis=0)).tolist()
     for d in alone:
-        yield np.full(count, d)
+        yield True, np.full(count, d)
     time = np.where(np.isfinite(arrays.time), arrays.time, 0.0).min(axis=1)[order]
     done = np.cumsum(time) / max(1e-300, float(time.sum()))
     for cut in _CUTS:
@@ -79,7 +82,7 @@ def placements(problem: Problem, order: np.ndarray) -> Iterator[np.ndarray]:
                     continue
                 device = np.empty(count, dtype=np.int64)
                 device[order] = np.where(done <= cut, a, b)
-                yield _repaired(problem, device)
+                yield False, _repaired(problem, device)
 
 
 def _repaired(problem: Problem, device: np.ndarray) -> np.ndarray:

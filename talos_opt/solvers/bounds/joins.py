@@ -18,8 +18,8 @@ from talos_opt.solvers.bounds.routes import route_costs
 from talos_opt.solvers.engine.warmup import tiny_problem
 from talos_opt.solvers.shared.paths import times_within_groups
 
-#: Cells (edges times pairs of devices, ops times devices) of one pass; beyond, there is none.
-_MOST_CELLS = 50_000_000
+#: Edges times pairs of devices, and ops times devices, of one pass; beyond, there is none.
+_MOST_PAIRS, _MOST_CELLS = 50_000_000, 5_000_000
 #: Ops times devices between two looks at the clock: tenths of a second at the most.
 _CHUNK = 200
 #: Quantiles of starts and ends that windows are made of.
@@ -50,8 +50,8 @@ class Joins:
         arrays = self.arrays = memory.arrays
         self.time = times_within_groups(arrays)
         count, devices = self.time.shape
-        cells = max(len(arrays.edge_src) * devices * devices, count * devices)
-        self.applies = cells <= _MOST_CELLS and devices > 1
+        pairs = len(arrays.edge_src) * devices * devices
+        self.applies = devices > 1 and pairs <= _MOST_PAIRS and count * devices <= _MOST_CELLS
         if not self.applies:
             return
         self.origin = float(arrays.release.min())
@@ -135,7 +135,7 @@ class Joins:
         """Tell whether there is no schedule of at most a value."""
         for _ in range(_ROUNDS):
             found = self._rule_out(value)
-            if np.isinf(self.time).all(axis=1).any() or self._overfull(value):
+            if np.isinf(self.time).all(axis=1).any() or self._overfull(value, stopped):
                 return True
             if not found:
                 return False
@@ -143,7 +143,7 @@ class Joins:
                 return False
         return False
 
-    def _overfull(self, value: float) -> bool:
+    def _overfull(self, value: float, stopped: Callable[[], bool]) -> bool:
         """Tell whether the work of some window of time is more than all devices do in it.
 
         Ops count in windows that they have to run in wherever they are; see `root.load_shares`.
@@ -160,7 +160,9 @@ class Joins:
                 inside = (begin >= first) & (end <= last)
                 if not inside.any():
                     continue
-                load, _ = load_shares(work[inside])
+                if stopped():
+                    return False
+                load, _ = load_shares(work[inside], stopped)
                 if load > (last - first) * (1 + 1e-9):
                     return True
         return False

@@ -19,8 +19,8 @@ from talos_opt.core.problem import (
 
 #: More classes than this are merged into one with a memory limit and one without,
 _MOST_CLASSES = 12
-#: unless edges times pairs of classes are no more than this.
-_MOST_CELLS = 1_000_000
+#: unless there are no more than these, and edges times pairs of classes no more than those.
+_ABLE_CLASSES, _MOST_CELLS = 40, 1_000_000
 #: From this number of devices on, a route counts its least latency and least time per byte.
 _MANY_DEVICES = 128
 
@@ -59,7 +59,8 @@ def classify(arrays: Arrays) -> DeviceClasses:
     for d in range(arrays.device_count):
         classes.setdefault((int(arrays.capacity[d]), time[:, d].tobytes()), []).append(d)
     cells = len(classes) ** 2 * len(arrays.edge_src)
-    if len(classes) > _MOST_CLASSES and cells > _MOST_CELLS:
+    able = len(classes) <= _ABLE_CLASSES and cells <= _MOST_CELLS
+    if len(classes) > _MOST_CLASSES and not able:
         classes = {}
         for d, capacity in enumerate(arrays.capacity.tolist()):
             classes.setdefault(capacity >= UNLIMITED, []).append(d)
@@ -89,6 +90,12 @@ def least_delays(arrays: Arrays, classes: DeviceClasses, sizes: Ints) -> Floats:
     """
     latency, per_byte = route_costs(arrays)
     count = len(classes.members)
+    if count == arrays.device_count:  # all differ
+        own = np.concatenate(classes.members)
+        with np.errstate(invalid="ignore"):  # no bytes over no route
+            exact = latency[None] + sizes[:, None, None] * per_byte[None]
+        apart = np.isfinite(latency) & ~np.eye(count, dtype=bool)
+        return np.where(apart, exact, np.inf)[:, own[:, None], own[None, :]]
     result = np.full((len(sizes), count, count), np.inf)
     for a, sources in enumerate(classes.members):
         for b, targets in enumerate(classes.members):

@@ -295,12 +295,20 @@ class _Claims:
         return time.monotonic() - self.began < QUICK_S
 
     def value(self, bound: float) -> float:
-        """Bound in time units; one tick less where a load was rounded up to a whole tick."""
-        formulation = self.formulation
-        bottleneck = formulation.problem.objective is Objective.BOTTLENECK
+        """Bound in time units, less what releases and loads may have gained on the grid.
+
+        One tick where a load was rounded up to a whole one; see `Grid.lateness` for releases.
+        """
+        formulation, problem = self.formulation, self.formulation.problem
+        bottleneck = problem.objective is Objective.BOTTLENECK
         rounded = bottleneck and not formulation.load_grid.exact
         ticks = max(0.0, bound - (1 if rounded else 0))
-        return formulation.objective_base + ticks / formulation.objective_scale
+        value = formulation.objective_base + ticks / formulation.objective_scale
+        if bottleneck:
+            return value
+        moved = problem.objective is Objective.TOCT
+        weight = float(problem.arrays.model_weight.sum()) if moved else 1.0
+        return value - weight * formulation.load_grid.lateness(problem.arrays.release)
 
     def claim(self, bound: float) -> None:
         """Raise the run's bound to one on the grid."""

@@ -91,6 +91,17 @@ class Grid:
         """Return ticks in time units."""
         return ticks / self.per_unit
 
+    def lateness(self, releases: Floats) -> float:
+        """Return by how many time units a release may be late on the grid, at the most.
+
+        Even an exact one has times only within a share of 1e-12, which is more than all that
+        happens after a release where that is far from the first.
+        """
+        if self.order:
+            return 0.0
+        known = 0.0 if self.exact else BLUR / self.per_unit
+        return max(known, *(self.time(self.floor(late)) - late for late in map(float, releases)))
+
     def loss(self, problem: Problem) -> float:
         """Return how far, at the most, the grid's optimum can be below the true one.
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from talos_opt.core.problem import Arrays
 
-#: Ops times edges, beyond which this is left out.
-_MOST_CELLS = 20_000_000
+#: Ops times edges, and pairs of ops, beyond which this is left out.
+_MOST_CELLS = 10_000_000
 
 
 class Moment(NamedTuple):
@@ -31,7 +31,7 @@ def fullest_moment(arrays: Arrays) -> Moment | None:
     """
     count, source, target = arrays.op_count, arrays.edge_src, arrays.edge_dst
     lasting = arrays.time.min(axis=1) > 0
-    if not lasting.any() or count * len(source) > _MOST_CELLS:
+    if not lasting.any() or count * max(count, len(source)) > _MOST_CELLS:
         return None
     before = _ancestors(arrays)
     # A copy elsewhere holds what its reader names, which may be less than was made.

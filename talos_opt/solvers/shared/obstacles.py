@@ -94,10 +94,10 @@ def _describe_total(problem: Problem, need: Ints, fits: np.ndarray) -> str:
 def _describe_moment(problem: Problem) -> str:
     """What has to be in memory while some op runs must fit all devices together."""
     arrays = problem.arrays
-    usable = arrays.allowed.any(axis=0)
-    if problem.memory_rule is MemoryRule.STATIC or (arrays.capacity[usable] >= UNLIMITED).any():
+    # Devices that run nothing count too: a tensor may wait there on its way to another one.
+    if problem.memory_rule is MemoryRule.STATIC or (arrays.capacity >= UNLIMITED).any():
         return ""
-    moment, room = fullest_moment(arrays), int(arrays.capacity[usable].sum())
+    moment, room = fullest_moment(arrays), sum(arrays.capacity.tolist())
     if moment is None or moment.held <= room:
         return ""
     return (
