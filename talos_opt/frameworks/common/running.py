@@ -93,7 +93,8 @@ class Execution:
         From the first op to the end of the last, on all devices.
     ops, transfers : tuple of Span
     peak_values : int, optional
-        Most values that were held at a time, copies included; None where nobody counted.
+        Most values that each device held at a time, copies that it has waited for included,
+        summed up; None where nobody counted.
     peak_bytes : mapping of str to int
         Most bytes that were allocated at a time for weights and values, by device, where the
         framework's allocator tells.

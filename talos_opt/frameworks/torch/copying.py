@@ -151,10 +151,12 @@ class Streams:
 
 def staged(tensor: torch.Tensor, target: torch.device) -> torch.Tensor:
     """Copy a tensor as a run does: through pinned memory, which is not waited for."""
-    return _send(tensor, target, torch.cuda.current_stream())
+    with _cuda.device(tensor.device if tensor.device.type == "cuda" else target):
+        return _send(tensor, target, torch.cuda.current_stream())
 
 
 def _send(tensor: torch.Tensor, target: torch.device, stream: Any) -> torch.Tensor:
+    tensor = tensor.resolve_conj().resolve_neg()  # else done on arrival, before it is there
     if tensor.device.type == "cpu":  # only pinned memory is copied beside the computing
         pinned = tensor
         if not tensor.is_pinned():
@@ -163,5 +165,7 @@ def _send(tensor: torch.Tensor, target: torch.device, stream: Any) -> torch.Tens
     tensor.record_stream(stream)  # its memory must not be reused before it has been read
     if target.type == "cuda":
         return tensor.to(target, non_blocking=True)
+    if torch.empty_like(tensor, device="meta").stride() != tensor.stride():
+        tensor = tensor.clone()  # what is not dense would be waited for
     landing = torch.empty_like(tensor, device="cpu", pin_memory=True)
     return landing.copy_(tensor, non_blocking=True)

@@ -13,8 +13,9 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
+from functools import partial
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import torch
@@ -26,6 +27,10 @@ from talos_opt.frameworks.torch.captured import Captured
 from talos_opt.frameworks.torch.copying import Clock, Mark, Streams
 from talos_opt.frameworks.torch.steps import Program, Send, outputs, programs
 from talos_opt.frameworks.torch.threads import threads_each, threads_set
+from talos_opt.frameworks.torch.workers import Workers
+
+#: Seconds for which a Ctrl-C waits for an op to end: a thread in the middle of one cannot be ended.
+_PATIENCE = 5.0
 
 
 class Executor:
@@ -72,15 +77,14 @@ class Executor:
         self.given_bytes = {d: size - before[d] for d, size in _allocated(self.devices).items()}
         cpus = sum(device.type == "cpu" for device in self.devices.values())
         self._threads = threads or threads_each(cpus)
-        self._pool = ThreadPoolExecutor(
-            len(self.programs) or 1, "device", initializer=_share, initargs=(self._threads,)
-        )
+        with threads_set(self._threads):
+            self._workers = Workers(self.programs, partial(_share, self._threads))
         self._lock = threading.Lock()  # two runs at once would wait for each other's threads
 
     def run(self) -> Execution:
         """Run all ops once."""
-        with self._lock, threads_set(self._threads):
-            return _Run(self).finish(self._pool)
+        with self._lock:
+            return _Run(self).finish(self._workers)
 
     def _sort(self, priority: Mapping[str, float]) -> list[fx.Node]:
         """Topological order by priority: starts in files may be equal, or rounded."""
@@ -108,6 +112,8 @@ class Executor:
                 wanted[producer].setdefault(self.where[node])
         planned: dict[str, list[Hop]] = defaultdict(list)
         for hop in hops or ():
+            if not {hop.source, hop.target} <= self.devices.keys():
+                raise ValueError(f"{hop} is over a device that is not among those given")
             planned[hop.op].append(hop)
         routes: dict[fx.Node, list[tuple[str, str, bool]]] = {}
         for node, op in self.nodes.items():
@@ -156,16 +162,13 @@ class _Run:
         self.marks: dict[str, list[tuple[Mark, Mark]]] = {}
         self.moves: list[tuple[str, Send, Mark, Mark, int]] = []
 
-    def finish(self, pool: ThreadPoolExecutor) -> Execution:
+    def finish(self, workers: Workers) -> Execution:
         plan = self.plan
         before = _allocated(plan.devices)
         for device in before:
             torch.cuda.reset_peak_memory_stats(device)
         began = time.perf_counter()
-        if len(plan.programs) == 1:  # the caller's thread will do
-            self._work(*plan.programs)
-        else:
-            self._join([pool.submit(self._work, name) for name in plan.programs])
+        self._run_all(workers)
         self.clock.wait()
         wall = time.perf_counter() - began
         return Execution(
@@ -177,17 +180,31 @@ class _Run:
             self._peak_bytes(before),
         )
 
-    def _join(self, threads: Sequence[Future[None]]) -> None:
-        """Wait for all threads; what one of them raised, or Ctrl-C, ends the others first."""
+    def _run_all(self, workers: Workers) -> None:
+        """Run all programs; what one of them raises, or Ctrl-C, ends the others."""
+        ended: SimpleQueue[BaseException | None] = SimpleQueue()
+        errors: list[BaseException] = []
+        left = 0
         try:
-            wait(threads)
+            for name in self.plan.programs:
+                workers.put(name, partial(self._work, name, ended))
+                left += 1
+            while left:
+                error = ended.get()
+                left -= 1
+                if error is not None and not isinstance(error, _Stopped):
+                    errors.append(error)
+        except BaseException:
+            self._stop()
+            with suppress(Empty):  # each ends after its present op
+                for _ in range(left):
+                    ended.get(timeout=_PATIENCE)
+            raise
+        try:
+            for error in errors:
+                raise error
         finally:
-            if not all(thread.done() for thread in threads):
-                self._stop()
-                wait(threads)
-        errors = [error for thread in threads if (error := thread.exception()) is not None]
-        for error in sorted(errors, key=lambda error: isinstance(error, _Stopped)):
-            raise error
+            del error, errors  # the traceback holds this frame, and all values with it
 
     def _stop(self) -> None:
         self.failed = True
@@ -195,31 +212,36 @@ class _Run:
             with suppress(RuntimeError):  # it was sent
                 lock.release()
 
-    def _work(self, name: str) -> None:
-        """Run a device's ops in their order."""
+    def _work(self, name: str, ended: SimpleQueue[BaseException | None]) -> None:
+        """Run a device's ops in their order, and say how that ended."""
         try:
             with torch.no_grad(), self.plan.streams.computing(name):
                 self._run(self.plan.programs[name], name)
-        except BaseException:
+        except BaseException as error:
             self._stop()
-            raise
+            self.values[name].clear()
+            ended.put(error.with_traceback(None) if isinstance(error, _Stopped) else error)
+        else:
+            ended.put(None)
 
     def _run(self, program: Program, name: str) -> None:
         # What is done here for each op keeps a GPU waiting: so it is little.
         values, mark = self.values[name], self.clock.marker(self.plan.devices[name])
         marks = self.marks[name] = []
-        for _, call, arguments, awaited, place, freed, sends in program.steps:
+        for op, call, arguments, awaited, place, freed, sends in program.steps:
+            if self.failed:
+                raise _Stopped
             for number, where in awaited:
                 self._await(number, values, where, name)
             given = arguments(values)
             begin = mark()
             made = call(*given)
             marks.append((begin, mark()))
-            del given
             if place is not None:
                 values[place] = made
             if sends:
-                self._send(program.steps[len(marks) - 1].op, made, sends)
+                self._send(op, made, sends)
+            del given, made  # nothing is held for longer than it is read
             for where in freed:
                 values[where] = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import math
@@ -18,6 +19,7 @@ from talos_opt.formats.schedule import ScheduleFile
 from talos_opt.frameworks.common import comparing, running
 from talos_opt.frameworks.common.comparing import Value
 from talos_opt.frameworks.common.running import CapturedOp, RunReport, op_times, read_plan
+from talos_opt.frameworks.common.threads import require_threads
 from talos_opt.frameworks.torch.captured import Captured
 from talos_opt.frameworks.torch.devices import torch_devices
 from talos_opt.frameworks.torch.execute import Executor
@@ -64,6 +66,7 @@ def run_schedule(
         if not {hop.source, hop.target} <= devices.keys():
             devices |= torch_devices((hop.source, hop.target), device_map)
     values = captured.flat_values(inputs)
+    require_threads(threads)
     if threads is None:
         given = device_map or {}
         threads = threads_each(sum(given.get(d, d).startswith("cpu") for d in plan.devices))
@@ -74,6 +77,7 @@ def run_schedule(
     outputs = runs[0].outputs
     for _ in range(repeats - 1):  # outputs of one run are enough to hold
         runs.append(dataclasses.replace(executor.run(), outputs=[]))
+    del executor  # the plain model may need the memory
     runs.sort(key=lambda run: run.wall_s)
     median = runs[len(runs) // 2]
     short = rounds_to_tf32(devices.values())
@@ -110,7 +114,13 @@ def rounds_to_tf32(devices: Iterable[torch.device]) -> list[str]:
     if not any(device.type == "cuda" for device in devices):
         return []
     asked: dict[str, Any] = {"cuDNN": torch.backends.cudnn, "cuBLAS": torch.backends.cuda.matmul}
-    return [name for name, backend in asked.items() if backend.allow_tf32]
+    found = []
+    for name, backend in asked.items():
+        with contextlib.suppress(RuntimeError):  # it was set in a newer way
+            if not backend.allow_tf32:
+                continue
+        found.append(name)
+    return found
 
 
 def compare_outputs(

@@ -116,6 +116,7 @@ def programs(
     hops : mapping of torch.fx.Node to sequence of (str, str, bool)
         Source, target and whether it counts, sources before targets.
     """
+    mixed = any(device.type != "cpu" for device in devices.values())
     makers: dict[str, _Maker] = {}
     for node in order:
         makers.setdefault(where[node], _Maker()).read(node, where)
@@ -133,7 +134,10 @@ def programs(
             sends.append(Send(source, target, number, place, counted))
             arriving[node, target] = number
         home = where[node]
-        makers[home].add(node, captured.op_id(node), devices[home], home, arriving, tuple(sends))
+        call = callee(node, devices[home], mixed=mixed)
+        kwargs = place_call(node, devices[home])
+        op = captured.op_id(node)
+        makers[home].add(node, op, call, kwargs, home, arriving, tuple(sends))
     return {name: maker.finish() for name, maker in makers.items()}
 
 
@@ -172,7 +176,8 @@ class _Maker:
         self,
         node: fx.Node,
         op: str,
-        device: torch.device,
+        call: Callable[..., Any],
+        kwargs: Mapping[str, Any],
         home: str,
         arriving: Mapping[tuple[fx.Node, str], int],
         sends: tuple[Send, ...],
@@ -181,7 +186,7 @@ class _Maker:
         foreign = [item for item in node.all_input_nodes if (item, home) in arriving]
         awaited = [item for item in foreign if item not in self.here]
         self.here.update(awaited)
-        call, arguments = self._bind(callee(node, device), node.args, place_call(node, device))
+        call, arguments = self._bind(call, node.args, kwargs)
         read = [item for item in node.all_input_nodes if self.last.get(item) == len(steps)]
         steps.append(
             Step(

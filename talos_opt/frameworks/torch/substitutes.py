@@ -15,11 +15,19 @@ from torch import Tensor, fx
 _aten: Any = torch.ops.aten
 
 
-def callee(node: fx.Node, device: torch.device | str) -> Callable[..., Any]:
-    """Return what a call calls on a device."""
+def callee(node: fx.Node, device: torch.device | str, *, mixed: bool = False) -> Callable[..., Any]:
+    """Return what a call calls on a device.
+
+    Parameters
+    ----------
+    node : torch.fx.Node
+    device : torch.device or str
+    mixed : bool
+        Whether some other ops run elsewhere than on the CPU: what they make may come here.
+    """
     assert callable(node.target), "captured graphs hold calls of functions only"
     if torch.device(device).type == "cpu":
-        return node.target
+        return _LAID_OUT.get(node.target, node.target) if mixed else node.target
     return _ELSEWHERE.get(node.target, node.target)
 
 
@@ -66,6 +74,7 @@ def attention(
     """
     scores = _scores(query, key, is_causal, attn_mask, scale)
     total = torch.logsumexp(scores, -1)
+    total = total.masked_fill(total == -torch.inf, 0.0)  # a row that may look at nothing is 0
     weights = torch.exp(scores - total.unsqueeze(-1)).to(value.dtype)
     return weights @ value, total
 
@@ -111,8 +120,8 @@ def _scale(query: Tensor, scale: float | None) -> float:
     return query.shape[-1] ** -0.5 if scale is None else scale
 
 
-_ELSEWHERE: dict[Any, Callable[..., Any]] = {
-    _aten.view.default: _aten.reshape.default,
+_LAID_OUT: dict[Any, Callable[..., Any]] = {_aten.view.default: _aten.reshape.default}
+_ELSEWHERE: dict[Any, Callable[..., Any]] = _LAID_OUT | {
     _aten._scaled_dot_product_flash_attention_for_cpu.default: attention,
     _aten._scaled_dot_product_flash_attention_for_cpu_backward.default: attention_backward,
 }

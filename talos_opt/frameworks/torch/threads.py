@@ -12,9 +12,9 @@ import torch
 def threads_set(count: int | None) -> Iterator[int]:
     """Run with a number of intra-op threads (None: as it is) and go back to the one before."""
     before = torch.get_num_threads()
-    if count is not None:
-        torch.set_num_threads(count)
     try:
+        if count is not None:
+            torch.set_num_threads(count)
         yield torch.get_num_threads()
     finally:
         torch.set_num_threads(before)

@@ -16,6 +16,7 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -110,7 +111,8 @@ class _Clock(fx.Interpreter):
         """Run all ops once, and keep how long each took."""
         self._watch_memory = watch_memory
         self._events.clear()
-        with torch.no_grad():
+        here = torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext()
+        with torch.no_grad(), here:
             self.run(*values)
         if self._events:
             torch.cuda.synchronize(self._device)

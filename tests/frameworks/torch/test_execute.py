@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import random
+import signal
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -137,11 +141,64 @@ def test_what_a_thread_raises_ends_the_others(captures: Any) -> None:
     assert compare_outputs(captured.reference(inputs), executor.run().outputs)[1]
 
 
+def test_an_interrupt_ends_every_thread(captures: Any) -> None:
+    captured, inputs = captures("branches", "inference")
+    document = random_schedule(problem_of(captured), 3)
+    executor = Executor(
+        captured,
+        {row["op"]: row["device"] for row in document["ops"]},
+        dict.fromkeys(("cpu0", "gpu0", "gpu1"), CPU),
+        captured.flat_values(inputs),
+    )
+    expected = captured.reference(inputs)
+    threads = torch.get_num_threads()
+    lasts = executor.run().wall_s
+    draw = random.Random(0)
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    interrupted = 0
+    try:
+        for _ in range(200):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 1e-6 + 1.5 * lasts * draw.random())
+                found = executor.run()
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                assert compare_outputs(expected, found.outputs)[1]
+            except KeyboardInterrupt:
+                interrupted += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert interrupted > 10
+    assert compare_outputs(expected, executor.run().outputs)[1]
+    assert torch.get_num_threads() == threads
+
+
+def test_threads_end_with_their_executor(captures: Any) -> None:
+    captured, inputs = captures("branches", "inference")
+    document = random_schedule(problem_of(captured), 3)
+    before = threading.active_count()
+    executor = Executor(
+        captured,
+        {row["op"]: row["device"] for row in document["ops"]},
+        dict.fromkeys(("cpu0", "gpu0", "gpu1"), CPU),
+        captured.flat_values(inputs),
+    )
+    executor.run()
+    assert threading.active_count() > before
+    del executor
+    for _ in range(100):
+        if threading.active_count() == before:
+            break
+        time.sleep(0.05)
+    assert threading.active_count() == before
+
+
 def test_attention_elsewhere_is_that_of_the_cpu() -> None:
     generator = torch.Generator().manual_seed(0)
     shape = (2, 3, 8, 4)
     q, k, v, grad = (torch.randn(shape, generator=generator) for _ in range(4))
     mask = torch.randn((2, 1, 8, 8), generator=generator)
+    mask[0, 0, 0] = -torch.inf  # a row that may look at nothing
     aten = torch.ops.aten
     for causal, given, scale in ((True, None, None), (False, mask, 0.3), (False, None, None)):
         more = {"attn_mask": given, "scale": scale}
