@@ -94,18 +94,19 @@ def stages(problem: Problem) -> Iterator[Stage]:
 
 def _by_size(problem: Problem) -> Iterator[Stage]:
     count = problem.arrays.op_count
+    # Merging ops finds little between models of a few ops, and moving single ones takes long.
+    many = len(problem.arrays.release) >= MANY_MODELS
     if count > COARSE_UP_TO_OPS:
         return iter((_LAST_LARGE,))
     if count > LARGE:
         return iter((_FIRST_LARGE, _COARSE, _LAST_LARGE))
     if count > CPSAT_UP_TO_OPS:
-        # Merging ops finds little between models of a few ops.
-        many = len(problem.arrays.release) >= MANY_MODELS
         return iter((_FIRST_LARGE, *_THOUSANDS) if many else _THOUSANDS)
     if is_placement_only(problem):
         return iter(_PLACEMENT_ONLY)
     exact = (Stage("cpsat", 0.5),) if count <= PROVABLE else ()
-    return iter((*_MEDIUM, *exact, *_REPAIR))
+    first = (_FIRST_LARGE,) if many else ()
+    return iter((*first, *_MEDIUM, *exact, *_REPAIR))
 
 
 def last_stage(problem: Problem) -> Stage:
