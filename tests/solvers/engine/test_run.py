@@ -8,6 +8,7 @@ import pytest
 
 from talos_opt.core.errors import InfeasibleScheduleError, RefutedProofError
 from talos_opt.core.problem import Problem
+from talos_opt.core.result import OPTIMALITY_TOLERANCE
 from talos_opt.core.schedule import Schedule
 from talos_opt.solvers.engine.run import GRACE, Progress, Run
 from tests.builders import device, op, problem, schedule
@@ -69,6 +70,43 @@ def test_a_part_of_a_run_shares_all_but_the_budget() -> None:
     run.offer(ending(given, 2), "yours")
     assert part.best is run.best
     assert part.proven
+
+
+def test_the_target_is_what_a_better_schedule_is_below() -> None:
+    given = pair(release=100.0)
+    run = Run(given)
+    assert run.target == math.inf
+    run.offer(ending(given, 140.0), "mine")
+    assert run.forced == 100.0
+    assert run.target == 140.0 - 0.5 * OPTIMALITY_TOLERANCE * 40.0
+
+
+def test_a_run_has_defaults_and_nothing_is_settled_or_forced() -> None:
+    run = Run(pair(), clock=Clock())
+    assert (run.remaining, run.seed, run.workers, run.settled) == (10.0, 0, 1, False)
+    assert Progress(0.0, None, 0.0, "x").forced == 0.0
+    assert GRACE == 0.5
+
+
+def test_what_is_settled_stays() -> None:
+    given = pair()
+    run = Run(given)
+    run.offer(ending(given, 20.0), "mine")
+    worse = ending(given, 21.0)
+    run.settle(worse)
+    assert run.settled
+    assert run.best is worse
+
+
+def test_a_bound_within_the_tolerance_proves_and_one_beyond_does_not() -> None:
+    given = pair()
+    run = Run(given)
+    run.offer(ending(given, 2.0**20), "mine")
+    allowed = OPTIMALITY_TOLERANCE * 2.0**20
+    run.raise_bound(2.0**20 - 1.01 * allowed, "mine")
+    assert not run.proven
+    run.raise_bound(2.0**20 - 0.99 * allowed, "mine")
+    assert run.proven
 
 
 def test_a_run_inside_another_ends_with_it() -> None:
