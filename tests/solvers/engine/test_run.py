@@ -98,6 +98,59 @@ def test_what_is_settled_stays() -> None:
     assert run.best is worse
 
 
+def test_what_is_no_better_is_not_kept() -> None:
+    given = pair()
+    run = Run(given)
+    tidy = schedule(given, {"a": ("cpu0", 0), "b": ("cpu0", 1)})
+    assert run.offer(tidy, "mine") is True
+    assert run.offer(ending(given, 3.0), "worse") is False
+    assert run.best is tidy
+    untidy = schedule(given, {"a": ("cpu0", 0), "b": ("cpu1", 1)})  # cpu1 waits first
+    assert run.offer(untidy, "as good") is False
+    assert (run.best, run.best_solver) == (tidy, "mine")
+    assert [event.solver for event in run.history] == ["mine"]
+
+
+def test_a_placement_that_memory_does_not_hold_is_no_bug_of_who_did_not_know() -> None:
+    ops = [op("a", 1, weights=6), op("b", 1, weights=6)]
+    given = problem(ops, [device("cpu0", 10), device("cpu1", 10)])
+    run = Run(given)
+    assert run.consider(schedule(given, {"a": ("cpu0", 0), "b": ("cpu1", 0)}), "good") is True
+    run = Run(given)
+    assert run.consider(schedule(given, {"a": ("cpu0", 0), "b": ("cpu0", 1)}), "full") is False
+    assert run.best is None
+    with pytest.raises(InfeasibleScheduleError):
+        run.consider(schedule(given, {"a": ("cpu0", 0), "b": ("cpu0", 0)}), "at once")
+    with pytest.raises(InfeasibleScheduleError):
+        run.settle(schedule(given, {"a": ("cpu0", 0), "b": ("cpu0", 1)}))
+
+
+def test_what_a_proof_may_be_off_by_counts_from_what_is_forced() -> None:
+    given = pair(release=2.0**20)
+    value = 2.0**20 + 2.0**10
+    for share, wrong in ((9.0, False), (10.9, True)):
+        run = Run(given)
+        run.offer(ending(given, value), "mine")
+        bound = value + share * OPTIMALITY_TOLERANCE * 2.0**10
+        if wrong:
+            with pytest.raises(RefutedProofError):
+                run.raise_bound(bound, "wrong")
+        else:
+            run.raise_bound(bound, "rounded")
+            assert run.lower_bound <= value
+
+
+def test_a_withdrawn_bound_is_gone() -> None:
+    given = pair()
+    run = Run(given)
+    run.offer(ending(given, 20.0), "mine")
+    run.raise_bound(15.0, "wrong")
+    run.withdraw_bound(2.0)
+    assert run.lower_bound == 2.0
+    run.withdraw_bound(30.0)
+    assert run.lower_bound == 20.0
+
+
 def test_a_bound_within_the_tolerance_proves_and_one_beyond_does_not() -> None:
     given = pair()
     run = Run(given)
