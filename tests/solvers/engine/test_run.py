@@ -140,6 +140,15 @@ def test_what_a_proof_may_be_off_by_counts_from_what_is_forced() -> None:
             assert run.lower_bound <= value
 
 
+def test_nothing_infeasible_is_settled_though_it_is_worse() -> None:
+    given = pair()
+    run = Run(given)
+    run.offer(ending(given, 20.0), "mine")
+    with pytest.raises(InfeasibleScheduleError):
+        run.settle(schedule(given, {"a": ("cpu0", 39.5), "b": ("cpu0", 39)}))
+    assert not run.settled
+
+
 def test_a_withdrawn_bound_is_gone() -> None:
     given = pair()
     run = Run(given)
