@@ -9,6 +9,7 @@ from talos_opt.core.problem import Objective, Problem
 from talos_opt.core.result import Status
 from talos_opt.solvers.bounds.diagram import Diagrams
 from talos_opt.solvers.bounds.joins import Joins
+from talos_opt.solvers.bounds.mixed import mixed_bound
 from talos_opt.solvers.bounds.path_memory import PathMemory
 from talos_opt.solvers.cpsat import backend
 from talos_opt.solvers.cpsat.placement import BuildStoppedError
@@ -27,6 +28,8 @@ from talos_opt.solvers.shared.offering import offer_placement
 _LABELS = (250, 1000, 4000, 16000)
 #: Share of the remaining time that they may take.
 _DIAGRAM_SHARE = 0.5
+#: Share of the remaining time that prices of loads and paths may take.
+_MIXED_SHARE = 0.2
 #: Share of the remaining time that joins may take.
 _JOIN_SHARE = 0.3
 #: Share of its time after which CP-SAT gives up if nothing moves: on wide graphs nothing will.
@@ -55,6 +58,8 @@ class RelaxSolver(Solver):
         memory = PathMemory(problem)
         memory.improve(lambda: run.stopped)
         run.raise_bound(memory.bound(), self.name)
+        part = run.limited(run.remaining * _MIXED_SHARE)
+        run.raise_bound(mixed_bound(problem, lambda: part.stopped), self.name)
         self._read_joins(memory, run)
         if not memory.stranded.size:
             self._read_diagrams(memory, run)

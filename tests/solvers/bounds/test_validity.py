@@ -18,7 +18,9 @@ from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import simulate
 from talos_opt.solvers.bounds.diagram import Diagrams
 from talos_opt.solvers.bounds.joins import Joins
+from talos_opt.solvers.bounds.mixed import mixed_bound
 from talos_opt.solvers.bounds.path_memory import PathMemory
+from talos_opt.solvers.bounds.root import quick_bound
 from talos_opt.solvers.engine import registry
 from talos_opt.solvers.engine.budget import Budget
 from talos_opt.solvers.engine.run import Run
@@ -121,6 +123,29 @@ def test_joins_never_exceed_the_optimum(problem: Problem, limited: bool) -> None
 @given(problems(max_ops=6, **CORE), st.booleans())
 def test_joins_never_exceed_the_optimum_of_core_problems(problem: Problem, limited: bool) -> None:
     check_joins(problem, limited)
+
+
+@given(problems(max_ops=5, objectives=TIMED))
+def test_loads_and_paths_never_exceed_the_optimum(problem: Problem) -> None:
+    expected = brute_force(problem)
+    assume(expected is not None)
+    assert mixed_bound(problem) <= expected[0] * (1 + CLOSE) + CLOSE
+
+
+def test_loads_and_paths_are_seen_together() -> None:
+    """A chain that only the GPU does fast, beside work that fills it: neither alone shows it."""
+    chain = [op(f"c{k}", {"cpu": 4, "gpu": 1}, f"c{k - 1}" if k else "") for k in range(6)]
+    beside = [op(f"b{k}", {"cpu": 2, "gpu": 1}) for k in range(12)]
+    problem = make([*chain, *beside], [device("cpu0"), device("gpu0")], objective="makespan")
+    assert quick_bound(problem) < mixed_bound(problem) <= best_value(problem)
+
+
+def best_value(problem: Problem) -> float:
+    """Optimum, as CP-SAT proves it."""
+    run = Run(problem, time_limit=30.0, workers=2)
+    registry.create("cpsat").solve(problem, run)
+    assert run.proven
+    return run.value
 
 
 def check_joins(problem: Problem, limited: bool) -> None:
