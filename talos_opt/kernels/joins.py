@@ -123,10 +123,12 @@ def raise_starts(ops, place, edges, bytes_of, link, time, load, held, capacity, 
         for k in range(out_ptr[v], out_ptr[v + 1]):
             e = out_edge[k]
             if group[out_op[k]] == group[v]:
-                arrive[e] = INF  # they are on one device
+                for d in range(devices):
+                    arrive[e, d] = INF  # they are on one device
                 continue
             if last >= 0 and bytes_of[e] == bytes_of[last]:
-                arrive[e] = arrive[last]
+                for d in range(devices):
+                    arrive[e, d] = arrive[last, d]
             else:
                 send(start[v], time[v], link, bytes_of[e], arrive[e])
             last = e

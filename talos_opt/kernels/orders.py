@@ -116,10 +116,14 @@ def narrow_order(edges, readers, size, workspace, begin, limit, width, code, noi
             used[at], seen[at] = step + 1, names[c]
             s, k = origin[0, c], origin[1, c]
             i = ready[now, s, k]
-            missing[then, kept] = missing[now, s]
-            unread[then, kept] = unread[now, s]
+            # Slices compile far slower than loops.
+            for j in range(count):
+                missing[then, kept, j] = missing[now, s, j]
+            for j in range(tensors):
+                unread[then, kept, j] = unread[now, s, j]
             waiting = ready_count[now, s]
-            ready[then, kept, :waiting] = ready[now, s, :waiting]
+            for j in range(waiting):
+                ready[then, kept, j] = ready[now, s, j]
             waiting -= 1
             ready[then, kept, k] = ready[then, kept, waiting]
             for e in range(in_ptr[i], in_ptr[i + 1]):
