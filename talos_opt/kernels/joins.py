@@ -39,8 +39,8 @@ def raise_starts(ops, place, edges, bytes_of, link, time, load, held, capacity, 
         Latency of a route, and its time per byte; infinite where there is none.
     time, load : (n, m) float
         Time of each op, infinite where it may not go; and its share of the device in that time.
-    held : (n,) int
-        Group of each op (first half) and the bytes that the group holds (second half).
+    held : tuple of (n,) int and (g,) int
+        Group of each op, and the bytes that each group holds.
     capacity : (m,) int
     start : (n, m) float
         Known earliest starts; raised.
@@ -156,7 +156,7 @@ def lateness(found, size, start, time, load, due, keys, heap, left):  # type: ig
     Jackson's rule: whatever is there and due first; no schedule is less late.
     """
     over = -INF
-    # `found` is put in the order of earliest starts by a heap in the first half of its use.
+    # The heap first puts `found` in the order of earliest starts, then serves what is there.
     for k in range(size):
         push(keys, heap, k, start[found[k]], found[k])
         over = max(over, start[found[k]] + time[found[k]] - due[found[k]])

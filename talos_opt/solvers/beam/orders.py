@@ -40,10 +40,8 @@ class Tensors:
     @classmethod
     def of(cls, arrays: Arrays) -> Tensors:
         """Return those of all ops of a problem."""
-        by_reader = np.argsort(arrays.edge_dst, kind="stable")
-        pointers = np.zeros(arrays.op_count + 1, dtype=np.int64)
-        np.cumsum(np.bincount(arrays.edge_dst, minlength=arrays.op_count), out=pointers[1:])
-        return cls(pointers, arrays.edge_src[by_reader], arrays.output, arrays.workspace)
+        producers = arrays.edge_src[arrays.in_edge]
+        return cls(arrays.in_ptr.copy(), producers, arrays.output, arrays.workspace)
 
     @cached_property
     def readers(self) -> Ints:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
-from talos_opt.core.problem import Floats, Ints
+from talos_opt.core.problem import Arrays, Floats, Ints
 from talos_opt.core.rounding import sum_error
 from talos_opt.solvers.bounds.path_memory import PathMemory, never
 from talos_opt.solvers.bounds.root import load_shares
@@ -60,7 +61,11 @@ class Joins:
         release = (arrays.release - self.origin)[arrays.model]
         self.head = np.where(np.isfinite(self.time), release[:, None], np.inf)
         self.tail = np.where(np.isfinite(self.time), 0.0, np.inf)
-        self._link = np.stack(route_costs(arrays))
+        self._ways = _ways(arrays)
+        # Devices that are ruled out later are not looked up here any more.
+        busy = np.where(np.isfinite(self.time), self.time, 0.0)
+        self._load = busy * (arrays.demand[:, None] / arrays.slots)
+        self._held = (arrays.group, memory.group_bytes.astype(np.int64))
         self._read_classes()
 
     def _read_classes(self) -> None:
@@ -148,13 +153,11 @@ class Joins:
 
         Ops count in windows that they have to run in wherever they are; see `root.load_shares`.
         """
-        arrays = self.arrays
         begin = self.head.min(axis=1)
         end = self._limits(value) - self.tail.min(axis=1)
         if not (np.isfinite(begin) & np.isfinite(end)).all():
             return False
-        work = np.where(np.isfinite(self.time), self.time * arrays.demand[:, None], np.inf)
-        work = work / arrays.slots
+        work = np.where(np.isfinite(self.time), self._load, np.inf)
         for first in np.unique(np.quantile(begin, _CUTS, method="lower")):
             for last in np.unique(np.quantile(end, _CUTS[::-1], method="higher")):
                 inside = (begin >= first) & (end <= last)
@@ -171,30 +174,17 @@ class Joins:
         """Go through all ops once, producers first or readers first; False if stopped."""
         from talos_opt.kernels.joins import raise_starts
 
-        arrays = self.arrays
-        numbers = np.arange(len(arrays.edge_src))
-        ends = (
-            (arrays.edge_dst, arrays.edge_src) if forwards else (arrays.edge_src, arrays.edge_dst)
-        )
-        in_ptr, into = _by_end(ends[0], arrays.op_count)
-        out_ptr, out = _by_end(ends[1], arrays.op_count)
-        edges = (in_ptr, ends[1][into], numbers[into], out_ptr, ends[0][out], numbers[out])
-        order = arrays.order if forwards else arrays.order[::-1].copy()
-        place = np.empty(arrays.op_count, dtype=np.int64)
-        place[order] = np.arange(arrays.op_count)
-        link = self._link if forwards else self._link.transpose(0, 2, 1).copy()
+        arrays, way = self.arrays, self._ways[0 if forwards else 1]
+        order = way.order
         start = (self.head if forwards else self.tail).copy()
-        arrive = np.full((len(numbers), self.time.shape[1]), np.inf)
-        load = np.where(np.isfinite(self.time), self.time, 0.0)
-        load *= arrays.demand[:, None] / arrays.slots
-        held = (arrays.group, self.memory.group_bytes.astype(np.int64))
+        arrive = np.full((len(arrays.edge_src), self.time.shape[1]), np.inf)
         step = max(1, _CHUNK // self.time.shape[1])
         for first in range(0, len(order), step):
             if stopped():
                 return False
             raise_starts(
-                order[first : first + step], place, edges, arrays.edge_bytes, link, self.time,
-                load, held, arrays.capacity, start, arrive,
+                order[first : first + step], way.place, way.edges, arrays.edge_bytes, way.link,
+                self.time, self._load, self._held, arrays.capacity, start, arrive,
             )  # fmt: skip
         start *= 1.0 - sum_error(4 * arrays.op_count)
         if forwards:
@@ -233,11 +223,40 @@ class Joins:
         memory.learn(heads=heads, tails=tails)
 
 
-def _by_end(end: Ints, count: int) -> tuple[Ints, Ints]:
-    """Return pointers (n + 1,) and the edges by one of their ends (e,)."""
-    pointers = np.zeros(count + 1, dtype=np.int64)
-    np.cumsum(np.bincount(end, minlength=count), out=pointers[1:])
-    return pointers, np.argsort(end, kind="stable")
+class _Way(NamedTuple):
+    """The graph as the kernel reads it, from producers to readers or the other way round.
+
+    Parameters
+    ----------
+    order, place : (n,) int
+        Ops as they come, and the position of each.
+    edges : tuple of int arrays
+        As `kernels.joins.raise_starts` takes them.
+    link : (2, m, m) float
+        Latency and time per byte of routes.
+    """
+
+    order: Ints
+    place: Ints
+    edges: tuple[Ints, ...]
+    link: Floats
+
+
+def _ways(arrays: Arrays) -> tuple[_Way, _Way]:
+    """Return the graph forwards and backwards; all of it may be written to, as one kernel asks."""
+    numbers, link = np.arange(len(arrays.edge_src)), np.stack(route_costs(arrays))
+    out = (arrays.out_ptr.copy(), arrays.edge_dst.copy(), numbers)
+    into = (arrays.in_ptr.copy(), arrays.edge_src[arrays.in_edge], arrays.in_edge.copy())
+    last = arrays.op_count - 1
+    return (
+        _Way(arrays.order.copy(), arrays.rank.copy(), (*into, *out), link),
+        _Way(
+            arrays.order[::-1].copy(),
+            last - arrays.rank,
+            (*out, *into),
+            link.transpose(0, 2, 1).copy(),
+        ),
+    )
 
 
 def use_joins() -> None:
