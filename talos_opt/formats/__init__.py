@@ -85,6 +85,14 @@ FORMATS: dict[str, Format] = {
             "msr",
             writes=False,
         ),
+        # Before fjsp, whose files also begin with rows of numbers.
+        Format(
+            "stg",
+            "task graphs, text as in the Standard Task Graph Set",
+            (".stg", ".txt"),
+            "stg",
+            writes=False,
+        ),
         Format(
             "fjsp", "flexible job shops, text as in FJSPLIB", (".fjs", ".txt"), "fjsp", writes=False
         ),
