@@ -85,6 +85,9 @@ FORMATS: dict[str, Format] = {
             "msr",
             writes=False,
         ),
+        Format(
+            "wfformat", "WfCommons workflows, WfFormat JSON", (".json",), "wfformat", writes=False
+        ),
         # Before fjsp, whose files also begin with rows of numbers.
         Format(
             "stg",
