@@ -29,9 +29,6 @@ TIME_UNIT = "s"
 #: Bytes per second between machines: Gigabit Ethernet. Assumed.
 BANDWIDTH = 125e6
 
-#: By writer: the bytes that a task reads of it.
-_Edges = Mapping[int, int]
-
 
 def recognises(source: Source) -> bool:
     """Whether a file has the keys of this format."""
@@ -114,7 +111,7 @@ def _ops(workflow: Workflow, cluster: Cluster) -> Iterator[Op]:
         )
 
 
-def _edges(workflow: Workflow) -> list[_Edges]:
+def _edges(workflow: Workflow) -> list[dict[int, int]]:
     """Return what each task reads of which others."""
     tasks = workflow.tasks
     edges: list[dict[int, int]] = [
@@ -142,7 +139,7 @@ def _writers(
     name: str,
     path: str,
 ) -> Sequence[int]:
-    """Return the tasks whose version of a file another reads: its parents where several wrote it."""
+    """Return the tasks whose version of a file another reads: of several, its parents'."""
     others = [k for k in writers if k != reader]
     if len(others) < 2:
         return others
