@@ -77,6 +77,14 @@ FORMATS: dict[str, Format] = {
             "speedup_csv",
             writes=False,
         ),
+        # Before talos, which takes all that has a schema for its own.
+        Format(
+            "chakra",
+            "execution traces of Chakra and PyTorch, protobuf or JSON",
+            (".et", ".json"),
+            "chakra",
+            writes=False,
+        ),
         Format("talos", "talos-graph/1, YAML or JSON", (".yaml", ".yml", ".json"), "talos"),
         Format(
             "msr",
