@@ -25,8 +25,9 @@ from talos_opt.formats.chakra_nodes import (
     Node,
     is_protobuf,
     json_nodes,
-    json_records,
+    printed_records,
     protobuf_nodes,
+    workload_records,
 )
 from talos_opt.formats.source import Source
 
@@ -37,16 +38,15 @@ BANDWIDTH = 12e9
 NO_TIME = 1.0
 
 _SUFFIX = ".et"
+#: One of these is in every JSON form that is recognised.
+_KEYS = (b'"workload_graph"', b'"nodes"')
 
 
 def recognises(source: Source) -> bool:
     """Whether a file is a trace in one of these forms."""
     if source.suffix == _SUFFIX or is_protobuf(source.data):
         return True
-    if b"\0" in source.data[:4096]:
-        return False
-    head = source.data.lstrip(b"\xef\xbb\xbf \t\r\n")
-    if head[:1] != b"{" or not (b'"workload_graph"' in head or b'"nodes"' in head):
+    if not _is_text(source.data) or not any(key in source.data for key in _KEYS):
         return False
     return _is_pytorch(source.document) or (
         isinstance(source.document, dict) and "workload_graph" in source.document
@@ -75,27 +75,41 @@ def read_problem(
     InputError
         Names file, place and path.
     """
-    if is_protobuf(source.data):
+    if is_protobuf(source.data) or (source.suffix == _SUFFIX and not _is_text(source.data)):
         try:
             return _problem(source, protobuf_nodes(source.data), "", cluster, objective)
         except InputError as error:
             raise error.located(source=source.name) from None
     with source.blamed():
-        records = json_records(source)
-        if records is not None:
-            return _problem(source, json_nodes(records), "", cluster, objective)
-        document = source.document
-        if not isinstance(document, dict) or not _is_pytorch(document):
-            raise FormatError(
-                "is not a trace, expected Chakra's protobuf, or JSON with 'workload_graph' or "
-                "with 'schema' and 'nodes'"
-            )
-        from talos_opt.formats.chakra_kineto import add_times
-        from talos_opt.formats.chakra_pytorch import pytorch_nodes
-
-        nodes, numbers = pytorch_nodes(document)
-        note = add_times(nodes, numbers, source)
+        nodes, note = _read_text(source)
         return _problem(source, nodes, note, cluster, objective)
+
+
+def _is_text(data: bytes) -> bool:
+    return data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{"
+
+
+def _read_text(source: Source) -> tuple[list[Node], str]:
+    """Return the nodes in a JSON file, and what is to be said of their times."""
+    try:
+        document = source.document
+    except FormatError:
+        records = printed_records(source.text)
+        if not records:
+            raise
+        return json_nodes(records), ""
+    if isinstance(document, dict) and "workload_graph" in document:
+        return json_nodes(workload_records(document)), ""
+    if not isinstance(document, dict) or not _is_pytorch(document):
+        raise FormatError(
+            "is not a trace, expected Chakra's protobuf, or JSON with 'workload_graph' or "
+            "with 'schema' and 'nodes'"
+        )
+    from talos_opt.formats.chakra_kineto import add_times
+    from talos_opt.formats.chakra_pytorch import pytorch_nodes
+
+    nodes, numbers = pytorch_nodes(document)
+    return nodes, add_times(nodes, numbers, source)
 
 
 def _problem(

@@ -17,7 +17,6 @@ from typing import Any
 from talos_opt.core import units
 from talos_opt.core.errors import FormatError, GraphError
 from talos_opt.core.plain import as_list, as_mapping, as_text
-from talos_opt.formats.source import Source
 
 CPU, GPU = "cpu", "gpu"
 
@@ -105,33 +104,33 @@ def protobuf_nodes(data: bytes) -> list[Node]:
     return _without_metadata(nodes)
 
 
-def json_records(source: Source) -> list[tuple[str, Any]] | None:
-    """Return the nodes in a JSON form of Chakra's tools, each with its path; None: not one.
+def workload_records(document: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return the nodes of an object with ``workload_graph``, each with its path."""
+    rows = as_list(document["workload_graph"], "workload_graph", "workload_graph")
+    return [(f"workload_graph[{k}]", row) for k, row in enumerate(rows)]
 
-    Either an object with ``workload_graph``, or the objects of metadata and nodes one after the
-    other, as Chakra's jsonizer prints them.
+
+def printed_records(text: str) -> list[tuple[str, Any]]:
+    """Return the nodes that Chakra's jsonizer printed, one after the other behind the metadata.
+
+    Each comes with a name for errors; none at all where the text is something else.
     """
-    text = source.text
-    if '"workload_graph"' in text:
-        document = as_mapping(source.document, "the trace", "")
-        rows = as_list(document.get("workload_graph"), "workload_graph", "workload_graph")
-        return [(f"workload_graph[{k}]", row) for k, row in enumerate(rows)]
-    if not text.lstrip().startswith("{"):
-        return None
     found: list[tuple[str, Any]] = []
-    decoder, position = json.JSONDecoder(), 0
+    decoder, text = json.JSONDecoder(), text.strip()
+    position = 0
     while position < len(text):
         try:
             record, position = decoder.raw_decode(text, position)
         except (ValueError, RecursionError):
-            return None
+            return []
         found.append((f"object {len(found)}", record))
-        position = len(text) - len(text[position:].lstrip()) if position < len(text) else position
-    return found[1:] if len(found) > 1 else None
+        while position < len(text) and text[position].isspace():
+            position += 1
+    return found[1:]
 
 
 def json_nodes(records: Sequence[tuple[str, Any]]) -> list[Node]:
-    """Return nodes from JSON; see `json_records`."""
+    """Return nodes from JSON: `workload_records` or `printed_records`."""
     return _without_metadata([_node(_plain(record, path), path) for path, record in records])
 
 

@@ -68,7 +68,7 @@ def read_problem(
     source : Source
     cluster : Cluster, optional
         Takes the place of the processors, which are called ``p0``, ``p1``, ... There are as many
-        as the file's first line says, or `PROCESSORS`.
+        as the file's first line says, or `PROCESSORS`. Times hold on devices of every kind.
     objective : Objective or str, optional
         Default: makespan.
 
@@ -88,11 +88,11 @@ def read_problem(
             )
         _check_numbers(tasks)
         kept = _without_dummies(tasks)
+        if cluster is None:
+            cluster = _cluster(processors)
         with _lines_of_file(kept):
-            model = Model(source.stem, _ops(kept))
+            model = Model(source.stem, _ops(kept, cluster.kinds))
             graph = Graph(source.stem, (model,), time_unit=TIME_UNIT)
-            if cluster is None:
-                cluster = _cluster(processors)
             return Problem(graph, cluster, objective or Objective.MAKESPAN)  # type: ignore[arg-type]
 
 
@@ -212,11 +212,11 @@ def _without_dummies(tasks: list[_Task]) -> list[_Task]:
     return tasks
 
 
-def _ops(tasks: list[_Task]) -> tuple[Op, ...]:
+def _ops(tasks: list[_Task], kinds: tuple[str, ...]) -> tuple[Op, ...]:
     return tuple(
         Op(
             str(task.number),
-            {KIND: task.time},
+            dict.fromkeys(kinds, task.time),
             inputs=tuple(Input(str(op), cost or 0) for op, cost in task.costs.items()),
         )
         for task in tasks

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from talos_opt.core.cluster import Cluster, Device, Link
@@ -60,8 +60,9 @@ def read_problem(
         if cluster is None:
             cluster = _cluster(workflow)
             assumed += f"; links of {BANDWIDTH / 1e6:g} MB/s are assumed"
+        ops = tuple(_ops(workflow, cluster))
         with _paths_of_file(workflow.tasks):
-            model = Model(source.stem, tuple(_ops(workflow, cluster)))
+            model = Model(source.stem, ops)
             graph = Graph(source.stem, (model,), time_unit=TIME_UNIT, description=assumed)
             return Problem(graph, cluster, objective or Objective.MAKESPAN)  # type: ignore[arg-type]
 
@@ -125,9 +126,10 @@ def _edges(workflow: Workflow) -> list[dict[int, int]]:
         for name, _ in task.writes:
             writers[name].append(i)
     for i, task in enumerate(tasks):
+        parents = frozenset(edges[i])
         for name, path in task.reads:
-            for k in _writers(workflow, writers.get(name, ()), i, edges[i], name, path):
-                edges[i][k] = edges[i].get(k, 0) + workflow.sizes[name]
+            for k in _writers(workflow, writers.get(name, ()), i, parents, name, path):
+                edges[i][k] = edges[i].get(k, 0) + _size(workflow, name, path)
     return edges
 
 
@@ -135,7 +137,7 @@ def _writers(
     workflow: Workflow,
     writers: Sequence[int],
     reader: int,
-    parents: Mapping[int, int],
+    parents: frozenset[int],
     name: str,
     path: str,
 ) -> Sequence[int]:
