@@ -158,9 +158,7 @@ def test_a_file_that_two_tasks_write_is_read_of_the_parent(tmp_path: Path) -> No
     assert [(item.op, item.bytes) for item in joined.inputs] == [("right", 2), ("left", 1)]
     spoil(document, "workflow.specification.tasks.3.parents", [])
     spoil(document, "workflow.specification.tasks.3.inputFiles", ["y"])
-    with pytest.raises(
-        InputError, match=r"'y' is written by 2 tasks \(left, right\), expec"
-    ):
+    with pytest.raises(InputError, match=r"'y' is written by 2 tasks \(left, right\), expec"):
         read(tmp_path, document)
 
 
