@@ -53,6 +53,8 @@ def add_times(nodes: Sequence[Node], numbers: Mapping[int, int], source: Source)
         events = _events(list(slices_of(load_events(file))))
     except FormatError as error:
         raise error.located(source=file.name) from None
+    if not events:
+        raise FormatError("holds no ops, expected events of category cpu_op", source=file.name)
     exact: dict[int, _Event | None] = {node.id: _match(node, numbers, events) for node in nodes}
     found = sum(event is not None for event in exact.values())
     if found < _ENOUGH * len(nodes):

@@ -339,7 +339,8 @@ KINETO = [
     event("launch", 6, 1, "cuda_runtime", correlation=31),
     event("gemm", 9, 55, "kernel", **{"correlation": 31, "External id": 31}),
     event("aten::sum", 30, 4, "cpu_op", **{"Record function id": 1007, "External id": 5}),
-    event("aten::cat", 40, 6, "cpu_op", **{"Record function id": 77, "External id": 6}),
+    event("aten::cat", 40, 7, "cpu_op", **{"Record function id": 1009, "External id": 6}),
+    event("aten::relu_", 50, 6, "cpu_op", **{"Record function id": 77, "External id": 7}),
 ]
 
 
@@ -350,11 +351,11 @@ def test_times_of_the_kineto_trace_beside(tmp_path: Path, name: str) -> None:
     linear, total, relu, cat, rand = problem.ops
     assert linear.time == {"gpu": 55.0}  # its kernel, launched by what it called
     assert total.time == {"gpu": 4.0}  # no kernel
-    assert relu.time == {"gpu": 6.0}  # not measured: the median of its device
-    assert cat.time == {"gpu": 6.0}  # of another call of its name
+    assert relu.time == {"gpu": 6.0}  # of another call of its name
+    assert cat.time == {"gpu": 7.0}
     assert rand.time == {"cpu": 1.0}  # nothing on its device was measured
-    assert [op.id for op in problem.ops if "estimated" in op.attrs] == ["8", "9", "10"]
-    (tmp_path / name).write_text("[")
+    assert [op.id for op in problem.ops if "estimated" in op.attrs] == ["8", "10"]
+    (tmp_path / name).write_text("{")
     with pytest.raises(InputError, match=r"(?i)kineto.*: is not valid JSON"):
         read(tmp_path, CALLS)
 
