@@ -72,7 +72,7 @@ def flow() -> dict[str, Any]:
 
 def older() -> dict[str, Any]:
     """Return the same workflow in version 1.4, where tasks hold their files and times."""
-    spec, ran = (FLOW["workflow"][key] for key in ("specification", "execution"))
+    spec, ran = (flow()["workflow"][key] for key in ("specification", "execution"))
     sizes = {file["id"]: file["sizeInBytes"] for file in spec["files"]}
     rows = []
     for item, run in zip(spec["tasks"], ran["tasks"], strict=True):
