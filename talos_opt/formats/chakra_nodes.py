@@ -7,7 +7,7 @@ length before it: one of metadata, then the nodes. Decoded here are the fields t
 from __future__ import annotations
 
 import json
-import math
+import re
 import struct
 from ast import literal_eval
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +17,7 @@ from typing import Any
 from talos_opt.core import units
 from talos_opt.core.errors import FormatError, GraphError
 from talos_opt.core.plain import as_list, as_mapping, as_text
+from talos_opt.formats.source import PROTOBUF
 
 CPU, GPU = "cpu", "gpu"
 
@@ -26,6 +27,7 @@ TYPES = (
     *("COMM_SEND_NODE", "COMM_RECV_NODE", "COMM_COLL_NODE"),
     *("STORAGE_NODE", "BATCH_NODE", "CHECKPOINT_NODE"),
 )
+_VERSION = re.compile(rb"[!-~]*")
 _METADATA = frozenset(("INVALID_NODE", "METADATA_NODE"))
 
 
@@ -69,14 +71,17 @@ class Node:
 
 def is_protobuf(data: bytes) -> bool:
     """Whether a file begins with the metadata of a trace: its length, and a version as text."""
-    if len(data) < 3 or data[:1] == b"{":
+    start = PROTOBUF.match(data)
+    if start is None:
         return False
-    try:
-        size, start = _varint(data, 0, min(len(data), 10))
-    except FormatError:
-        return False
-    end = start + size
-    return 0 < size < len(data) and data[start] == 0x0A and data[start + 1] < size and end > start
+    size, begin = _varint(data, 0, len(data))
+    end, first = begin + size, begin + 2
+    version = data[first : first + data[begin + 1]] if begin + 1 < len(data) else b" "
+    after = first + len(version)
+    # Text may begin with such bytes too, but it does not go on like this.
+    return bool(_VERSION.fullmatch(version)) and (
+        after == end or data[after : after + 1] == b"\x12"
+    )
 
 
 def protobuf_nodes(data: bytes) -> list[Node]:
@@ -191,7 +196,7 @@ def _node(record: Mapping[str, Any], path: str) -> Node:
     node.writes = _written(record, label)
     node.attrs["node"] = type_
     flops = record.get("num_ops")
-    if isinstance(flops, (int, float)) and math.isfinite(flops) and flops > 0:
+    if isinstance(flops, (int, float)) and 0 < flops <= units.LARGEST:
         node.attrs["flops"] = flops
     return node
 
