@@ -219,10 +219,7 @@ def _written(record: Mapping[str, Any], label: str) -> dict[int, int]:
     outputs = record.get("outputs")
     values = outputs.get("values") if isinstance(outputs, Mapping) else outputs
     if isinstance(values, str):
-        try:
-            values = literal_eval(values)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            values = None  # a note of no form that is known
+        values = _listed(values)
     found = {storage: size for storage, size, _ in tensors_in(values)}
     if found:
         return found
@@ -230,6 +227,20 @@ def _written(record: Mapping[str, Any], label: str) -> dict[int, int]:
         if record.get(key) is not None:
             return {-1: units.size(record[key], f"{key} of {label}")}
     return {}
+
+
+def _listed(text: str) -> object:
+    """Return the values in a text, as JSON or Python writes them; None where it is neither."""
+    if "[" not in text:
+        return None
+    try:
+        return json.loads(text.replace("'", '"'))  # ten times as fast
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
 
 
 def tensors_in(value: object) -> Iterator[tuple[int, int, str]]:
@@ -271,14 +282,20 @@ def _varint(data: bytes, position: int, end: int, where: str = "") -> tuple[int,
 def _fields(data: bytes, position: int, end: int, where: str) -> Iterator[tuple[int, Any]]:
     """Yield number and value of the fields of a message: ints, or bytes as (start, end)."""
     while position < end:
-        key, position = _varint(data, position, end, where)
+        key = data[position]  # most numbers have one byte
+        position += 1
+        if key > 0x7F:
+            key, position = _varint(data, position - 1, end, where)
         wire = key & 7
         if wire == 0:
             value, position = _varint(data, position, end, where)
             yield key >> 3, value
             continue
         if wire == 2:
-            size, position = _varint(data, position, end, where)
+            size = data[position] if position < end else 0xFF
+            position += 1
+            if size > 0x7F:
+                size, position = _varint(data, position - 1, end, where)
         elif wire in (1, 5):
             size = 8 if wire == 1 else 4
         else:
@@ -333,13 +350,19 @@ def _packed(data: bytes, span: tuple[int, int], where: str) -> list[int]:
 
 #: Attributes that are read.
 _WANTED = frozenset(("is_cpu_op", "num_ops", "tensor_size", "comm_size"))
+_WANTED_BYTES = frozenset(name.encode() for name in _WANTED)
 _FLOATS = {3: "<d", 5: "<f"}
 _FIXED = {19: "<I", 21: "<Q", 23: "<i", 25: "<q"}
 
 
 def _add_attribute(record: dict[str, Any], data: bytes, span: tuple[int, int], where: str) -> None:
+    start, end = span
+    # The name comes first, nearly always, and most attributes are not read.
+    named = data[start : start + 1] == b"\x0a" and start + 1 < end and data[start + 1] < 0x80
+    if named and data[start + 2 : start + 2 + data[start + 1]] not in _WANTED_BYTES:
+        return
     name: str | None = None
-    for number, value in _fields(data, span[0], span[1], where):
+    for number, value in _fields(data, start, end, where):
         if number == 1 and not isinstance(value, int):
             name = _text(data, value)
             if name not in _WANTED:

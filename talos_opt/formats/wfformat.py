@@ -98,13 +98,16 @@ def _cluster(workflow: Workflow) -> Cluster:
 
 def _ops(workflow: Workflow, cluster: Cluster) -> Iterator[Op]:
     most = max(device.slots for device in cluster.devices)
-    read = _edges(workflow)
-    for i, task in enumerate(workflow.tasks):
+    reads = _reads(workflow)
+    for task, read in zip(workflow.tasks, reads, strict=True):
         yield Op(
             task.id,
             dict.fromkeys(cluster.kinds, task.runtime),
             memory=Memory(output=sum(_size(workflow, *file) for file in task.writes)),
-            inputs=tuple(Input(workflow.tasks[k].id, size) for k, size in read[i].items()),
+            inputs=tuple(
+                Input(workflow.tasks[k].id, sum(workflow.sizes[name] for name in files))
+                for k, files in read.items()
+            ),
             type=task.program or task.name,
             # One that asks for more cores than there are on any machine gets all of one.
             slots=min(max(1, math.ceil(task.cores)), most),
@@ -112,25 +115,26 @@ def _ops(workflow: Workflow, cluster: Cluster) -> Iterator[Op]:
         )
 
 
-def _edges(workflow: Workflow) -> list[dict[int, int]]:
-    """Return what each task reads of which others."""
+def _reads(workflow: Workflow) -> list[dict[int, list[str]]]:
+    """Return the tasks that each waits for, and which of their files it reads."""
     tasks = workflow.tasks
-    edges: list[dict[int, int]] = [
-        dict.fromkeys((_find(workflow, *parent) for parent in task.parents), 0) for task in tasks
+    reads: list[dict[int, list[str]]] = [
+        {_find(workflow, *parent): [] for parent in task.parents} for task in tasks
     ]
     for i, task in enumerate(tasks):
         for child in task.children:
-            edges[_find(workflow, *child)].setdefault(i, 0)
+            reads[_find(workflow, *child)].setdefault(i, [])
     writers: dict[str, list[int]] = defaultdict(list)
     for i, task in enumerate(tasks):
-        for name, _ in task.writes:
+        for name, path in task.writes:
+            _size(workflow, name, path)
             writers[name].append(i)
     for i, task in enumerate(tasks):
-        parents = frozenset(edges[i])
+        parents = frozenset(reads[i])
         for name, path in task.reads:
             for k in _writers(workflow, writers.get(name, ()), i, parents, name, path):
-                edges[i][k] = edges[i].get(k, 0) + _size(workflow, name, path)
-    return edges
+                reads[i].setdefault(k, []).append(name)
+    return reads
 
 
 def _writers(

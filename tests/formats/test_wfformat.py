@@ -180,7 +180,7 @@ SPEC, RAN = "workflow.specification", "workflow.execution"
         (f"{SPEC}.tasks.0.parents", ["no"], "tasks[0].parents[0]: 'no' is not a task, expected"),
         (f"{SPEC}.tasks.0.children", [None], "tasks[0].children[0]: an entry of children is empty"),
         (f"{SPEC}.files.1", {"id": "l"}, "files[1]: an entry of files has no 'sizeInBytes'"),
-        (f"{SPEC}.files.1.id", "z", "tasks[1].inputFiles[0]: file 'l' has no size, expected it"),
+        (f"{SPEC}.files.1.id", "z", "tasks[0].outputFiles[0]: file 'l' has no size, expected it"),
         (f"{SPEC}.files.1.sizeInBytes", -1, "files[1].sizeInBytes: sizeInBytes is -1, expected"),
         (f"{SPEC}.files.1.id", "r", "files[2].sizeInBytes: file 'r' has 250000000 bytes here and"),
         (f"{RAN}.tasks.1.id", "cut", "tasks[1].id: task 'cut' is given twice, expected it once"),
