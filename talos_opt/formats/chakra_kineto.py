@@ -77,7 +77,10 @@ def find_beside(source: Source) -> Path | None:
     if source.path is None:
         return None
     wanted = re.compile(re.escape(source.stem) + r"[._-]kineto\w*\.json(\.gz)?", re.IGNORECASE)
-    beside = [path for path in source.folder.iterdir() if wanted.fullmatch(path.name)]
+    try:
+        beside = [path for path in source.folder.iterdir() if wanted.fullmatch(path.name)]
+    except OSError:  # a folder whose files may be opened, but not listed
+        return None
     return min(beside, key=lambda path: split_suffix(path.name), default=None)
 
 

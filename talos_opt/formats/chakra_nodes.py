@@ -16,7 +16,7 @@ from typing import Any
 
 from talos_opt.core import units
 from talos_opt.core.errors import FormatError, GraphError
-from talos_opt.core.plain import as_list, as_mapping, as_text
+from talos_opt.core.plain import MAX_DEPTH, as_list, as_mapping, as_text
 from talos_opt.formats.source import PROTOBUF
 
 CPU, GPU = "cpu", "gpu"
@@ -243,13 +243,13 @@ def _listed(text: str) -> object:
         return None
 
 
-def tensors_in(value: object) -> Iterator[tuple[int, int, str]]:
+def tensors_in(value: object, depth: int = 0) -> Iterator[tuple[int, int, str]]:
     """Yield storage, bytes and device of the tensors in a value of a node.
 
     A tensor is a row of its number, its storage's, the offset in this, the number of elements,
     the bytes of each and the device.
     """
-    if not isinstance(value, (list, tuple)):
+    if not isinstance(value, (list, tuple)) or depth > MAX_DEPTH:
         return
     if len(value) >= 6 and isinstance(value[5], str) and all(type(v) is int for v in value[:5]):
         _, storage, _, count, width, device = value[:6]
@@ -257,7 +257,7 @@ def tensors_in(value: object) -> Iterator[tuple[int, int, str]]:
         yield storage, min(size, units.MAX_BYTES), device
         return
     for item in value:
-        yield from tensors_in(item)
+        yield from tensors_in(item, depth + 1)
 
 
 def _without_metadata(nodes: list[Node]) -> list[Node]:

@@ -105,10 +105,7 @@ def read_document(document: object) -> Workflow:
         )
     workflow = as_mapping(record["workflow"], "workflow", "workflow")
     read = _read_joined if version in _JOINED else _read_apart
-    found = read(workflow)
-    if not found.tasks:
-        raise GraphError("the workflow has no tasks, expected at least one", path="workflow")
-    return found
+    return read(workflow)
 
 
 def _read_apart(workflow: Mapping[str, Any]) -> Workflow:
@@ -219,6 +216,8 @@ def _unique(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
 
 
 def _index(tasks: Sequence[Task]) -> dict[str, int]:
+    if not tasks:
+        raise GraphError("the workflow has no tasks, expected at least one", path="workflow")
     names: dict[str, int] = {}
     for i, task in enumerate(tasks):
         if task.id in names:

@@ -173,7 +173,7 @@ SPEC, RAN = "workflow.specification", "workflow.execution"
         ("workflow", [], ": workflow: workflow is a list, expected a mapping"),
         (RAN, DELETE, ": workflow: the workflow has no 'execution', expected run times"),
         (SPEC, DELETE, ": workflow: the workflow has no 'specification', expected tasks"),
-        (f"{SPEC}.tasks", [], ": workflow.execution.tasks[0].id: id is 'cut', expected that of a"),
+        (f"{SPEC}.tasks", [], ": workflow: the workflow has no tasks, expected at least one"),
         (f"{SPEC}.tasks.0.id", "left", "tasks[1]: task 'left' is given twice, first as workflow.s"),
         (f"{SPEC}.tasks.0.parents", ["cut"], "has a cycle: cut -> cut, expected a DAG"),
         (f"{SPEC}.tasks.0.parents", ["join"], "has a cycle: "),
