@@ -161,8 +161,9 @@ def _outermost(calls: Sequence[_Call]) -> Iterator[_Call]:
 
 @dataclass(slots=True)
 class _Tensor:
-    """What is known of a storage: who wrote it last, and who read it since."""
+    """What is known of a storage: its bytes, who wrote it last, and who read it since."""
 
+    size: int
     writer: int | None = None
     readers: list[int] = field(default_factory=list)
 
@@ -187,15 +188,15 @@ class _Flow:
         node.time = _time(call)
         self._read(node, read)
         for storage in changed:
-            tensor = self.storages.setdefault(storage, _Tensor())
+            tensor = self.storages[storage]
             for reader in tensor.readers:
                 if reader != call.id:
                     node.reads.setdefault(reader, {})
-            node.writes[storage] = read.get(storage, 0)
+            node.writes[storage] = tensor.size  # of all of it, though a part may have changed
         node.writes |= fresh
-        for storage in (*changed, *fresh):
+        for storage, size in node.writes.items():
             # A fresh one may have the number of one that is gone.
-            self.storages[storage] = _Tensor(call.id)
+            self.storages[storage] = _Tensor(size, call.id)
         node.attrs["moved_bytes"] = sum(read.values()) + sum(node.writes.values())
         return node
 
@@ -204,8 +205,9 @@ class _Flow:
         for storage, size in read.items():
             tensor = self.storages.get(storage)
             if tensor is None:  # a weight, or an input of the traced model
-                tensor = self.storages[storage] = _Tensor()
+                tensor = self.storages[storage] = _Tensor(size)
                 node.weights += size
+            tensor.size = max(tensor.size, size)
             if tensor.writer is not None:
                 tensors[tensor.writer][storage] = size
             tensor.readers.append(node.id)
