@@ -128,6 +128,7 @@ def schedule(
             float(begin),
             float(end),
             size,
+            int(problem.arrays.tensor_ptr[problem.find_op(name)]),
         )
         for name, source, target, begin, end, size in transfers
     ]

@@ -48,8 +48,9 @@ class Features:
     via, missing_routes, serial, no_copy_engine, slots, pins, colocation, absent_kinds : bool
     demands : bool
         Ops may hold several slots, where there are any.
-    edge_bytes, releases, weights, zero_times, device_times : bool
-        `device_times`: times keyed by a device id beside the kind.
+    edge_bytes, releases, weights, zero_times, device_times, outputs : bool
+        `device_times`: times keyed by a device id beside the kind. `outputs`: ops may have several
+        named outputs.
     traffic : bool, optional
         True: all problems have many tensors on slow links; None: every other one.
     """
@@ -76,6 +77,7 @@ class Features:
     weights: bool = True
     zero_times: bool = True
     device_times: bool = True
+    outputs: bool = True
     traffic: bool | None = None
 
 
@@ -231,7 +233,9 @@ def _models(
     for j in range(total):
         later = total - 1 - j  # models that need an op each
         size = pick(range(1, left - later + 1)) if later else left
-        ops = [_op(pick, i, size, on, devices, mood) for i in range(size)]
+        ops: list[Op] = []
+        for _ in range(size):
+            ops.append(_op(pick, ops, size, on, devices, mood))
         models.append(
             Model(
                 f"m{j}",
@@ -254,12 +258,13 @@ def _mixed(pick: Pick[Any], ops: list[Op]) -> list[Op]:
 
 def _op(
     pick: Pick[Any],
-    position: int,
+    before: Sequence[Op],
     size: int,
     on: Features,
     devices: Sequence[Device],
     mood: Mood,
 ) -> Op:
+    position = len(before)
     kinds = list(dict.fromkeys(device.kind for device in devices))
     times = (*mood.times, *((0.0,) if on.zero_times else ()))
     time = {kind: pick(times) for kind in kinds}
@@ -274,26 +279,38 @@ def _op(
         pins = (pick((chosen.id, chosen.kind)),)
         runs = [device for device in runs if {device.id, device.kind} & set(pins)]
     most = max(device.slots for device in runs)
-    memory = Memory(pick((0, 1, 2, 3)), pick(mood.outputs), pick((0, 0, 1, 2)))
+    outputs = {}
+    if on.outputs and pick((False,) * 3 + (True,)):
+        outputs = {name: pick(mood.outputs) for name in pick(("y", "yz", "zy", "xyz"))}
+    single = 0 if outputs else pick(mood.outputs)
+    memory = Memory(pick((0, 1, 2, 3)), single, pick((0, 0, 1, 2)))
     return Op(
         id=f"op{position}",
         time=time,
         memory=memory,
-        inputs=_inputs(pick, position, on, mood),
+        inputs=_inputs(pick, before, on, mood),
         colocate=pick((None,) * 7 + ("g",)) if on.colocation else None,
         devices=pins,
         slots=pick((1, 1, most)) if on.slots and on.demands else 1,
+        outputs=outputs,
     )
 
 
-def _inputs(pick: Pick[Any], position: int, on: Features, mood: Mood) -> tuple[Input, ...]:
+def _inputs(pick: Pick[Any], before: Sequence[Op], on: Features, mood: Mood) -> tuple[Input, ...]:
+    position = len(before)
     count = min(position, on.max_inputs, pick(mood.inputs))
-    found: dict[str, Input] = {}
+    found: dict[str, list[Input]] = {}
     for _ in range(count):
-        source = f"op{pick(range(max(0, position - 8), position))}"
+        source = before[pick(range(max(0, position - 8), position))]
         size = pick((None, None, 0, 1, 3)) if on.edge_bytes else None
-        found[source] = Input(source, size)
-    return tuple(found.values())
+        read: list[str | None] = [None]
+        if source.outputs:  # all of them, or one, or two
+            names = list(source.outputs)
+            read = pick(([None], names[:1], names[-1:], names[:2]))
+            if read == [None] and size and len(names) > 1:
+                size = None
+        found[source.id] = [Input(source.id, size, name) for name in read]
+    return tuple(edge for edges in found.values() for edge in edges)
 
 
 def _limits(

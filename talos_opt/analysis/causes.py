@@ -201,8 +201,10 @@ class _Finder:
         room = arrays.capacity - resident_weights(self.problem, schedule.device)
         room = np.where(arrays.capacity >= UNLIMITED, UNLIMITED, room)
         lasts = self.length[: self.count] > self.tolerance
-        read = np.diff(arrays.out_ptr) > 0
-        need = np.where(lasts, arrays.workspace, 0) + np.where(lasts | read, arrays.output, 0)
+        read = np.diff(arrays.read_ptr) > 0
+        kept = np.where(lasts[arrays.tensor_op] | read, arrays.tensor_size, 0)
+        need = np.where(lasts, arrays.workspace, 0)
+        need = need + np.add.reduceat(kept, arrays.tensor_ptr[:-1])
         device = np.concatenate([schedule.device, moves.target])
         need = np.concatenate([need, moves.bytes])
         waiting = (self.cause == Cause.DELAY) & (room[device] < UNLIMITED)
@@ -261,17 +263,19 @@ class _Releases:
     def _last_uses(self, row: int, device: int, time: float) -> list[tuple[int, int]]:
         arrays, schedule = self.arrays, self.schedule
         op = int(self.held.op[row])
-        if row >= len(self.held.op) - arrays.op_count:
+        assert self.held.tensor is not None, "of memory"
+        tensor = int(self.held.tensor[row])
+        if tensor < 0:
             return [(op, -1)]  # a workspace
         uses: list[tuple[int, int]] = []
-        edges = slice(*arrays.out_ptr[op : op + 2].tolist())
+        edges = slice(*arrays.read_ptr[tensor : tensor + 2].tolist())
         readers = arrays.edge_dst[edges]
         near = np.abs(schedule.end[readers] - time) <= self.tolerance
         uses += [(int(r), -1) for r in readers[near & (schedule.device[readers] == device)]]
         if schedule.device[op] == device and abs(schedule.end[op] - time) <= self.tolerance:
             uses.append((op, -1))
         moves = schedule.transfers
-        ended = (moves.op == op) & (np.abs(moves.end - time) <= self.tolerance)
+        ended = (moves.tensor == tensor) & (np.abs(moves.end - time) <= self.tolerance)
         ended &= (moves.source == device) | (moves.target == device)
         uses += [(op, int(k)) for k in np.flatnonzero(ended)]
         return uses

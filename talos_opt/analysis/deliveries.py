@@ -36,25 +36,26 @@ def arrivals(problem: Problem, schedule: Schedule) -> Waits:
     """Return when the tensor of each edge is on its reader's device, and what brings it (e,)."""
     arrays = problem.arrays
     target = schedule.device[arrays.edge_dst]
-    return _deliveries(problem, schedule, arrays.edge_src, target)
+    return _deliveries(problem, schedule, arrays.edge_tensor, target)
 
 
 def departures(problem: Problem, schedule: Schedule) -> Waits:
     """Return when the tensor of each transfer is where it starts from, and what brings it (t,)."""
     moves = schedule.transfers
-    return _deliveries(problem, schedule, moves.op, moves.source)
+    return _deliveries(problem, schedule, moves.tensor, moves.source)
 
 
-def _deliveries(problem: Problem, schedule: Schedule, op: Ints, target: Ints) -> Waits:
-    """When the outputs of ops are on devices, by listed hops or by such as take no time."""
+def _deliveries(problem: Problem, schedule: Schedule, tensor: Ints, target: Ints) -> Waits:
+    """When tensors are on devices, by listed hops or by such as take no time."""
     arrays, moves = problem.arrays, schedule.transfers
     count = arrays.device_count
-    keys = moves.op * count + moves.target
+    keys = moves.tensor * count + moves.target
     by_key = np.argsort(keys, kind="stable")
+    op = arrays.tensor_op[tensor]
     source = schedule.device[op]
 
     def rows_of(device: Ints) -> Ints:
-        wanted = op * count + device
+        wanted = tensor * count + device
         spot = np.minimum(np.searchsorted(keys[by_key], wanted), max(len(keys) - 1, 0))
         if not len(keys):
             return np.full(len(op), -1)

@@ -31,8 +31,8 @@ class Arrival:
 
     Parameters
     ----------
-    op : int
-        Producer.
+    op, tensor : int
+        Producer, and which of its tensors it is.
     bytes : int
         That the op reads.
     produced, arrived : float
@@ -42,6 +42,7 @@ class Arrival:
     """
 
     op: int
+    tensor: int
     bytes: int
     produced: float
     arrived: float
@@ -188,13 +189,14 @@ def _inputs(problem: Problem, schedule: Schedule, op: int) -> tuple[Arrival, ...
         found.append(
             Arrival(
                 producer,
+                int(arrays.edge_tensor[edge]),
                 int(arrays.edge_bytes[edge]),
                 float(schedule.end[producer]),
                 float(reads.time[edge]),
                 tuple(hops),
             )
         )
-    return tuple(sorted(found, key=lambda item: (-item.arrived, item.op)))
+    return tuple(sorted(found, key=lambda item: (-item.arrived, item.tensor)))
 
 
 def _meanwhile(problem: Problem, schedule: Schedule, op: int, since: float) -> tuple[int, ...]:
@@ -277,6 +279,7 @@ class _Plain:
         return [
             {
                 "op": self.names[moves.op[k]],
+                **self._output(int(moves.tensor[k])),
                 "from": self.ids[moves.source[k]],
                 "to": self.ids[moves.target[k]],
                 "start": float(moves.start[k]),
@@ -287,9 +290,14 @@ class _Plain:
             for k in rows
         ]
 
+    def _output(self, tensor: int) -> dict[str, str]:
+        name = self.problem.output_name(tensor)
+        return {"output": name} if name else {}
+
     def _input(self, item: Arrival) -> dict[str, Any]:
         return {
             "op": self.names[item.op],
+            **self._output(item.tensor),
             "device": self.ids[self.schedule.device[item.op]],
             "bytes": item.bytes,
             "produced": item.produced,

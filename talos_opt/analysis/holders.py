@@ -28,11 +28,14 @@ class Held:
         The op that holds, or whose tensor is held.
     transfer : (q,) int
         Row of the transfer that holds; -1: an op, or a tensor in memory.
+    tensor : (q,) int, optional
+        Of memory: which tensor is held; -1: a workspace.
     """
 
     intervals: Intervals
     op: Ints
     transfer: Ints
+    tensor: Ints | None = None
 
 
 class Holders:
@@ -114,10 +117,10 @@ def memory_held(problem: Problem, schedule: Schedule) -> Held:
     count = arrays.device_count
     ops = np.arange(arrays.op_count)
     intervals = memory_intervals(problem, schedule)
-    # memory_intervals lists tensors by op and device, then the workspace of every op.
-    places = np.unique(
-        np.concatenate([ops * count + schedule.device, moves.op * count + moves.target])
-    )
-    op = np.concatenate([places // count, ops])
+    # memory_intervals lists tensors by number and device, then the workspace of every op.
+    home = np.arange(arrays.tensor_count) * count + schedule.device[arrays.tensor_op]
+    places = np.unique(np.concatenate([home, moves.tensor * count + moves.target]))
+    tensor = np.concatenate([places // count, np.full(len(ops), -1)])
+    op = np.concatenate([arrays.tensor_op[places // count], ops])
     assert len(op) == len(intervals.start), "a tensor for each place, a workspace for each op"
-    return Held(intervals, op, np.full(len(op), -1))
+    return Held(intervals, op, np.full(len(op), -1), tensor)

@@ -122,6 +122,7 @@ class FixedOrder:
                 start=hop_start[:, 0],
                 end=hop_start[:, 0] + hops,
                 bytes=moves.bytes.copy(),
+                tensor=moves.tensor.copy(),
             ),
         )
 
@@ -215,7 +216,7 @@ class _Builder:
         self.home: list[int] = schedule.device.tolist()
         self.source: list[int] = moves.source.tolist()
         self.target: list[int] = moves.target.tolist()
-        self.moved: list[int] = moves.op.tolist()
+        self.moved: list[int] = moves.tensor.tolist()
         times = arrays.time[np.arange(self.ops), schedule.device]
         self.lasts: list[bool] = (
             np.concatenate([times, _transfer_times(problem, moves)]) > 0
@@ -265,16 +266,18 @@ class _Builder:
             if limit < UNLIMITED:
                 self.memory[device] = _Pool(limit - weights[device])
         found: dict[tuple[int, int], _Tensor] = {}
-        for op, size in enumerate(arrays.output.tolist()):
-            found[op, self.home[op]] = _Tensor(self.home[op], size, [op])
-        for row, (op, size) in enumerate(zip(self.moved, moves.bytes.tolist(), strict=True)):
+        sizes = arrays.tensor_size.tolist()
+        for number, (op, size) in enumerate(zip(arrays.tensor_op.tolist(), sizes, strict=True)):
+            found[number, self.home[op]] = _Tensor(self.home[op], size, [op])
+        for row, (number, size) in enumerate(zip(self.moved, moves.bytes.tolist(), strict=True)):
             target = self.target[row]
-            found[op, target] = _Tensor(target, size, [self.ops + row])
-        for row, (op, source) in enumerate(zip(self.moved, self.source, strict=True)):
-            if (op, source) in found:
-                found[op, source].users.append(self.ops + row)
-        for op, reader in zip(arrays.edge_src.tolist(), arrays.edge_dst.tolist(), strict=True):
-            tensor = found.get((op, self.home[reader]))
+            found[number, target] = _Tensor(target, size, [self.ops + row])
+        for row, (number, source) in enumerate(zip(self.moved, self.source, strict=True)):
+            if (number, source) in found:
+                found[number, source].users.append(self.ops + row)
+        readers = arrays.edge_dst.tolist()
+        for number, reader in zip(arrays.edge_tensor.tolist(), readers, strict=True):
+            tensor = found.get((number, self.home[reader]))
             if tensor is not None:
                 tensor.users.append(reader)
         for tensor in found.values():

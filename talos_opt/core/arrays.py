@@ -39,7 +39,12 @@ class Arrays:
     demand : (n,) int
         Slots that an op holds.
     weights, output, workspace : (n,) int
-        Bytes.
+        Bytes; `output` is that of all tensors which an op makes.
+    tensor_ptr : (n + 1,) int
+        Tensors that op i makes are ``tensor_ptr[i]:tensor_ptr[i + 1]``, one at least. Where no op
+        makes several, tensor i is the output of op i.
+    tensor_op, tensor_size : (t,) int
+        Op that makes a tensor, and its bytes.
     model : (n,) int
         Model of each op.
     model_weight, release : (k,) float
@@ -47,8 +52,10 @@ class Arrays:
         Colocation group of each op.
     allowed : (g, m) bool
         Devices on which every op of a group can run.
-    edge_src, edge_dst, edge_bytes : (e,) int
-        Edges sorted by producer, then reader.
+    edge_src, edge_dst, edge_bytes, edge_tensor : (e,) int
+        Edges sorted by tensor, then reader, and so by producer.
+    read_ptr : (t + 1,) int
+        Edges that read tensor r are ``read_ptr[r]:read_ptr[r + 1]``.
     out_ptr : (n + 1,) int
         Edges leaving op i are ``out_ptr[i]:out_ptr[i + 1]``.
     in_ptr, in_edge : (n + 1,), (e,) int
@@ -73,6 +80,9 @@ class Arrays:
     weights: Ints
     output: Ints
     workspace: Ints
+    tensor_ptr: Ints
+    tensor_op: Ints
+    tensor_size: Ints
     model: Ints
     model_weight: Floats
     release: Floats
@@ -81,6 +91,8 @@ class Arrays:
     edge_src: Ints
     edge_dst: Ints
     edge_bytes: Ints
+    edge_tensor: Ints
+    read_ptr: Ints
     out_ptr: Ints
     in_ptr: Ints
     in_edge: Ints
@@ -120,6 +132,16 @@ class Arrays:
         return len(self.slots)
 
     @property
+    def tensor_count(self) -> int:
+        """Number of output tensors of all ops."""
+        return len(self.tensor_op)
+
+    @property
+    def several_outputs(self) -> bool:
+        """Whether some op makes more than one tensor."""
+        return self.tensor_count > self.op_count
+
+    @property
     def group_count(self) -> int:
         """Number of colocation groups."""
         return len(self.allowed)
@@ -143,10 +165,10 @@ class Arrays:
 
     @cached_property
     def tensor_bytes(self) -> Ints | None:
-        """Bytes that each op's output travels with, -1 if unread (n,); None if readers differ."""
-        sizes = np.full(self.op_count, -1, dtype=np.int64)
-        sizes[self.edge_src] = self.edge_bytes
-        same = np.array_equal(sizes[self.edge_src], self.edge_bytes)
+        """Bytes that each tensor travels with, -1 if unread (t,); None if readers differ."""
+        sizes = np.full(self.tensor_count, -1, dtype=np.int64)
+        sizes[self.edge_tensor] = self.edge_bytes
+        same = np.array_equal(sizes[self.edge_tensor], self.edge_bytes)
         return _frozen(sizes) if same else None
 
     @cached_property
@@ -221,12 +243,18 @@ def build_arrays(
     group, leaders = _groups(columns)
     time = _Times(columns, cluster, static_memory=static_memory).build()
     topology = columns.topology
+    ops = np.arange(columns.op_count + 1)
+    tensor_ptr = ops if columns.outputs is None else columns.outputs.ptr
+    tensor_op = np.repeat(ops[:-1], np.diff(tensor_ptr))
     return Arrays(
         time=time,
         demand=columns.slots,
         weights=columns.weights,
         output=columns.output,
         workspace=columns.workspace,
+        tensor_ptr=tensor_ptr,
+        tensor_op=tensor_op,
+        tensor_size=columns.tensor_size,
         model=columns.model,
         model_weight=columns.model_weight,
         release=columns.release,
@@ -235,6 +263,8 @@ def build_arrays(
         edge_src=topology.edge_src,
         edge_dst=topology.edge_dst,
         edge_bytes=topology.edge_bytes,
+        edge_tensor=topology.edge_tensor,
+        read_ptr=np.searchsorted(topology.edge_tensor, np.arange(len(tensor_op) + 1)),
         out_ptr=topology.out_ptr,
         in_ptr=topology.in_ptr,
         in_edge=topology.in_edge,

@@ -12,7 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from talos_opt.core import units
-from talos_opt.core.columns import NONE, SEPARATOR, WHOLE_OUTPUT, Columns, Floats, Ints
+from talos_opt.core.columns import (
+    ALL_OUTPUTS,
+    NONE,
+    SEPARATOR,
+    WHOLE_OUTPUT,
+    Columns,
+    Floats,
+    Ints,
+)
 from talos_opt.core.errors import GraphError
 
 
@@ -55,6 +63,7 @@ def check_columns(columns: Columns) -> None:
             f"one of its model {columns.model_ids[int(home[e])]!r} ({first[e]} to {last[e] - 1})",
             path=_input_path(columns, e),
         )
+    _check_outputs(columns)
     size = columns.input_bytes
     wrong = (size < WHOLE_OUTPUT) | (size > units.MAX_BYTES)
     if wrong.any():
@@ -174,6 +183,48 @@ def _check_bytes(columns: Columns, sizes: Ints, part: str) -> None:
     )
 
 
+def _check_outputs(columns: Columns) -> None:
+    """Outputs are named, of bytes that can be, and inputs read one that there is."""
+    outputs, read = columns.outputs, columns.input_output
+    counts = np.ones(columns.op_count, dtype=np.int64)
+    if outputs is not None:
+        counts = np.diff(outputs.ptr)
+        owner = np.repeat(np.arange(columns.op_count), counts)
+        _first(columns, counts < 1, lambda i: f"op {columns.ids[i]!r} has no output", "outputs")
+        wrong = (outputs.size < 0) | (outputs.size > units.MAX_BYTES)
+        total = np.bincount(owner, weights=outputs.size, minlength=columns.op_count)
+        broken = np.bincount(owner, weights=wrong, minlength=columns.op_count) > 0
+        _first(
+            columns,
+            broken | (total != columns.output),
+            lambda i: (
+                f"outputs of op {columns.ids[i]!r} are {outputs.size[owner == i].tolist()}, "
+                f"expected bytes that add up to its output, {columns.output[i]}"
+            ),
+            "outputs",
+        )
+        for i in np.flatnonzero(counts > 1).tolist():
+            names = outputs.name.slice(*outputs.ptr[i : i + 2].tolist())
+            if len(set(names)) < len(names) or not all(names):
+                raise GraphError(
+                    f"outputs of op {columns.ids[i]!r} are called {names}, "
+                    "expected different names",
+                    path=columns.op_path(i, "outputs"),
+                )
+    if read is None:
+        return
+    wrong = (read < ALL_OUTPUTS) | (read >= counts[columns.input_op])
+    vague = (read == ALL_OUTPUTS) & (columns.input_bytes > 0) & (counts[columns.input_op] > 1)
+    if (wrong | vague).any():
+        e = int(np.argmax(wrong | vague))
+        raise GraphError(
+            f"an input of op {columns.ids[int(columns.reader[e])]!r} reads output number {read[e]} "
+            f"of op {columns.ids[int(columns.input_op[e])]!r}, expected one from 0 to "
+            f"{counts[columns.input_op[e]] - 1}, or {ALL_OUTPUTS} without bytes of its own: all",
+            path=_input_path(columns, e),
+        )
+
+
 def _check_codes(columns: Columns, codes: Ints, least: int, count: int, part: str) -> None:
     _first(
         columns,
@@ -190,7 +241,8 @@ def _check_inputs(columns: Columns) -> None:
     producer, reader = columns.input_op, columns.reader
     topology = columns.topology
     source, target = topology.edge_src, topology.edge_dst
-    twice = (source[1:] == source[:-1]) & (target[1:] == target[:-1])
+    tensor = topology.edge_tensor
+    twice = (tensor[1:] == tensor[:-1]) & (target[1:] == target[:-1])
     if twice.any():
         k = int(np.argmax(twice))
         i, read = int(target[k]), int(source[k])

@@ -26,6 +26,8 @@ SEPARATOR = "/"
 WHOLE_OUTPUT = -1
 #: Value of `Columns.group` and `Columns.pin` where an op has none.
 NONE = -1
+#: Value of `Columns.input_output` where an op reads all that its producer makes.
+ALL_OUTPUTS = -1
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +67,28 @@ class Texts:
 
 
 @dataclass(frozen=True, eq=False)
+class Outputs:
+    """The t output tensors of n ops, where some op names its outputs.
+
+    Parameters
+    ----------
+    ptr : (n + 1,) int
+        Tensors of op i are ``ptr[i]:ptr[i + 1]``; each op has one at least.
+    size : (t,) int
+        Bytes.
+    name : Texts
+        Empty for the only output of an op that does not name it.
+    """
+
+    ptr: Ints
+    size: Ints
+    name: Texts
+
+    def __repr__(self) -> str:
+        return f"Outputs({len(self.size)} tensors of {len(self.ptr) - 1} ops)"
+
+
+@dataclass(frozen=True, eq=False)
 class Columns:
     """A graph of n ops, k models, e edges; ops numbered model by model in file order.
 
@@ -81,7 +105,7 @@ class Columns:
     time : (n, q) float
         In the graph's time unit; nan where an op has no time under that key.
     weights, output, workspace : (n,) int
-        Bytes.
+        Bytes; `output` is that of all output tensors of an op together.
     input_ptr, input_op, input_bytes : (n + 1,), (e,), (e,) int
         Op i reads ``input_op[input_ptr[i]:input_ptr[i + 1]]``, in its own order; the bytes that
         travel, or `WHOLE_OUTPUT`.
@@ -94,6 +118,11 @@ class Columns:
         Sets of devices that ops are pinned to, and which of them holds for each op, or `NONE`.
     attrs : mapping of int to mapping
         Attributes of the ops that have some.
+    outputs : Outputs, optional
+        Default: every op has one output tensor.
+    input_output : (e,) int, optional
+        Which output of its producer each input reads, counted from 0, or `ALL_OUTPUTS`; default:
+        all.
     """
 
     model_ids: tuple[str, ...]
@@ -117,9 +146,12 @@ class Columns:
     pins: tuple[tuple[str, ...], ...]
     pin: Ints
     attrs: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    outputs: Outputs | None = None
+    input_output: Ints | None = None
 
     def __post_init__(self) -> None:
-        for value in (*vars(self).values(), self.ids.ptr):
+        more = () if self.outputs is None else (self.outputs.ptr, self.outputs.size)
+        for value in (*vars(self).values(), self.ids.ptr, *more):
             if isinstance(value, np.ndarray):
                 value.setflags(write=False)
 
@@ -149,10 +181,36 @@ class Columns:
     @cached_property
     def topology(self) -> Topology:
         """Edges in both directions, a topological order and levels; `left` ops are on cycles."""
-        sizes = np.where(
-            self.input_bytes == WHOLE_OUTPUT, self.output[self.input_op], self.input_bytes
+        tensor, place = self.input_op, np.arange(len(self.input_op))
+        if self.outputs is not None:
+            tensor, place = self._tensors_read(self.outputs)
+        size = self.input_bytes[place]
+        sizes = np.where(size == WHOLE_OUTPUT, self.tensor_size[tensor], size)
+        return build_topology(
+            self.op_count, self.input_op[place], self.reader[place], sizes, tensor
         )
-        return build_topology(self.op_count, self.input_op, self.reader, sizes)
+
+    @property
+    def tensor_size(self) -> Ints:
+        """Bytes of each output tensor (t,); without `outputs`, tensor i is that of op i."""
+        return self.output if self.outputs is None else self.outputs.size
+
+    def _tensors_read(self, outputs: Outputs) -> tuple[Ints, Ints]:
+        """Return the tensor that each edge reads, and the input that it stands for.
+
+        An input that reads all outputs of its producer is an edge for each, and one only where
+        nothing travels.
+        """
+        first = outputs.ptr[self.input_op]
+        reads = outputs.ptr[self.input_op + 1] - first
+        if self.input_output is not None:
+            named = self.input_output != ALL_OUTPUTS
+            first = np.where(named, first + self.input_output, first)
+            reads = np.where(named, 1, reads)
+        reads = np.where(self.input_bytes == 0, 1, reads)
+        place = np.repeat(np.arange(len(reads)), reads)
+        within = np.arange(len(place)) - np.repeat(np.cumsum(reads) - reads, reads)
+        return first[place] + within, place
 
     def name(self, i: int) -> str:
         """Return ``MODEL/OP`` of op i."""

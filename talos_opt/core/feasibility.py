@@ -76,7 +76,7 @@ def require_feasible(problem: Problem, schedule: Schedule) -> None:
 
 @dataclass(frozen=True)
 class _Hops:
-    """Hops that a placement needs: key = (op, source, target), the bytes, and their origin."""
+    """Hops that a placement needs: key = (tensor, source, target), and the bytes."""
 
     key: Ints
     bytes: Ints
@@ -119,8 +119,9 @@ class _Checker:
     def _device(self, d: int) -> str:
         return self.problem.device_ids[d]
 
-    def _hop(self, op: int, source: int, target: int) -> str:
-        return f"{self._op(op)} from {self._device(source)} to {self._device(target)}"
+    def _hop(self, tensor: int, source: int, target: int) -> str:
+        name = self.problem.tensor_name(tensor)
+        return f"{name} from {self._device(source)} to {self._device(target)}"
 
     def _slack(self, times: Floats) -> Floats:
         """By how much single times may be off."""
@@ -153,9 +154,14 @@ class _Checker:
         )
         moves = schedule.transfers
         wrong = ~(np.isfinite(moves.start) & np.isfinite(moves.end))
-        for column, size in ((moves.op, n), (moves.source, None), (moves.target, None)):
-            limit = self.arrays.device_count if size is None else size
+        tensors, devices = self.arrays.tensor_count, self.arrays.device_count
+        for column, limit in (
+            (moves.tensor, tensors),
+            (moves.source, devices),
+            (moves.target, devices),
+        ):
             wrong |= (column < 0) | (column >= limit)
+        wrong |= self.arrays.tensor_op[np.where(wrong, 0, moves.tensor)] != moves.op
         self._complain(
             "transfer", wrong, lambda i: f"transfer {i} has an unknown op or device, or no time"
         )
@@ -224,7 +230,7 @@ class _Checker:
         source = self.schedule.device[arrays.edge_src]
         target = self.schedule.device[arrays.edge_dst]
         remote = source != target
-        op, size = arrays.edge_src[remote], arrays.edge_bytes[remote]
+        tensor, size = arrays.edge_tensor[remote], arrays.edge_bytes[remote]
         source, target = source[remote], target[remote]
         via = arrays.via[source, target]
         no_route = via == NO_ROUTE
@@ -232,7 +238,7 @@ class _Checker:
             "transfer",
             no_route,
             lambda i: (
-                f"{self._hop(int(op[i]), int(source[i]), int(target[i]))}: "
+                f"{self._hop(int(tensor[i]), int(source[i]), int(target[i]))}: "
                 "there is no route between the devices"
             ),
         )
@@ -240,9 +246,9 @@ class _Checker:
         direct = ~staged & ~no_route
         keys = np.concatenate(
             [
-                (op[direct] * count + source[direct]) * count + target[direct],
-                (op[staged] * count + source[staged]) * count + via[staged],
-                (op[staged] * count + via[staged]) * count + target[staged],
+                (tensor[direct] * count + source[direct]) * count + target[direct],
+                (tensor[staged] * count + source[staged]) * count + via[staged],
+                (tensor[staged] * count + via[staged]) * count + target[staged],
             ]
         )
         sizes = np.concatenate([size[direct], size[staged], size[staged]])
@@ -262,7 +268,7 @@ class _Checker:
         arrays, moves, count = self.arrays, self.schedule.transfers, self.arrays.device_count
         before = len(self.found)
         needed = self._needed()
-        key = (moves.op * count + moves.source) * count + moves.target
+        key = (moves.tensor * count + moves.source) * count + moves.target
         listed, by_key, runs = _distinct(key)
         first, copies = by_key[runs], np.diff(runs, append=len(key))
         self._complain(
@@ -276,7 +282,7 @@ class _Checker:
             surplus,
             lambda i: f"{self._hop(*self._split(int(listed[i])))} is not needed by any reader",
         )
-        op, source, target = self._split_all(needed.key)
+        tensor, source, target = self._split_all(needed.key)
         time = arrays.latency[source, target] + needed.bytes * arrays.per_byte[source, target]
         absent = ~_among(needed.key, listed)
         # A transfer of no bytes that takes no time need not be listed.
@@ -285,17 +291,17 @@ class _Checker:
             "transfer",
             missing,
             lambda i: (
-                f"{self._hop(int(op[i]), int(source[i]), int(target[i]))} is missing "
+                f"{self._hop(int(tensor[i]), int(source[i]), int(target[i]))} is missing "
                 f"({needed.bytes[i]} bytes, {time[i]:.9g} long)"
             ),
         )
         if missing.any() or surplus.any() or len(self.found) > before:
             return None
-        start, end = np.full(len(op), np.nan), np.full(len(op), np.nan)
+        start, end = np.full(len(tensor), np.nan), np.full(len(tensor), np.nan)
         spot: Ints = np.asarray(np.searchsorted(needed.key, listed), dtype=np.int64)
         start[spot], end[spot] = moves.start[first], moves.end[first]
         self._transfer_lengths(needed, first, spot, time)
-        return self._arrivals(op, source, target, start, end)
+        return self._arrivals(tensor, source, target, start, end)
 
     def _transfer_lengths(self, needed: _Hops, first: Ints, spot: Ints, time: Floats) -> None:
         moves = self.schedule.transfers
@@ -317,16 +323,19 @@ class _Checker:
             ),
         )
 
-    def _arrivals(self, op: Ints, source: Ints, target: Ints, start: Floats, end: Floats) -> Floats:
+    def _arrivals(
+        self, tensor: Ints, source: Ints, target: Ints, start: Floats, end: Floats
+    ) -> Floats:
         """Check that hops start after their tensor is at their source; return edge arrivals."""
         arrays, schedule, count = self.arrays, self.schedule, self.arrays.device_count
+        op = arrays.tensor_op[tensor]
         home = schedule.device[op]
-        place = op * count + target
+        place = tensor * count + target
         order = np.argsort(place)
         ready = np.where(source == home, schedule.end[op], np.nan)
         arrive = np.where(np.isnan(end), ready, end)  # an unlisted hop takes no time
         second = np.flatnonzero(source != home)
-        staged = order[np.searchsorted(place[order], op[second] * count + source[second])]
+        staged = order[np.searchsorted(place[order], tensor[second] * count + source[second])]
         ready[second] = arrive[staged]
         arrive[second] = np.where(np.isnan(end[second]), ready[second], end[second])
         made = schedule.end[op] - schedule.start[op]
@@ -335,14 +344,14 @@ class _Checker:
             "transfer",
             early,
             lambda i: (
-                f"{self._hop(int(op[i]), int(source[i]), int(target[i]))} starts at "
+                f"{self._hop(int(tensor[i]), int(source[i]), int(target[i]))} starts at "
                 f"{start[i]:.9g}, the tensor is there at {ready[i]:.9g}"
             ),
         )
         arrival = schedule.end[arrays.edge_src].copy()
         reader = schedule.device[arrays.edge_dst]
         remote = np.flatnonzero(schedule.device[arrays.edge_src] != reader)
-        wanted = arrays.edge_src[remote] * count + reader[remote]
+        wanted = arrays.edge_tensor[remote] * count + reader[remote]
         arrival[remote] = arrive[order[np.searchsorted(place[order], wanted)]]
         return arrival
 
@@ -357,7 +366,8 @@ class _Checker:
             late,
             lambda k: (
                 f"{self._op(int(arrays.edge_dst[k]))} starts at "
-                f"{start[arrays.edge_dst[k]]:.9g}, its input {self._op(int(arrays.edge_src[k]))} "
+                f"{start[arrays.edge_dst[k]]:.9g}, its input "
+                f"{self.problem.tensor_name(int(arrays.edge_tensor[k]))} "
                 f"is on its device at {arrival[k]:.9g}"
             ),
         )
@@ -394,8 +404,8 @@ class _Checker:
 
     def _hops(self, chosen: Bools) -> list[str]:
         moves = self.schedule.transfers
-        rows = zip(moves.op[chosen], moves.source[chosen], moves.target[chosen], strict=True)
-        return [self._hop(int(op), int(source), int(target)) for op, source, target in rows]
+        rows = zip(moves.tensor[chosen], moves.source[chosen], moves.target[chosen], strict=True)
+        return [self._hop(*map(int, row)) for row in rows]
 
     def _lasts(self, start: Floats, end: Floats, when: float) -> Bools:
         return np.asarray((start <= when) & (when < end - self._between(end, end - start)))

@@ -20,7 +20,7 @@ def fingerprint(names: Sequence[str], producer: Any, reader: Any) -> str:
     names : sequence of str
         ``MODEL/OP`` of every op.
     producer, reader : (e,) int
-        Ends of every edge, as positions in `names`.
+        Ends of every edge, as positions in `names`; an edge that is named twice counts once.
 
     The same for the same ``MODEL/OP`` names and edges, in whatever order a file lists them, and
     on every platform and version. Times, sizes, weights, groups, pins and the cluster have no
@@ -39,6 +39,8 @@ def fingerprint(names: Sequence[str], producer: Any, reader: Any) -> str:
     producer, reader = rank[producer], rank[reader]
     by_names = np.lexsort((reader, producer))
     edges = np.column_stack((producer[by_names], reader[by_names])).astype("<i8")
+    if len(edges):  # a reader of two outputs of one op
+        edges = edges[np.append(True, (np.diff(edges, axis=0) != 0).any(axis=1))]
     digest = hashlib.sha256()
     # Half of a surrogate pair is not text, yet may be in a name that was made in Python.
     digest.update("\0".join(names[i] for i in ranked).encode("utf-8", "surrogatepass"))

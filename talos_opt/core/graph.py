@@ -12,8 +12,10 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, overload
 
+import numpy as np
+
 from talos_opt.core import networkx_bridge, units
-from talos_opt.core.columns import NONE, SEPARATOR, WHOLE_OUTPUT, Columns
+from talos_opt.core.columns import ALL_OUTPUTS, NONE, SEPARATOR, WHOLE_OUTPUT, Columns
 from talos_opt.core.errors import GraphError
 from talos_opt.core.fingerprint import fingerprint
 from talos_opt.core.model import Input, Memory, Model, Op, columns_of
@@ -81,10 +83,21 @@ def _ops(columns: Columns, first: int, last: int) -> Iterator[Op]:
     ids, here = columns.ids.slice(first, last), slice(first, last)
     begin = int(columns.input_ptr[first])
     edges = slice(begin, int(columns.input_ptr[last]))
+    named = _named_outputs(columns, first, last)
+    chosen = np.full(edges.stop - begin, ALL_OUTPUTS)
+    if columns.input_output is not None:
+        chosen = columns.input_output[edges]
     read = [
-        Input(ids[source - first], None if size == WHOLE_OUTPUT else size)
-        for source, size in zip(
-            columns.input_op[edges].tolist(), columns.input_bytes[edges].tolist(), strict=True
+        Input(
+            ids[source - first],
+            None if size == WHOLE_OUTPUT else size,
+            None if k == ALL_OUTPUTS or source not in named else list(named[source])[k],
+        )
+        for source, size, k in zip(
+            columns.input_op[edges].tolist(),
+            columns.input_bytes[edges].tolist(),
+            chosen.tolist(),
+            strict=True,
         )
     ]
     cuts = (columns.input_ptr[first : last + 1] - begin).tolist()
@@ -123,7 +136,21 @@ def _ops(columns: Columns, first: int, last: int) -> Iterator[Op]:
             devices=None if pin == NONE else columns.pins[pin],
             slots=slots,
             attrs=columns.attrs.get(i, {}),
+            outputs=named.get(i, {}),
         )
+
+
+def _named_outputs(columns: Columns, first: int, last: int) -> dict[int, dict[str, int]]:
+    """Outputs of those ops of a range that name them."""
+    outputs = columns.outputs
+    if outputs is None:
+        return {}
+    names = outputs.name
+    return {
+        i: dict(zip(names.slice(a, b), outputs.size[a:b].tolist(), strict=True))
+        for i, (a, b) in enumerate(pairwise(outputs.ptr[first : last + 1].tolist()), first)
+        if names[a]
+    }
 
 
 @dataclass(frozen=True)

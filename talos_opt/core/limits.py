@@ -63,13 +63,14 @@ def require_moved(sizes: Ints, path: str) -> None:
 
 
 def _require_bytes(columns: Columns, arrays: Arrays) -> None:
-    """All that ops hold, and a copy of each op's largest tensor for every device."""
+    """All that ops hold, and a copy of each tensor, at its largest, for every device."""
     held = columns.weights + columns.output + columns.workspace  # of three times 2^53 at most
     copies = exact_sum(_largest(arrays)) * arrays.device_count
     total = exact_sum(held) + copies
     if total < BYTES_BELOW:
         return
-    i = int(np.argmax(held + _largest(arrays)))
+    copied = np.add.reduceat(_largest(arrays), arrays.tensor_ptr[:-1])
+    i = int(np.argmax(held + copied))
     raise GraphError(
         f"bytes add up to {total} ({units.format_bytes(total)}) over all ops and the copies that "
         f"devices may hold, expected less than {BYTES_BELOW} (4 EiB); op {columns.name(i)} has "
@@ -79,9 +80,9 @@ def _require_bytes(columns: Columns, arrays: Arrays) -> None:
 
 
 def _largest(arrays: Arrays) -> Ints:
-    """Bytes of the largest edge that leaves each op (n,)."""
-    largest = np.zeros(arrays.op_count, dtype=np.int64)
-    np.maximum.at(largest, arrays.edge_src, arrays.edge_bytes)
+    """Bytes of the largest edge that reads each tensor (t,)."""
+    largest = np.zeros(arrays.tensor_count, dtype=np.int64)
+    np.maximum.at(largest, arrays.edge_tensor, arrays.edge_bytes)
     return largest
 
 

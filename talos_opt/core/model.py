@@ -8,7 +8,7 @@ with the path of the value in the object (`time.gpu`); files know the path to th
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -17,7 +17,16 @@ import numpy as np
 
 from talos_opt.core import units
 from talos_opt.core.column_checks import check_structure
-from talos_opt.core.columns import NONE, WHOLE_OUTPUT, Columns, Ints, Texts, pointers
+from talos_opt.core.columns import (
+    ALL_OUTPUTS,
+    NONE,
+    WHOLE_OUTPUT,
+    Columns,
+    Ints,
+    Outputs,
+    Texts,
+    pointers,
+)
 from talos_opt.core.errors import GraphError
 from talos_opt.core.plain import as_mapping, as_objects, as_text, as_word, is_mapping, join
 
@@ -37,7 +46,7 @@ class Memory:
     weights : int
         Resident on the op's device for the whole schedule.
     output : int
-        The tensor that the op produces.
+        The tensor that the op produces, or all of them together.
     workspace : int
         Held only while the op runs.
     """
@@ -53,22 +62,27 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """An edge of the DAG: the op whose output is read.
+    """An edge of the DAG: the op whose output is read, and which one.
 
     Parameters
     ----------
     op : str
         Id of the producing op, in the same model.
     bytes : int, optional
-        Bytes that travel where producer and reader sit on different devices; default: the
-        producer's ``memory.output``.
+        Bytes that travel where producer and reader sit on different devices; default: those of
+        the tensor.
+    output : str, optional
+        Which of the producer's `Op.outputs`; default: all of them.
     """
 
     op: str
     bytes: int | None = None
+    output: str | None = None
 
     def __post_init__(self) -> None:
         _set(self, "op", as_word(self.op, "op", "op"))
+        if self.output is not None:
+            _set(self, "output", as_word(self.output, "output", "output"))
         if self.bytes is not None:
             _set(self, "bytes", units.size(self.bytes, "bytes", path="bytes"))
 
@@ -96,6 +110,9 @@ class Op:
         Units of the device that the op holds while it runs.
     attrs : mapping
         Facts that the solver ignores and keeps (shape, flops, estimated, ...).
+    outputs : mapping of str to int
+        Bytes of each output tensor, by name, where the op has several or names the one it has.
+        ``memory.output`` is their sum, and need not be given then.
 
     Raises
     ------
@@ -112,12 +129,16 @@ class Op:
     devices: tuple[str, ...] | None = None
     slots: int = 1
     attrs: Mapping[str, Any] = field(default_factory=dict)
+    outputs: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _set(self, "id", as_word(self.id, "id", "id"))
         _set(self, "time", self._times())
         if not isinstance(self.memory, Memory):
             raise self._error("memory", "a Memory")
+        if self.outputs or not is_mapping(self.outputs):
+            _set(self, "outputs", self._tensors())
+            _set(self, "memory", self._with_output(sum(self.outputs.values())))
         _set(self, "inputs", as_objects(self.inputs, Input, "inputs"))
         _set(self, "type", as_text(self.type, "type", "type"))
         if self.colocate is not None:
@@ -140,6 +161,27 @@ class Op:
             }
         except GraphError as error:
             raise GraphError(error.message, path=join("time", error.path)) from None
+
+    def _tensors(self) -> dict[str, int]:
+        if not is_mapping(self.outputs):
+            raise self._error("outputs", "a mapping from name to bytes, such as {logits: 4MiB}")
+        what = f"output of op {self.id!r}"
+        try:
+            return {
+                as_word(name, "an output", ""): units.size(size, what, path=name)
+                for name, size in self.outputs.items()
+            }
+        except GraphError as error:
+            raise GraphError(error.message, path=join("outputs", error.path)) from None
+
+    def _with_output(self, total: int) -> Memory:
+        if self.memory.output not in (0, total):
+            raise GraphError(
+                f"memory.output of op {self.id!r} is {self.memory.output}, its outputs add up to "
+                f"{total}, expected one or the other",
+                path="memory.output",
+            )
+        return replace(self.memory, output=units.size(total, "outputs", path="outputs"))
 
     def _pins(self) -> tuple[str, ...]:
         names = (self.devices,) if isinstance(self.devices, str) else self.devices
@@ -221,6 +263,10 @@ def columns_of(models: Sequence[Model]) -> Columns:
     memory = np.array(
         [(op.memory.weights, op.memory.output, op.memory.workspace) for op in ops], dtype=np.int64
     ).reshape(-1, 3)
+    named = any(op.outputs for op in ops)
+    inputs = _inputs(models, ops)
+    if not named:
+        del inputs["input_output"]
     return Columns(
         model_ids=tuple(model.id for model in models),
         model_weight=np.array([model.weight for model in models]),
@@ -232,7 +278,7 @@ def columns_of(models: Sequence[Model]) -> Columns:
         weights=memory[:, 0].copy(),
         output=memory[:, 1].copy(),
         workspace=memory[:, 2].copy(),
-        **_inputs(models, ops),
+        **inputs,
         slots=np.array([op.slots for op in ops], dtype=np.int64),
         types=types,
         type=kind,
@@ -241,12 +287,24 @@ def columns_of(models: Sequence[Model]) -> Columns:
         pins=pins,
         pin=pin,
         attrs={i: op.attrs for i, op in enumerate(ops) if op.attrs},
+        outputs=_outputs(ops) if named else None,
+    )
+
+
+def _outputs(ops: Sequence[Op]) -> Outputs:
+    """Tensors of all ops, of which some are named."""
+    rows = [op.outputs or {"": op.memory.output} for op in ops]
+    return Outputs(
+        pointers(np.array([len(row) for row in rows], dtype=np.int64)),
+        np.array([size for row in rows for size in row.values()], dtype=np.int64),
+        Texts.join([name for row in rows for name in row]),
     )
 
 
 def _inputs(models: Sequence[Model], ops: Sequence[Op]) -> dict[str, Ints]:
     producer: list[int] = []
     size: list[int] = []
+    output: list[int] = []
     offset = 0
     for j, model in enumerate(models):
         index = model.index
@@ -258,14 +316,38 @@ def _inputs(models: Sequence[Model], ops: Sequence[Op]) -> dict[str, Ints]:
                         f"op {op.id!r} reads {edge.op!r}, which model {model.id!r} does not have",
                         path=f"models[{j}].ops[{index[op.id]}].inputs[{op.inputs.index(edge)}]",
                     )
-                producer.append(offset + (source or 0))  # ids used twice are for the checks
+                number = source or 0  # ids used twice are for the checks
+                producer.append(offset + number)
+                output.append(_output_read(model, number, op, edge, f"models[{j}]"))
                 size.append(WHOLE_OUTPUT if edge.bytes is None else edge.bytes)
         offset += len(model.ops)
     return {
         "input_ptr": pointers(np.array([len(op.inputs) for op in ops], dtype=np.int64)),
         "input_op": np.array(producer, dtype=np.int64),
         "input_bytes": np.array(size, dtype=np.int64),
+        "input_output": np.array(output, dtype=np.int64),
     }
+
+
+def _output_read(model: Model, source: int, reader: Op, edge: Input, path: str) -> int:
+    """Position of the output that an input names among its producer's, or `ALL_OUTPUTS`."""
+    outputs = model.ops[source].outputs
+    if edge.output is None and (not edge.bytes or len(outputs) < 2):
+        return ALL_OUTPUTS
+    if edge.output is not None and edge.output in outputs:
+        return list(outputs).index(edge.output)
+    names = ", ".join(outputs)
+    if edge.output is None:
+        wrong = (
+            f"names bytes of {edge.op!r}, but not which output: expected 'output: ' one of {names}"
+        )
+    else:
+        known = (
+            f"expected one of {names}" if names else f"expected none: {edge.op!r} names no outputs"
+        )
+        wrong = f"reads output {edge.output!r} of {edge.op!r}, {known}"
+    place = f"{path}.ops[{model.index[reader.id]}].inputs[{reader.inputs.index(edge)}]"
+    raise GraphError(f"op {reader.id!r} {wrong}", path=place)
 
 
 def _encode(values: Sequence[Any]) -> tuple[tuple[Any, ...], Ints]:

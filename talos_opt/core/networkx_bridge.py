@@ -10,8 +10,8 @@ import numpy as np
 
 from talos_opt.core.columns import SEPARATOR
 from talos_opt.core.errors import GraphError
-from talos_opt.core.model import Model
-from talos_opt.core.plain import as_mapping, as_name, as_plain, as_text
+from talos_opt.core.model import Input, Model
+from talos_opt.core.plain import as_list, as_mapping, as_name, as_plain, as_text
 from talos_opt.core.records import read_op
 
 if TYPE_CHECKING:
@@ -20,7 +20,17 @@ if TYPE_CHECKING:
 DEFAULT_NAME = "graph"
 
 #: Node attributes that mean the same as the key of an op in talos-graph/1.
-_OP_ATTRIBUTES = ("type", "time", "memory", "colocate", "device", "devices", "slots", "attrs")
+_OP_ATTRIBUTES = (
+    "type",
+    "time",
+    "memory",
+    "outputs",
+    "colocate",
+    "device",
+    "devices",
+    "slots",
+    "attrs",
+)
 _MEMORY_PARTS = ("weights", "output", "workspace")
 
 
@@ -38,9 +48,11 @@ def to_networkx(models: Sequence[Model], **about: Any) -> nx.DiGraph[Any]:
     networkx.DiGraph
         One node ``MODEL/OP`` per op with attributes ``model``, ``op``, ``type``, ``time`` (dict),
         ``weights``, ``output``, ``workspace`` (bytes), ``slots``, and where the op has them
-        ``colocate``, ``devices``, ``attrs``. One edge per input, with ``bytes`` where the input
-        names its own. Graph attributes ``name``, ``time_unit``, ``description``, ``known`` and
-        ``models``, a dict from model id to ``weight`` and ``release``.
+        ``colocate``, ``devices``, ``attrs``, ``outputs`` (then without ``output``). One edge per
+        producer and reader, with ``bytes`` and ``output`` where the input names its own; where
+        the reader has several inputs of one producer, ``inputs``, a list of dicts of these. Graph
+        attributes ``name``, ``time_unit``, ``description``, ``known`` and ``models``, a dict from
+        model id to ``weight`` and ``release``.
     """
     import networkx as nx
 
@@ -58,6 +70,9 @@ def to_networkx(models: Sequence[Model], **about: Any) -> nx.DiGraph[Any]:
                 **{part: getattr(op.memory, part) for part in _MEMORY_PARTS},
                 "slots": op.slots,
             }
+            if op.outputs:
+                del attributes["output"]
+                attributes["outputs"] = dict(op.outputs)
             if op.colocate is not None:
                 attributes["colocate"] = op.colocate
             if op.devices is not None:
@@ -66,11 +81,18 @@ def to_networkx(models: Sequence[Model], **about: Any) -> nx.DiGraph[Any]:
                 attributes["attrs"] = dict(op.attrs)
             result.add_node(f"{model.id}{SEPARATOR}{op.id}", **attributes)
         for op in model.ops:
+            reads: dict[str, list[dict[str, Any]]] = {}
             for edge in op.inputs:
-                ends = (f"{model.id}{SEPARATOR}{edge.op}", f"{model.id}{SEPARATOR}{op.id}")
-                size = {} if edge.bytes is None else {"bytes": edge.bytes}
-                result.add_edge(*ends, **size)
+                reads.setdefault(edge.op, []).append(_edge(edge))
+            for producer, edges in reads.items():
+                ends = (f"{model.id}{SEPARATOR}{producer}", f"{model.id}{SEPARATOR}{op.id}")
+                result.add_edge(*ends, **(edges[0] if len(edges) == 1 else {"inputs": edges}))
     return result
+
+
+def _edge(edge: Input) -> dict[str, Any]:
+    given = {"bytes": edge.bytes, "output": edge.output}
+    return {key: value for key, value in given.items() if value is not None}
 
 
 def read_networkx(
@@ -84,10 +106,10 @@ def read_networkx(
         Nodes are ops and may be any hashable; they need an attribute ``time``, a mapping from
         device kind or id to a number. Optional: ``model`` (default: all nodes form one model
         named like the graph), ``op`` (the id; default: the node as text), ``memory`` (a size, or
-        a mapping as in talos-graph/1) or ``weights``, ``output``, ``workspace``, and ``type``,
-        ``colocate``, ``device``, ``devices``, ``slots``, ``attrs``. Edges are inputs and may have
-        ``bytes``. Other attributes are ignored. Graph attributes as in `to_networkx`, all
-        optional.
+        a mapping as in talos-graph/1) or ``weights``, ``output``, ``workspace``, and ``outputs``,
+        ``type``, ``colocate``, ``device``, ``devices``, ``slots``, ``attrs``. Edges are inputs and
+        may have ``bytes`` and ``output``, or several of them in a list ``inputs``. Other
+        attributes are ignored. Graph attributes as in `to_networkx`, all optional.
     name : str, optional
         Default: the graph's attribute ``name``, else "graph".
 
@@ -175,10 +197,20 @@ def _record(source: nx.DiGraph[Any], node: Any, id_of: Mapping[Any, str]) -> dic
             )
         record["memory"] = parts
     record["inputs"] = [
-        {"op": id_of[producer]} | ({"bytes": _unboxed(edge["bytes"])} if "bytes" in edge else {})
+        {"op": id_of[producer]} | {key: read[key] for key in ("bytes", "output") if key in read}
         for producer, edge in source.pred[node].items()
+        for read in _reads(edge, producer, node)
     ]
     return record
+
+
+def _reads(edge: Mapping[str, Any], producer: Any, node: Any) -> list[Any]:
+    """Return the inputs that an edge stands for."""
+    if "inputs" not in edge:
+        return [_unboxed(dict(edge))]
+    path = f"edges[{producer!r}, {node!r}].inputs"
+    rows = as_list(_unboxed(edge["inputs"]), "inputs", path)
+    return [as_mapping(row, "an input", f"{path}[{k}]") for k, row in enumerate(rows)]
 
 
 def _unboxed(value: Any) -> Any:

@@ -19,7 +19,7 @@ from talos_opt.core.arrays import Arrays
 from talos_opt.core.cluster import Cluster
 from talos_opt.core.graph import ColumnarModels, Graph
 from talos_opt.core.problem import Floats, Objective, Problem
-from talos_opt.core.schedule import Schedule, Transfers
+from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import Activity, retime
 
 #: Exponent of two of the work of all ops, each at its best time: a nine-decade range of op times
@@ -99,7 +99,7 @@ class Normalised:
         spans = zip(found.start.tolist(), found.end.tolist(), strict=True)
         ops = [Activity(*span) for span in spans]
         rows = found.transfers.rows()
-        hops = {(row.op, row.target): Activity(row.start, row.end) for row in rows}
+        hops = {(row.tensor, row.target): Activity(row.start, row.end) for row in rows}
         return retime(self.problem, found.device, ops, hops)
 
 
@@ -109,9 +109,7 @@ def _with_times(schedule: Schedule, moved: Callable[[Floats], Floats]) -> Schedu
         schedule.device,
         moved(schedule.start),
         moved(schedule.end),
-        Transfers(
-            moves.op, moves.source, moves.target, moved(moves.start), moved(moves.end), moves.bytes
-        ),
+        replace(moves, start=moved(moves.start), end=moved(moves.end)),
     )
 
 

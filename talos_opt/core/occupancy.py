@@ -91,26 +91,25 @@ def channel_intervals(problem: Problem, schedule: Schedule) -> Intervals:
 def memory_intervals(problem: Problem, schedule: Schedule) -> Intervals:
     """Bytes alive beside the weights: outputs, received copies and workspaces.
 
-    Liveness as model.md states it: an output lives from its op's start until its last local
+    Liveness as model.md states it: a tensor lives from its op's start until its last local
     reader and its last outgoing transfer end; a copy on another device (a staged one too) from
     its transfer's start until its last reader there and its last onward transfer end.
     """
     arrays, moves = problem.arrays, schedule.transfers
-    count = arrays.device_count
-    ops = np.arange(arrays.op_count)
-    home = ops * count + schedule.device
-    copies = moves.op * count + moves.target
-    # Every place (op, device) where a tensor lives, and the last moment it is needed there.
+    count, maker = arrays.device_count, arrays.tensor_op
+    home = np.arange(arrays.tensor_count) * count + schedule.device[maker]
+    copies = moves.tensor * count + moves.target
+    # Every place (tensor, device) where one lives, and the last moment it is needed there.
     places, first = np.unique(np.concatenate([home, copies]), return_index=True)
-    last = np.concatenate([schedule.end, moves.end])[first]
-    reads = arrays.edge_src * count + schedule.device[arrays.edge_dst]
-    sends = moves.op * count + moves.source
+    last = np.concatenate([schedule.end[maker], moves.end])[first]
+    reads = arrays.edge_tensor * count + schedule.device[arrays.edge_dst]
+    sends = moves.tensor * count + moves.source
     for keys, ends in ((reads, schedule.end[arrays.edge_dst]), (sends, moves.end)):
         spot = np.searchsorted(places, keys)
         known = (spot < len(places)) & (places[np.minimum(spot, len(places) - 1)] == keys)
         np.maximum.at(last, spot[known], ends[known])
-    start = np.concatenate([schedule.start, moves.start])[first]
-    amount = np.concatenate([arrays.output, moves.bytes])[first]
+    start = np.concatenate([schedule.start[maker], moves.start])[first]
+    amount = np.concatenate([arrays.tensor_size, moves.bytes])[first]
     tensors = Intervals(places % count, start, last, amount)
     work = Intervals(schedule.device, schedule.start, schedule.end, arrays.workspace)
     return Intervals.join(tensors, work)

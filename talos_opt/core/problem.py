@@ -171,6 +171,18 @@ class Problem:
         """Device ids, in array order."""
         return tuple(device.id for device in self.cluster.devices)
 
+    def output_name(self, tensor: int) -> str:
+        """Return the name of a tensor among its op's outputs; empty where the op names none."""
+        outputs = self.graph.columns.outputs
+        return "" if outputs is None else outputs.name[tensor]
+
+    def tensor_name(self, tensor: int) -> str:
+        """Return ``MODEL/OP``, and ``:OUTPUT`` behind it where the op has several outputs."""
+        arrays = self.arrays
+        op = int(arrays.tensor_op[tensor])
+        alone = arrays.tensor_ptr[op + 1] - arrays.tensor_ptr[op] == 1
+        return self.names[op] if alone else f"{self.names[op]}:{self.output_name(tensor)}"
+
     def find_op(self, name: str) -> int:
         """Return the array position of ``MODEL/OP``, or of ``OP`` where that is unique.
 

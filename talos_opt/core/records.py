@@ -22,9 +22,9 @@ from talos_opt.core.plain import (
     made,
 )
 
-OP_KEYS = Keys("id time", "type memory inputs colocate device devices slots attrs")
+OP_KEYS = Keys("id time", "type memory outputs inputs colocate device devices slots attrs")
 MEMORY_KEYS = Keys("", "weights output workspace")
-INPUT_KEYS = Keys("op", "bytes")
+INPUT_KEYS = Keys("op", "bytes output")
 
 
 def read_op(value: object, path: str) -> Op:
@@ -38,6 +38,8 @@ def read_op(value: object, path: str) -> Op:
         }
     if "memory" in record:
         given["memory"] = read_memory(record["memory"], f"{path}.memory")
+    if "outputs" in record:
+        given["outputs"] = read_outputs(record["outputs"], f"{path}.outputs")
     if "inputs" in record:
         given["inputs"] = read_inputs(record["inputs"], f"{path}.inputs")
     if "colocate" in record:
@@ -57,8 +59,19 @@ def read_memory(value: object, path: str) -> Memory:
     return made(Memory, path, **MEMORY_KEYS.check(value, "memory", path))
 
 
+def read_outputs(value: object, path: str) -> dict[str, Any]:
+    """Return the output tensors of an op: a mapping from name to size."""
+    if not is_mapping(value):
+        found = units.describe(value)
+        raise GraphError(
+            f"outputs is {found}, expected a mapping from name to bytes, such as {{logits: 4MiB}}",
+            path=path,
+        )
+    return {as_name(name, "an output", path): size for name, size in value.items()}
+
+
 def read_inputs(value: object, path: str) -> tuple[Input, ...]:
-    """Return the edges into an op: names of ops, or mappings of op and bytes."""
+    """Return the edges into an op: names of ops, or mappings of op, output and bytes."""
     edges = []
     for k, item in enumerate(as_list(value, "inputs", path)):
         where = f"{path}[{k}]"
@@ -67,6 +80,8 @@ def read_inputs(value: object, path: str) -> tuple[Input, ...]:
             continue
         given = dict(INPUT_KEYS.check(item, "an input", where))
         given["op"] = as_name(given["op"], "op", f"{where}.op")
+        if "output" in given:
+            given["output"] = as_name(given["output"], "output", f"{where}.output")
         if "bytes" in given:  # an Input takes None for what the producer makes, a file does not
             given["bytes"] = units.size(given["bytes"], "bytes", path=f"{where}.bytes")
         edges.append(made(Input, where, **given))

@@ -140,6 +140,7 @@ class Result:
                 {
                     "model": item.model,
                     "op": item.op,
+                    **({"output": item.output} if item.output else {}),
                     "from": item.source,
                     "to": item.target,
                     "start": item.start,

@@ -27,7 +27,7 @@ class ScheduledOp(NamedTuple):
 
 
 class Transfer(NamedTuple):
-    """One hop of one tensor, by name."""
+    """One hop of one tensor, by name; `output` is empty where the op does not name its outputs."""
 
     model: str
     op: str
@@ -36,10 +36,11 @@ class Transfer(NamedTuple):
     start: float
     end: float
     bytes: int
+    output: str = ""
 
 
 class TransferRow(NamedTuple):
-    """One hop of one tensor, by array position."""
+    """One hop of one tensor, by array position; tensor -1: the only one of the op, its number."""
 
     op: int
     source: int
@@ -47,6 +48,7 @@ class TransferRow(NamedTuple):
     start: float
     end: float
     bytes: int
+    tensor: int = -1
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,9 @@ class Transfers:
     start, end : (t,) float
         In the graph's time unit.
     bytes : (t,) int
+    tensor : (t,) int, optional
+        Which tensor moves (`Arrays.tensor_op`); default: that of the op's number, where each op
+        makes one.
     """
 
     op: Ints
@@ -70,12 +75,17 @@ class Transfers:
     start: Floats
     end: Floats
     bytes: Ints
+    tensor: Ints = None  # type: ignore[assignment]  # an array from __post_init__ on
+
+    def __post_init__(self) -> None:
+        if self.tensor is None:
+            object.__setattr__(self, "tensor", self.op)
 
     @classmethod
     def from_rows(cls, rows: Sequence[TransferRow]) -> Transfers:
         """Build the columns from rows, ordered by start time."""
-        rows = sorted(rows, key=lambda row: (row.start, row.end, row.op, row.target))
-        columns = list(zip(*rows, strict=True)) or [()] * 6
+        rows = sorted(rows, key=lambda row: (row.start, row.end, row.op, row.target, row.tensor))
+        columns = list(zip(*rows, strict=True)) or [()] * 7
         whole, real = np.int64, np.float64
         return cls(
             op=np.array(columns[0], dtype=whole),
@@ -84,6 +94,9 @@ class Transfers:
             start=np.array(columns[3], dtype=real),
             end=np.array(columns[4], dtype=real),
             bytes=np.array(columns[5], dtype=whole),
+            tensor=np.array(
+                [row.op if row.tensor < 0 else row.tensor for row in rows], dtype=whole
+            ),
         )
 
     def __repr__(self) -> str:
@@ -91,7 +104,15 @@ class Transfers:
 
     def rows(self) -> Iterator[TransferRow]:
         """Yield the transfers as rows."""
-        columns = (self.op, self.source, self.target, self.start, self.end, self.bytes)
+        columns = (
+            self.op,
+            self.source,
+            self.target,
+            self.start,
+            self.end,
+            self.bytes,
+            self.tensor,
+        )
         for row in zip(*(column.tolist() for column in columns), strict=True):
             yield TransferRow(*row)
 
@@ -148,7 +169,14 @@ class Schedule:
         for row in self.transfers.rows():
             model, op = problem.names[row.op].split(SEPARATOR, 1)
             yield Transfer(
-                model, op, ids[row.source], ids[row.target], row.start, row.end, row.bytes
+                model,
+                op,
+                ids[row.source],
+                ids[row.target],
+                row.start,
+                row.end,
+                row.bytes,
+                problem.output_name(row.tensor),
             )
 
     def placement(self, problem: Problem) -> dict[str, str]:

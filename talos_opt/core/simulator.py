@@ -93,7 +93,8 @@ class _Simulation:
         self.channel = [Timeline(1) for _ in range(channels)]
         self.start = [math.nan] * len(self.where)
         self.end = [math.nan] * len(self.where)
-        self.arrived: list[dict[int, float]] = [{} for _ in self.where]
+        self.maker: list[int] = arrays.tensor_op.tolist()
+        self.arrived: list[dict[int, float]] = [{} for _ in self.maker]
         self.rows: list[TransferRow] = []
         self.memory: _Memory | None = None
         if problem.memory_rule is MemoryRule.PEAK:
@@ -140,8 +141,7 @@ class _Simulation:
         ready = float(arrays.release[arrays.model[op]])
         sent: list[tuple[int, Hop, float]] = []
         for edge in arrays.in_edge[arrays.in_ptr[op] : arrays.in_ptr[op + 1]].tolist():
-            producer = int(arrays.edge_src[edge])
-            arrival = self._arrival(producer, here, sent)
+            arrival = self._arrival(int(arrays.edge_tensor[edge]), here, sent)
             if arrival == math.inf:
                 self._undo(sent)
                 return False
@@ -157,30 +157,29 @@ class _Simulation:
         self.device[here].add(start, end, self.demand[op])
         if self.memory is not None:
             self.memory.run_op(op, start, end)
-        for producer, hop, begin in sent:
+        for tensor, hop, begin in sent:
+            maker, ended = self.maker[tensor], begin + hop.duration
             self.rows.append(
-                TransferRow(
-                    producer, hop.source, hop.target, begin, begin + hop.duration, hop.bytes
-                )
+                TransferRow(maker, hop.source, hop.target, begin, ended, hop.bytes, tensor)
             )
             if self.memory is not None:
-                self.memory.finish_hop(producer, hop, begin + hop.duration)
+                self.memory.finish_hop(tensor, hop, ended)
         if self.memory is not None:
             self.memory.finish_op(op, end)
         return True
 
-    def _arrival(self, producer: int, target: int, sent: list[tuple[int, Hop, float]]) -> float:
+    def _arrival(self, tensor: int, target: int, sent: list[tuple[int, Hop, float]]) -> float:
         """When a tensor is on a device, sending it there (and to its stage) if need be."""
-        source = self.where[producer]
+        source = self.where[self.maker[tensor]]
         if target == source:
-            return self.end[producer]
-        known = self.arrived[producer].get(target)
+            return self.end[self.maker[tensor]]
+        known = self.arrived[tensor].get(target)
         if known is not None:
             return known
-        hop = self.plan[producer].get(target)
+        hop = self.plan[tensor].get(target)
         stage = int(self.arrays.via[source, target])
         origin = stage if stage >= 0 else source
-        ready = self._arrival(producer, origin, sent)
+        ready = self._arrival(tensor, origin, sent)
         if ready == math.inf or hop is None:
             return ready
         begin = self._hop_room(hop, ready)
@@ -189,8 +188,8 @@ class _Simulation:
         self._occupy(hop, begin, +1)
         if self.memory is not None:
             self.memory.start_hop(hop, begin, +1)
-        sent.append((producer, hop, begin))
-        self.arrived[producer][target] = begin + hop.duration
+        sent.append((tensor, hop, begin))
+        self.arrived[tensor][target] = begin + hop.duration
         return begin + hop.duration
 
     def _room(self, op: int, ready: float) -> float:
@@ -230,11 +229,11 @@ class _Simulation:
             line.add(begin, begin + hop.duration, sign)
 
     def _undo(self, sent: list[tuple[int, Hop, float]]) -> None:
-        for producer, hop, begin in sent:
+        for tensor, hop, begin in sent:
             self._occupy(hop, begin, -1)
             if self.memory is not None:
                 self.memory.start_hop(hop, begin, -1)
-            del self.arrived[producer][hop.target]
+            del self.arrived[tensor][hop.target]
 
 
 class _Memory:
@@ -257,28 +256,38 @@ class _Memory:
             for limit, held in zip(arrays.capacity.tolist(), weights.tolist(), strict=True)
         ]
         self.output, self.workspace = arrays.output.tolist(), arrays.workspace.tolist()
+        self.tensor: list[int] = arrays.tensor_size.tolist()
+        first, last = arrays.tensor_ptr[:-1].tolist(), arrays.tensor_ptr[1:].tolist()
+        self.made = [range(a, b) for a, b in zip(first, last, strict=True)]
         # Uses (local readers and onward hops) of each tensor on each device not yet scheduled.
         self.uses: dict[tuple[int, int], int] = {}
         self.last: dict[tuple[int, int], float] = {}
         self.size: dict[tuple[int, int], int] = {}
-        for op, hops in enumerate(plan):
+        for tensor, hops in enumerate(plan):
             for hop in hops.values():
-                self._count(op, hop.source)
-                self.size[op, hop.target] = hop.bytes
-        for op, reader in zip(arrays.edge_src.tolist(), arrays.edge_dst.tolist(), strict=True):
-            self._count(op, self.where[reader])
+                self._count(tensor, hop.source)
+                self.size[tensor, hop.target] = hop.bytes
+        readers = arrays.edge_dst.tolist()
+        for tensor, reader in zip(arrays.edge_tensor.tolist(), readers, strict=True):
+            self._count(tensor, self.where[reader])
         for op, here in enumerate(self.where):
-            self.size[op, here] = self.output[op]
+            for tensor in self.made[op]:
+                self.size[tensor, here] = self.tensor[tensor]
 
-    def _count(self, op: int, device: int) -> None:
-        self.uses[op, device] = self.uses.get((op, device), 0) + 1
+    def _count(self, tensor: int, device: int) -> None:
+        self.uses[tensor, device] = self.uses.get((tensor, device), 0) + 1
+
+    def _stays(self, op: int) -> int:
+        """Bytes of what an op makes that is still needed when it has ended."""
+        here = self.where[op]
+        return sum(self.tensor[r] for r in self.made[op] if self.uses.get((r, here), 0))
 
     def room_for_op(self, op: int, ready: float, duration: float) -> float:
         line, output, work = self.line[self.where[op]], self.output[op], self.workspace[op]
-        keeps = math.inf if self.uses.get((op, self.where[op]), 0) else duration
+        stays = self._stays(op)
         while ready < math.inf:
             start = line.earliest(ready, duration, output + work)
-            start = line.earliest(start, keeps, output)
+            start = line.earliest(start, math.inf, stays)
             if start == ready:
                 break
             ready = start
@@ -290,28 +299,27 @@ class _Memory:
     def start_hop(self, hop: Hop, begin: float, sign: int) -> None:
         self.line[hop.target].add(begin, math.inf, sign * hop.bytes)
 
-    def finish_hop(self, op: int, hop: Hop, end: float) -> None:
-        self.last[op, hop.target] = max(end, self.last.get((op, hop.target), 0.0))
-        self._use(op, hop.source, end)
+    def finish_hop(self, tensor: int, hop: Hop, end: float) -> None:
+        self.last[tensor, hop.target] = max(end, self.last.get((tensor, hop.target), 0.0))
+        self._use(tensor, hop.source, end)
 
     def run_op(self, op: int, start: float, end: float) -> None:
         here = self.where[op]
         line = self.line[here]
-        line.add(start, end, self.workspace[op])
-        self.last[op, here] = end
-        if self.uses.get((op, here), 0):
-            line.add(start, math.inf, self.output[op])
-        else:
-            line.add(start, end, self.output[op])
+        stays = self._stays(op)
+        line.add(start, end, self.workspace[op] + self.output[op] - stays)
+        line.add(start, math.inf, stays)
+        for tensor in self.made[op]:
+            self.last[tensor, here] = end
 
     def finish_op(self, op: int, end: float) -> None:
         arrays, here = self.arrays, self.where[op]
         for edge in arrays.in_edge[arrays.in_ptr[op] : arrays.in_ptr[op + 1]].tolist():
-            self._use(int(arrays.edge_src[edge]), here, end)
+            self._use(int(arrays.edge_tensor[edge]), here, end)
 
-    def _use(self, op: int, device: int, end: float) -> None:
+    def _use(self, tensor: int, device: int, end: float) -> None:
         """Count one use as scheduled; after the last one the tensor's memory is free again."""
-        key = (op, device)
+        key = (tensor, device)
         self.uses[key] -= 1
         self.last[key] = max(end, self.last.get(key, 0.0))
         if self.uses[key] == 0:
@@ -345,7 +353,7 @@ def retime(
     device : (n,) int
     ops : sequence of Activity
         Grid times of every op.
-    hops : mapping of (op, target device) to Activity
+    hops : mapping of (tensor, target device) to Activity
         Grid times of every hop that the placement needs.
 
     Raises
@@ -358,16 +366,18 @@ def retime(
     plan = plan_transfers(problem, device)
     durations = arrays.time[np.arange(arrays.op_count), device].tolist()
     release = arrays.release[arrays.model].tolist()
-    # (grid start, grid end, rank, op, target or -1, duration, earliest): zero-length activities
-    # that coincide go in topological order, a tensor's stage before its onward hop.
+    maker = arrays.tensor_op.tolist()
+    # (grid start, grid end, rank, op or tensor, target or -1, duration, earliest): zero-length
+    # activities that coincide go in topological order, a tensor's stage before its onward hop.
     queue: list[tuple[float, float, float, int, int, float, float]] = []
     for i, activity in enumerate(ops):
         queue.append((*activity, float(rank[i]), i, -1, durations[i], release[i]))
-    for op, targets in enumerate(plan):
+    for tensor, targets in enumerate(plan):
+        op = maker[tensor]
         for target, hop in targets.items():
             step = 0.25 if hop.source == int(device[op]) else 0.5
-            grid = hops[op, target]
-            queue.append((*grid, float(rank[op]) + step, op, target, hop.duration, 0.0))
+            grid = hops[tensor, target]
+            queue.append((*grid, float(rank[op]) + step, tensor, target, hop.duration, 0.0))
     queue.sort()
     # Under the peak rule what takes no time at one moment must stay at one moment, or a tensor
     # born and read there would come to life for a while.
@@ -380,7 +390,7 @@ def retime(
     rows: list[TransferRow] = []
     ended: list[tuple[float, float]] = []  # (grid end, exact end) of what has been started
     free = 0.0  # latest exact end among all that ended on the grid before the activity at hand
-    for grid_start, grid_end, _, op, target, duration, earliest in queue:
+    for grid_start, grid_end, _, number, target, duration, earliest in queue:
         while ended and ended[0][0] <= grid_start:
             free = max(free, heapq.heappop(ended)[1])
         if grid_start == grid_end:
@@ -388,10 +398,12 @@ def retime(
         begin = max(free, earliest)
         heapq.heappush(ended, (grid_end, begin + duration))
         if target < 0:
-            start[op], end[op] = begin, begin + duration
+            start[number], end[number] = begin, begin + duration
         else:
-            hop = plan[op][target]
-            rows.append(TransferRow(op, hop.source, target, begin, begin + duration, hop.bytes))
+            hop, op = plan[number][target], maker[number]
+            rows.append(
+                TransferRow(op, hop.source, target, begin, begin + duration, hop.bytes, number)
+            )
     return Schedule(
         device=np.asarray(device, dtype=np.int64).copy(),
         start=np.array(start),

@@ -14,11 +14,13 @@ _FEW = 100
 
 
 class Topology(NamedTuple):
-    """Edges sorted by producer, then reader; n ops, e edges.
+    """Edges sorted by tensor, then reader; n ops, e edges.
+
+    Tensors are numbered op by op, so that edges are sorted by producer too.
 
     Parameters
     ----------
-    edge_src, edge_dst, edge_bytes : (e,) int
+    edge_src, edge_dst, edge_bytes, edge_tensor : (e,) int
     out_ptr : (n + 1,) int
         Edges leaving op i are ``out_ptr[i]:out_ptr[i + 1]``.
     in_ptr, in_edge : (n + 1,), (e,) int
@@ -34,6 +36,7 @@ class Topology(NamedTuple):
     edge_src: Ints
     edge_dst: Ints
     edge_bytes: Ints
+    edge_tensor: Ints
     out_ptr: Ints
     in_ptr: Ints
     in_edge: Ints
@@ -42,7 +45,9 @@ class Topology(NamedTuple):
     missing: Ints
 
 
-def build_topology(count: int, producer: Ints, reader: Ints, size: Ints) -> Topology:
+def build_topology(
+    count: int, producer: Ints, reader: Ints, size: Ints, tensor: Ints | None = None
+) -> Topology:
     """Sort edges and ops.
 
     Parameters
@@ -50,16 +55,20 @@ def build_topology(count: int, producer: Ints, reader: Ints, size: Ints) -> Topo
     count : int
         Ops.
     producer, reader, size : (e,) int
-        Ends and bytes of the edges, in any order; no two edges have the same ends.
+        Ends and bytes of the edges, in any order.
+    tensor : (e,) int, optional
+        What is read, numbered op by op; no reader has two edges for one tensor. Default: one
+        tensor for each op, with its number.
     """
-    by_producer = np.argsort(producer * count + reader)
-    source, target = producer[by_producer], reader[by_producer]
-    in_edge = np.argsort(target * count + source)
+    tensor = producer if tensor is None else tensor
+    by_tensor = np.argsort(tensor * count + reader)
+    source, target, tensor = producer[by_tensor], reader[by_tensor], tensor[by_tensor]
+    in_edge = np.argsort(target * (int(tensor.max(initial=0)) + 1) + tensor)
     out_ptr = _pointers(source, count)
     in_ptr = _pointers(target, count)
     order, level, missing = _levels(out_ptr, target, np.diff(in_ptr))
     return Topology(
-        source, target, size[by_producer], out_ptr, in_ptr, in_edge, order, level, missing
+        source, target, size[by_tensor], tensor, out_ptr, in_ptr, in_edge, order, level, missing
     )
 
 

@@ -35,7 +35,7 @@ class NoRouteError(Exception):
 
 
 def plan_transfers(problem: Problem, device: Ints) -> list[dict[int, Hop]]:
-    """Return, for every op, the hop by which its output reaches each device: ``{target: hop}``.
+    """Return, for every tensor, the hop by which it reaches each device: ``{target: hop}``.
 
     A transfer of no bytes that takes no time is left out: the tensor is simply there.
 
@@ -52,10 +52,14 @@ def plan_transfers(problem: Problem, device: Ints) -> list[dict[int, Hop]]:
     """
     arrays = problem.arrays
     where = device.tolist()
-    sizes: list[dict[int, int]] = [{} for _ in where]
-    stages: list[dict[int, int]] = [{} for _ in where]
-    for op, reader, size in zip(
-        arrays.edge_src.tolist(), arrays.edge_dst.tolist(), arrays.edge_bytes.tolist(), strict=True
+    sizes: list[dict[int, int]] = [{} for _ in range(arrays.tensor_count)]
+    stages: list[dict[int, int]] = [{} for _ in range(arrays.tensor_count)]
+    for op, tensor, reader, size in zip(
+        arrays.edge_src.tolist(),
+        arrays.edge_tensor.tolist(),
+        arrays.edge_dst.tolist(),
+        arrays.edge_bytes.tolist(),
+        strict=True,
     ):
         source, target = where[op], where[reader]
         if source == target:
@@ -63,16 +67,17 @@ def plan_transfers(problem: Problem, device: Ints) -> list[dict[int, Hop]]:
         stage = int(arrays.via[source, target])
         if stage == NO_ROUTE:
             raise NoRouteError(op, source, target)
-        wanted = sizes[op]
+        wanted = sizes[tensor]
         wanted[target] = max(wanted.get(target, 0), size)
         if stage != DIRECT:
-            stages[op][target] = stage
+            stages[tensor][target] = stage
             wanted[stage] = max(wanted.get(stage, 0), size)
-    plan: list[dict[int, Hop]] = [{} for _ in where]
-    for op, wanted in enumerate(sizes):
+    home = device[arrays.tensor_op].tolist()
+    plan: list[dict[int, Hop]] = [{} for _ in home]
+    for tensor, wanted in enumerate(sizes):
         for target, size in wanted.items():
-            source = stages[op].get(target, where[op])
+            source = stages[tensor].get(target, home[tensor])
             duration = arrays.transfer_time(source, target, size)
             if size > 0 or duration > 0:
-                plan[op][target] = Hop(source, target, size, duration)
+                plan[tensor][target] = Hop(source, target, size, duration)
     return plan

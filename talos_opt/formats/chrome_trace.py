@@ -161,7 +161,7 @@ class _Drawing:
                 threads[row] = len(threads) + 1
                 yield from _named_thread(pid, threads[row], self._link_name(move, row[2]))
             bar = _Slice(pid, threads[row], float(start[k]), float(end[k] - start[k]))
-            bars[move.op, move.target] = bar
+            bars[move.tensor, move.target] = bar
             yield _complete(bar, TRANSFER, self._label(move.op), self._move_facts(move))
         yield from self._arrows(moves, bars)
 
@@ -184,6 +184,7 @@ class _Drawing:
         return {
             "model": self.columns.model_ids[int(self.columns.model[move.op])],
             "op": self.columns.ids[move.op],
+            **self._output(move.tensor),
             "from": self.devices[move.source].id,
             "to": self.devices[move.target].id,
             "bytes": move.bytes,
@@ -192,32 +193,42 @@ class _Drawing:
             "time_unit": self.problem.graph.time_unit,
         }
 
+    def _output(self, tensor: int) -> Event:
+        name = self.problem.output_name(tensor)
+        return {"output": name} if name else {}
+
     def _arrows(
         self, moves: Iterable[TransferRow], bars: dict[tuple[int, int], _Slice]
     ) -> Iterator[Event]:
         """Lead each tensor from where it is made, or was staged, to its first reader there."""
         first = self._first_readers()
         for move in moves:
-            bar = bars[move.op, move.target]
-            staged = bars.get((move.op, move.source))
+            bar = bars[move.tensor, move.target]
+            staged = bars.get((move.tensor, move.source))
             yield from self._arrow(staged or self.ops[move.op], bar, move.op)
-            reader = first.pop((move.op, move.target), None)
+            reader = first.pop((move.tensor, move.target), None)
             if reader is not None:
                 yield from self._arrow(bar, self.ops[reader], move.op)
-        for (op, _), reader in first.items():  # free tensors: nothing moves them
+        for (tensor, _), reader in first.items():  # free tensors: nothing moves them
+            op = int(self.problem.arrays.tensor_op[tensor])
             yield from self._arrow(self.ops[op], self.ops[reader], op)
 
     def _first_readers(self) -> dict[tuple[int, int], int]:
-        """First op to start that reads a tensor on another device, by op and that device."""
+        """First op to start that reads a tensor on another device, by tensor and that device."""
         where, start = self.schedule.device.tolist(), self.schedule.start.tolist()
         first: dict[tuple[int, int], int] = {}
-        columns = self.columns
-        for reader, op in zip(columns.reader.tolist(), columns.input_op.tolist(), strict=True):
+        edges = self.columns.topology
+        for reader, op, tensor in zip(
+            edges.edge_dst.tolist(),
+            edges.edge_src.tolist(),
+            edges.edge_tensor.tolist(),
+            strict=True,
+        ):
             if where[reader] == where[op]:
                 continue
-            known = first.get((op, where[reader]))
+            known = first.get((tensor, where[reader]))
             if known is None or start[reader] < start[known]:
-                first[op, where[reader]] = reader
+                first[tensor, where[reader]] = reader
         return first
 
     def _arrow(self, tail: _Slice | None, head: _Slice | None, op: int) -> Iterator[Event]:

@@ -17,7 +17,15 @@ import numpy as np
 from talos_opt.core import units
 from talos_opt.core.cluster import Cluster
 from talos_opt.core.column_checks import check_columns
-from talos_opt.core.columns import NONE, WHOLE_OUTPUT, Columns, Texts, pointers
+from talos_opt.core.columns import (
+    ALL_OUTPUTS,
+    NONE,
+    WHOLE_OUTPUT,
+    Columns,
+    Outputs,
+    Texts,
+    pointers,
+)
 from talos_opt.core.errors import FormatError, GraphError, InputError
 from talos_opt.core.graph import ColumnarModels, Graph
 from talos_opt.core.plain import Keys, as_list, as_mapping, as_name, as_plain, as_text
@@ -121,6 +129,10 @@ def _columns(record: Mapping[str, Any], members: Members) -> Columns:
     n = sum(sizes)
     keys = _names(record, "time_keys")
     edges = members.whole("input_op", (None,))
+    outputs = _outputs(members, n)
+    total = members.whole("output", (n,), 0)
+    if outputs is not None and not members.has("output") and (np.diff(outputs.ptr) > 0).all():
+        total = np.add.reduceat(outputs.size, outputs.ptr[:-1])
     return Columns(
         model_ids=tuple(as_name(m["id"], "id", f"models[{j}].id") for j, m in enumerate(models)),
         model_weight=_numbers(models, "weight", 1.0),
@@ -130,7 +142,7 @@ def _columns(record: Mapping[str, Any], members: Members) -> Columns:
         time_keys=keys,
         time=members.real("time", (n, len(keys))),
         weights=members.whole("weights", (n,), 0),
-        output=members.whole("output", (n,), 0),
+        output=total,
         workspace=members.whole("workspace", (n,), 0),
         input_ptr=_pointers(members, "input_ptr", n, len(edges)),
         input_op=edges,
@@ -143,6 +155,23 @@ def _columns(record: Mapping[str, Any], members: Members) -> Columns:
         pins=_pins(record),
         pin=members.whole("pin", (n,), NONE),
         attrs=_attrs(members, n),
+        outputs=outputs,
+        input_output=members.whole("input_output", (len(edges),))
+        if members.has("input_output")
+        else None,
+    )
+
+
+def _outputs(members: Members, count: int) -> Outputs | None:
+    """Output tensors of the ops; without columns for them, each op has one."""
+    if not members.has("output_ptr"):
+        return None
+    size = members.whole("output_bytes", (None,))
+    text = members.text("output_name")
+    return Outputs(
+        _pointers(members, "output_ptr", count, len(size)),
+        size,
+        Texts(text, _pointers(members, "output_name_ptr", len(size), len(text))),
     )
 
 
@@ -260,6 +289,16 @@ def _arrays_of(columns: Columns) -> dict[str, Array | str]:
         "input_ptr": columns.input_ptr,
         "input_op": columns.input_op,
     }
+    outputs = columns.outputs
+    if outputs is not None:
+        arrays |= {
+            "output_ptr": outputs.ptr,
+            "output_bytes": outputs.size,
+            "output_name": outputs.name.text,
+            "output_name_ptr": outputs.name.ptr,
+        }
+    if columns.input_output is not None and (columns.input_output != ALL_OUTPUTS).any():
+        arrays["input_output"] = columns.input_output
     for name, default in (
         ("weights", 0),
         ("output", 0),

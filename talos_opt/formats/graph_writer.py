@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from talos_opt.core.graph import Input, Memory, Model, Op
@@ -53,8 +54,11 @@ def _op(op: Op) -> dict[str, Any]:
     if op.type:
         record["type"] = op.type
     record["time"] = dict(op.time)
-    if op.memory != Memory():
-        record["memory"] = _memory(op.memory)
+    memory = replace(op.memory, output=0) if op.outputs else op.memory
+    if memory != Memory():
+        record["memory"] = _memory(memory)
+    if op.outputs:
+        record["outputs"] = dict(op.outputs)
     if op.inputs:
         record["inputs"] = [_input(edge) for edge in op.inputs]
     if op.colocate is not None:
@@ -78,7 +82,12 @@ def _memory(memory: Memory) -> dict[str, int]:
 
 
 def _input(edge: Input) -> str | dict[str, Any]:
-    return edge.op if edge.bytes is None else {"op": edge.op, "bytes": edge.bytes}
+    record: dict[str, Any] = {"op": edge.op}
+    if edge.output is not None:
+        record["output"] = edge.output
+    if edge.bytes is not None:
+        record["bytes"] = edge.bytes
+    return record if len(record) > 1 else edge.op
 
 
 def plain(value: Any) -> Any:

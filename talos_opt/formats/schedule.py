@@ -187,9 +187,11 @@ def _op_rows(problem: Problem, schedule: Schedule) -> Iterator[str]:
 
 def _transfer_rows(problem: Problem, schedule: Schedule) -> Iterator[str]:
     devices, names = _quoted(problem.device_ids), list(_names(problem))
-    for op, source, target, start, end, size in schedule.transfers.rows():
+    for op, source, target, start, end, size, tensor in schedule.transfers.rows():
+        output = problem.output_name(tensor)
+        which = f', "output": {_quoted([output])[0]}' if output else ""
         yield (
-            f'{{{names[op]}, "from": {devices[source]}, "to": {devices[target]}, '
+            f'{{{names[op]}{which}, "from": {devices[source]}, "to": {devices[target]}, '
             f'"start": {start!r}, "end": {end!r}, "bytes": {size}}}'
         )
 

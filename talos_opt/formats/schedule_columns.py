@@ -67,6 +67,8 @@ def write_columns(
             "transfer_end": moves.end,
             "transfer_bytes": moves.bytes,
         }
+        if result.problem.arrays.several_outputs:
+            columns["transfer_tensor"] = moves.tensor
     write_members(header, columns, target)
 
 
@@ -142,6 +144,9 @@ def _schedule(
     device = _devices(members, "device", count, order)
     start, end = _times(members, "start", len(device)), _times(members, "end", len(device))
     op = members.whole("transfer_op", (None,))
+    tensor = op
+    if members.has("transfer_tensor"):
+        tensor = members.whole("transfer_tensor", (len(op),))
     schedule = Schedule(
         device=device,
         start=start,
@@ -153,6 +158,7 @@ def _schedule(
             start=_times(members, "transfer_start", len(op)),
             end=_times(members, "transfer_end", len(op)),
             bytes=_sizes(members, len(op)),
+            tensor=tensor,
         ),
     )
     members.finish()

@@ -44,6 +44,8 @@ class NamedSchedule:
         In the time unit.
     moves : tuple of TransferRow
         In the order of the document; ops and devices are positions in `names` and `devices`.
+    outputs : tuple of str
+        Of each move, which output of its op it is; empty where the document does not say.
     """
 
     graph: object
@@ -56,6 +58,7 @@ class NamedSchedule:
     start: Floats
     end: Floats
     moves: tuple[TransferRow, ...] = ()
+    outputs: tuple[str, ...] = ()
 
 
 def named_schedule(document: Mapping[str, Any]) -> NamedSchedule:
@@ -73,8 +76,8 @@ def named_schedule(document: Mapping[str, Any]) -> NamedSchedule:
         )
     with _schedule_errors():
         reader = _Reader(document)
-        named, moves = reader.ops(), reader.moves()
-        return replace(named, devices=tuple(reader.devices), moves=moves)
+        named, (moves, outputs) = reader.ops(), reader.moves()
+        return replace(named, devices=tuple(reader.devices), moves=moves, outputs=outputs)
 
 
 def bound_schedule(document: Mapping[str, Any], problem: Problem) -> Schedule:
@@ -140,10 +143,15 @@ class _Reader:
             np.array(end),
         )
 
-    def moves(self) -> tuple[TransferRow, ...]:
-        """Return the transfers, of which the ops have been read."""
+    def moves(self) -> tuple[tuple[TransferRow, ...], tuple[str, ...]]:
+        """Return the transfers, of which the ops have been read, and the outputs they name."""
         given = as_list(self.document.get("transfers", ()), "transfers", "transfers")
-        return tuple(self._transfer(row, f"transfers[{k}]") for k, row in enumerate(given))
+        rows = tuple(self._transfer(row, f"transfers[{k}]") for k, row in enumerate(given))
+        outputs = tuple(
+            as_name(row["output"], "output", f"transfers[{k}].output") if "output" in row else ""
+            for k, row in enumerate(given)
+        )
+        return rows, outputs
 
     def _op(self, row: object, path: str) -> tuple[int, int, float, float]:
         record = OP_KEYS.check(row, "an op", path)
@@ -208,13 +216,19 @@ class _Binding:
         device, start, end = (np.empty(len(op), kind) for kind in (np.int64, float, float))
         device[op] = self._devices(named.device.tolist(), "ops", "device")
         start[op], end[op] = named.start, named.end
-        moves = self.reader.moves()  # only now: what is wrong with the ops is said first
+        moves, outputs = self.reader.moves()  # only now: what is wrong with ops is said first
         sources = self._devices([move.source for move in moves], "transfers", "from")
         targets = self._devices([move.target for move in moves], "transfers", "to")
         require_moved(np.array([move.bytes for move in moves], dtype=np.int64), "transfers")
+        moved = [int(op[move.op]) for move in moves]
+        tensors = [
+            self._tensor(i, *item) for i, item in enumerate(zip(moved, outputs, strict=True))
+        ]
         rows = [
-            move._replace(op=int(op[move.op]), source=source, target=target)
-            for move, source, target in zip(moves, sources, targets, strict=True)
+            move._replace(op=i, source=source, target=target, tensor=tensor)
+            for move, i, source, target, tensor in zip(
+                moves, moved, sources, targets, tensors, strict=True
+            )
         ]
         return Schedule(device, start, end, Transfers.from_rows(rows))
 
@@ -258,6 +272,23 @@ class _Binding:
                 path=f"{rows}[{k}].{key}",
             )
         return found
+
+    def _tensor(self, row: int, op: int, output: str) -> int:
+        """Position in the problem of the output that a transfer names."""
+        first, last = self.problem.arrays.tensor_ptr[op : op + 2].tolist()
+        if not output and last - first == 1:
+            return int(first)
+        names = [self.problem.output_name(tensor) for tensor in range(first, last)]
+        if output in names:
+            return int(first) + names.index(output)
+        where, name = f"transfers[{row}]", self.problem.names[op]
+        if output and not any(names):
+            wrong = f"op {name} names no outputs, the transfer names {output!r}"
+        elif output:
+            wrong = f"op {name} has no output {output!r}, expected one of {_some(names)}"
+        else:
+            wrong = f"a transfer of op {name} names no output, expected one of {_some(names)}"
+        raise ScheduleError(wrong, path=f"{where}.output" if output else where)
 
     def _other_graph(self) -> str:
         """Return a hint for a schedule that says it belongs to another graph."""

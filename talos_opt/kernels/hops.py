@@ -29,13 +29,13 @@ def route_time(link, route, source, target, size):  # type: ignore[no-untyped-de
 
 
 @njit(inline="always")
-def hop_bytes(producer, target, device, route, out_ptr, out_op, out_bytes):  # type: ignore[no-untyped-def]
-    """Return the bytes of the hop to `target`: the most that a reader that it serves names.
+def hop_bytes(tensor, home, target, device, route, read_ptr, out_op, out_bytes):  # type: ignore[no-untyped-def]
+    """Return the bytes of a tensor's hop to `target`: the most that a reader it serves names.
 
     It serves readers on `target`, and those that a route over `target` leads to.
     """
-    home, size = device[producer], 0
-    for k in range(out_ptr[producer], out_ptr[producer + 1]):
+    size = 0
+    for k in range(read_ptr[tensor], read_ptr[tensor + 1]):
         there = device[out_op[k]]
         if there != home and (there == target or route[VIA, home, there] == target):
             size = max(size, out_bytes[k])

@@ -43,8 +43,8 @@ class Rows(NamedTuple):
     Parameters
     ----------
     start, end : (n,) float
-    arrived : (n, m) float
-        When an op's output is on a device; negative: not sent.
+    arrived : (t, m) float
+        When a tensor is on a device; negative: not sent.
     moment, used : (m + c, w) float, (m + c, w) int
         Step functions of devices, then of channels.
     length : (m + c,) int
@@ -194,7 +194,7 @@ def insert_all(x, rows, device, order, limit, found):  # type: ignore[no-untyped
         Value, total idle time, bytes moved, transfers, latest end.
     """
     op_table, op_time, in_ptr, in_op = x.op, x.time, x.in_ptr, x.in_op
-    out_ptr, out_op, out_bytes = x.out_ptr, x.out_op, x.out_bytes
+    in_tensor, read_ptr, out_op, out_bytes = x.in_tensor, x.read_ptr, x.out_op, x.out_bytes
     devices, link, route, model, tail = x.device, x.link, x.route, x.model, x.tail
     starts, ends, arrived = rows.start, rows.end, rows.arrived
     moment, used = rows.moment, rows.used
@@ -219,8 +219,9 @@ def insert_all(x, rows, device, order, limit, found):  # type: ignore[no-untyped
             if home == d:
                 ready = max(ready, ends[producer])
                 continue
-            if arrived[producer, d] >= 0.0:
-                ready = max(ready, arrived[producer, d])
+            tensor = in_tensor[e]
+            if arrived[tensor, d] >= 0.0:
+                ready = max(ready, arrived[tensor, d])
                 continue
             stage = route[VIA, home, d]
             if stage == -2:
@@ -228,10 +229,10 @@ def insert_all(x, rows, device, order, limit, found):  # type: ignore[no-untyped
             source, arrival = home, ends[producer]
             for leg in range(1 if stage < 0 else 2):
                 target = stage if leg == 0 and stage >= 0 else d
-                if arrived[producer, target] >= 0.0:
-                    source, arrival = target, arrived[producer, target]
+                if arrived[tensor, target] >= 0.0:
+                    source, arrival = target, arrived[tensor, target]
                     continue
-                size = hop_bytes(producer, target, device, route, out_ptr, out_op, out_bytes)
+                size = hop_bytes(tensor, home, target, device, route, read_ptr, out_op, out_bytes)
                 span = hop_time(link, source, target, size)
                 if size > 0 or span > 0.0:
                     held = 0
@@ -262,7 +263,7 @@ def insert_all(x, rows, device, order, limit, found):  # type: ignore[no-untyped
                     moved += size
                     transfers += 1
                     arrival = finish
-                arrived[producer, target] = arrival
+                arrived[tensor, target] = arrival
                 source = target
             ready = max(ready, arrival)
         span, demand = op_time[op, d], op_table[op, DEMAND]

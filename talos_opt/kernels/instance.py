@@ -15,6 +15,8 @@ Shorts = npt.NDArray[np.int32]
 DEMAND, MODEL, GROUP = 0, 1, 2
 #: Columns of `Instance.memory`.
 WEIGHTS, OUTPUT, WORKSPACE = 0, 1, 2
+#: Columns of `Instance.tensor`.
+MAKER, SIZE = 0, 1
 #: Columns of `Instance.device`.
 FIRST_SLOT, LAST_SLOT, ENGINE, CAPACITY = 0, 1, 2, 3
 #: Layers of `Instance.route`.
@@ -36,10 +38,15 @@ class Instance(NamedTuple):
         Slots held, model, colocation group.
     memory : (n, 3) int
         Bytes of weights, output, workspace.
-    in_ptr, in_op, in_bytes : (n + 1,), (e,), (e,) int
-        Producers of each op, and the bytes that it names.
+    in_ptr, in_op, in_tensor, in_bytes : (n + 1,), (e,), (e,), (e,) int
+        Producers of each op, which of their tensors it reads, and the bytes that it names.
     out_ptr, out_op, out_bytes : (n + 1,), (e,), (e,) int
-        Readers of each op, and the bytes that they name.
+        Readers of each op, tensor by tensor, and the bytes that they name.
+    tensor_ptr, read_ptr : (n + 1,), (t + 1,) int
+        Tensors that op i makes are ``tensor_ptr[i]:tensor_ptr[i + 1]``; readers of tensor r are
+        ``out_op[read_ptr[r]:read_ptr[r + 1]]``.
+    tensor : (t, 2) int
+        Op that makes each tensor, bytes.
     model : (k, 2) float
         Release, weight.
     device : (m, 4) int
@@ -66,10 +73,14 @@ class Instance(NamedTuple):
     memory: Ints
     in_ptr: Ints
     in_op: Ints
+    in_tensor: Ints
     in_bytes: Ints
     out_ptr: Ints
     out_op: Ints
     out_bytes: Ints
+    tensor_ptr: Ints
+    read_ptr: Ints
+    tensor: Ints
     model: Floats
     device: Ints
     link: Floats
@@ -92,10 +103,10 @@ class Times(NamedTuple):
     Parameters
     ----------
     start, end : (n,) float
-    sent : (n, m) int32
-        Number of the last hop that brought an op's output to a device; 0: none.
-    hop_op, hop_source, hop_target : (h,) int32
-        Whose output went from where to where; at most one hop for each op and device.
+    sent : (t, m) int32
+        Number of the last hop that brought a tensor to a device; 0: none.
+    hop_tensor, hop_source, hop_target : (h,) int32
+        What went from where to where; at most one hop for each tensor and device.
     hop_start, hop_end : (h,) float
         When it was sent, and from when on it can be read.
     slot : (s,) float
@@ -110,7 +121,7 @@ class Times(NamedTuple):
     start: Floats
     end: Floats
     sent: Shorts
-    hop_op: Shorts
+    hop_tensor: Shorts
     hop_source: Shorts
     hop_target: Shorts
     hop_start: Floats

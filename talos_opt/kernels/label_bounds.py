@@ -129,7 +129,7 @@ def find_next_inputs(i, now, steps, facts):  # type: ignore[no-untyped-def]
     for k in range(first, last):
         op = steps.next_ops[k]
         at = positions(
-            facts.in_ops, facts.in_ptr[op], facts.in_ptr[op + 1],
+            facts.in_tensors, facts.in_ptr[op], facts.in_ptr[op + 1],
             now.front, now.front_ptr[i], now.front_ptr[i + 1],
         )  # fmt: skip
         copy_range(found, ends[k - first], at, 0, len(at))

@@ -24,14 +24,14 @@ class Facts(NamedTuple):
     time : (n, m) float
         Infinite where not allowed.
     demand : (n,) int
-    in_ptr, in_ops : (n + 1,), (e,) int
-        Producers of op i are ``in_ops[in_ptr[i]:in_ptr[i + 1]]``.
+    in_ptr, in_tensors : (n + 1,), (e,) int
+        Op i reads ``in_tensors[in_ptr[i]:in_ptr[i + 1]]``.
     readers : (n,) int
         How many ops read each op; 0: a sink.
     model : (n,) int
     release, weight : (k,) float
-    delay : (n, m, m) float
-        Transfer time of each op's tensor, infinite without a route; (0, m, m) if nothing delays.
+    delay : (t, m, m) float
+        Transfer time of each tensor, infinite without a route; (0, m, m) if nothing delays.
     slot_ptr : (m + 1,) int
         Slots of device d are entries ``slot_ptr[d]:slot_ptr[d + 1]`` of the slots.
     tail : (n,) float
@@ -53,7 +53,7 @@ class Facts(NamedTuple):
     time: Floats
     demand: Ints
     in_ptr: Ints
-    in_ops: Ints
+    in_tensors: Ints
     readers: Ints
     model: Ints
     release: Floats
@@ -77,7 +77,7 @@ class Shape(NamedTuple):
     Parameters
     ----------
     front_ptr, front : int
-        Scheduled ops with readers that are not.
+        Tensors of scheduled ops with readers that are not.
     sink_ptr, sinks : int
         Open models with a finished sink.
     group_ptr, groups : int

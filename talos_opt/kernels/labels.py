@@ -6,7 +6,7 @@ smaller entry is never worse, except for the last ones (groups), which must be e
     objective   so far: weighted sum, or maximum, over completed models
     now         start of the last op (0 where no op takes no time: the slots say enough)
     slots       free times of all slots, ascending within each device
-    arrivals    for each frontier op and device: when its tensor could be read there
+    arrivals    for each frontier tensor and device: when its tensor could be read there
     sinks       for each open model with a finished sink: latest end of one
     memory      bytes held by each limited device, then the largest workspace of each
     groups      device of each open colocation group
@@ -96,8 +96,8 @@ def _occupy(row, op, device, start, facts):  # type: ignore[no-untyped-def]
 
 
 @part
-def _arrive(new, old, op, device, end, into, out, sources, facts):  # type: ignore[no-untyped-def]
-    """List when the tensors of the new frontier can be read; the op's own from its end on."""
+def _arrive(new, old, front, device, end, into, out, sources, facts):  # type: ignore[no-untyped-def]
+    """List when the tensors of the new frontier can be read; the op's own after its end."""
     devices = facts.time.shape[1]
     if len(facts.delay) == 0:
         for f in range(len(sources)):
@@ -106,7 +106,7 @@ def _arrive(new, old, op, device, end, into, out, sources, facts):  # type: igno
     for f in range(len(sources)):
         for t in range(devices):
             if sources[f] < 0:
-                new[out + f * devices + t] = end + facts.delay[op, device, t]
+                new[out + f * devices + t] = end + facts.delay[front[f], device, t]
             else:
                 new[out + f * devices + t] = old[into + sources[f] * devices + t]
 
@@ -141,6 +141,7 @@ def _candidates(  # type: ignore[no-untyped-def]
     devices, limits = facts.time.shape[1], len(facts.capacity)
     arrivals, sinks, memory, groups, width = offsets(now, i, facts)
     fronts = now.front_ptr[i + 1] - now.front_ptr[i]
+    front = now.front[now.front_ptr[i] : now.front_ptr[i + 1]]
     next_inputs, next_from = find_next_inputs(i, now, steps, facts)
     most = 0
     for k in range(steps.into_ptr[i], steps.into_ptr[i + 1]):
@@ -156,7 +157,7 @@ def _candidates(  # type: ignore[no-untyped-def]
         owner = facts.model[op]
         front_ptr, sink_ptr, group_ptr = before.front_ptr, before.sink_ptr, before.group_ptr
         inputs = positions(
-            facts.in_ops, facts.in_ptr[op], facts.in_ptr[op + 1],
+            facts.in_tensors, facts.in_ptr[op], facts.in_ptr[op + 1],
             before.front, front_ptr[p], front_ptr[p + 1],
         )  # fmt: skip
         front_from = positions(
@@ -196,7 +197,7 @@ def _candidates(  # type: ignore[no-untyped-def]
                 end = start + facts.time[op, d]
                 copy_range(new, 0, old, 0, arrivals)
                 _occupy(new, op, d, start, facts)
-                _arrive(new, old, op, d, end, p_arrivals, arrivals, front_from, facts)
+                _arrive(new, old, front, d, end, p_arrivals, arrivals, front_from, facts)
                 latest = end if own_sink < 0 else max(end, old[p_sinks + own_sink])
                 if steps.finishes[k]:
                     if facts.summed:

@@ -39,10 +39,10 @@ def _first_free(slot, devices, d):  # type: ignore[no-untyped-def]
 def next_pass(times):  # type: ignore[no-untyped-def]
     """Return the number of the first hop of a new pass; no older hop has it or a larger one."""
     clock, sent = times.clock, times.sent
-    if clock[1] + len(times.hop_op) >= LAST_HOP:  # begin anew
-        for op in range(len(sent)):
+    if clock[1] + len(times.hop_tensor) >= LAST_HOP:  # begin anew
+        for tensor in range(len(sent)):
             for d in range(sent.shape[1]):
-                sent[op, d] = 0
+                sent[tensor, d] = 0
         clock[1] = 1
     clock[0] = clock[1]
     return clock[0]
@@ -76,11 +76,11 @@ def list_schedule(x, times, device, order, threshold):  # type: ignore[no-untype
     # Everything is bound to local names, and nothing is called with `x`, since each access to a
     # member of a named tuple counts references: that made a pass ten times slower.
     op_table, op_time, in_ptr, in_op = x.op, x.time, x.in_ptr, x.in_op
-    out_ptr, out_op, out_bytes = x.out_ptr, x.out_op, x.out_bytes
+    in_tensor, read_ptr, out_op, out_bytes = x.in_tensor, x.read_ptr, x.out_op, x.out_bytes
     devices, link, route, model, tail = x.device, x.link, x.route, x.model, x.tail
     op_start, op_end, sent, hop_start = times.start, times.end, times.sent, times.hop_start
     hop_end, slot, channels, done = times.hop_end, times.slot, times.channel, times.done
-    hop_op, hop_source, hop_target = times.hop_op, times.hop_source, times.hop_target
+    hop_tensor, hop_source, hop_target = times.hop_tensor, times.hop_source, times.hop_target
     uniform, makespan = x.rule[UNIFORM] == 1, x.rule[OBJECTIVE] == MAKESPAN
     now = next_pass(times)
     hops = 0
@@ -97,8 +97,9 @@ def list_schedule(x, times, device, order, threshold):  # type: ignore[no-untype
             if home == d:
                 ready = max(ready, op_end[producer])
                 continue
-            if sent[producer, d] >= now:
-                ready = max(ready, hop_end[sent[producer, d] - now])
+            tensor = in_tensor[e]
+            if sent[tensor, d] >= now:
+                ready = max(ready, hop_end[sent[tensor, d] - now])
                 continue
             stage = route[VIA, home, d]
             if stage == -2:
@@ -107,12 +108,14 @@ def list_schedule(x, times, device, order, threshold):  # type: ignore[no-untype
             source, arrival = home, op_end[producer]
             for leg in range(1 if stage < 0 else 2):
                 target = stage if leg == 0 and stage >= 0 else d
-                if sent[producer, target] >= now:
-                    source, arrival = target, hop_end[sent[producer, target] - now]
+                if sent[tensor, target] >= now:
+                    source, arrival = target, hop_end[sent[tensor, target] - now]
                     continue
-                size = out_bytes[out_ptr[producer]]
+                size = out_bytes[read_ptr[tensor]]
                 if not uniform:
-                    size = hop_bytes(producer, target, device, route, out_ptr, out_op, out_bytes)
+                    size = hop_bytes(
+                        tensor, home, target, device, route, read_ptr, out_op, out_bytes
+                    )
                 length = hop_time(link, source, target, size)
                 if length > 0:
                     channel = route[CHANNEL, source, target]
@@ -131,8 +134,8 @@ def list_schedule(x, times, device, order, threshold):  # type: ignore[no-untype
                         slot[out] = arrival + length
                     if into >= 0:
                         slot[into] = arrival + length
-                sent[producer, target] = now + hops
-                hop_op[hops], hop_source[hops], hop_target[hops] = producer, source, target
+                sent[tensor, target] = now + hops
+                hop_tensor[hops], hop_source[hops], hop_target[hops] = tensor, source, target
                 hop_start[hops], hop_end[hops] = arrival, arrival + length
                 hops += 1
                 source, arrival = target, arrival + length

@@ -6,7 +6,7 @@ import numpy as np
 
 from talos_opt.kernels.compiling import kernel
 from talos_opt.kernels.hops import hop_bytes
-from talos_opt.kernels.instance import CAPACITY, OUTPUT, WEIGHTS, WORKSPACE
+from talos_opt.kernels.instance import CAPACITY, MAKER, SIZE, WEIGHTS, WORKSPACE
 from talos_opt.kernels.sorting import stable_order
 
 
@@ -22,24 +22,25 @@ def peak_overflow(x, times, device):  # type: ignore[no-untyped-def]
     device : (n,) int
     """
     ops, devices = x.time.shape
-    route, out_ptr, out_op, out_bytes = x.route, x.out_ptr, x.out_op, x.out_bytes
+    tensors = len(x.tensor)
+    route, read_ptr, out_op, out_bytes = x.route, x.read_ptr, x.out_op, x.out_bytes
     now = times.clock[0]
-    hop_op, hop_source, hop_target = times.hop_op, times.hop_source, times.hop_target
+    hop_tensor, hop_source, hop_target = times.hop_tensor, times.hop_source, times.hop_target
     hop_start, hop_end = times.hop_start, times.hop_end
     # When each tensor is last needed on each device that it is on.
-    last = np.zeros((ops, devices))
+    last = np.zeros((tensors, devices))
     hops = times.clock[1] - now
-    for op in range(ops):
-        last[op, device[op]] = times.end[op]
+    for r in range(tensors):
+        last[r, device[x.tensor[r, MAKER]]] = times.end[x.tensor[r, MAKER]]
     for k in range(hops):
-        op = hop_op[k]
+        r = hop_tensor[k]
         for d in (hop_source[k], hop_target[k]):
-            last[op, d] = max(last[op, d], hop_end[k])
-    for op in range(ops):
-        for e in range(out_ptr[op], out_ptr[op + 1]):
+            last[r, d] = max(last[r, d], hop_end[k])
+    for r in range(tensors):
+        for e in range(read_ptr[r], read_ptr[r + 1]):
             reader = out_op[e]
-            last[op, device[reader]] = max(last[op, device[reader]], times.end[reader])
-    most = 2 * (2 * ops + hops)
+            last[r, device[reader]] = max(last[r, device[reader]], times.end[reader])
+    most = 2 * (ops + tensors + hops)
     when = np.empty(most)
     change = np.empty(most, dtype=np.int64)
     where = np.empty(most, dtype=np.int64)
@@ -47,21 +48,24 @@ def peak_overflow(x, times, device):  # type: ignore[no-untyped-def]
     half = most // 2
     count = 0
     held = np.zeros(devices, dtype=np.int64)
+    for r in range(tensors):
+        op = x.tensor[r, MAKER]
+        home = device[op]
+        for d in range(devices):
+            if d == home:
+                begin, size = times.start[op], x.tensor[r, SIZE]
+            elif times.sent[r, d] >= now:
+                begin = hop_start[times.sent[r, d] - now]
+                size = hop_bytes(r, home, d, device, route, read_ptr, out_op, out_bytes)
+            else:
+                continue
+            if last[r, d] > begin and size > 0:
+                when[count], change[count], where[count] = last[r, d], -size, d
+                when[half + count], change[half + count], where[half + count] = begin, size, d
+                count += 1
     for op in range(ops):
         home = device[op]
         held[home] += x.memory[op, WEIGHTS]
-        for d in range(devices):
-            if d == home:
-                begin, size = times.start[op], x.memory[op, OUTPUT]
-            elif times.sent[op, d] >= now:
-                begin = hop_start[times.sent[op, d] - now]
-                size = hop_bytes(op, d, device, route, out_ptr, out_op, out_bytes)
-            else:
-                continue
-            if last[op, d] > begin and size > 0:
-                when[count], change[count], where[count] = last[op, d], -size, d
-                when[half + count], change[half + count], where[half + count] = begin, size, d
-                count += 1
         size = x.memory[op, WORKSPACE]
         if size > 0 and times.end[op] > times.start[op]:
             when[count], change[count], where[count] = times.end[op], -size, home

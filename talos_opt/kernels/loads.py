@@ -18,7 +18,7 @@ def add_op_load(x, op, d, load, sign):  # type: ignore[no-untyped-def]
 
 @part
 def add_tensor_load(x, op, home, size, load, channel, sign):  # type: ignore[no-untyped-def]
-    """Add (or take back) the hops by which an op's output reaches all its readers.
+    """Add (or take back) the hops by which what an op makes reaches all its readers.
 
     Parameters
     ----------
@@ -29,36 +29,37 @@ def add_tensor_load(x, op, home, size, load, channel, sign):  # type: ignore[no-
     """
     # Bound once: each access to a member of a named tuple counts references.
     out_op, out_bytes, link, route, device = x.out_op, x.out_bytes, x.link, x.route, x.device
-    source = home[op]
-    remote = False
-    for e in range(x.out_ptr[op], x.out_ptr[op + 1]):
-        target = home[out_op[e]]
-        if target == source:
+    source, read_ptr = home[op], x.read_ptr
+    for r in range(x.tensor_ptr[op], x.tensor_ptr[op + 1]):
+        remote = False
+        for e in range(read_ptr[r], read_ptr[r + 1]):
+            target = home[out_op[e]]
+            if target == source:
+                continue
+            stage = route[VIA, source, target]
+            if stage == -2:
+                continue  # counted by `unreachable`
+            remote = True
+            size[target] = max(size[target], out_bytes[e] + 1)
+            if stage >= 0:
+                size[stage] = max(size[stage], out_bytes[e] + 1)
+        if not remote:
             continue
-        stage = route[VIA, source, target]
-        if stage == -2:
-            continue  # counted by `unreachable`
-        remote = True
-        size[target] = max(size[target], out_bytes[e] + 1)
-        if stage >= 0:
-            size[stage] = max(size[stage], out_bytes[e] + 1)
-    if not remote:
-        return
-    for target in range(len(size)):
-        if size[target] == 0:
-            continue
-        origin = route[VIA, source, target]
-        if origin < 0:
-            origin = source
-        amount = size[target] - 1
-        size[target] = 0
-        length = sign * hop_time(link, origin, target, amount)
-        if device[origin, ENGINE] == 0:
-            load[origin] += length
-        if device[target, ENGINE] == 0:
-            load[target] += length
-        if route[CHANNEL, origin, target] >= 0:
-            channel[route[CHANNEL, origin, target]] += length
+        for target in range(len(size)):
+            if size[target] == 0:
+                continue
+            origin = route[VIA, source, target]
+            if origin < 0:
+                origin = source
+            amount = size[target] - 1
+            size[target] = 0
+            length = sign * hop_time(link, origin, target, amount)
+            if device[origin, ENGINE] == 0:
+                load[origin] += length
+            if device[target, ENGINE] == 0:
+                load[target] += length
+            if route[CHANNEL, origin, target] >= 0:
+                channel[route[CHANNEL, origin, target]] += length
 
 
 @kernel

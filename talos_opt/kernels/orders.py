@@ -9,7 +9,7 @@ from talos_opt.kernels.sorting import stable_order
 
 
 @kernel
-def narrow_order(edges, readers, size, workspace, begin, limit, width, code, noise):  # type: ignore[no-untyped-def]
+def narrow_order(edges, readers, size, made, workspace, begin, limit, width, code, noise):  # type: ignore[no-untyped-def]
     """Return an order of ops that never holds more bytes than a limit.
 
     A beam search over order ideals: of the sets of ops that may be done first, `width` are kept of
@@ -19,12 +19,14 @@ def narrow_order(edges, readers, size, workspace, begin, limit, width, code, noi
     Parameters
     ----------
     edges : tuple of int arrays
-        Pointers (k + 1,) and producers of the k ops that are to be ordered, pointers (k + 1,) and
-        readers among them. Producers of number k and above have been run.
+        Pointers (k + 1,) and tensors that the k ops read which are to be ordered, pointers
+        (k + 1,) and readers among them of what each makes.
     readers : (p,) int
-        Reads to come of each output, those after these ops included: p >= k.
+        Reads to come of each tensor, those after these ops included.
     size : (p,) int
-        Bytes of each output, alive until its last reader has ended.
+        Bytes of each tensor, alive until its last reader has ended.
+    made : (k, 2) int
+        Bytes that each op makes, and those of them that anybody reads.
     workspace : (k,) int
         Bytes beside them while an op runs.
     begin : int
@@ -43,7 +45,7 @@ def narrow_order(edges, readers, size, workspace, begin, limit, width, code, noi
     peak : int
         Most bytes alive at once.
     """
-    in_ptr, in_op, out_ptr, out_op = edges
+    in_ptr, in_tensor, out_ptr, out_op = edges
     count, tensors = len(workspace), len(size)
     missing = np.zeros((2, width, count), dtype=np.int32)
     unread = np.zeros((2, width, tensors), dtype=np.int32)
@@ -55,9 +57,9 @@ def narrow_order(edges, readers, size, workspace, begin, limit, width, code, noi
     name = np.zeros((2, width), dtype=np.uint64)
     parent = np.zeros((count, width), dtype=np.int32)
     choice = np.zeros((count, width), dtype=np.int32)
+    for e in range(len(out_op)):
+        missing[0, 0, out_op[e]] += 1
     for i in range(count):
-        for e in range(in_ptr[i], in_ptr[i + 1]):
-            missing[0, 0, i] += in_op[e] < count
         if missing[0, 0, i] == 0:
             ready[0, 0, ready_count[0, 0]] = i
             ready_count[0, 0] += 1
@@ -83,15 +85,13 @@ def narrow_order(edges, readers, size, workspace, begin, limit, width, code, noi
             first = found
             for k in range(ready_count[now, s]):
                 i = ready[now, s, k]
-                top = live[now, s] + size[i] + workspace[i]
+                top = live[now, s] + made[i, 0] + workspace[i]
                 if top > limit or found == most:
                     continue
-                after = live[now, s]
-                if readers[i] > 0:
-                    after += size[i]
+                after = live[now, s] + made[i, 1]
                 for e in range(in_ptr[i], in_ptr[i + 1]):
-                    if unread[now, s, in_op[e]] == 1:
-                        after -= size[in_op[e]]
+                    if unread[now, s, in_tensor[e]] == 1:
+                        after -= size[in_tensor[e]]
                 free = after <= live[now, s] and top <= peak[now, s]
                 if free:
                     found = first
@@ -127,7 +127,7 @@ def narrow_order(edges, readers, size, workspace, begin, limit, width, code, noi
             waiting -= 1
             ready[then, kept, k] = ready[then, kept, waiting]
             for e in range(in_ptr[i], in_ptr[i + 1]):
-                unread[then, kept, in_op[e]] -= 1
+                unread[then, kept, in_tensor[e]] -= 1
             for e in range(out_ptr[i], out_ptr[i + 1]):
                 reader = out_op[e]
                 missing[then, kept, reader] -= 1
@@ -156,17 +156,16 @@ def narrow_order(edges, readers, size, workspace, begin, limit, width, code, noi
 
 
 @kernel
-def memory_profile(in_ptr, in_op, readers, size, workspace, order, top, after):  # type: ignore[no-untyped-def]
+def memory_profile(in_ptr, in_tensor, readers, size, made, workspace, order, top, after):  # type: ignore[no-untyped-def]
     """Write the bytes alive while each op of an order runs, and after it."""
     unread = readers.copy()
     live = 0
     for k in range(len(order)):
         i = order[k]
-        top[k] = live + size[i] + workspace[i]
-        if readers[i] > 0:
-            live += size[i]
+        top[k] = live + made[i, 0] + workspace[i]
+        live += made[i, 1]
         for e in range(in_ptr[i], in_ptr[i + 1]):
-            unread[in_op[e]] -= 1
-            if unread[in_op[e]] == 0:
-                live -= size[in_op[e]]
+            unread[in_tensor[e]] -= 1
+            if unread[in_tensor[e]] == 0:
+                live -= size[in_tensor[e]]
         after[k] = live

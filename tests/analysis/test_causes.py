@@ -145,7 +145,13 @@ def sooner(answer: Schedule, i: int | None = None, hop: int | None = None) -> Sc
         moved[hop] = MOMENT
     moves = answer.transfers
     transfers = Transfers(
-        moves.op, moves.source, moves.target, moves.start - moved, moves.end - moved, moves.bytes
+        moves.op,
+        moves.source,
+        moves.target,
+        moves.start - moved,
+        moves.end - moved,
+        moves.bytes,
+        moves.tensor,
     )
     return replace(answer, start=answer.start - shift, end=answer.end - shift, transfers=transfers)
 
@@ -159,7 +165,7 @@ def late(answer: Schedule, by: float) -> Schedule:
 
     moves = answer.transfers
     times = (moved(moves.start, moves.start), moved(moves.end, moves.start))
-    transfers = Transfers(moves.op, moves.source, moves.target, *times, moves.bytes)
+    transfers = Transfers(moves.op, moves.source, moves.target, *times, moves.bytes, moves.tensor)
     return Schedule(
         answer.device,
         moved(answer.start, answer.start),

@@ -70,13 +70,18 @@ def pushed(given: Problem, answer: Schedule, late: int, by: float) -> Schedule:
 
     def feeds(a: int, b: int) -> bool:
         """Whether b cannot begin before a has ended since it needs what a makes or brings."""
-        tensor, there = (a, sides(a)[0]) if a < n else (int(moves.op[a - n]), sides(a)[1])
+        if a < n:
+            there, maker = sides(a)[0], a
+            made = np.flatnonzero(arrays.tensor_op == a)
+        else:
+            there, maker = sides(a)[1], int(moves.op[a - n])
+            made = moves.tensor[a - n : a - n + 1]
         if b >= n:
-            return int(moves.op[b - n]) == tensor and (a < n or sides(b)[0] == there)
-        reads = tensor in arrays.edge_src[arrays.edge_dst == b]
+            return moves.tensor[b - n] in made and (a < n or sides(b)[0] == there)
+        reads = np.isin(made, arrays.edge_tensor[arrays.edge_dst == b]).any()
         if not reads:
             return False
-        here, home = sides(b)[0], int(answer.device[tensor])
+        here, home = sides(b)[0], int(answer.device[maker])
         return here == there or (a < n) or int(arrays.via[home, here]) == there
 
     def meet(a: int, b: int) -> bool:
@@ -112,7 +117,13 @@ def pushed(given: Problem, answer: Schedule, late: int, by: float) -> Schedule:
     length = np.array(end) - np.array(begin)
     start = np.array(shifted)
     transfers = Transfers(
-        moves.op, moves.source, moves.target, start[n:], (start + length)[n:], moves.bytes
+        moves.op,
+        moves.source,
+        moves.target,
+        start[n:],
+        (start + length)[n:],
+        moves.bytes,
+        moves.tensor,
     )
     return Schedule(answer.device, start[:n], (start + length)[:n], transfers)
 

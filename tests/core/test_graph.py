@@ -143,7 +143,7 @@ def test_values_are_parsed_and_kept_as_plain_numbers() -> None:
     assert repr((item.id, item.slots, item.devices)) == "('a', 2, ('gpu',))"
     model = Model("m", [item], weight="2", release=np.int64(3))  # type: ignore[arg-type]
     assert repr((model.weight, model.release, model.ops == (item,))) == "(2.0, 3.0, True)"
-    assert repr(Input("a", np.uint8(7))) == "Input(op='a', bytes=7)"  # type: ignore[arg-type]
+    assert repr(Input("a", np.uint8(7))) == "Input(op='a', bytes=7, output=None)"  # type: ignore[arg-type]
 
 
 def test_models_and_graphs_are_made_of_their_parts() -> None:

@@ -58,9 +58,16 @@ def test_times_are_infinite_where_an_op_cannot_run(given: Problem) -> None:
 
 @given(anything)
 def test_edges_are_sorted_and_can_be_walked_both_ways(given: Problem) -> None:
-    arrays, edges = given.arrays, sorted(Flat(given).edges)
-    columns = (arrays.edge_src, arrays.edge_dst, arrays.edge_bytes)
-    assert list(zip(*(column.tolist() for column in columns), strict=True)) == edges
+    arrays, reads = given.arrays, sorted(Flat(given).reads)
+    columns = (arrays.edge_tensor, arrays.edge_dst, arrays.edge_bytes)
+    assert list(zip(*(column.tolist() for column in columns), strict=True)) == reads
+    made = [(op, size) for op, _, size in Flat(given).tensors]
+    assert list(zip(arrays.tensor_op.tolist(), arrays.tensor_size.tolist(), strict=True)) == made
+    edges = [(made[tensor][0], reader, size) for tensor, reader, size in reads]
+    assert arrays.edge_src.tolist() == [source for source, _, _ in edges]
+    for r in range(arrays.tensor_count):
+        reading = range(arrays.read_ptr[r], arrays.read_ptr[r + 1])
+        assert [reads[e] for e in reading] == [read for read in reads if read[0] == r]
     for i in range(arrays.op_count):
         outgoing = range(arrays.out_ptr[i], arrays.out_ptr[i + 1])
         assert [edges[e] for e in outgoing] == [edge for edge in edges if edge[0] == i]

@@ -33,7 +33,7 @@ def test_ops_and_transfers_by_name() -> None:
 
 
 def test_transfers_are_ordered_by_start() -> None:
-    rows = [TransferRow(0, 0, 1, 3.0, 4.0, 1), TransferRow(1, 1, 0, 2.0, 5.0, 1)]
+    rows = [TransferRow(0, 0, 1, 3.0, 4.0, 1, 0), TransferRow(1, 1, 0, 2.0, 5.0, 1, 1)]
     columns = Transfers.from_rows(rows)
     assert list(columns.rows()) == rows[::-1]
     assert len(columns) == 2

@@ -71,7 +71,7 @@ def test_tensors_travel_once_per_destination_when_first_needed() -> None:
         [link("cpu gpu", 0, 2)],
     )
     answer = simulate(given, place(given, "cpu0", "gpu0", "gpu0"), [0, 1, 2])
-    assert [tuple(row) for row in answer.transfers.rows()] == [(0, 0, 1, 1, 3, 4)]
+    assert [tuple(row) for row in answer.transfers.rows()] == [(0, 0, 1, 1, 3, 4, 0)]
     assert answer.start.tolist() == [0, 3, 4]
 
 
@@ -275,7 +275,7 @@ def test_the_same_input_gives_the_same_schedule(placed: Placed) -> None:
 
 def grid_of(answer: Schedule) -> tuple[list[Activity], dict[tuple[int, int], Activity]]:
     ops = [Activity(*pair) for pair in zip(answer.start.tolist(), answer.end.tolist(), strict=True)]
-    hops = {(r.op, r.target): Activity(r.start, r.end) for r in answer.transfers.rows()}
+    hops = {(r.tensor, r.target): Activity(r.start, r.end) for r in answer.transfers.rows()}
     return ops, hops
 
 

@@ -143,7 +143,7 @@ def test_another_tools_file(tmp_path: Path, problem: Problem) -> None:
     assert found.device.tolist() == [0, 0, 1]
     assert found.start.tolist() == [0.0, 5.0, 6.5]
     assert found.end.tolist() == [5.0, 6.0, 8.5]
-    assert list(found.transfers.rows()) == [TransferRow(0, 0, 1, 5.0, 5.5, 10)]
+    assert list(found.transfers.rows()) == [TransferRow(0, 0, 1, 5.0, 5.5, 10, 0)]
 
 
 def test_transfers_may_be_absent(tmp_path: Path, problem: Problem) -> None:

@@ -20,6 +20,7 @@ from tests.strategies import problems
 
 #: Labels know neither liveness nor contention; all readers of a tensor name the same bytes.
 KNOWN = {
+    "outputs": False,
     "objectives": ("toct", "makespan"),
     "peak": False,
     "serial": False,

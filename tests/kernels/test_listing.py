@@ -24,7 +24,7 @@ def test_schedules_are_those_of_queues(drawn: Ordered) -> None:
     times = make_times(problem)
     # A pass may find what another one has left: hops are numbered, not cleared, until the
     # numbers run out.
-    times.clock[1] = LAST_HOP - drawn.seed % 30 - len(times.hop_op)
+    times.clock[1] = LAST_HOP - drawn.seed % 30 - len(times.hop_tensor)
     for one in (drawn.order, order):
         value = list_schedule(make_instance(problem), times, ints(device), ints(one), np.inf)
     expected = queue_schedule(problem, device, order)
@@ -36,7 +36,7 @@ def test_schedules_are_those_of_queues(drawn: Ordered) -> None:
         assert times.end.tolist() == expected.end
         first, end = times.clock.tolist()
         columns = (
-            times.hop_op, times.hop_source, times.hop_target, times.hop_start, times.hop_end
+            times.hop_tensor, times.hop_source, times.hop_target, times.hop_start, times.hop_end
         )  # fmt: skip
         hops = list(zip(*(column[: end - first].tolist() for column in columns), strict=True))
         assert sorted(hops) == sorted(move[:5] for move in expected.moves)

@@ -15,9 +15,9 @@ from fractions import Fraction
 
 from talos_opt.core.cluster import Cluster, Device, Link
 from talos_opt.core.errors import GraphError
-from talos_opt.core.graph import Graph, Input, Memory, Model, Op
+from talos_opt.core.graph import Graph, Memory, Model, Op
 from talos_opt.core.problem import Problem
-from tests.reference.flat import PER_SECOND, usable_memory
+from tests.reference.flat import PER_SECOND, Flat, usable_memory
 
 #: Releases that ordinary input has: none, a small and a large one, Unix time in s, ms and us.
 ORIGINS = (0.0, 0.0, 0.0, 1e3, 1e9, 1_764_153_000.0, 1_764_153_000_000.0, 1_764_153_000_000_000.0)
@@ -49,7 +49,7 @@ def has_enough_digits(problem: Problem) -> bool:
     times += [link.latency for link in links]
     rate = PER_SECOND[problem.graph.time_unit]
     sizes = {edge.bytes for op in problem.ops for edge in op.inputs}
-    sizes |= {op.memory.output for op in problem.ops}
+    sizes |= {size for _, _, size in Flat(problem).tensors}
     times += [size * rate / link.bandwidth for link in links for size in sizes if size]
     shortest = min((time for time in times if time > 0), default=math.inf)
     return shortest >= ENOUGH * math.ulp(_latest(problem, times))
@@ -135,10 +135,11 @@ def _model(model: Model, numbers: _Numbers, size: int) -> Model:
 def _op(op: Op, numbers: _Numbers, size: int) -> Op:
     memory = Memory(op.memory.weights * size, op.memory.output * size, op.memory.workspace * size)
     inputs = tuple(
-        Input(edge.op, None if edge.bytes is None else edge.bytes * size) for edge in op.inputs
+        replace(edge, bytes=None if edge.bytes is None else edge.bytes * size) for edge in op.inputs
     )
+    outputs = {name: given * size for name, given in op.outputs.items()}
     time = {key: numbers.time(given) for key, given in op.time.items()}
-    return replace(op, time=time, memory=memory, inputs=inputs)
+    return replace(op, time=time, memory=memory, inputs=inputs, outputs=outputs)
 
 
 def _cluster(problem: Problem, numbers: _Numbers, size: int, rng: random.Random) -> Cluster:

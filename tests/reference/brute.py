@@ -76,8 +76,8 @@ def as_schedule(plan: Plan, device: list[int], starts: Sequence[int]) -> Schedul
     ends = [(start + a.time) / plan.per_unit for start, a in zip(starts, plan.acts, strict=True)]
     count = len(device)
     rows = [
-        TransferRow(op, source, target, begin, end, size)
-        for (op, source, target, size, _), begin, end in zip(
+        TransferRow(plan.makers[tensor], source, target, begin, end, size, tensor)
+        for (tensor, source, target, size, _), begin, end in zip(
             plan.hops, begins[count:], ends[count:], strict=True
         )
     ]
@@ -140,7 +140,8 @@ class Plan:
     """What a placement asks for: ops first, then hops."""
 
     acts: list[Act]
-    hops: list[tuple[int, int, int, int, int]]  # op, from, to, bytes, time
+    hops: list[tuple[int, int, int, int, int]]  # tensor, from, to, bytes, time
+    makers: list[int]  # op of each tensor
     tensors: list[Tensor]
     limits: dict[object, int]
     room: dict[int, int]  # bytes beside the weights, of devices that have a limit
@@ -159,12 +160,12 @@ def make_plan(problem: Problem, device: list[int], flat: Ticks | None = None) ->
     for i, act in enumerate(acts):
         act.holds.append((device[i], flat.ops[i].slots))
     hops, into = [], {}
-    for (op, a, b), size in sorted(needed.items()):
+    for (tensor, a, b), size in sorted(needed.items()):
         time = flat.hop_time(a, b, size)
         if size == 0 and time == 0:
             continue
-        into[op, b] = len(acts)
-        hops.append((op, a, b, size, time))
+        into[tensor, b] = len(acts)
+        hops.append((tensor, a, b, size, time))
         act = Act(time, holds=[(d, 1) for d in (a, b) if not cluster.devices[d].copy_engine])
         line = channel(cluster, a, b)
         if line is not None:
@@ -172,18 +173,19 @@ def make_plan(problem: Problem, device: list[int], flat: Ticks | None = None) ->
             act.holds.append((line, 1))
         acts.append(act)
 
-    def bringer(op: int, d: int) -> int:
+    def bringer(tensor: int, d: int) -> int:
         """The act after which a tensor is on a device."""
-        while d != device[op] and (op, d) not in into:
+        op = flat.tensors[tensor][0]
+        while d != device[op] and (tensor, d) not in into:
             way = route(cluster, device[op], d)
             assert way is not None
             d = way[-1][0]
-        return into[op, d] if d != device[op] else op
+        return into[tensor, d] if d != device[op] else op
 
-    for k, (op, a, _, _, _) in enumerate(hops):
-        acts[len(device) + k].before.append(bringer(op, a))
-    for source, reader, _ in flat.edges:
-        acts[reader].before.append(bringer(source, device[reader]))
+    for k, (tensor, a, _, _, _) in enumerate(hops):
+        acts[len(device) + k].before.append(bringer(tensor, a))
+    for tensor, reader, _ in flat.reads:
+        acts[reader].before.append(bringer(tensor, device[reader]))
     room = {}
     for d, item in enumerate(cluster.devices):
         usable = usable_memory(item)
@@ -194,7 +196,8 @@ def make_plan(problem: Problem, device: list[int], flat: Ticks | None = None) ->
         return None
     tensors = _tensors(flat, device, hops, room)
     _drop_loose(acts, limits)
-    return Plan(acts, hops, tensors, limits, room, _order(acts), flat.per_unit)
+    makers = [op for op, _, _ in flat.tensors]
+    return Plan(acts, hops, makers, tensors, limits, room, _order(acts), flat.per_unit)
 
 
 def _tensors(
@@ -206,13 +209,14 @@ def _tensors(
     found = []
     for i, op in enumerate(flat.ops):
         found.append(Tensor(device[i], op.memory.workspace, i))
-        places = [(device[i], op.memory.output, i)]
-        places += [(b, s, len(device) + k) for k, (o, _, b, s, _) in enumerate(hops) if o == i]
+    for r, (i, _, made) in enumerate(flat.tensors):
+        places = [(device[i], made, i)]
+        places += [(b, s, len(device) + k) for k, (o, _, b, s, _) in enumerate(hops) if o == r]
         for d, size, birth in places:
             uses = [
-                reader for source, reader, _ in flat.edges if source == i and device[reader] == d
+                reader for tensor, reader, _ in flat.reads if tensor == r and device[reader] == d
             ]
-            uses += [len(device) + k for k, (o, a, *_) in enumerate(hops) if (o, a) == (i, d)]
+            uses += [len(device) + k for k, (o, a, *_) in enumerate(hops) if (o, a) == (r, d)]
             found.append(Tensor(d, size, birth, uses))
     return [item for item in found if item.device in room and item.size > 0]
 

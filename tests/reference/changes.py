@@ -242,7 +242,7 @@ def moved(schedule: Schedule, factor: float, by: float) -> Schedule:
     rows = [
         TransferRow(
             row.op, row.source, row.target, row.start * factor + by, row.end * factor + by,
-            row.bytes,
+            row.bytes, row.tensor,
         )
         for row in schedule.transfers.rows()
     ]  # fmt: skip

@@ -84,40 +84,43 @@ class _NaiveChecker:
             return False
         seen = set()
         for move in self.moves:
-            key = (move.op, move.source, move.target)
+            key = (move.tensor, move.source, move.target)
+            if self.flat.tensors[move.tensor][0] != move.op:
+                self.bad.append(f"transfer: {key} is not of op {move.op}")
             if key in seen or key not in needed:
                 self.bad.append(f"transfer: {key} is not wanted (again)")
             seen.add(key)
-        for (op, a, b), size in needed.items():
+        for (tensor, a, b), size in needed.items():
             costs = size > 0 or self.flat.hop_time(a, b, size) > 0
-            if (op, a, b) not in seen and costs:
-                self.bad.append(f"transfer: {(op, a, b)} is missing")
+            if (tensor, a, b) not in seen and costs:
+                self.bad.append(f"transfer: {(tensor, a, b)} is missing")
         if len(self.bad) > before:
             return False
         for move in self.moves:
-            size = needed[move.op, move.source, move.target]
+            size = needed[move.tensor, move.source, move.target]
             time = self.flat.hop_time(move.source, move.target, size)
             if move.bytes != size or not self.lasts(move.start, move.end, time):
                 self.bad.append(f"transfer: {move} should take {time} for {size} bytes")
         return True
 
-    def there(self, op: int, d: int) -> float:
+    def there(self, tensor: int, d: int) -> float:
         """When a tensor is on a device."""
+        op = self.flat.tensors[tensor][0]
         if d == self.device[op]:
             return self.end[op]
         for move in self.moves:
-            if (move.op, move.target) == (op, d):
+            if (move.tensor, move.target) == (tensor, d):
                 return move.end
         way = route(self.cluster, self.device[op], d)
         assert way is not None
-        return self.there(op, way[-1][0])  # a hop of nothing in no time need not be listed
+        return self.there(tensor, way[-1][0])  # a hop of nothing in no time need not be listed
 
     def arrivals(self) -> None:
         for move in self.moves:
-            if not self.follows(move.start, self.there(move.op, move.source)):
+            if not self.follows(move.start, self.there(move.tensor, move.source)):
                 self.bad.append(f"transfer: {move} starts before the tensor is there")
-        for source, reader, _ in self.flat.edges:
-            if not self.follows(self.start[reader], self.there(source, self.device[reader])):
+        for tensor, reader, _ in self.flat.reads:
+            if not self.follows(self.start[reader], self.there(tensor, self.device[reader])):
                 self.bad.append(f"precedence: {self.flat.names[reader]}")
 
     def devices(self) -> None:
@@ -184,16 +187,18 @@ def peak_need(
     weights = 0
     held = []
     for i, op in enumerate(flat.ops):
-        uses = [
-            end[reader] for source, reader, _ in flat.edges if source == i and device[reader] == d
-        ]
-        uses += [move.end for move in moves if move.op == i and move.source == d]
         if device[i] == d:
             weights += op.memory.weights
             held.append((start[i], end[i], op.memory.workspace))
-            held.append((start[i], max([end[i], *uses]), op.memory.output))
+    for r, (i, _, size) in enumerate(flat.tensors):
+        uses = [
+            end[reader] for tensor, reader, _ in flat.reads if tensor == r and device[reader] == d
+        ]
+        uses += [move.end for move in moves if move.tensor == r and move.source == d]
+        if device[i] == d:
+            held.append((start[i], max([end[i], *uses]), size))
         for move in moves:
-            if move.op == i and move.target == d:
+            if move.tensor == r and move.target == d:
                 held.append((move.start, max([move.end, *uses]), move.bytes))
     return weights + most(held, slack)
 

@@ -89,19 +89,41 @@ class Flat:
         return [float(self.problem.graph.models[j].release) for j in self.model]
 
     @cached_property
-    def edges(self) -> list[tuple[int, int, int]]:
-        """Producer, reader, bytes that travel."""
+    def tensors(self) -> list[tuple[int, str, int]]:
+        """Op, name and bytes of every output, op by op; an op that names none makes one."""
+        return [
+            (i, name, size)
+            for i, op in enumerate(self.ops)
+            for name, size in (op.outputs or {"": op.memory.output}).items()
+        ]
+
+    @cached_property
+    def reads(self) -> list[tuple[int, int, int]]:
+        """Tensor, reader, bytes that travel.
+
+        Who names no output reads all, or but waits for the op if nothing is to travel.
+        """
         found = []
         first = 0
         for model in self.problem.graph.models:
             number = {op.id: first + i for i, op in enumerate(model.ops)}
             for op in model.ops:
                 for edge in op.inputs:
-                    source = number[edge.op]
-                    size = self.ops[source].memory.output if edge.bytes is None else edge.bytes
-                    found.append((source, number[op.id], size))
+                    made = [
+                        (r, size)
+                        for r, (maker, name, size) in enumerate(self.tensors)
+                        if maker == number[edge.op] and edge.output in (None, name)
+                    ]
+                    for r, size in made[:1] if edge.bytes == 0 else made:
+                        given = size if edge.bytes is None else edge.bytes
+                        found.append((r, number[op.id], given))
             first += len(model.ops)
         return found
+
+    @cached_property
+    def edges(self) -> list[tuple[int, int, int]]:
+        """Producer, reader, bytes that travel."""
+        return [(self.tensors[r][0], reader, size) for r, reader, size in self.reads]
 
     def time(self, i: int, d: int) -> float | None:
         """Time of an op on a device; None where it cannot run, whatever else is there."""
@@ -120,14 +142,15 @@ class Flat:
         return link.latency + size * (per_second / link.bandwidth)
 
     def hops(self, device: list[int]) -> dict[tuple[int, int, int], int] | None:
-        """Bytes of each hop (op, from, to) that a placement needs; None where there is no way."""
+        """Bytes of each hop (tensor, from, to) that a placement needs; None without a way."""
         needed: dict[tuple[int, int, int], int] = {}
-        for source, reader, size in self.edges:
+        for tensor, reader, size in self.reads:
+            source = self.tensors[tensor][0]
             way = route(self.problem.cluster, device[source], device[reader])
             if way is None:
                 return None
             for a, b in way:
-                needed[source, a, b] = max(size, needed.get((source, a, b), 0))
+                needed[tensor, a, b] = max(size, needed.get((tensor, a, b), 0))
         return needed
 
     def static_need(self, device: list[int], d: int) -> int:

@@ -145,8 +145,8 @@ def features(problem: Problem) -> Iterator[str]:
     if staged:
         yield "links via a device"
     read: dict[int, set[int]] = {}
-    for source, _, size in Flat(problem).edges:
-        read.setdefault(source, set()).add(size)
+    for tensor, _, size in Flat(problem).reads:
+        read.setdefault(tensor, set()).add(size)
     if any(len(sizes) > 1 for sizes in read.values()):
         yield UNEQUAL_BYTES
 

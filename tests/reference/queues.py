@@ -39,11 +39,12 @@ def queue_schedule(problem: Problem, device: list[int], order: list[int]) -> Que
     moves = []
     for i in order:
         ready = flat.release[i]
-        for source in sorted(source for source, reader, _ in flat.edges if reader == i):
+        for tensor in sorted(tensor for tensor, reader, _ in flat.reads if reader == i):
+            source = flat.tensors[tensor][0]
             arrival = end[source]
             for a, b in route(cluster, device[source], device[i]) or ():
-                if (source, b) not in there:
-                    time = flat.hop_time(a, b, sizes[source, a, b])
+                if (tensor, b) not in there:
+                    time = flat.hop_time(a, b, sizes[tensor, a, b])
                     if time > 0:
                         line = channel(cluster, a, b)
                         if line is not None:
@@ -54,11 +55,13 @@ def queue_schedule(problem: Problem, device: list[int], order: list[int]) -> Que
                         for queue in held:
                             queue[queue.index(min(queue))] = arrival + time
                         carried[line] = arrival + time
-                    there[source, b] = arrival + time
+                    there[tensor, b] = arrival + time
                     moves.append(
-                        TransferRow(source, a, b, arrival, arrival + time, sizes[source, a, b])
+                        TransferRow(
+                            source, a, b, arrival, arrival + time, sizes[tensor, a, b], tensor
+                        )
                     )
-                arrival = there[source, b]
+                arrival = there[tensor, b]
             ready = max(ready, arrival)
         time = flat.time(i, device[i])
         assert time is not None
@@ -90,9 +93,10 @@ def steady_loads(problem: Problem, device: list[int]) -> tuple[list[float], dict
     for i, d in enumerate(device):
         load[d] += (flat.time(i, d) or 0.0) * flat.ops[i].slots / cluster.devices[d].slots
     sizes: dict[tuple[int, int, int], int] = {}
-    for source, reader, size in flat.edges:
+    for tensor, reader, size in flat.reads:
+        source = flat.tensors[tensor][0]
         for a, b in route(cluster, device[source], device[reader]) or ():
-            sizes[source, a, b] = max(size, sizes.get((source, a, b), 0))
+            sizes[tensor, a, b] = max(size, sizes.get((tensor, a, b), 0))
     carried: dict[object, float] = {}
     for (_, a, b), size in sizes.items():
         time = flat.hop_time(a, b, size)

@@ -56,7 +56,7 @@ def _dispatch(builder: Builder) -> None:
             for reader in builder.readers[op]:
                 missing[reader] -= 1
                 if missing[reader] == 0:
-                    when = max(builder.end[i] for i, _ in builder.inputs[reader])
+                    when = max(builder.end[i] for i, *_ in builder.inputs[reader])
                     heapq.heappush(waiting, (max(when, builder.release[reader]), reader))
 
 

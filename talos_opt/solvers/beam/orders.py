@@ -26,27 +26,47 @@ class Tensors:
 
     Parameters
     ----------
-    in_ptr, in_op : (n + 1,) and (e,) int
-        Producers of each op, numbered among these ops; each once.
-    size, workspace : (n,) int
+    in_ptr, in_tensor : (n + 1,) and (e,) int
+        Tensors that each op reads.
+    tensor_ptr : (n + 1,) int
+        Tensors that each op makes are ``tensor_ptr[i]:tensor_ptr[i + 1]``.
+    size, workspace : (t,) and (n,) int
         Bytes.
     """
 
     in_ptr: Ints
-    in_op: Ints
+    in_tensor: Ints
+    tensor_ptr: Ints
     size: Ints
     workspace: Ints
 
     @classmethod
     def of(cls, arrays: Arrays) -> Tensors:
         """Return those of all ops of a problem."""
-        producers = arrays.edge_src[arrays.in_edge]
-        return cls(arrays.in_ptr.copy(), producers, arrays.output, arrays.workspace)
+        return cls(
+            arrays.in_ptr.copy(),
+            arrays.edge_tensor[arrays.in_edge],
+            arrays.tensor_ptr.copy(),
+            arrays.tensor_size,
+            arrays.workspace,
+        )
+
+    @cached_property
+    def maker(self) -> Ints:
+        """Op that makes each tensor (t,)."""
+        return np.repeat(np.arange(len(self.workspace)), np.diff(self.tensor_ptr))
 
     @cached_property
     def readers(self) -> Ints:
-        """Number of readers of each op's output (n,)."""
-        return np.bincount(self.in_op, minlength=len(self.size))
+        """Number of readers of each tensor (t,)."""
+        return np.bincount(self.in_tensor, minlength=len(self.size))
+
+    @cached_property
+    def made(self) -> Ints:
+        """Bytes that each op makes, and those of them that anybody reads (n, 2)."""
+        read = np.where(self.readers > 0, self.size, 0)
+        columns = [np.add.reduceat(part, self.tensor_ptr[:-1]) for part in (self.size, read)]
+        return np.column_stack(columns)
 
     def profile(self, order: Ints) -> tuple[Ints, Ints]:
         """Return the bytes alive while each op of an order runs, and after it (n,)."""
@@ -54,8 +74,9 @@ class Tensors:
 
         top, after = np.empty_like(order), np.empty_like(order)
         memory_profile(
-            self.in_ptr, self.in_op, self.readers, self.size, self.workspace, order, top, after
-        )
+            self.in_ptr, self.in_tensor, self.readers, self.size, self.made, self.workspace,
+            order, top, after,
+        )  # fmt: skip
         return top, after
 
     def peak(self, order: Ints) -> int:
@@ -127,31 +148,38 @@ class OrderSearch:
 
         tensors, chosen = self.tensors, self.order[low:high]
         count = len(chosen)
-        local = np.full(len(self.order), -1, dtype=np.int64)
-        local[chosen] = np.arange(count)
+        # Tensors that these ops make are numbered first, in their order.
+        place = np.full(len(self.order), count)
+        place[chosen] = np.arange(count)
+        inner = np.flatnonzero(place[tensors.maker] < count)
+        inner = inner[np.argsort(place[tensors.maker[inner]], kind="stable")]
+        local = np.full(len(tensors.size), -1, dtype=np.int64)
+        local[inner] = np.arange(len(inner))
         lengths = np.diff(tensors.in_ptr)[chosen]
         in_ptr = np.zeros(count + 1, dtype=np.int64)
         np.cumsum(lengths, out=in_ptr[1:])
         places = np.repeat(tensors.in_ptr[chosen] - in_ptr[:-1], lengths) + np.arange(in_ptr[-1])
-        producer = tensors.in_op[places]
-        outside = np.unique(producer[local[producer] < 0])
-        local[outside] = count + np.arange(len(outside))
-        everything = np.concatenate([chosen, outside])
-        reads = np.bincount(producer, minlength=len(self.order))
+        read = tensors.in_tensor[places]
+        outside = np.unique(read[local[read] < 0])
+        local[outside] = len(inner) + np.arange(len(outside))
+        everything = np.concatenate([inner, outside])
+        reads = np.bincount(read, minlength=len(tensors.size))
         # What later ops read stays alive: one more reader, which never comes.
         unread = tensors.readers - self._reads_before(low)
         unread = np.where(unread > reads, reads + 1, reads)[everything]
         _, after = tensors.profile(self.order)
-        by_producer = np.argsort(local[producer], kind="stable")
-        inner = by_producer[local[producer][by_producer] < count]
+        producer = place[tensors.maker[read]]
+        by_producer = np.argsort(producer, kind="stable")
+        within = by_producer[producer[by_producer] < count]
         out_ptr = np.zeros(count + 1, dtype=np.int64)
-        np.cumsum(np.bincount(local[producer][inner], minlength=count), out=out_ptr[1:])
-        reader = np.repeat(np.arange(count), lengths)[inner]
-        scale = int(tensors.size[chosen].max(initial=1)) // 40
+        np.cumsum(np.bincount(producer[within], minlength=count), out=out_ptr[1:])
+        reader = np.repeat(np.arange(count), lengths)[within]
+        scale = int(tensors.size[inner].max(initial=1)) // 40
         order, _ = narrow_order(
-            (in_ptr, local[producer], out_ptr, reader),
+            (in_ptr, local[read], out_ptr, reader),
             unread,
             tensors.size[everything],
+            tensors.made[chosen],
             tensors.workspace[chosen],
             int(after[low - 1]) if low else 0,
             limit,
@@ -167,9 +195,10 @@ class OrderSearch:
                 self.order, self.peak = found, peak
 
     def _reads_before(self, low: int) -> Ints:
-        """Return how often each output has been read by the first ops (n,)."""
+        """Return how often each tensor has been read by the first ops (t,)."""
         count = len(self.order)
         done = np.zeros(count, dtype=bool)
         done[self.order[:low]] = True
         reader = np.repeat(np.arange(count), np.diff(self.tensors.in_ptr))
-        return np.bincount(self.tensors.in_op[done[reader]], minlength=count)
+        read = self.tensors.in_tensor[done[reader]]
+        return np.bincount(read, minlength=len(self.tensors.size))

@@ -73,7 +73,7 @@ class _Merger:
         self.arrays = arrays
         self.clusters = _singles(arrays, caps)
         self.pack = np.arange(arrays.op_count)  # of each op
-        self.edges = (arrays.edge_src, arrays.edge_dst)
+        self.edges = _distinct(arrays.edge_src, arrays.edge_dst, arrays.op_count)
         share = float(self.clusters.busy.sum()) / caps.packs
         self.limits = np.array([share, caps.per_group * share, caps.stretch, 0.0])
 

@@ -22,7 +22,7 @@ class Answer:
     group_device : (g,) int
     start, end : list of int, empty without sequencing
         Ticks of every op.
-    hops : dict of (op, source, target) to (start, end)
+    hops : dict of (tensor, source, target) to (start, end)
         Ticks of hops that are activities.
     """
 

@@ -15,16 +15,19 @@ _MOST_PAIRS = 1600
 
 
 class Moment(NamedTuple):
-    """The start of an op, or of a hop of its tensor.
+    """The start of an op, or of a hop of a tensor that it makes.
 
     Parameters
     ----------
     op : int
     hop : tuple of (source, target), or empty
+    tensor : int
+        Which one hops.
     """
 
     op: int
     hop: tuple[int, ...] = ()
+    tensor: int = -1
 
 
 class Held(NamedTuple):
@@ -95,14 +98,16 @@ class LiveMemory:
 
     def _hold_outputs(self, held: dict[int, list[Held]]) -> None:
         formulation, arrays = self.formulation, self.arrays
-        by_op = {tensor.op: tensor for tensor in formulation.tensors}
+        moving = {tensor.number: tensor for tensor in formulation.tensors}
         for i in range(arrays.op_count):
             formulation.look_up()
             row = formulation.x[int(arrays.group[i])]
-            until: Any = None
-            if arrays.output[i] > 0:
-                until = self.model.new_int_var(0, formulation.grid.horizon, f"until{i}")
-                self._keep_output(i, until, by_op.get(i))
+            lives: list[tuple[int, Any]] = []
+            for r in range(int(arrays.tensor_ptr[i]), int(arrays.tensor_ptr[i + 1])):
+                if arrays.tensor_size[r] > 0:
+                    until = self.model.new_int_var(0, formulation.grid.horizon, f"until{r}")
+                    self._keep_output(r, until, moving.get(r))
+                    lives.append((int(arrays.tensor_size[r]) // self.unit, until))
             start, end = formulation.start[i], formulation.end[i]
             for d in held:
                 if row[d] is None:
@@ -111,16 +116,16 @@ class LiveMemory:
                 if arrays.workspace[i] > 0 and length > 0:
                     size = int(arrays.workspace[i]) // self.unit
                     held[d].append(Held(Moment(i), start, end, row[d], size))
-                if until is not None:
-                    size = int(arrays.output[i]) // self.unit
+                for size, until in lives:
                     held[d].append(Held(Moment(i), start, until, row[d], size))
 
-    def _keep_output(self, i: int, until: Any, tensor: Tensor | None) -> None:
+    def _keep_output(self, r: int, until: Any, tensor: Tensor | None) -> None:
         """An output lives until its op, its last local reader and its last outgoing hop end."""
         formulation, arrays = self.formulation, self.arrays
+        i = int(arrays.tensor_op[r])
         self.model.add(until >= formulation.end[i])
         row = formulation.x[int(arrays.group[i])]
-        for edge in range(int(arrays.out_ptr[i]), int(arrays.out_ptr[i + 1])):
+        for edge in range(int(arrays.read_ptr[r]), int(arrays.read_ptr[r + 1])):
             reader = int(arrays.edge_dst[edge])
             read = until >= formulation.end[reader]
             there = formulation.x[int(arrays.group[reader])]
@@ -135,7 +140,7 @@ class LiveMemory:
         for hop in formulation.hops_of(tensor):
             at = row[hop[0]]
             if at is not None:
-                self.model.add(until >= formulation.hop_end[i, *hop]).only_enforce_if(
+                self.model.add(until >= formulation.hop_end[r, *hop]).only_enforce_if(
                     [at, formulation.travel(tensor, hop)]
                 )
 
@@ -149,18 +154,22 @@ class LiveMemory:
                 into = [hop for hop in hops if hop[1] == d]
                 if not into or not any(tensor.readers.values()):
                     continue
-                until = self.model.new_int_var(0, formulation.grid.horizon, f"copy{tensor.op},{d}")
+                until = self.model.new_int_var(
+                    0, formulation.grid.horizon, f"copy{tensor.number},{d}"
+                )
                 for reader, literal in formulation.readers_on(tensor, d):
                     self.model.add(until >= formulation.end[reader]).only_enforce_if(literal)
                 for onward in (hop for hop in hops if hop[0] == d):
                     self.model.add(
-                        until >= formulation.hop_end[tensor.op, *onward]
+                        until >= formulation.hop_end[tensor.number, *onward]
                     ).only_enforce_if(formulation.travel(tensor, onward))
                 for hop in into:
-                    key, literal = (tensor.op, *hop), formulation.travel(tensor, hop)
+                    key, literal = (tensor.number, *hop), formulation.travel(tensor, hop)
                     self.model.add(until >= formulation.hop_end[key]).only_enforce_if(literal)
                     start, size = formulation.hop_start[key], self._copy_bytes(tensor, hop)
-                    held[d].append(Held(Moment(tensor.op, hop), start, until, literal, size))
+                    held[d].append(
+                        Held(Moment(tensor.op, hop, tensor.number), start, until, literal, size)
+                    )
 
     def _copy_bytes(self, tensor: Tensor, hop: tuple[int, int]) -> Any:
         """Bytes that a hop leaves on its target: a constant, or a variable if readers differ."""

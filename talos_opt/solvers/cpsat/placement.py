@@ -197,7 +197,7 @@ class PlacementFormulation:
     def byte_unit(self) -> int:
         """Bytes that all sizes are multiples of: memory is counted in these."""
         arrays = self.arrays
-        sizes = (arrays.weights, arrays.output, arrays.workspace, arrays.edge_bytes)
+        sizes = (arrays.weights, arrays.tensor_size, arrays.workspace, arrays.edge_bytes)
         return max(1, int(np.gcd.reduce(np.concatenate(sizes))))
 
     # ---- hops ------------------------------------------------------------------------------
@@ -214,10 +214,12 @@ class PlacementFormulation:
 
     def hops_of(self, tensor: Tensor) -> list[tuple[int, int]]:
         """Return the hops that a tensor may travel over."""
-        if tensor.op not in self.hops:
+        if tensor.number not in self.hops:
             self.look_up()
-            self.hops[tensor.op] = [hop for hop in self.routes.pairs if self._served(tensor, hop)]
-        return self.hops[tensor.op]
+            self.hops[tensor.number] = [
+                hop for hop in self.routes.pairs if self._served(tensor, hop)
+            ]
+        return self.hops[tensor.number]
 
     def _served(self, tensor: Tensor, hop: tuple[int, int]) -> dict[int, list[tuple[int, int]]]:
         """Reader group -> (source, target) pairs by which the hop serves it."""
@@ -255,7 +257,7 @@ class PlacementFormulation:
 
     def travel(self, tensor: Tensor, hop: tuple[int, int]) -> Any:
         """Literal that is true if the tensor travels over the hop (once, however many read)."""
-        key = (tensor.op, *hop)
+        key = (tensor.number, *hop)
         if key not in self.travels:
             self.look_up()
             literal = self.model.new_bool_var(f"u{key}")
@@ -286,7 +288,7 @@ class PlacementFormulation:
         """
         if tensor.uniform is not None:
             return grid.ticks(self.arrays.transfer_time(*hop, tensor.uniform))
-        key = (grid, tensor.op, *hop)
+        key = (grid, tensor.number, *hop)
         if key not in self.hop_sizes:
             longest = grid.ticks(self.arrays.transfer_time(*hop, max(tensor.readers.values())))
             size = self.model.new_int_var(0, longest, f"size{key[1:]}")

@@ -82,12 +82,12 @@ def hint(formulation: PlacementFormulation, schedule: Schedule) -> None:
     for row_, (first, last) in zip(schedule.transfers.rows(), image.hops, strict=True):
         source, target = int(label[row_.source]), int(label[row_.target])
         if formulation.hops_are_activities:
-            key = (row_.op, source, target)
+            key = (row_.tensor, source, target)
             if key in formulation.hop_start:
                 model.add_hint(formulation.hop_start[key], first)
                 model.add_hint(formulation.hop_end[key], last)
-        elif (row_.op, target) in formulation.arrival:
-            model.add_hint(formulation.arrival[row_.op, target], last)
+        elif (row_.tensor, target) in formulation.arrival:
+            model.add_hint(formulation.arrival[row_.tensor, target], last)
 
 
 def rebuild(problem: Problem, formulation: PlacementFormulation, answer: Answer) -> list[Schedule]:
@@ -105,10 +105,11 @@ def rebuild(problem: Problem, formulation: PlacementFormulation, answer: Answer)
         except MemoryDeadlockError:
             return []  # the relaxation knows no memory over time
     ops = [Activity(a, b) for a, b in zip(answer.start, answer.end, strict=True)]
+    home = device[arrays.tensor_op]
     hops = {
-        (op, target): Activity(*times)
-        for (op, source, target), times in answer.hops.items()
-        if source == int(device[op]) or source == int(arrays.via[device[op], target])
+        (tensor, target): Activity(*times)
+        for (tensor, source, target), times in answer.hops.items()
+        if source in (int(home[tensor]), int(arrays.via[home[tensor], target]))
     }
     if not answer.hops and isinstance(formulation, SequencingFormulation):
         hops = _eager_hops(formulation, answer, device)
@@ -128,13 +129,15 @@ def _eager_hops(
 
     grid = formulation.grid
     hops: dict[tuple[int, int], Activity] = {}
-    for op, targets in enumerate(plan_transfers(formulation.problem, device)):
-        staged_last = sorted(targets.items(), key=lambda item: item[1].source != int(device[op]))
-        for target, hop in staged_last:
+    maker = formulation.arrays.tensor_op.tolist()
+    for tensor, targets in enumerate(plan_transfers(formulation.problem, device)):
+        op = maker[tensor]
+        home = int(device[op])
+        for target, hop in sorted(targets.items(), key=lambda item: item[1].source != home):
             start = float(answer.end[op])
-            if hop.source != int(device[op]) and (op, hop.source) in hops:
-                start = hops[op, hop.source].end
-            hops[op, target] = Activity(start, start + grid.ticks(hop.duration))
+            if hop.source != home and (tensor, hop.source) in hops:
+                start = hops[tensor, hop.source].end
+            hops[tensor, target] = Activity(start, start + grid.ticks(hop.duration))
     return hops
 
 

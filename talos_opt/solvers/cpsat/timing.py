@@ -140,7 +140,7 @@ class TimingFormulation(PlacementFormulation):
                 self._arrive_by_reader(tensor)
 
     def _arrival(self, tensor: Tensor, device: int) -> Any:
-        key = (tensor.op, device)
+        key = (tensor.number, device)
         if key not in self.arrival:
             # Beyond the horizon too: where nobody reads, a tensor that is not sent arrives late.
             self.arrival[key] = self.model.new_int_var(0, 2 * self.grid.horizon + 1, f"a{key}")
@@ -217,7 +217,7 @@ class TimingFormulation(PlacementFormulation):
             self.look_up()
             hops = self.hops_of(tensor)
             for hop in hops:
-                key = (tensor.op, *hop)
+                key = (tensor.number, *hop)
                 start = self.model.new_int_var(0, horizon, f"hs{key}")
                 end = self.model.new_int_var(0, horizon, f"he{key}")
                 self.hop_start[key], self.hop_end[key] = start, end
@@ -227,13 +227,13 @@ class TimingFormulation(PlacementFormulation):
                 for c, stage in hops:
                     if stage == a and c != b and int(self.arrays.via[c, b]) == a:
                         self.model.add(
-                            self.hop_start[tensor.op, a, b] >= self.hop_end[tensor.op, c, a]
+                            self.hop_start[tensor.number, a, b] >= self.hop_end[tensor.number, c, a]
                         ).only_enforce_if(
                             [self.travel(tensor, (a, b)), self.travel(tensor, (c, a))]
                         )
                 for reader, literal in self.readers_on(tensor, b):
                     self.model.add(
-                        self.start[reader] >= self.hop_end[tensor.op, a, b]
+                        self.start[reader] >= self.hop_end[tensor.number, a, b]
                     ).only_enforce_if([self.travel(tensor, (a, b)), literal])
 
     def _carry(self, tensor: Tensor, hop: tuple[int, int], start: Any, end: Any) -> None:
@@ -245,7 +245,7 @@ class TimingFormulation(PlacementFormulation):
             return
         if not isinstance(size, int) and self._shortest(tensor, hop) == 0:
             literal = self._lasting(start, size, end, literal)
-        name = f"h{tensor.op},{hop}"
+        name = f"h{tensor.number},{hop}"
         self.model.add(end == start + size).only_enforce_if(literal)
         if isinstance(size, int):  # with an end of its own, as in `_run`
             interval = self.model.new_optional_fixed_size_interval_var(start, size, literal, name)

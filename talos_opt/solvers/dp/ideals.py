@@ -23,7 +23,7 @@ class Ideal:
     ready : tuple of int
         Ops outside whose predecessors are all inside.
     front : tuple of int
-        Ops inside with a reader outside.
+        Tensors made inside with a reader outside.
     """
 
     members: int
@@ -48,7 +48,9 @@ class IdealGraph:
             self.inputs[reader].append(op)
             self.readers[op].append(reader)
         self.needs = [_bits(ops) for ops in self.inputs]
-        self.feeds = [_bits(ops) for ops in self.readers]
+        reads = arrays.edge_dst.tolist()
+        self.feeds = [_bits(reads[a:b]) for a, b in pairwise(arrays.read_ptr.tolist())]
+        self.made = [range(a, b) for a, b in pairwise(arrays.tensor_ptr.tolist())]
         self.model = arrays.model.tolist()
         spans = [range(a, b) for a, b in pairwise(arrays.model_ptr.tolist())]
         self.model_bits = [_bits(span) for span in spans]
@@ -100,8 +102,8 @@ class IdealGraph:
 
     def _step(self, ideal: Ideal, op: int, members: int) -> Ideal:
         ready = [i for i in ideal.ready if i != op]
-        ready += [r for r in self.readers[op] if not self.needs[r] & ~members]
-        front = [i for i in (*ideal.front, op) if self.feeds[i] & ~members]
+        ready += [r for r in dict.fromkeys(self.readers[op]) if not self.needs[r] & ~members]
+        front = [r for r in (*ideal.front, *self.made[op]) if self.feeds[r] & ~members]
         return Ideal(members, tuple(ready), tuple(front))
 
     def open_sinks(self, ideal: Ideal) -> list[int]:

@@ -168,12 +168,11 @@ def make_facts(problem: Problem) -> Facts:
     held, work = arrays.group_held, arrays.group_workspace
     # A device that holds everything at once needs no watching.
     tight = arrays.capacity < min(UNLIMITED, int(held.sum()) + int(work.max(initial=0)))
-    in_ops = arrays.edge_src[arrays.in_edge]
     return Facts(
         time=np.where(arrays.allowed[arrays.group], arrays.time, np.inf),
         demand=arrays.demand.copy(),
         in_ptr=arrays.in_ptr.copy(),
-        in_ops=in_ops,
+        in_tensors=arrays.edge_tensor[arrays.in_edge],
         readers=np.diff(arrays.out_ptr),
         model=arrays.model.copy(),
         release=arrays.release.copy(),
@@ -193,11 +192,11 @@ def make_facts(problem: Problem) -> Facts:
 
 
 def _delays(arrays: Arrays) -> Floats:
-    """Transfer time of each op's tensor between all devices; empty if there is never any."""
+    """Transfer time of each tensor between all devices; empty if there is never any."""
     count = arrays.device_count
     sizes = arrays.tensor_bytes
     assert sizes is not None
-    delay = np.zeros((arrays.op_count, count, count))
+    delay = np.zeros((arrays.tensor_count, count, count))
     for a in range(count):
         for b in range(count):
             path = arrays.path(a, b)

@@ -92,45 +92,39 @@ def _chunk_loads(arrays: Arrays, order: Ints, device: int) -> Floats:
     np.add.at(size, place, arrays.weights + arrays.output)
     widest = int(arrays.workspace.max(initial=0))
     room = int(arrays.capacity[device])
-    makers = np.unique(arrays.edge_src)
-    number = np.full(arrays.op_count, -1, dtype=np.int64)
-    number[makers] = np.arange(len(makers))
-    tensor = number[arrays.edge_src]
+    read, tensor = np.unique(arrays.edge_tensor, return_inverse=True)
+    count, home = len(read), place[arrays.tensor_op[read]]
     reader = place[arrays.edge_dst]
-    touches = np.unique(
-        np.concatenate(
-            [reader * len(makers) + tensor, place[makers] * len(makers) + number[makers]]
-        )
-    )
-    in_ptr = np.searchsorted(touches // max(1, len(makers)), np.arange(len(order) + 1))
-    out_ptr = np.searchsorted(tensor, np.arange(len(makers) + 1))
+    touches = np.unique(np.concatenate([reader * count + tensor, home * count + np.arange(count)]))
+    in_ptr = np.searchsorted(touches // max(1, count), np.arange(len(order) + 1))
+    out_ptr = np.searchsorted(tensor, np.arange(count + 1))
     return np.asarray(
         chunk_loads(
             work,
-            _move_times(arrays, makers, device),
+            _move_times(arrays, read, device),
             out_ptr.astype(np.int64),
             reader,
             in_ptr.astype(np.int64),
-            touches % max(1, len(makers)),
-            place[makers],
+            touches % max(1, count),
+            home,
             size,
             room - widest if room < UNLIMITED else UNLIMITED,
         )
     )
 
 
-def _move_times(arrays: Arrays, makers: Ints, device: int) -> Floats:
+def _move_times(arrays: Arrays, tensors: Ints, device: int) -> Floats:
     """Least time that a tensor's transfer in or out holds a device; 0 with a copy engine."""
     if arrays.copy_engine[device]:
-        return np.zeros(len(makers))
-    size = np.zeros(arrays.op_count, dtype=np.int64)
-    np.maximum.at(size, arrays.edge_src, arrays.edge_bytes)
+        return np.zeros(len(tensors))
+    size = np.zeros(arrays.tensor_count, dtype=np.int64)
+    np.maximum.at(size, arrays.edge_tensor, arrays.edge_bytes)
     others = [d for d in range(arrays.device_count) if d != device and arrays.via[device, d] == -1]
     if not others:
-        return np.zeros(len(makers))
+        return np.zeros(len(tensors))
     latency = arrays.latency[device, others][:, None]
     per_byte = arrays.per_byte[device, others][:, None]
-    return np.asarray((latency + per_byte * size[makers][None, :]).min(axis=0))
+    return np.asarray((latency + per_byte * size[tensors][None, :]).min(axis=0))
 
 
 def _split(

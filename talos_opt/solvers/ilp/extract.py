@@ -14,7 +14,7 @@ import numpy as np
 
 from talos_opt.core import rounding
 from talos_opt.core.metrics import completion_times
-from talos_opt.core.problem import NO_ROUTE, Floats, Ints, Problem
+from talos_opt.core.problem import NO_ROUTE, Ints, Problem
 from talos_opt.core.schedule import Schedule, TransferRow, Transfers
 from talos_opt.core.transfers import plan_transfers
 from talos_opt.solvers.ilp.builder import Variable
@@ -81,29 +81,33 @@ def schedule_orders(
     arcs: dict[Key, list[Key]] = {}
     for i, d in enumerate(device.tolist()):
         length[i, OP], held[i, OP] = float(arrays.time[i, d]), {d}
-    for i, hops in enumerate(plan):
+    maker = arrays.tensor_op.tolist()
+    for r, hops in enumerate(plan):
         for target, hop in hops.items():
-            length[i, target] = hop.duration
+            length[r, target] = hop.duration
             ends = (hop.source, target)
-            held[i, target] = {d for d in ends if not arrays.copy_engine[d]}
-            origin = (i, hop.source if hop.source in hops else OP)
-            arcs.setdefault(origin, []).append((i, target))
-    for i, j in zip(arrays.edge_src.tolist(), arrays.edge_dst.tolist(), strict=True):
+            held[r, target] = {d for d in ends if not arrays.copy_engine[d]}
+            origin = (r, hop.source) if hop.source in hops else (maker[r], OP)
+            arcs.setdefault(origin, []).append((r, target))
+    for r, j in zip(arrays.edge_tensor.tolist(), arrays.edge_dst.tolist(), strict=True):
+        i = maker[r]
         arcs.setdefault((i, OP), []).append((j, OP))
         stage = int(arrays.via[device[i], device[j]]) if device[i] != device[j] else NO_ROUTE
         for target in (int(device[j]), stage):  # a hop of nothing in no time is not listed
-            if target in plan[i]:
-                arcs.setdefault((i, target), []).append((j, OP))
+            if target in plan[r]:
+                arcs.setdefault((r, target), []).append((j, OP))
     for a, b in orders:
         if a in length and b in length and length[a] > 0 and length[b] > 0 and held[a] & held[b]:
             arcs.setdefault(a, []).append(b)
-    start = _longest_paths(length, arcs, arrays.release[arrays.model])
+    release = arrays.release[arrays.model].tolist()
+    earliest = {(i, where): release[i] if where == OP else release[maker[i]] for i, where in length}
+    start = _longest_paths(length, arcs, earliest)
     if start is None:
         return None
     begin = np.array([start[i, OP] for i in range(arrays.op_count)])
     rows = [
-        TransferRow(i, hop.source, t, start[i, t], start[i, t] + hop.duration, hop.bytes)
-        for i, hops in enumerate(plan)
+        TransferRow(maker[r], hop.source, t, start[r, t], start[r, t] + hop.duration, hop.bytes, r)
+        for r, hops in enumerate(plan)
         for t, hop in hops.items()
     ]
     times = arrays.time[np.arange(arrays.op_count), device]
@@ -111,10 +115,10 @@ def schedule_orders(
 
 
 def _longest_paths(
-    length: dict[Key, float], arcs: dict[Key, list[Key]], release: Floats
+    length: dict[Key, float], arcs: dict[Key, list[Key]], earliest: dict[Key, float]
 ) -> dict[Key, float] | None:
     """Earliest start of every activity; None if the arcs contain a cycle."""
-    start = {key: float(release[key[0]]) for key in length}
+    start = dict(earliest)
     missing = dict.fromkeys(length, 0)
     for heads in arcs.values():
         for key in heads:
@@ -178,5 +182,5 @@ def _spans(schedule: Schedule, label: Ints) -> dict[Key, _Span]:
     }
     for row in schedule.transfers.rows():
         ends = {int(label[row.source]), int(label[row.target])}
-        spans[row.op, int(label[row.target])] = _Span(row.start, row.end, ends)
+        spans[row.tensor, int(label[row.target])] = _Span(row.start, row.end, ends)
     return spans

@@ -180,7 +180,7 @@ class PlacementFormulation:
         ``on[reader, t] <= on[producer, t] + sum over s of r[s, t, k]``. A pair of devices whose
         hops take no time that matters needs no column: the producer's own stands in.
         """
-        i, home = tensor.op, tensor.group
+        i, home = tensor.number, tensor.group
         targets = sorted({d for group, _ in tensor.readers for d in self.homes[group]})
         for t in targets:
             timed = [s for s in self.homes[home] if self._matters(tensor, s, t)]
@@ -205,7 +205,7 @@ class PlacementFormulation:
         ]
         for group, k in tensor.readers:
             if target in self.homes[group]:
-                asked = [(self._request[tensor.op, s, target, k], 1.0) for s in timed]
+                asked = [(self._request[tensor.number, s, target, k], 1.0) for s in timed]
                 self.write.at_least([*free, *asked, (self.on[group, target], -1.0)], 0.0)
 
     def bound_requests(self, tensor: Tensor) -> None:
@@ -214,14 +214,14 @@ class PlacementFormulation:
         Without these rows a needless transfer costs what it takes, but it could pass on slots
         that it never had to wait for (`SequencingFormulation`).
         """
-        for s, t in self._pairs.get(tensor.op, ()):
+        for s, t in self._pairs.get(tensor.number, ()):
             for k in range(len(tensor.sizes)):
                 asking = [
                     (self.on[group, t], -1.0)
                     for group, layer in tensor.readers
                     if layer >= k and t in self.homes[group]
                 ]
-                request = self._request[tensor.op, s, t, k]
+                request = self._request[tensor.number, s, t, k]
                 self.write.at_most([(request, 1.0), *asking], 0.0)
 
     def _matters(self, tensor: Tensor, source: int, target: int) -> bool:
@@ -237,13 +237,13 @@ class PlacementFormulation:
         From its home a tensor leaves once for each neighbour, be it read there or staged there
         for others: the largest of those requests. From a stage it leaves for one target.
         """
-        key = (tensor.op, source, target, layer)
+        key = (tensor.number, source, target, layer)
         if key not in self._leg:
             self._leg[key] = self._write_hop(tensor, source, target, layer)
         return self._leg[key]
 
     def _write_hop(self, tensor: Tensor, source: int, target: int, layer: int) -> Terms:
-        i, via = tensor.op, self.arrays.via
+        i, via = tensor.number, self.arrays.via
         own = [
             self._request[i, source, t, layer]
             for s, t in self._pairs.get(i, ())
@@ -276,14 +276,14 @@ class PlacementFormulation:
     def hop_sources(self, tensor: Tensor, target: int) -> list[int]:
         """Return the devices from which a tensor may hop to a target on a way that matters."""
         sources: set[int] = set()
-        for s, t in self._pairs.get(tensor.op, ()):
+        for s, t in self._pairs.get(tensor.number, ()):
             sources.update(a for a, b in self.arrays.path(s, t) or () if b == target)
         return sorted(sources)
 
     def request_length(self, tensor: Tensor, target: int) -> Terms:
         """Return the least time from the producer's end until the tensor is on a target."""
         length: Terms = []
-        for s, t in self._pairs.get(tensor.op, ()):
+        for s, t in self._pairs.get(tensor.number, ()):
             if t != target:
                 continue
             before = 0.0
@@ -291,17 +291,17 @@ class PlacementFormulation:
                 hops = self.arrays.path(s, t) or ()
                 after = sum(self.hop_time(tensor, a, b, k) for a, b in hops)
                 if after > before:
-                    length.append((self._request[tensor.op, s, t, k], after - before))
+                    length.append((self._request[tensor.number, s, t, k], after - before))
                 before = after
         return length
 
     def staged_at(self, tensor: Tensor, target: int) -> dict[int, Terms]:
         """Return, by stage, the expression that is 1 where it stages a tensor for a target."""
         found: dict[int, Terms] = {}
-        for s, t in self._pairs.get(tensor.op, ()):
+        for s, t in self._pairs.get(tensor.number, ()):
             stage = int(self.arrays.via[s, t])
             if t == target and stage >= 0:
-                found.setdefault(stage, []).append((self._request[tensor.op, s, t, 0], 1.0))
+                found.setdefault(stage, []).append((self._request[tensor.number, s, t, 0], 1.0))
         return found
 
     # ---- loads -----------------------------------------------------------------------------

@@ -67,21 +67,27 @@ class SequencingFormulation(TimingFormulation):
         for i in arrays.order[::-1].tolist():
             for j in arrays.edge_dst[arrays.out_ptr[i] : arrays.out_ptr[i + 1]].tolist():
                 self.after[i] |= self.after[j] | (1 << j)
-        self.after_hops = [0] * count
+        self.maker = arrays.tensor_op.tolist()
+        self.after_hops = [0] * len(self.maker)
         for tensor in self.tensors:
             common = (1 << count) - 1
             for j in self.readers_of(tensor):
                 common &= self.after[j] | (1 << j)
-            self.after_hops[tensor.op] = common
+            self.after_hops[tensor.number] = common
+
+    def _op_of(self, key: Key) -> int:
+        """Return an activity's op; of a hop, that which makes its tensor."""
+        return key[0] if key[1] == OP else int(self.maker[key[0]])
 
     def _precedes(self, a: Key, b: Key) -> bool:
         """Whether the edges alone order two activities, wherever they are.
 
         A hop happens after its producer, and before all that needs every one of its readers.
         """
+        then = self._op_of(b)
         if a[1] == OP:
-            return bool(self.after[a[0]] >> b[0] & 1) or (b[1] != OP and a[0] == b[0])
-        return bool(self.after_hops[a[0]] >> b[0] & 1)
+            return bool(self.after[a[0]] >> then & 1) or (b[1] != OP and a[0] == then)
+        return bool(self.after_hops[a[0]] >> then & 1)
 
     # ---- orders ---------------------------------------------------------------------------------
 
@@ -103,7 +109,7 @@ class SequencingFormulation(TimingFormulation):
         """Whether so much might run at once: chains of the precedence order run one by one."""
         chains: list[tuple[Key, int]] = []  # last activity and largest demand of each chain
         rank = self.arrays.rank
-        for a in sorted(users, key=lambda a: (rank[a.key[0]], a.key[1])):
+        for a in sorted(users, key=lambda a: (rank[self._op_of(a.key)], a.key)):
             for c, (last, demand) in enumerate(chains):
                 if self._precedes(last, a.key):
                     chains[c] = (a.key, max(demand, a.demand))

@@ -11,10 +11,12 @@ from talos_opt.core.problem import Bools, Problem
 
 @dataclass(frozen=True)
 class Tensor:
-    """An op's output that ops of other groups read.
+    """An output of an op that ops of other groups read.
 
     Parameters
     ----------
+    number : int
+        Position in `Arrays.tensor_op`.
     op : int
         Producer.
     group : int
@@ -27,6 +29,7 @@ class Tensor:
         Group of each reader and the layer of its size; the largest where a group reads it twice.
     """
 
+    number: int
     op: int
     group: int
     sizes: tuple[int, ...]
@@ -37,23 +40,28 @@ def tensors_of(problem: Problem) -> list[Tensor]:
     """Return the tensors that may have to travel."""
     arrays = problem.arrays
     wanted: dict[int, dict[int, int]] = {}
-    for op, reader, size in zip(
-        arrays.edge_src.tolist(), arrays.edge_dst.tolist(), arrays.edge_bytes.tolist(), strict=True
+    home, maker = arrays.group.tolist(), arrays.tensor_op.tolist()
+    for tensor, reader, size in zip(
+        arrays.edge_tensor.tolist(),
+        arrays.edge_dst.tolist(),
+        arrays.edge_bytes.tolist(),
+        strict=True,
     ):
-        group = int(arrays.group[reader])
-        if group != int(arrays.group[op]):
-            by_group = wanted.setdefault(op, {})
+        group = home[reader]
+        if group != home[maker[tensor]]:
+            by_group = wanted.setdefault(tensor, {})
             by_group[group] = max(by_group.get(group, 0), size)
     same_time = not (arrays.per_byte > 0).any()
     found = []
-    for op, by_group in wanted.items():
+    for tensor, by_group in wanted.items():
         sizes = tuple(sorted(set(by_group.values())))
         if same_time:  # one layer will do: no link tells sizes apart
             sizes = sizes[-1:]
         readers = tuple(
             (group, 0 if same_time else sizes.index(size)) for group, size in by_group.items()
         )
-        found.append(Tensor(op, int(arrays.group[op]), sizes, readers))
+        op = maker[tensor]
+        found.append(Tensor(tensor, op, home[op], sizes, readers))
     return found
 
 

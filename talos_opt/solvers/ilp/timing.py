@@ -157,7 +157,7 @@ class TimingFormulation(PlacementFormulation):
             self.bound_requests(tensor)
         targets = [t for t in range(self.arrays.device_count) if self.hop_sources(tensor, t)]
         for t in targets:
-            self.hops[tensor.op, t] = self._add_hop(tensor, t)
+            self.hops[tensor.number, t] = self._add_hop(tensor, t)
         for t in targets:
             self._leave_stage(tensor, t)
         for j in self.readers_of(tensor):
@@ -178,7 +178,7 @@ class TimingFormulation(PlacementFormulation):
             for d in self.homes[tensor.group]
         )
         use = self._hop_use(tensor, sources, target)
-        key = (tensor.op, target)
+        key = (tensor.number, target)
         latest = self._hop_latest(tensor)
         if not use and not self.staged_at(tensor, target):
             return Activity(key, producer.end, length, earliest, latest, eager=True)
@@ -209,9 +209,9 @@ class TimingFormulation(PlacementFormulation):
 
     def _leave_stage(self, tensor: Tensor, target: int) -> None:
         """An onward hop starts after the tensor has arrived at its stage."""
-        hop = self.hops[tensor.op, target]
+        hop = self.hops[tensor.number, target]
         for stage, staged in self.staged_at(tensor, target).items():
-            first = self.hops.get((tensor.op, stage))
+            first = self.hops.get((tensor.number, stage))
             if first is None:  # the way there takes no time
                 continue
             slack = self._longest(tensor, stage) if first.eager else first.latest - hop.earliest
@@ -220,7 +220,7 @@ class TimingFormulation(PlacementFormulation):
 
     def _await(self, tensor: Tensor, reader: int, target: int) -> None:
         """If the reader is on the target, it starts after the hop there has ended."""
-        hop = self.hops.get((tensor.op, target))
+        hop = self.hops.get((tensor.number, target))
         here = self.on[int(self.arrays.group[reader]), target]
         start, produced = self.ops[reader].start, self.ops[tensor.op].end
         if hop is not None and hop.eager:
@@ -249,8 +249,8 @@ class TimingFormulation(PlacementFormulation):
 
     def readers_of(self, tensor: Tensor) -> list[int]:
         """Return the ops of other groups that read a tensor."""
-        arrays, i = self.arrays, tensor.op
-        readers = arrays.edge_dst[arrays.out_ptr[i] : arrays.out_ptr[i + 1]]
+        arrays, r = self.arrays, tensor.number
+        readers = arrays.edge_dst[arrays.read_ptr[r] : arrays.read_ptr[r + 1]]
         return [j for j in readers.tolist() if arrays.group[j] != tensor.group]
 
     # ---- objective ------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -120,9 +121,9 @@ def safe_horizon(problem: Problem, time: Floats) -> float:
     total = float(np.where(np.isfinite(time), time, 0.0).max(axis=1).sum())
     hop = arrays.via == -1
     np.fill_diagonal(hop, False)
-    for i in range(arrays.op_count):
-        edges = slice(int(arrays.out_ptr[i]), int(arrays.out_ptr[i + 1]))
-        if edges.start == edges.stop:
+    for first, last in pairwise(arrays.read_ptr.tolist()):
+        edges = slice(first, last)
+        if first == last:
             continue
         size = int(arrays.edge_bytes[edges].max())
         longest = np.where(hop, arrays.latency + size * arrays.per_byte, 0.0)

@@ -53,7 +53,8 @@ class ElasticPlacement:
         self.limits: list[Limit] = []
         self.times = _times(problem)
         arrays = self.arrays
-        sizes = np.concatenate([arrays.weights, arrays.output, arrays.workspace, arrays.edge_bytes])
+        parts = (arrays.weights, arrays.tensor_size, arrays.workspace, arrays.edge_bytes)
+        sizes = np.concatenate(parts)
         #: Bytes per unit of memory in the formulation.
         self.unit = max(1, int(np.gcd.reduce(sizes)))
         self.x: list[list[Any]] = []
@@ -203,7 +204,7 @@ class ElasticPlacement:
             terms, most = [], own
             for edge in arrays.in_edge[arrays.in_ptr[i] : arrays.in_ptr[i + 1]].tolist():
                 producer = int(arrays.edge_src[edge])
-                local = int(arrays.output[producer]) // unit
+                local = int(arrays.tensor_size[arrays.edge_tensor[edge]]) // unit
                 copy = int(arrays.edge_bytes[edge]) // unit
                 there = self.x[producer][device]
                 own += copy

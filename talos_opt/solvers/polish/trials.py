@@ -166,14 +166,14 @@ def make_rows(problem: Problem) -> Rows:
     arrays = problem.arrays
     ops, devices = arrays.time.shape
     lines = devices + int(arrays.channel.max(initial=-1)) + 1
-    hops = min(ops * devices, 2 * len(arrays.edge_src))
+    hops = min(arrays.tensor_count * devices, 2 * len(arrays.edge_src))
     queued = lines > devices or not arrays.copy_engine.all()
     width = 2 * (ops + (hops if queued else 0)) + 2
     models = len(arrays.release)
     return Rows(
         start=np.zeros(ops),
         end=np.zeros(ops),
-        arrived=np.zeros((ops, devices)),
+        arrived=np.zeros((arrays.tensor_count, devices)),
         moment=np.zeros((lines, width)),
         used=np.zeros((lines, width), dtype=np.int64),
         length=np.ones(lines, dtype=np.int64),

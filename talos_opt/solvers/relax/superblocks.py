@@ -219,7 +219,7 @@ class SuperblockFormulation:
         groups = {int(self.part[self.arrays.group[reader]]) for reader in tensor.readers} - {own}
         if not groups:
             return []
-        crosses = self.write.continuous(f"c{tensor.op}_{block}_{int(out)}", 0.0, 1.0)
+        crosses = self.write.continuous(f"c{tensor.number}_{block}_{int(out)}", 0.0, 1.0)
         for group in groups:
             there = self.x[group].get(block)
             plus, minus = (home, there) if out else (there, home)

@@ -89,19 +89,20 @@ class Builder:
 
     def _edges(self) -> None:
         arrays = self.arrays
-        self.inputs: list[list[tuple[int, int]]] = [[] for _ in self.device]
+        # Of each op: producer, tensor, bytes.
+        self.inputs: list[list[tuple[int, int, int]]] = [[] for _ in self.device]
         self.readers: list[list[int]] = [[] for _ in self.device]
-        least = np.full(arrays.op_count, np.iinfo(np.int64).max)
-        most = np.full(arrays.op_count, -1)
-        np.minimum.at(least, arrays.edge_src, arrays.edge_bytes)
-        np.maximum.at(most, arrays.edge_src, arrays.edge_bytes)
-        #: Whether all readers of an op's output name the same bytes.
+        least = np.full(arrays.tensor_count, np.iinfo(np.int64).max)
+        most = np.full(arrays.tensor_count, -1)
+        np.minimum.at(least, arrays.edge_tensor, arrays.edge_bytes)
+        np.maximum.at(most, arrays.edge_tensor, arrays.edge_bytes)
+        #: Whether all readers of a tensor name the same bytes.
         self.uniform: list[bool] = (least >= most).tolist()
-        for op, reader, size in zip(
-            arrays.edge_src.tolist(), arrays.edge_dst.tolist(), arrays.edge_bytes.tolist(),
-            strict=True,
+        for op, reader, tensor, size in zip(
+            arrays.edge_src.tolist(), arrays.edge_dst.tolist(), arrays.edge_tensor.tolist(),
+            arrays.edge_bytes.tolist(), strict=True,
         ):  # fmt: skip
-            self.inputs[reader].append((op, size))
+            self.inputs[reader].append((op, tensor, size))
             self.readers[op].append(reader)
 
     # ---- where an op may go ----------------------------------------------------------------
@@ -133,7 +134,7 @@ class Builder:
             return True
         via = self.arrays.via
         for member in self.arrays.members[group].tolist():
-            for op, _ in self.inputs[member]:
+            for op, *_ in self.inputs[member]:
                 if self.device_of(op) >= 0 and via[self.device_of(op), device] == NO_ROUTE:
                     return False
             for reader in self.readers[member]:
@@ -170,15 +171,15 @@ class Builder:
     def arrival(self, op: int, device: int) -> float:
         """Return when the latest input of an op is on a device, all inputs being scheduled."""
         latest = float(self.release[op])
-        for producer, size in self.inputs[op]:
-            latest = max(latest, self._delivery(producer, device, size))
+        for producer, tensor, size in self.inputs[op]:
+            latest = max(latest, self._delivery(producer, tensor, device, size))
         return latest
 
-    def _delivery(self, producer: int, device: int, size: int) -> float:
+    def _delivery(self, producer: int, tensor: int, device: int, size: int) -> float:
         source = self.device[producer]
         if source == device:
             return float(self.end[producer])
-        known = self._sent.get((producer, device))
+        known = self._sent.get((tensor, device))
         if known is not None:
             return known
         path = self.arrays.path(source, device)
@@ -188,7 +189,7 @@ class Builder:
 
     def missing_route(self, op: int, device: int) -> NoRouteError:
         """Return the error that names an input of an op which cannot reach a device."""
-        for producer, _ in self.inputs[op]:
+        for producer, *_ in self.inputs[op]:
             source = self.device[producer]
             if self.arrays.path(source, device) is None:
                 return NoRouteError(producer, source, device)
@@ -212,10 +213,10 @@ class Builder:
         self.start[op] = start
         self.end[op] = start + self.time[op][device]
         self.order.append(op)
-        for producer, size in self.inputs[op]:
+        for producer, tensor, size in self.inputs[op]:
             if self.device[producer] != device:
-                key = (producer, device)
-                self._sent[key] = self._delivery(producer, device, size)
+                key = (tensor, device)
+                self._sent[key] = self._delivery(producer, tensor, device, size)
         slots, demand = self.free[device], self.demand[op]
         if self.time[op][device] > 0:
             slots[:demand] = [max(slots[demand - 1], self.end[op])] * demand

@@ -248,9 +248,9 @@ def _widest_load(problem: Problem, open_: Horizon, end: float) -> float:
     work = np.where(open_.allowed, np.minimum(group, end * arrays.slots), 0.0).sum(axis=0)
     direct = arrays.via == DIRECT
     np.fill_diagonal(direct, False)
-    size = np.zeros(arrays.op_count)
-    np.maximum.at(size, arrays.edge_src, arrays.edge_bytes)
-    size = size[np.unique(arrays.edge_src)]
+    size = np.zeros(arrays.tensor_count)
+    np.maximum.at(size, arrays.edge_tensor, arrays.edge_bytes)
+    size = size[np.unique(arrays.edge_tensor)]
     hops = np.zeros(direct.shape)
     for a, b in np.argwhere(direct).tolist():
         hops[a, b] = np.minimum(arrays.latency[a, b] + arrays.per_byte[a, b] * size, end).sum()

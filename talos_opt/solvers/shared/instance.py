@@ -49,10 +49,14 @@ def make_instance(problem: Problem, *, near: bool = True) -> Instance:
         memory=np.column_stack([arrays.weights, arrays.output, arrays.workspace]),
         in_ptr=arrays.in_ptr.copy(),
         in_op=arrays.edge_src[arrays.in_edge],
+        in_tensor=arrays.edge_tensor[arrays.in_edge],
         in_bytes=arrays.edge_bytes[arrays.in_edge],
         out_ptr=arrays.out_ptr.copy(),
         out_op=arrays.edge_dst.copy(),
         out_bytes=arrays.edge_bytes.copy(),
+        tensor_ptr=arrays.tensor_ptr.copy(),
+        read_ptr=arrays.read_ptr.copy(),
+        tensor=np.column_stack([arrays.tensor_op, arrays.tensor_size]),
         model=np.column_stack([arrays.release, arrays.model_weight]),
         device=np.column_stack([slots[:-1], slots[1:], arrays.copy_engine, arrays.capacity]),
         link=np.stack([arrays.latency, arrays.per_byte]),
@@ -75,15 +79,15 @@ def make_times(problem: Problem) -> Times:
     from talos_opt.kernels.instance import Times
 
     arrays = problem.arrays
-    shape = (arrays.op_count, arrays.device_count)
+    ops, shape = arrays.op_count, (arrays.tensor_count, arrays.device_count)
     channels = int(arrays.channel.max(initial=-1)) + 1
     # A tensor comes to a device once, and a reader makes it take two hops at the most.
     hops = min(shape[0] * shape[1], 2 * len(arrays.edge_src))
     return Times(
-        start=np.zeros(shape[0]),
-        end=np.zeros(shape[0]),
+        start=np.zeros(ops),
+        end=np.zeros(ops),
         sent=np.zeros(shape, dtype=np.int32),
-        hop_op=np.zeros(hops, dtype=np.int32),
+        hop_tensor=np.zeros(hops, dtype=np.int32),
         hop_source=np.zeros(hops, dtype=np.int32),
         hop_target=np.zeros(hops, dtype=np.int32),
         hop_start=np.zeros(hops),
@@ -99,12 +103,12 @@ def read_times(problem: Problem, times: Times, device: Ints) -> Schedule:
     """Return the schedule that the last pass wrote."""
     arrays = problem.arrays
     hops = int(times.clock[1] - times.clock[0])
-    op, source, target = (
+    tensor, source, target = (
         column[:hops].astype(np.int64)
-        for column in (times.hop_op, times.hop_source, times.hop_target)
+        for column in (times.hop_tensor, times.hop_source, times.hop_target)
     )
     start, end = times.hop_start[:hops], times.hop_end[:hops]
-    size = _hop_bytes(arrays, device, op, target)
+    size = _hop_bytes(arrays, device, tensor, target)
     # A transfer of no bytes that takes no time is no transfer.
     real = (size > 0) | (arrays.latency[source, target] > 0)
     chosen = np.flatnonzero(real)  # in the order of the ops that asked for them
@@ -114,20 +118,21 @@ def read_times(problem: Problem, times: Times, device: Ints) -> Schedule:
         start=times.start.copy(),
         end=times.end.copy(),
         transfers=Transfers(
-            op=op[chosen],
+            op=arrays.tensor_op[tensor[chosen]],
             source=source[chosen],
             target=target[chosen],
             start=start[chosen],
             end=end[chosen],
             bytes=size[chosen],
+            tensor=tensor[chosen],
         ),
     )
 
 
-def _hop_bytes(arrays: Arrays, device: Ints, op: Ints, target: Ints) -> Ints:
+def _hop_bytes(arrays: Arrays, device: Ints, tensor: Ints, target: Ints) -> Ints:
     """Largest bytes that a reader served by each hop names."""
     if arrays.tensor_bytes is not None:
-        return np.asarray(arrays.edge_bytes[arrays.out_ptr[op]])
+        return np.asarray(arrays.tensor_bytes[tensor])
     source, there = device[arrays.edge_src], device[arrays.edge_dst]
     remote = source != there
     via = arrays.via[source, there]
@@ -135,12 +140,12 @@ def _hop_bytes(arrays: Arrays, device: Ints, op: Ints, target: Ints) -> Ints:
     count = arrays.device_count
     keys = np.concatenate(
         [
-            arrays.edge_src[remote] * count + there[remote],
-            arrays.edge_src[staged] * count + via[staged],
+            arrays.edge_tensor[remote] * count + there[remote],
+            arrays.edge_tensor[staged] * count + via[staged],
         ]
     )
     sizes = np.concatenate([arrays.edge_bytes[remote], arrays.edge_bytes[staged]])
-    wanted = op * count + target
+    wanted = tensor * count + target
     places, spot = np.unique(keys, return_inverse=True)
     largest = np.zeros(len(places), dtype=np.int64)
     np.maximum.at(largest, spot, sizes)

@@ -30,20 +30,21 @@ def fullest_moment(arrays: Arrays) -> Moment | None:
     nothing at any moment.
     """
     count, source, target = arrays.op_count, arrays.edge_src, arrays.edge_dst
+    tensor, tensors = arrays.edge_tensor, arrays.tensor_count
     lasting = arrays.time.min(axis=1) > 0
     if not lasting.any() or count * max(count, len(source)) > _MOST_CELLS:
         return None
     before = _ancestors(arrays)
     # A copy elsewhere holds what its reader names, which may be less than was made.
-    size = arrays.output[source]
+    size = arrays.tensor_size[tensor]
     if arrays.device_count > 1:
         size = np.minimum(size, arrays.edge_bytes)
     best = Moment(0, -1)
     for i in np.flatnonzero(lasting).tolist():
         # Read by the op itself, or made before it and read after it.
         alive = (target == i) | (before[source, i] & before[i, target])
-        held = np.zeros(count, dtype=np.int64)
-        np.maximum.at(held, source[alive], size[alive])
+        held = np.zeros(tensors, dtype=np.int64)
+        np.maximum.at(held, tensor[alive], size[alive])
         total = int(held.sum() + arrays.output[i] + arrays.workspace[i])
         if total > best.held:
             best = Moment(i, total)

@@ -200,9 +200,10 @@ def _heaviest_ops(arrays: Arrays, value: Floats) -> Ints:
 
 
 def edge_numbers(arrays: Arrays, path: Ints) -> Ints:
-    """Return the edge from each op of a path to the next (length - 1,)."""
+    """Return the edge from each op of a path to the next, of several the largest (length - 1,)."""
     found = []
     for op, reader in zip(path[:-1].tolist(), path[1:].tolist(), strict=True):
         first, last = int(arrays.out_ptr[op]), int(arrays.out_ptr[op + 1])
-        found.append(first + int(np.searchsorted(arrays.edge_dst[first:last], reader)))
+        reads = first + np.flatnonzero(arrays.edge_dst[first:last] == reader)
+        found.append(int(reads[arrays.edge_bytes[reads].argmax()]))
     return np.array(found, dtype=np.int64)

@@ -119,15 +119,15 @@ def _edges(problem: Problem, pack: Ints) -> _Edges:
     """Edges between packs; a tensor that several ops of a pack read counts once."""
     arrays = problem.arrays
     cross = pack[arrays.edge_src] != pack[arrays.edge_dst]
-    op, size = arrays.edge_src[cross], arrays.edge_bytes[cross]
-    reader = pack[arrays.edge_dst[cross]]
-    # By reading pack, producing pack, and producer: the largest size of each, then their sum.
-    turn = np.lexsort((op, pack[op], reader))
-    reader, op, size = reader[turn], op[turn], size[turn]
-    tensor = np.flatnonzero((np.diff(reader, prepend=-1) != 0) | (np.diff(op, prepend=-1) != 0))
-    if len(tensor):
-        size = np.maximum.reduceat(size, tensor)
-    reader, producer = reader[tensor], pack[op[tensor]]
+    tensor, size = arrays.edge_tensor[cross], arrays.edge_bytes[cross]
+    reader, producer = pack[arrays.edge_dst[cross]], pack[arrays.edge_src[cross]]
+    # By reading pack, producing pack, and tensor: the largest size of each, then their sum.
+    turn = np.lexsort((tensor, producer, reader))
+    reader, producer, tensor, size = reader[turn], producer[turn], tensor[turn], size[turn]
+    each = np.flatnonzero((np.diff(reader, prepend=-1) != 0) | (np.diff(tensor, prepend=-1) != 0))
+    if len(each):
+        size = np.maximum.reduceat(size, each)
+    reader, producer = reader[each], producer[each]
     edge = np.flatnonzero((np.diff(reader, prepend=-1) != 0) | (np.diff(producer, prepend=-1) != 0))
     if len(edge):
         size = np.add.reduceat(size, edge)

@@ -10,10 +10,12 @@ from talos_opt.core.problem import NO_ROUTE, Problem
 
 @dataclass(frozen=True)
 class Tensor:
-    """The output of an op and the colocation groups that read it elsewhere.
+    """An output of an op and the colocation groups that read it elsewhere.
 
     Parameters
     ----------
+    number : int
+        Position in `Arrays.tensor_op`.
     op : int
         Producer.
     group : int
@@ -22,6 +24,7 @@ class Tensor:
         Reading op -> bytes that it names; readers of the producer's own group are left out.
     """
 
+    number: int
     op: int
     group: int
     readers: dict[int, int] = field(default_factory=dict)
@@ -38,12 +41,17 @@ def tensors(problem: Problem) -> list[Tensor]:
     arrays = problem.arrays
     found: dict[int, Tensor] = {}
     group = arrays.group.tolist()
-    for op, reader, size in zip(
-        arrays.edge_src.tolist(), arrays.edge_dst.tolist(), arrays.edge_bytes.tolist(), strict=True
+    maker = arrays.tensor_op.tolist()
+    for tensor, reader, size in zip(
+        arrays.edge_tensor.tolist(),
+        arrays.edge_dst.tolist(),
+        arrays.edge_bytes.tolist(),
+        strict=True,
     ):
+        op = maker[tensor]
         if group[op] == group[reader]:
             continue
-        found.setdefault(op, Tensor(op, group[op])).readers[reader] = size
+        found.setdefault(tensor, Tensor(tensor, op, group[op])).readers[reader] = size
     return list(found.values())
 
 

@@ -168,7 +168,7 @@ class Step:
         self.work = np.array(builder.work)[self.group]
         self.exec = np.ascontiguousarray(arrays.time[self.ops].T)
         self.ready = np.array(
-            [max([builder.release[i], *(builder.end[p] for p, _ in builder.inputs[i])])
+            [max([builder.release[i], *(builder.end[p] for p, *_ in builder.inputs[i])])
              for i in ops]
         )  # fmt: skip
         # By device, when the inputs could be there, and that less when they were produced; nan
@@ -296,7 +296,7 @@ class Step:
         touched = {group} if len(builder.arrays.members[group]) > 1 else set()
         if builder.blocked:
             for member in builder.arrays.members[group].tolist():
-                touched |= {builder.group[i] for i, _ in builder.inputs[member]}
+                touched |= {builder.group[i] for i, *_ in builder.inputs[member]}
                 touched |= {builder.group[i] for i in builder.readers[member]}
         if not touched:
             return []
@@ -320,8 +320,8 @@ class Step:
     def _reprice_siblings(self, op: int, device: int) -> list[int]:
         """A tensor is sent once: readers that name other bytes now find it there."""
         builder, changed = self.builder, []
-        for producer, _ in builder.inputs[op]:
-            if builder.uniform[producer]:
+        for producer, tensor, _ in builder.inputs[op]:
+            if builder.uniform[tensor]:
                 continue
             for reader in builder.readers[producer]:
                 k = self.row.get(reader)
