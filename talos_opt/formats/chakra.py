@@ -196,12 +196,30 @@ def _op(node: Node, known: Mapping[int, Node]) -> Op:
     return Op(
         str(node.id),
         {node.kind: node.time or 0.0},
-        memory=Memory(node.weights, sum(node.writes.values())),
+        memory=Memory(node.weights),
         inputs=tuple(
-            Input(str(number), None if read is None else sum(read.values()))
+            item
             for number, read in node.reads.items()
             if number in known
+            for item in _inputs(known[number], read)
         ),
         type=node.name,
         attrs={**node.attrs, "estimated": [node.kind]} if node.estimated else node.attrs,
+        outputs={_tensor(storage): size for storage, size in node.writes.items()},
     )
+
+
+def _inputs(node: Node, read: Mapping[int, int] | None) -> Iterator[Input]:
+    """Yield what is read of a node: all that it makes, some tensors, or nothing (`read` empty)."""
+    if not read:
+        yield Input(str(node.id), None if read is None else 0)
+        return
+    for storage, size in read.items():
+        # A view may be smaller than its tensor, and an expanded one larger: then all travels.
+        whole = size >= node.writes[storage]
+        yield Input(str(node.id), None if whole else size, _tensor(storage))
+
+
+def _tensor(storage: int) -> str:
+    """Name of a tensor; a node's only one may have none."""
+    return "output" if storage < 0 else str(storage)

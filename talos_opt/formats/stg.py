@@ -213,14 +213,29 @@ def _without_dummies(tasks: list[_Task]) -> list[_Task]:
 
 
 def _ops(tasks: list[_Task], kinds: tuple[str, ...]) -> tuple[Op, ...]:
+    """Return tasks as ops, with an output tensor for each cost that one of them has."""
+    outputs: dict[int, dict[str, int]] = {}
+    for task in tasks:
+        for op, cost in task.costs.items():
+            if cost:
+                outputs.setdefault(op, {})[_tensor(cost)] = cost
     return tuple(
         Op(
             str(task.number),
             dict.fromkeys(kinds, task.time),
-            inputs=tuple(Input(str(op), cost or 0) for op, cost in task.costs.items()),
+            inputs=tuple(
+                Input(str(op), output=_tensor(cost)) if cost else Input(str(op), 0)
+                for op, cost in task.costs.items()
+            ),
+            outputs=outputs.get(task.number, {}),
         )
         for task in tasks
     )
+
+
+def _tensor(cost: int) -> str:
+    """Name of what is sent at a cost: readers that pay the same get the same."""
+    return f"cost {cost}"
 
 
 def _cluster(processors: int) -> Cluster:

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 
 from talos_opt.core.cluster import Cluster, Device, Link
 from talos_opt.core.errors import GraphError
-from talos_opt.core.graph import Graph, Input, Memory, Model, Op
+from talos_opt.core.graph import Graph, Input, Model, Op
 from talos_opt.core.problem import Objective, Problem
 from talos_opt.formats.source import Source
 from talos_opt.formats.wfformat_document import Machine, Task, Workflow, read_document
@@ -103,16 +103,23 @@ def _ops(workflow: Workflow, cluster: Cluster) -> Iterator[Op]:
         yield Op(
             task.id,
             dict.fromkeys(cluster.kinds, task.runtime),
-            memory=Memory(output=sum(_size(workflow, *file) for file in task.writes)),
             inputs=tuple(
-                Input(workflow.tasks[k].id, sum(workflow.sizes[name] for name in files))
-                for k, files in read.items()
+                item for k, files in read.items() for item in _inputs(workflow.tasks[k].id, files)
             ),
             type=task.program or task.name,
             # One that asks for more cores than there are on any machine gets all of one.
             slots=min(max(1, math.ceil(task.cores)), most),
             attrs={"machine": task.machine} if task.machine else {},
+            outputs={name: workflow.sizes[name] for name, _ in task.writes},
         )
+
+
+def _inputs(task: str, files: Sequence[str]) -> Iterator[Input]:
+    """Yield what is read of a task: each file, or nothing where its end is only waited for."""
+    if not files:
+        yield Input(task, 0)
+    for name in files:
+        yield Input(task, output=name)
 
 
 def _reads(workflow: Workflow) -> list[dict[int, list[str]]]:

@@ -78,6 +78,11 @@ def test_communication_costs_are_the_times_of_transfers(tmp_path: Path) -> None:
     assert talos_opt.solve(free, "cpsat").value == 14.0  # 5 + 2 + 6, beside 5 + 9
 
 
+def test_readers_that_pay_different_costs_read_different_tensors(tmp_path: Path) -> None:
+    first = read(tmp_path, "4 4\n0 5 0\n1 9 1\n0 3\n2 9 1\n0 7\n3 9 1\n0 3\n").ops[0]
+    assert first.outputs == {"cost 3": 3, "cost 7": 7}
+
+
 def test_a_dummy_that_sends_something_stays(tmp_path: Path) -> None:
     problem = read(tmp_path, "3\n0 0 0\n1 4 1\n0 3\n2 0 1\n1 0\n")
     assert [op.id for op in problem.ops] == ["0", "1"]

@@ -13,6 +13,7 @@ import talos_opt
 from talos_opt.cli.main import main
 from talos_opt.core.cluster import Cluster, Device
 from talos_opt.core.errors import InputError
+from talos_opt.core.model import Input
 from talos_opt.core.problem import Objective, Problem
 from talos_opt.formats import read_problem, write_problem
 
@@ -122,10 +123,11 @@ def test_tasks_are_ops_and_files_tensors(tmp_path: Path, version: str) -> None:
     )
     cut, left, right, join, mail = problem.ops
     assert cut.memory.output == 375_000_000
-    assert [(item.op, item.bytes) for item in left.inputs] == [("cut", 125_000_000)]
-    assert [(item.op, item.bytes) for item in right.inputs] == [("cut", 250_000_000)]
-    assert {(item.op, item.bytes) for item in join.inputs} == {("left", 1), ("right", 2)}
-    assert [(item.op, item.bytes) for item in mail.inputs] == [("join", 0)]
+    assert cut.outputs == {"l": 125_000_000, "r": 250_000_000}
+    assert left.inputs == (Input("cut", output="l"),)
+    assert right.inputs == (Input("cut", output="r"),)
+    assert set(join.inputs) == {Input("left", output="x"), Input("right", output="y")}
+    assert mail.inputs == (Input("join", 0),)
     assert [op.slots for op in problem.ops] == [2, 1, 4, 1, 1]
     assert [dict(op.time) for op in problem.ops] == [
         {"machine": time} for time in (1.5, 2, 2, 0.5, 0)
@@ -155,7 +157,7 @@ def test_a_file_that_two_tasks_write_is_read_of_the_parent(tmp_path: Path) -> No
     spoil(document, "workflow.specification.tasks.1.outputFiles", ["x", "y"])
     spoil(document, "workflow.specification.tasks.3.parents", ["right"])
     joined = read(tmp_path, document).ops[3]
-    assert [(item.op, item.bytes) for item in joined.inputs] == [("right", 2), ("left", 1)]
+    assert joined.inputs == (Input("right", output="y"), Input("left", output="x"))
     spoil(document, "workflow.specification.tasks.3.parents", [])
     spoil(document, "workflow.specification.tasks.3.inputFiles", ["y"])
     with pytest.raises(InputError, match=r"'y' is written by 2 tasks \(left, right\), expec"):
