@@ -230,7 +230,8 @@ def add_format(parser: argparse.ArgumentParser) -> None:
         "--from",
         dest="source_format",
         metavar="FORMAT",
-        help="format of the graph: talos, npz, msr or fjsp (default: from its suffix and contents)",
+        help="format of the graph: talos, npz, stg, wfformat, chakra, fjsp or msr (default: from "
+        "its suffix and contents)",
     )
 
 

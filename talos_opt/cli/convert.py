@@ -17,9 +17,10 @@ def add_parser(commands: Any) -> None:
         help="write a graph in another format",
         description="Read a graph in one format and write it in another.",
         epilog="Formats: talos (talos-graph/1 as YAML or JSON, each also .gz), npz "
-        "(talos-columns/1: arrays, for graphs of up to millions of ops), and msr (the "
-        "public workloads of 'Efficient Algorithms for Device Placement of DNN Graph Operators', "
-        "NeurIPS 2020; read only).",
+        "(talos-columns/1: arrays, for graphs of up to millions of ops); and to read only: stg "
+        "(Standard Task Graph Set), wfformat (WfCommons workflows), chakra (execution traces of "
+        "Chakra and PyTorch), fjsp (flexible job shops), and msr (the public workloads of "
+        "'Efficient Algorithms for Device Placement of DNN Graph Operators', NeurIPS 2020).",
         allow_abbrev=False,
     )
     arguments.add_graph(parser)

@@ -69,12 +69,27 @@ FORMATS: dict[str, Format] = {
     item.name: item
     for item in (
         Format("npz", "talos-columns/1, for graphs too large for text", (".npz",), "columnar"),
-        # Before talos, which parses a file to know it; this one looks at the first line.
+        # Before talos, which parses a file to know it; these look at the first lines.
         Format(
             "speedup-csv",
             "times per op type and device kind, CSV",
             (".csv",),
             "speedup_csv",
+            writes=False,
+        ),
+        Format(
+            "stg",
+            "task graphs, text as in the Standard Task Graph Set",
+            (".stg", ".txt"),
+            "stg",
+            writes=False,
+        ),
+        # Before talos, which takes all that has a schema for its own.
+        Format(
+            "chakra",
+            "execution traces of Chakra and PyTorch, protobuf or JSON",
+            (".et", ".json"),
+            "chakra",
             writes=False,
         ),
         Format("talos", "talos-graph/1, YAML or JSON", (".yaml", ".yml", ".json"), "talos"),
@@ -84,6 +99,9 @@ FORMATS: dict[str, Format] = {
             (".json",),
             "msr",
             writes=False,
+        ),
+        Format(
+            "wfformat", "WfCommons workflows, WfFormat JSON", (".json",), "wfformat", writes=False
         ),
         Format(
             "fjsp", "flexible job shops, text as in FJSPLIB", (".fjs", ".txt"), "fjsp", writes=False

@@ -6,6 +6,7 @@ import gc
 import gzip
 import io
 import os
+import re
 import sys
 import zlib
 from collections.abc import Iterator
@@ -23,6 +24,9 @@ STREAM = "-"
 GZIP_MAGIC = b"\x1f\x8b"
 
 ZIP_MAGIC = b"PK\x03\x04"
+
+#: How a row of protobuf messages begins: a length, and field 1 of the first message, a text.
+PROTOBUF = re.compile(rb"[\x80-\xff]{0,4}[\x01-\x7f]\x0a")
 
 #: No file may hold, or unfold to, more: a few kilobytes of gzip can be a terabyte of zeros, and
 #: a device or a pipe may never end.
@@ -222,7 +226,7 @@ def _read_all(file: BinaryIO, name: str, size: int = 0) -> bytes:
     head = file.read(_CHUNK)
     packed = head.startswith((GZIP_MAGIC, ZIP_MAGIC))
     limit = MAX_UNZIPPED if packed else MAX_TEXT
-    if not packed and b"\0" in head:
+    if not packed and b"\0" in head and not PROTOBUF.match(head):
         return head  # no text, as whoever asks for it is told; a device of zeros has no end
     chunks, found = [head], len(head)
     while chunks[-1] and found <= limit:

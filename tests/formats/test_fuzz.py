@@ -19,7 +19,10 @@ from talos_opt.formats.schedule import ScheduleFile
 from talos_opt.formats.schedule_document import named_schedule
 
 from .samples import FULL, MSR, SMALL, msr, small
+from .test_chakra import calls, protobuf, work
 from .test_schedule import document as schedule_document
+from .test_stg import COSTS, PLAIN
+from .test_wfformat import flow, older
 
 JUNK: list[Any] = [
     *(None, True, False, 0, 1, -1, 2, 1.5, -0.0, 1e308, 5e-324, 2**53, 2**53 + 1, 2**63, 10**400),
@@ -27,6 +30,9 @@ JUNK: list[Any] = [
     *("1GB", "1 parsec", "GB", "\0", "\n", "é" * 200, "/", "m1/a", "$ref", "../x", "\ud800"),
     *([], [[]], [None], ["a", "a"], {}, {"": ""}, {"id": "a"}, {"a": {"b": {"c": []}}}),
 ]
+
+#: Places that are tried in one document.
+MOST = 150
 
 TOKENS = [
     *"{}[],:&*!|>'\"%@`#-?~\t\n\0\x85\x7f",
@@ -69,19 +75,21 @@ def follow(document: Any, way: tuple[Any, ...]) -> Any:
     return document
 
 
-@pytest.mark.parametrize("make", [small, msr])
+@pytest.mark.parametrize("make", [small, msr, flow, older, work, calls])
 def test_junk_in_every_place(tmp_path: Path, make: Any) -> None:
     rng = random.Random(0)
-    for way in places(make()):
+    ways = places(make())
+    for way in rng.sample(ways, min(len(ways), MOST)):
         for junk in rng.sample(JUNK, 12):
             document = make()
             follow(document, way[:-1])[way[-1]] = junk
             attempt(tmp_path / "g.json", dump(document))
 
 
-@pytest.mark.parametrize("make", [small, msr])
+@pytest.mark.parametrize("make", [small, msr, flow, older, work, calls])
 def test_every_value_left_out_or_doubled(tmp_path: Path, make: Any) -> None:
-    for way in places(make()):
+    ways = places(make())
+    for way in random.Random(0).sample(ways, min(len(ways), MOST)):
         document = make()
         del follow(document, way[:-1])[way[-1]]
         attempt(tmp_path / "g.json", dump(document))
@@ -120,6 +128,30 @@ def test_broken_text(tmp_path: Path, seed: int) -> None:
                     del data[spot:]
             data = data or bytearray(b"x")
         attempt(tmp_path / rng.choice(("g.yaml", "g.json", "g")), bytes(data))
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("g.stg", PLAIN.encode()), ("g.stg", COSTS.encode()), ("g.et", protobuf())],
+    ids=["plain", "costs", "protobuf"],
+)
+def test_broken_bytes(tmp_path: Path, name: str, data: bytes) -> None:
+    rng = random.Random(0)
+    for _ in range(400):
+        broken = bytearray(data)
+        for _ in range(rng.choice((1, 1, 2, 5))):
+            spot = rng.randrange(len(broken))
+            match rng.randrange(4):
+                case 0:
+                    del broken[spot : spot + rng.choice((1, 1, 9))]
+                case 1:
+                    broken[spot] = rng.randrange(256)
+                case 2:
+                    broken[spot:spot] = rng.choice((b"9", b" ", b"\n", b"-", b"\xff" * 9))
+                case _:
+                    del broken[spot:]
+            broken = broken or bytearray(b"x")
+        attempt(tmp_path / name, bytes(broken))
 
 
 def test_junk_in_a_schedule(tmp_path: Path) -> None:
