@@ -10,6 +10,7 @@ EXPECTED = (
     r"kernels were not compiled in time",
     r"the time limit was reached while the formulation was written",
     r"before there was a schedule: whole models were placed",
+    r"^presolve: ",
 )
 
 

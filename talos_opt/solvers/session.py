@@ -37,6 +37,7 @@ from talos_opt.solvers.engine.run import Progress, Run
 from talos_opt.solvers.engine.warmup import TOO_LATE
 from talos_opt.solvers.infeasibility.diagnosis import explain_infeasibility
 from talos_opt.solvers.polish import consolidate, polish, reserve
+from talos_opt.solvers.presolve import presolve
 from talos_opt.solvers.shared.whole_models import first_schedule
 
 #: Share of the time limit that bounds by paths may take before a solver starts.
@@ -93,7 +94,8 @@ class Session:
         started: float,
     ) -> None:
         self.problem, self.plan = problem, plan
-        self.shape = Normalised.of(problem)
+        self.presolved = presolve(problem)
+        self.shape = Normalised.of(self.presolved.problem)
         self.forced = forced_value(problem)
         self.warm: Schedule | None = None
         self.on_progress = on_progress
@@ -110,6 +112,8 @@ class Session:
             cancel=Cancel(cancel),
             started=started,
         )
+        if self.presolved.describe():
+            self.run.note(self.presolved.describe())
 
     def start_from(self, schedule: Schedule) -> None:
         """Take a feasible schedule of the user's problem as the first incumbent.
@@ -119,10 +123,10 @@ class Session:
         """
         self.warm = schedule
         problem = self.shape.problem
-        adopted = self.shape.adopt(schedule)
+        adopted = self.shape.adopt(self.presolved.adopt(schedule))
         if check(problem, adopted):
             try:
-                adopted = simulate(problem, schedule.device, schedule.start)
+                adopted = simulate(problem, adopted.device, adopted.start)
             except MemoryDeadlockError:
                 return
         self.run.offer(adopted, "warm start")
@@ -264,8 +268,8 @@ class Session:
         """Return the best schedule in the user's terms; it passes `check` there too."""
         if self.run.best is None:
             return self.warm
-        found = self.shape.restore(self.run.best)
-        if self.shape.origin > 0:
+        found = self.presolved.restore(self.shape.restore(self.run.best))
+        if self.shape.origin > 0 or self.presolved.counts:
             require_feasible(self.problem, found)
         if self.warm is None or self.run.settled:
             return found
