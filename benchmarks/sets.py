@@ -4,7 +4,7 @@ DIR holds ``known.json``: for each set a list of ``{name, file, objective, best 
 A row for each instance tells the value in multiples of the best one known, the bound, the value
 in multiples of the bound, and the seconds; then a row for each set, with geometric means. With
 ``--plain`` the solver `cpsat` alone (one formulation, no warm start) runs as well, with the same
-limit.
+limit and cores; so does PyJobShop where it is installed and can say the problem (shops).
 
     python -m benchmarks.sets DIR [--sets a,b] [--only TEXT] [--time-limit 10] [--plain]
                               [--json FILE]
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import talos_opt
+from benchmarks import pyjobshop_model
 from benchmarks.report import (
     Column,
     Row,
@@ -28,6 +29,7 @@ from benchmarks.report import (
     publish,
     refuse_notes,
 )
+from talos_opt.core.machine import available_cores
 
 COLUMNS = [
     Column("set"),
@@ -42,6 +44,7 @@ COLUMNS = [
     Column("found by"),
     Column("seconds", 1),
     Column("cpsat of best", 4),
+    Column("pyjobshop of best", 4),
 ]
 MEANS = [
     Column("set"),
@@ -53,6 +56,7 @@ MEANS = [
     Column("worst of best", 4),
     Column("of bound", 4),
     Column("cpsat of best", 4),
+    Column("pyjobshop of best", 4),
 ]
 
 
@@ -107,6 +111,9 @@ def solve_one(args: Any, instance: Mapping[str, Any]) -> Row:
     if args.plain:
         plain = talos_opt.solve(problem, "cpsat", time_limit=args.time_limit, explain=False)
         row["cpsat of best"] = ratio(plain.value, best)
+        if pyjobshop_model.covers(problem):
+            value = pyjobshop_model.solve(problem, args.time_limit, available_cores())
+            row["pyjobshop of best"] = ratio(value, best)
     return row
 
 
@@ -135,9 +142,10 @@ def means(rows: Sequence[Row]) -> Iterator[Row]:
             "of best": mean(best),
             "worst of best": max(best, default=None),
             "of bound": mean([float(r["of bound"]) for r in own if r["of bound"] is not None]),
-            "cpsat of best": mean(
-                [float(r["cpsat of best"]) for r in own if r.get("cpsat of best") is not None]
-            ),
+            **{
+                peer: mean([float(r[peer]) for r in own if r.get(peer) is not None])
+                for peer in ("cpsat of best", "pyjobshop of best")
+            },
         }
 
 
