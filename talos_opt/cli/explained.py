@@ -66,7 +66,10 @@ class _Teller:
     def transfer(self, row: int) -> str:
         moves = self.schedule.transfers
         ends = f"from {self.ids[moves.source[row]]} to {self.ids[moves.target[row]]}"
-        return f"the output of {self.problem.tensor_name(int(moves.tensor[row]))} {ends}"
+        return f"the output of {self.tensor(int(moves.tensor[row]))} {ends}"
+
+    def tensor(self, number: int) -> str:
+        return visible(self.problem.tensor_name(number))
 
     def because(self, cause: Cause, by: int, row: int, device: str) -> str:
         """Say what ended when an op or a transfer began."""
@@ -146,7 +149,7 @@ class _Teller:
             left = self.at(float(moves.start[item.transfers[0]])) if item.transfers else "-"
             route = " > ".join([self.device(item.op), *hops])
             rows.append(
-                (self.problem.tensor_name(item.tensor), route,
+                (self.tensor(item.tensor), route,
                  format_bytes(item.bytes), self.at(item.produced),
                  left, self.at(item.arrived))
             )  # fmt: skip

@@ -13,15 +13,18 @@ from tests.strategies import large_problems, problems
 
 def follow_readers(problem: Problem, sources: list[int]) -> list[int]:
     """Visit ops from their sources, each as soon as the last of its inputs has been."""
-    edges = Flat(problem).edges
+    flat = Flat(problem)
+    edges = flat.edges
     found: list[int] = []
 
     def visit(op: int) -> None:
         found.append(op)
+        # By tensor, then by number; an op that reads several tensors of another comes once.
+        readers = [r for t, r, _ in sorted(flat.reads) if flat.tensors[t][0] == op]
         ready = [
             reader
-            for source, reader, _ in sorted(edges)
-            if source == op and all(a in found for a, b, _ in edges if b == reader)
+            for reader in dict.fromkeys(readers)
+            if all(a in found for a, b, _ in edges if b == reader)
         ]
         for reader in ready:
             visit(reader)

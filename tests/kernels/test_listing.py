@@ -39,9 +39,10 @@ def test_schedules_are_those_of_queues(drawn: Ordered) -> None:
             times.hop_tensor, times.hop_source, times.hop_target, times.hop_start, times.hop_end
         )  # fmt: skip
         hops = list(zip(*(column[: end - first].tolist() for column in columns), strict=True))
-        assert sorted(hops) == sorted(move[:5] for move in expected.moves)
-        for number, (op, _, target, *_) in enumerate(hops, start=first):
-            assert times.sent[op, target] == number
+        moves = [(move.tensor, *move[1:5]) for move in expected.moves]
+        assert sorted(hops) == sorted(moves)
+        for number, (tensor, _, target, *_) in enumerate(hops, start=first):
+            assert times.sent[tensor, target] == number
         assert (times.sent >= first).sum() == len(hops)
         schedule = read_times(problem, times, ints(device))
         assert [bad for bad in naive_check(problem, schedule) if not bad.startswith("memory")] == []
