@@ -1,0 +1,35 @@
+"""The objective memory: against brute force, and what is known of it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from talos_opt.core.problem import Problem
+from talos_opt.core.result import Status
+from talos_opt.solvers import bounds
+from tests.naive import brute_force
+from tests.solvers.test_agreement import CLOSE, run_solver
+from tests.strategies import problems
+
+MEMORY = ("memory",)
+
+
+@given(problems(max_ops=5, objectives=MEMORY))
+def test_cpsat_agrees_with_brute_force(problem: Problem) -> None:
+    expected = brute_force(problem)
+    run, status = run_solver("cpsat", problem)
+    if expected is None:
+        assert status is Status.INFEASIBLE
+        assert run.best is None
+    else:
+        assert run.value == pytest.approx(expected[0], rel=CLOSE)
+        assert run.lower_bound == pytest.approx(expected[0], rel=CLOSE)
+
+
+@given(problems(max_ops=5, objectives=MEMORY))
+def test_root_bounds_never_exceed_the_optimum(problem: Problem) -> None:
+    expected = brute_force(problem)
+    assume(expected is not None)
+    assert bounds.root_bound(problem) <= expected[0] * (1 + 1e-12)
