@@ -120,6 +120,8 @@ def uncovered(problem: Problem, solver: str) -> list[str]:
     """Return the features of a problem that a solver does not declare."""
     declared = next(info.features for info in registry.describe() if info.name == solver)
     needed = set(features(problem))
+    if solver == "dp" and problem.objective == "memory":
+        return [] if len(problem.cluster.devices) == 1 else ["objective memory"]
     if solver == "dp" and UNEQUAL_BYTES in needed:
         return sorted((needed - set(declared) - {UNEQUAL_BYTES}) or {UNEQUAL_BYTES})
     return sorted(needed - set(declared) - {UNEQUAL_BYTES})

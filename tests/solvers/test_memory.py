@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, reject
 from hypothesis import strategies as st
 
+from talos_opt.core.errors import GraphError
 from talos_opt.core.problem import Problem
 from talos_opt.core.result import Status
 from talos_opt.solvers import bounds
@@ -26,6 +29,34 @@ def test_cpsat_agrees_with_brute_force(problem: Problem) -> None:
     else:
         assert run.value == pytest.approx(expected[0], rel=CLOSE)
         assert run.lower_bound == pytest.approx(expected[0], rel=CLOSE)
+
+
+def on_one_device(problem: Problem, device: int) -> Problem:
+    """The problem with one of its devices, none of whose ops takes memory elsewhere."""
+    chosen = problem.cluster.devices[device % len(problem.cluster.devices)]
+    cluster = replace(
+        problem.cluster, devices=(chosen,), links=None, reference=chosen.kind, contention="none"
+    )
+    try:
+        return replace(problem, cluster=cluster)
+    except GraphError:
+        reject()
+        raise AssertionError("unreachable") from None
+
+
+@pytest.mark.parametrize("name", ["dp", "beam", "cpsat"])
+@given(problems(max_ops=6, objectives=MEMORY), st.integers(0, 2))
+def test_one_device_agrees_with_brute_force(name: str, problem: Problem, device: int) -> None:
+    alone = on_one_device(problem, device)
+    expected = brute_force(alone)
+    run, status = run_solver(name, alone)
+    if expected is None:
+        assert run.best is None
+        assert status is (Status.UNKNOWN if name == "beam" and run.best else status)
+    else:
+        assert run.value == pytest.approx(expected[0], rel=CLOSE)
+        if name != "beam":
+            assert run.lower_bound == pytest.approx(expected[0], rel=CLOSE)
 
 
 @given(problems(max_ops=5, objectives=MEMORY))

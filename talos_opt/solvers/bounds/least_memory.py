@@ -15,7 +15,7 @@ import math
 
 import numpy as np
 
-from talos_opt.core.problem import Bools, Floats, Ints, MemoryRule, Problem
+from talos_opt.core.problem import Floats, Ints, MemoryRule, Problem
 from talos_opt.core.shares import share_units
 from talos_opt.solvers.shared.moments import fullest_moment
 from talos_opt.solvers.shared.obstacles import distinct_rows
@@ -30,7 +30,7 @@ def memory_bound(problem: Problem) -> float:
     arrays = problem.arrays
     units = np.array(share_units(arrays), dtype=np.float64)
     held = resident(problem)
-    bound = max(_need(problem, units), _total(arrays.allowed, held, units))
+    bound = max(_need(problem, units), _total(problem, held, units))
     if (units > 0).all():
         bound = max(bound, _crowd(held, units))
         moment = fullest_moment(arrays) if problem.memory_rule is MemoryRule.PEAK else None
@@ -79,12 +79,19 @@ def _need(problem: Problem, units: Floats) -> float:
     return float(share.min(axis=1).max())
 
 
-def _total(allowed: Bools, held: Ints, units: Floats) -> float:
-    bound = 0.0
+def _total(problem: Problem, held: Ints, units: Floats) -> float:
+    """With what the largest op needs beside it, where there is only one device to hold it."""
+    arrays, allowed, bound = problem.arrays, problem.arrays.allowed, 0.0
+    running = running_needs(problem)
+    if problem.memory_rule is MemoryRule.PEAK:
+        running = np.where((arrays.time <= 0).any(axis=1), 0, running)
     for homes in distinct_rows(allowed):
         if (units[homes] > 0).all():
             confined = ~(allowed & ~homes).any(axis=1)
-            bound = max(bound, float(held[confined].sum()) / float(units[homes].sum()))
+            total = int(held[confined].sum())
+            if homes.sum() == 1:
+                total += int(running[confined[arrays.group]].max(initial=0))
+            bound = max(bound, total / float(units[homes].sum()))
     return bound
 
 

@@ -192,6 +192,11 @@ class Run:
         return self._known.best
 
     @property
+    def hint(self) -> Schedule | None:
+        """A schedule to start from: the incumbent, or one that breaks some limit of memory."""
+        return self.best
+
+    @property
     def best_solver(self) -> str:
         """Who found the incumbent's value."""
         return self._known.best_solver

@@ -134,6 +134,11 @@ class SqueezedRun(Run):
         """Whether a quick solver must give up; the whole problem has its schedule elsewhere."""
         return self.stopped
 
+    @property
+    def hint(self) -> Schedule | None:
+        """A schedule to start from: the incumbent, or else that of the whole problem."""
+        return self.best or self.outer.best
+
     def offer(self, schedule: Schedule, solver: str) -> bool:
         """Keep a schedule if it is better, and offer it to the run on the whole problem."""
         kept = super().offer(schedule, solver)
