@@ -16,6 +16,8 @@ import numpy as np
 from talos_opt.core.problem import Arrays
 from talos_opt.solvers.dp.ideals import IdealGraph
 
+#: An ideal, the bytes alive, the ops that are ready, the ideal before, and the ops run since.
+Step = tuple[int, int, list[int], int, tuple[int, ...]]
 #: Ideals between two looks at the clock.
 _LOOKS = 64
 
@@ -60,8 +62,8 @@ class PeakSearch:
         """
         everything = (1 << self.count) - 1
         sources = [i for i, ops in enumerate(self.graph.inputs) if not ops]
-        now = [(0, 0, sources, 0, ())]  # ideal, bytes alive, ready ops, the ideal before, ops run
-        later: list[tuple[int, int, tuple[int, int, list[int], int, tuple[int, ...]]]] = []
+        now: list[Step] = [(0, 0, sources, 0, ())]
+        later: list[tuple[int, int, Step]] = []
         number = 0
         while True:
             while now:

@@ -31,19 +31,23 @@ from talos_opt.core.result import Status
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.shares import room_for, share_units
 from talos_opt.solvers.bounds import group_work, load_shares
-from talos_opt.solvers.dp.peaks import PeakSearch
 from talos_opt.solvers.dp.ideals import Ideal, IdealGraph, ragged
+from talos_opt.solvers.dp.peaks import PeakSearch
 from talos_opt.solvers.engine.background import run_beside
 from talos_opt.solvers.engine.base import Feature, Solver, Verdict
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.engine.warmup import get_ready, give_up, tiny_problem
 from talos_opt.solvers.shared.constructive import realise
 from talos_opt.solvers.shared.obstacles import find_obstacle
-from talos_opt.solvers.shared.offering import offer_placement
 from talos_opt.solvers.shared.paths import best_times, tails
+from talos_opt.solvers.shared.sequences import offer_sequence
 
 if TYPE_CHECKING:
     from talos_opt.kernels.label_state import Facts, Shape, Steps
+
+
+#: Why one device has no schedule.
+_FULL = "no order of the ops fits the memory of the device"
 
 
 @dataclass(frozen=True)
@@ -165,8 +169,11 @@ class DpSolver(Solver):
         """Find the order of smallest peak on the only device, or give up with a bound."""
         arrays = problem.arrays
         if problem.memory_rule is MemoryRule.STATIC:  # one order is as good as another
-            offer_placement(run, np.zeros(arrays.op_count, dtype=int), arrays.rank, self.name)
-            return _give_up(run)
+            offer_sequence(run, 0, arrays.order, self.name)
+            if run.best is None:
+                return Verdict(Status.INFEASIBLE, _FULL)
+            run.raise_bound(run.value, self.name)
+            return Verdict(Status.FEASIBLE)
         weights, (unit,) = int(arrays.weights.sum()), share_units(arrays)
         target = room_for(unit, run.target, below=True) if unit else UNLIMITED
         search = PeakSearch(
@@ -181,11 +188,9 @@ class DpSolver(Solver):
 
         order = search.run(tell)
         if order is not None:
-            place = np.empty(arrays.op_count)
-            place[order] = np.arange(arrays.op_count)
-            offer_placement(run, np.zeros(arrays.op_count, dtype=int), place, self.name)
+            offer_sequence(run, 0, order, self.name)
         elif search.bound >= search.below and run.best is None:
-            return Verdict(Status.INFEASIBLE, "no order of the ops fits the memory of the device")
+            return Verdict(Status.INFEASIBLE, _FULL)
         elif search.bound >= search.below:
             run.raise_bound(run.target, self.name)
         return _give_up(run)

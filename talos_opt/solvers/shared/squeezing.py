@@ -1,4 +1,4 @@
-"""The objective memory as a sequence of questions: is there a schedule within smaller devices?
+"""The objective memory, minimised by asking for schedules within smaller and smaller devices.
 
 A schedule is worth at most v exactly if it fits devices whose memory is cut to what v leaves of
 each. So every solver that keeps memory limits can minimise memory, and every proof that nothing
@@ -233,5 +233,3 @@ def _ask(
     if inner.best is not None:
         return Verdict(Status.FEASIBLE)
     return verdict if verdict.status is Status.INFEASIBLE else Verdict(Status.UNKNOWN)
-
-
