@@ -24,7 +24,7 @@ T = TypeVar("T")
 Pick = Callable[[Sequence[T]], T]
 
 PER_SECOND = {"us": 1e6, "ms": 1e3, "s": 1.0}
-OBJECTIVES = ("toct", "makespan", "bottleneck")
+OBJECTIVES = ("toct", "makespan", "bottleneck", "memory")
 
 
 @dataclass(frozen=True)

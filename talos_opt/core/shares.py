@@ -12,7 +12,7 @@ import numpy as np
 
 from talos_opt.core import occupancy
 from talos_opt.core.arrays import UNLIMITED, Arrays
-from talos_opt.core.problem import Ints, MemoryRule, Problem
+from talos_opt.core.problem import Ints, MemoryRule, Objective, Problem
 from talos_opt.core.schedule import Schedule
 
 
@@ -71,3 +71,10 @@ def room_for(unit: int, value: float, *, below: bool = False) -> int:
         else:
             high = middle - 1
     return low
+
+
+def value_unit(problem: Problem, objective: Objective | None = None) -> str:
+    """Return the unit of an objective's values, by default of the problem's own."""
+    if (objective or problem.objective) is not Objective.MEMORY:
+        return problem.graph.time_unit
+    return "of a device" if problem.arrays.memory_limited else "bytes"
