@@ -159,8 +159,8 @@ class _NaiveChecker:
 
 
 def exactly(*moments: float) -> float:
-    """No two moments are one that differ."""
-    return 0.0
+    """No two moments are one that differ; whole ticks stay whole."""
+    return 0
 
 
 def most(held: list[tuple[float, float, int]], slack: Callable[..., float] = exactly) -> int:

@@ -58,18 +58,25 @@ def squeeze(problem: Problem, value: float, *, below: bool = False) -> Squeezed:
         Only those of less.
     """
     arrays, step = problem.arrays, byte_step(problem)
-    capacity, above = arrays.capacity.copy(), math.inf
+    capacity, above, everything = arrays.capacity.copy(), math.inf, _everything(arrays)
     for d, unit in enumerate(share_units(arrays)):
         if unit == 0:
             continue
         room = room_for(unit, value, below=below)
         room -= room % step if room > 0 else 0  # what is held is a multiple of it
-        if room < capacity[d]:
+        if room < min(capacity[d], everything):
             capacity[d] = room
             above = min(above, (room + step if room >= 0 else 0) / unit)
     if (capacity < 0).any():
         return Squeezed(None, capacity, max(above, value))
     return Squeezed(_cut(problem, capacity), capacity, max(above, value))
+
+
+def _everything(arrays: Arrays) -> int:
+    """Bytes that no device ever needs more of."""
+    sent = np.zeros(arrays.op_count, dtype=np.int64)
+    np.maximum.at(sent, arrays.edge_src, arrays.edge_bytes)
+    return int((arrays.weights + np.maximum(arrays.output, sent) + arrays.workspace).sum())
 
 
 def byte_step(problem: Problem) -> int:
