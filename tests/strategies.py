@@ -25,6 +25,8 @@ Pick = Callable[[Sequence[T]], T]
 
 PER_SECOND = {"us": 1e6, "ms": 1e3, "s": 1.0}
 OBJECTIVES = ("toct", "makespan", "bottleneck")
+#: With the one that knows neither times nor loads: what draws it says so.
+ALL_OBJECTIVES = (*OBJECTIVES, "memory")
 
 
 @dataclass(frozen=True)

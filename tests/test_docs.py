@@ -112,6 +112,7 @@ def test_what_a_solver_does_not_cover_is_in_its_row(info: registry.SolverInfo) -
         Feature.TOCT: "toct",
         Feature.MAKESPAN: "makespan",
         Feature.BOTTLENECK: "bottleneck",
+        Feature.MEMORY: "`memory`",
         Feature.PEAK_MEMORY: "peak",
         Feature.SERIAL_LINKS: "serial",
         Feature.NO_COPY_ENGINE: "copy engine",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from talos_opt.analysis.retiming import FixedOrder, fix_order
 from talos_opt.core import rounding
 from talos_opt.core.errors import ConfigError
 from talos_opt.core.metrics import forced_value, objective_value
-from talos_opt.core.problem import Floats, Objective, Problem
+from talos_opt.core.problem import Floats, MemoryRule, Objective, Problem
 from talos_opt.core.schedule import Schedule
 
 SCHEMA = "talos-sensitivity/1"
@@ -309,12 +309,29 @@ def sample_values(order: FixedOrder, ops: Floats, tensors: Floats) -> Floats:
     hop_times = order.transfer_times[:, None] * tensors[moves.op]
     if problem.objective is Objective.BOTTLENECK:
         return _largest_loads(order, op_times, hop_times)
+    if problem.objective is Objective.MEMORY:
+        return _largest_shares(order, op_times, hop_times)
     ends = order.starts(op_times, hop_times)[0] + op_times
     if problem.objective is Objective.MAKESPAN:
         return np.asarray(ends.max(axis=0))
     models, first = np.unique(problem.arrays.model, return_index=True)
     finished = np.maximum.reduceat(ends, first, axis=0)
     return np.asarray(problem.arrays.model_weight[models] @ finished)
+
+
+def _largest_shares(order: FixedOrder, op_times: Floats, hop_times: Floats) -> Floats:
+    """Largest share of a device's memory: what is alive together depends on all times."""
+    problem, given = order.problem, order.schedule
+    samples = op_times.shape[1]
+    if problem.memory_rule is MemoryRule.STATIC:
+        return np.full(samples, objective_value(problem, given))
+    starts, hops = order.starts(op_times, hop_times)[:2]
+    values = np.empty(samples)
+    for k in range(samples):
+        moves = replace(given.transfers, start=hops[:, k], end=hops[:, k] + hop_times[:, k])
+        made = Schedule(given.device, starts[:, k], starts[:, k] + op_times[:, k], moves)
+        values[k] = objective_value(problem, made)
+    return values
 
 
 def _largest_loads(order: FixedOrder, op_times: Floats, hop_times: Floats) -> Floats:

@@ -11,7 +11,7 @@ from typing import Any
 FRAMEWORKS = ("torch", "tensorflow")
 #: The contract's values, spelled out so that ``--help`` need not import numpy with the core.
 GRANULARITIES = ("op", "module")
-OBJECTIVES = ("toct", "makespan", "bottleneck")
+OBJECTIVES = ("toct", "makespan", "bottleneck", "memory")
 MEMORY_RULES = ("static", "peak")
 
 
@@ -214,7 +214,7 @@ def add_problem(parser: argparse.ArgumentParser) -> None:
         choices=OBJECTIVES,
         help="what to minimise: toct, the weighted sum of the models' completion times (default); "
         "makespan, the time until the last model is done; bottleneck, the time per sample when "
-        "pipelined",
+        "pipelined; memory, the largest share of a device's memory that it needs",
     )
     parser.add_argument(
         "--memory-rule",

@@ -161,10 +161,14 @@ def _is_number(value: object) -> bool:
 
 
 def _metrics(problem: Problem, metrics: Metrics) -> str:
+    from talos_opt.core.problem import Objective
+    from talos_opt.core.shares import value_unit
     from talos_opt.core.units import format_bytes
 
     unit = problem.graph.time_unit
-    lines = [(name, quantity(getattr(metrics, name), unit)) for name in arguments.OBJECTIVES]
+    lines = [
+        (item.value, quantity(metrics.value(item), value_unit(problem, item))) for item in Objective
+    ]
     if metrics.weighted_speedup is not None:
         over = visible(problem.cluster.reference)
         lines.append(("weighted speedup", f"{metrics.weighted_speedup:.4g} over {over}"))

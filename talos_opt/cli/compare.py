@@ -114,10 +114,11 @@ def _read(args: argparse.Namespace) -> list[Problem]:
 def _titles(problems: Sequence[Problem], names: Sequence[str]) -> list[tuple[str, str]]:
     """Title and time unit of the progress line for each solve to come."""
     from talos_opt.core.result import distinct_names
+    from talos_opt.core.shares import value_unit
 
     total = len(problems) * len(names)
     return [
-        (f"[{i} of {total}] {graph}: {name}", problem.graph.time_unit)
+        (f"[{i} of {total}] {graph}: {name}", value_unit(problem))
         for i, ((graph, problem), name) in enumerate(
             product(distinct_names(problems), names), start=1
         )
@@ -166,7 +167,12 @@ def _cells(comparison: Comparison, row: Row, others: Sequence[str]) -> list[str]
     result, ratio = row.result, comparison.ratio(row)
     if result is None:
         return [row.graph, row.solver, "no result", *["-"] * (5 + len(others))]
-    unit, metrics = result.problem.graph.time_unit, result.metrics
+    from talos_opt.core.problem import Objective
+    from talos_opt.core.shares import value_unit
+
+    problem, metrics = result.problem, result.metrics
+    unit = value_unit(problem)
+    worth = {name: value_unit(problem, Objective(name)) for name in others}
     return [
         row.graph,
         row.solver,
@@ -176,5 +182,5 @@ def _cells(comparison: Comparison, row: Row, others: Sequence[str]) -> list[str]
         "-" if result.status == "infeasible" else quantity(result.lower_bound, unit),
         percent(result.gap),
         f"{number(round(result.runtime_s, 3))} s",
-        *(quantity(getattr(metrics, name, None), unit) for name in others),
+        *(quantity(getattr(metrics, name, None), worth[name]) for name in others),
     ]

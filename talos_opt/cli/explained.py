@@ -11,6 +11,7 @@ from talos_opt.cli.output import visible
 from talos_opt.cli.text import moment, number, quantity, settled, table
 from talos_opt.core.metrics import forced_value
 from talos_opt.core.problem import Objective
+from talos_opt.core.shares import value_unit
 from talos_opt.core.units import format_bytes
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class _Teller:
         return quantity(settled(length, self.span), self.unit)
 
     def worth(self, value: float) -> str:
-        return moment(value, self.unit, self.work)
+        return moment(value, value_unit(self.problem), self.work)
 
     def device(self, i: int) -> str:
         return self.ids[int(self.schedule.device[i])]
@@ -241,7 +242,8 @@ class _Teller:
 
     def _slack(self) -> str:
         objective = self.problem.objective
-        what = "makespan" if objective is Objective.BOTTLENECK else objective.value
+        timed = objective in (Objective.TOCT, Objective.MAKESPAN)
+        what = objective.value if timed else "makespan"
         slack = self.found.slack
         if math.isinf(slack):
             return f"slack: it holds up nothing that {what} depends on"

@@ -152,7 +152,9 @@ def _solve_and_show(args: argparse.Namespace, signals: Signals) -> int:
     complain(
         f"note: no schedule is given: solving with {plan.solver} for at most {plan.time_limit:g} s"
     )
-    with ProgressLine(plan.time_limit, problem.graph.time_unit) as line:
+    from talos_opt.core.shares import value_unit
+
+    with ProgressLine(plan.time_limit, value_unit(problem)) as line:
         result = signals.run(
             lambda: api.solve(
                 problem,

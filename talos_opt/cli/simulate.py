@@ -154,8 +154,9 @@ def _read(args: argparse.Namespace) -> tuple[Problem, dict[str, Schedule]]:
 def describe(found: Sensitivity) -> str:
     """Return the text that is printed."""
     from talos_opt.analysis.sensitivity import OVERRUNS
+    from talos_opt.core.shares import value_unit
 
-    unit, name = found.problem.graph.time_unit, visible(found.problem.graph.name)
+    unit, name = value_unit(found.problem), visible(found.problem.graph.name)
     moving = f", transfers {percent(found.noise.transfers)}" if found.noise.transfers else ""
     overruns = ["> announced", *(f"> +{100 * share:g} %" for share in OVERRUNS[1:])]
     values, risks = [], []
@@ -183,7 +184,9 @@ def describe(found: Sensitivity) -> str:
 
 
 def _duels(found: Sensitivity) -> str:
-    unit = found.problem.graph.time_unit
+    from talos_opt.core.shares import value_unit
+
+    unit = value_unit(found.problem)
     rows = [
         (
             duel.name,

@@ -83,7 +83,9 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     problem, warm_start = _read(args, plan.objective)
     started = time.monotonic()
     try:
-        with ProgressLine(plan.time_limit, problem.graph.time_unit) as line:
+        from talos_opt.core.shares import value_unit
+
+        with ProgressLine(plan.time_limit, value_unit(problem)) as line:
             result = signals.run(
                 lambda: api.solve(
                     problem,

@@ -12,6 +12,7 @@ from talos_opt.core.metrics import forced_value
 from talos_opt.core.problem import MemoryRule, Objective
 from talos_opt.core.relaxations import RelaxationKind
 from talos_opt.core.result import Status
+from talos_opt.core.shares import value_unit
 from talos_opt.core.units import format_bytes
 
 if TYPE_CHECKING:
@@ -83,11 +84,11 @@ def _changes(explanation: Explanation) -> list[str]:
 
 
 def _values(result: Result, metrics: Metrics) -> list[str]:
-    unit = result.problem.graph.time_unit
     objective = result.problem.objective
+    unit = value_unit(result.problem)
     work = metrics.value(objective) - forced_value(result.problem)
     others = [
-        f"{other.value} {quantity(metrics.value(other), unit)}"
+        f"{other.value} {quantity(metrics.value(other), value_unit(result.problem, other))}"
         for other in Objective
         if other is not objective
     ]

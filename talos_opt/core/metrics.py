@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from talos_opt.core import occupancy, rounding
-from talos_opt.core.problem import Floats, Objective, Problem
+from talos_opt.core.problem import Floats, MemoryRule, Objective, Problem
 from talos_opt.core.schedule import Schedule
+from talos_opt.core.shares import held_bytes, peak_memory, share_of
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,9 @@ class Metrics:
         Latest completion time.
     bottleneck : float
         Largest load of a device (or serial link) in steady state: the time per sample.
+    memory : float
+        Largest share of a device's usable bytes that it needs under the problem's memory rule;
+        bytes if no device has a limit.
     weighted_speedup : float or None
         sum_j w_j R_j / sum_j w_j C_j; None where a model has no time on the reference device,
         or nothing takes time.
@@ -45,6 +49,7 @@ class Metrics:
     toct: float
     makespan: float
     bottleneck: float
+    memory: float
     weighted_speedup: float | None
     model_speedup: dict[str, float | None]
     completion: dict[str, float]
@@ -70,10 +75,9 @@ def measure(problem: Problem, schedule: Schedule) -> Metrics:
     names = problem.graph.model_ids
     finished = completion_times(problem, schedule)
     alone = problem.reference_times
-    alive = occupancy.memory_intervals(problem, schedule)
-    weights = occupancy.resident_weights(problem, schedule.device)
-    peak = [int(weights[d]) + alive.peak(d)[0] for d in range(len(ids))]
+    peak = peak_memory(problem, schedule)
     static = occupancy.static_memory(problem, schedule.device)
+    held = static if problem.memory_rule is MemoryRule.STATIC else peak
     loads = device_loads(problem, schedule)
     toct = float(arrays.model_weight @ finished)
     spent = finished - arrays.release
@@ -81,6 +85,7 @@ def measure(problem: Problem, schedule: Schedule) -> Metrics:
         toct=toct,
         makespan=float(finished.max()),
         bottleneck=max(float(loads.max()), _channel_load(problem, schedule)),
+        memory=share_of(arrays, held.tolist()),
         weighted_speedup=_ratio(float(_dot(arrays.model_weight, alone)), toct),
         model_speedup={
             name: _ratio(float(alone[j]), float(spent[j])) for j, name in enumerate(names)
@@ -88,7 +93,7 @@ def measure(problem: Problem, schedule: Schedule) -> Metrics:
         completion=dict(zip(names, finished.tolist(), strict=True)),
         idle_time=dict(zip(ids, idle_times(problem, schedule).tolist(), strict=True)),
         load=dict(zip(ids, loads.tolist(), strict=True)),
-        peak_memory=dict(zip(ids, peak, strict=True)),
+        peak_memory=dict(zip(ids, peak.tolist(), strict=True)),
         static_memory=dict(zip(ids, static.tolist(), strict=True)),
         transferred_bytes=int(schedule.transfers.bytes.sum()),
     )
@@ -99,6 +104,8 @@ def objective_value(problem: Problem, schedule: Schedule) -> float:
     if problem.objective is Objective.BOTTLENECK:
         loads = device_loads(problem, schedule)
         return max(float(loads.max()), _channel_load(problem, schedule))
+    if problem.objective is Objective.MEMORY:
+        return share_of(problem.arrays, held_bytes(problem, schedule).tolist())
     finished = completion_times(problem, schedule)
     if problem.objective is Objective.MAKESPAN:
         return float(finished.max())
@@ -111,7 +118,7 @@ def forced_value(problem: Problem) -> float:
     Gaps are taken of what lies above it, so that they do not depend on where time zero is.
     """
     arrays = problem.arrays
-    if problem.objective is Objective.BOTTLENECK:
+    if problem.objective in (Objective.BOTTLENECK, Objective.MEMORY):
         return 0.0
     if problem.objective is Objective.MAKESPAN:
         return float(arrays.release.max())

@@ -59,6 +59,8 @@ class Normalised:
     def value(self, value: float) -> float:
         """Return a value or bound of `problem` as one of `original`."""
         arrays, objective = self.original.arrays, self.original.objective
+        if objective is Objective.MEMORY:  # neither a time nor weighted
+            return value
         exponent = self.time_exponent
         if objective is Objective.TOCT:
             exponent += self.weight_exponent

@@ -50,6 +50,7 @@ class Objective(StrEnum):
     TOCT = "toct"
     MAKESPAN = "makespan"
     BOTTLENECK = "bottleneck"
+    MEMORY = "memory"
 
 
 class MemoryRule(StrEnum):
@@ -68,7 +69,7 @@ class Problem:
     graph : Graph
     cluster : Cluster
     objective : Objective or str
-        ``toct`` (default), ``makespan`` or ``bottleneck``; always minimised.
+        ``toct`` (default), ``makespan``, ``bottleneck`` or ``memory``; always minimised.
     memory_rule : MemoryRule or str
         ``static`` (default) or ``peak``.
     granularity : str

@@ -1,5 +1,7 @@
 """Which of two schedules is better: the value, then total idle time, then transferred bytes.
 
+Under the objective memory the makespan comes before idle time.
+
 Values and idle times are sums of many floats; they count as equal if they differ by no more than
 rounding may, which is a share of what can change: times count from the earliest release.
 """
@@ -11,7 +13,7 @@ from dataclasses import dataclass
 
 from talos_opt.core import rounding
 from talos_opt.core.metrics import forced_value, idle_times, objective_value
-from talos_opt.core.problem import Problem
+from talos_opt.core.problem import Objective, Problem
 from talos_opt.core.schedule import Schedule
 
 #: Sums that differ by less than this share are equal.
@@ -32,6 +34,8 @@ class Standing:
         Over all hops.
     value_slack, idle_slack : float
         Differences up to these are rounding.
+    end : float
+        Makespan, where it is the first tie-breaker; else 0.
     """
 
     value: float
@@ -39,17 +43,20 @@ class Standing:
     bytes: int
     value_slack: float
     idle_slack: float
+    end: float = 0.0
 
     def beats(self, other: Standing) -> bool:
-        """Tell whether it is better: by value, else by idle time, else by bytes."""
+        """Tell whether it is better: by value, else as `tidier`."""
         slack = max(self.value_slack, other.value_slack)
         if abs(self.value - other.value) > slack:
             return self.value < other.value
         return self.tidier(other)
 
     def tidier(self, other: Standing) -> bool:
-        """Tell whether it is better if values do not count."""
+        """Tell whether it is better if values do not count: by idle time, else by bytes."""
         slack = max(self.idle_slack, other.idle_slack)
+        if abs(self.end - other.end) > slack:
+            return self.end < other.end
         if abs(self.idle - other.idle) > slack:
             return self.idle < other.idle
         return self.bytes < other.bytes
@@ -78,7 +85,8 @@ def rank(problem: Problem, value: float, idle: float, moved: int, end: float) ->
     """
     span = end - float(problem.arrays.release.min())
     slack = ROUNDING * span + rounding.ULPS * problem.arrays.device_count * math.ulp(end)
-    return Standing(value, idle, moved, value_slack(problem, value), slack)
+    first = end if problem.objective is Objective.MEMORY else 0.0
+    return Standing(value, idle, moved, value_slack(problem, value), slack, first)
 
 
 def value_slack(problem: Problem, value: float) -> float:

@@ -28,13 +28,18 @@ def headline(view: View) -> str:
     facts, parts = view.facts, [view.title]
     if "value" in facts:
         name = facts.get("objective", "value")
-        parts.append(f"{name} {number(facts['value'])} {view.time_unit}".rstrip())
+        parts.append(f"{name} {number(facts['value'])} {_unit(view)}".rstrip())
     return ": ".join(part for part in parts if part)
+
+
+def _unit(view: View) -> str:
+    """Return the unit of the value: none for a share of memory."""
+    return "" if view.facts.get("objective") == "memory" else view.time_unit
 
 
 def proof(view: View) -> str:
     """Say how good that value is, who found it, and how large the schedule is."""
-    facts, unit, parts = view.facts, view.time_unit, []
+    facts, unit, parts = view.facts, _unit(view), []
     if facts.get("broken_rules"):
         count = facts["broken_rules"]
         parts.append(f"NOT FEASIBLE: {count} violation{'' if count == 1 else 's'}")

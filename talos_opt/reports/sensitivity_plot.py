@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from talos_opt.analysis.sensitivity import Sensitivity
+from talos_opt.core.shares import value_unit
 from talos_opt.reports import style
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def draw_sensitivity(found: Sensitivity) -> Figure:
     below.set_ylabel("samples up to the value (%)")
     below.set_ylim(0, 102)
     problem = found.problem
-    below.set_xlabel(f"{problem.objective.value} ({problem.graph.time_unit})")
+    below.set_xlabel(f"{problem.objective.value} ({value_unit(problem)})")
     above.set_title(
         f"{style.shortened(problem.graph.name, 40)}: {problem.objective.value} with op times "
         f"varied by {100 * found.noise.ops:g} % ({found.samples} samples)",

@@ -46,6 +46,8 @@ _BOUND_SHARE = 0.1
 _MARGIN = 1.5
 #: Seconds for which it is worth to let a solver go on after polishing.
 _WORTH_S = 0.1
+#: Reason of a solver that has found a schedule which nobody can check (`Run.is_blurred`).
+_BLURRED = "what was found cannot be checked: times are too large for the shortest ops"
 #: Seconds that explaining infeasibility may take at least, even where the time limit is over.
 EXPLAIN_S = 2.0
 
@@ -291,7 +293,7 @@ class Session:
             status = Status.OPTIMAL if self._proven(schedule) else Status.FEASIBLE
         else:
             status = verdict.status if verdict.status is Status.INFEASIBLE else Status.UNKNOWN
-        reason, runtime_s = "" if schedule is not None else verdict.reason, run.elapsed
+        reason, runtime_s = "" if schedule is not None else verdict.reason or _BLURRED, run.elapsed
         explanation = None
         if status is Status.INFEASIBLE and explain:
             explanation = self._explain()

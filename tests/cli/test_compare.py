@@ -32,7 +32,7 @@ def test_one_line_for_each_solver(capsys: Capture) -> None:
     assert compare(FIG1, "--solvers", "aswm,tsam,cpsat") == 0
     captured = capsys.readouterr()
     header, *lines = captured.out.splitlines()
-    columns = "graph solver status toct ratio bound gap time makespan bottleneck"
+    columns = "graph solver status toct ratio bound gap time makespan bottleneck memory"
     assert header.split() == columns.split()
     cells = [line.split() for line in lines]
     assert [line[1] for line in cells] == ["aswm", "tsam", "cpsat"]

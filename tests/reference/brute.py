@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import product
 
@@ -23,7 +23,9 @@ import numpy as np
 
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule, TransferRow, Transfers
+from tests.reference.checker import peak_need
 from tests.reference.flat import channel, route, usable_memory
+from tests.reference.memory import least_memory
 from tests.reference.ticks import Ticks
 
 
@@ -272,8 +274,12 @@ class Budget:
             raise TooHardError
 
 
-def _best(problem: Problem, non_idling: bool, most_states: float = math.inf) -> Best | None:
-    budget, flat = Budget(most_states), Ticks(problem)
+def _best(
+    problem: Problem, non_idling: bool, most_states: float = math.inf, budget: Budget | None = None
+) -> Best | None:
+    budget, flat = budget or Budget(most_states), Ticks(problem)
+    if problem.objective == "memory":
+        return _least_memory(problem, budget)
     plans = []
     for device in placements(problem):
         plan = make_plan(problem, device, flat)
@@ -289,6 +295,31 @@ def _best(problem: Problem, non_idling: bool, most_states: float = math.inf) -> 
         if found is not None:
             best = found
     return best
+
+
+def _least_memory(problem: Problem, budget: Budget) -> Best | None:
+    flat = Ticks(problem)
+    found = least_memory(
+        problem, lambda asked: _best(asked, False, budget=budget), lambda best: _held(flat, best)
+    )
+    return None if found is None else replace(found[1], exact=found[0])
+
+
+def _held(flat: Ticks, best: Best) -> list[int]:
+    """Bytes that each device needs under the problem's rule; all moments are whole ticks."""
+    every, count = range(len(flat.problem.cluster.devices)), len(best.device)
+    if flat.problem.memory_rule == "static":
+        return [flat.static_need(best.device, d) for d in every]
+    ends = [start + act.time for start, act in zip(best.starts, best.plan.acts, strict=True)]
+    moves = [
+        TransferRow(op, source, target, begin, end, size)
+        for (op, source, target, size, _), begin, end in zip(
+            best.plan.hops, best.starts[count:], ends[count:], strict=True
+        )
+    ]
+    return [
+        peak_need(flat, best.device, best.starts[:count], ends[:count], moves, d) for d in every
+    ]
 
 
 def _solve(

@@ -50,7 +50,7 @@ class Change:
 
 def forced_by(problem: Problem, release: float) -> Fraction:
     """The part of a value that a release of all models forces."""
-    if problem.objective == "bottleneck":
+    if problem.objective in ("bottleneck", "memory"):
         return Fraction(0)
     models = problem.graph.models
     weights = [Fraction(model.weight) for model in models] if problem.objective == "toct" else [1]

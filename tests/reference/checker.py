@@ -9,6 +9,7 @@ from fractions import Fraction
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule, TransferRow
 from tests.reference.flat import Flat, channel, route, usable_memory
+from tests.reference.memory import largest_share
 from tests.reference.ticks import Ticks
 
 #: What separates two moments that are meant to be one: rounding, and nothing beside it.
@@ -161,8 +162,8 @@ class _NaiveChecker:
 
 
 def exactly(*moments: float) -> float:
-    """No two moments are one that differ."""
-    return 0.0
+    """No two moments are one that differ; whole ticks stay whole."""
+    return 0
 
 
 def most(held: list[tuple[float, float, int]], slack: Callable[..., float] = exactly) -> int:
@@ -203,6 +204,20 @@ def peak_need(
     return weights + most(held, slack)
 
 
+def held_bytes(problem: Problem, schedule: Schedule) -> list[int]:
+    """Bytes that a schedule needs on each device under the problem's memory rule."""
+    flat, device, moves = Flat(problem), schedule.device.tolist(), list(schedule.transfers.rows())
+    every = range(len(problem.cluster.devices))
+    if problem.memory_rule == "static":
+        return [flat.static_need(device, d) for d in every]
+    start, end = schedule.start.tolist(), schedule.end.tolist()
+
+    def slack(*moments: float) -> float:
+        return ULPS * math.ulp(max(map(abs, moments)))
+
+    return [peak_need(flat, device, start, end, moves, d, slack) for d in every]
+
+
 def exact_value(problem: Problem, schedule: Schedule) -> Fraction:
     """Value of the problem's objective, as the model has it, without any rounding.
 
@@ -221,6 +236,8 @@ def exact_value(problem: Problem, schedule: Schedule) -> Fraction:
                 loads[what] = loads.get(what, 0) + ticks.hop_time(a, b, move.bytes)
         loads.pop(None, None)
         return ticks.in_units(max(loads.values()))
+    if problem.objective == "memory":
+        return largest_share(problem, held_bytes(problem, schedule))
     ends = [Fraction(end) for end in schedule.end.tolist()]
     done = [
         max(end for end, model in zip(ends, ticks.model, strict=True) if model == j)
@@ -269,6 +286,7 @@ def naive_metrics(problem: Problem, schedule: Schedule) -> dict[str, object]:
         "toct": toct,
         "makespan": max(end),
         "bottleneck": max([*load.values(), *links.values()]),
+        "memory": float(largest_share(problem, held_bytes(problem, schedule))),
         "weighted_speedup": speedup,
         "model_speedup": {
             m.id: None if r is None or c - m.release <= 0 else r / (c - m.release)

@@ -55,7 +55,7 @@ class Truth:
         models = self.problem.graph.models
         if self.problem.objective == "makespan":
             return max(Fraction(model.release) for model in models)
-        if self.problem.objective == "bottleneck":
+        if self.problem.objective in ("bottleneck", "memory"):
             return Fraction(0)
         weighed = (Fraction(model.weight) * Fraction(model.release) for model in models)
         return sum(weighed, Fraction(0))
@@ -63,6 +63,8 @@ class Truth:
     def rounding(self, schedule: Schedule | None = None) -> Fraction:
         """How far rounded moments can move a value."""
         problem = self.problem
+        if problem.objective == "memory":  # a quotient of whole numbers
+            return Fraction(math.ulp(float(self.optimum or 0)))
         bottleneck = problem.objective == "bottleneck"  # loads are no moments
         latest = 0.0 if bottleneck else max(m.release for m in problem.graph.models)
         weights = [Fraction(1)]
@@ -118,6 +120,8 @@ def uncovered(problem: Problem, solver: str) -> list[str]:
     """Return the features of a problem that a solver does not declare."""
     declared = next(info.features for info in registry.describe() if info.name == solver)
     needed = set(features(problem))
+    if solver == "dp" and problem.objective == "memory":
+        return [] if len(problem.cluster.devices) == 1 else ["objective memory"]
     if solver == "dp" and UNEQUAL_BYTES in needed:
         return sorted((needed - set(declared) - {UNEQUAL_BYTES}) or {UNEQUAL_BYTES})
     return sorted(needed - set(declared) - {UNEQUAL_BYTES})
@@ -127,7 +131,8 @@ def features(problem: Problem) -> Iterator[str]:
     """Yield the features that a problem uses, told from the domain objects alone."""
     cluster, devices = problem.cluster, problem.cluster.devices
     yield f"objective {problem.objective.value}"
-    if problem.memory_rule == "peak" and any(device.memory is not None for device in devices):
+    limited = any(device.memory is not None for device in devices)
+    if problem.memory_rule == "peak" and (limited or problem.objective == "memory"):
         yield "memory_rule peak"
     pairs = [(a, b) for a in range(len(devices)) for b in range(len(devices)) if a != b]
     if cluster.links is None:
@@ -174,7 +179,8 @@ def _judge_value(truth: Truth, result: Result, schedule: Schedule) -> Iterator[F
     rounding, forced = truth.rounding(schedule), truth.forced
     measured = exact_value(truth.problem, schedule)
     rounding += ULPS * Fraction(math.ulp(value))
-    if abs(Fraction(value) - measured) > rounding:
+    shown = truth.problem.objective != "memory" or has_enough_digits(truth.problem)
+    if shown and abs(Fraction(value) - measured) > rounding:
         yield Find("value", f"{value!r} reported, {float(measured)!r} measured")
     if bound > value:
         yield Find("bound above value", f"{bound!r} above {value!r}")

@@ -15,7 +15,7 @@ from talos_opt.solvers.engine import registry
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.shared.obstacles import find_obstacle
 from tests.naive import brute_force
-from tests.strategies import problems
+from tests.strategies import ALL_OBJECTIVES, problems
 
 HEURISTICS = ("single", "sequential", "aswm", "tsam", "heft", "etf", "talos")
 CLOSE = 1e-6
@@ -28,7 +28,7 @@ def run_solver(name: str, problem: Problem, **options: object) -> tuple[Run, Sta
     return run, verdict.status
 
 
-@given(problems(max_ops=5))
+@given(problems(max_ops=5, objectives=ALL_OBJECTIVES))
 def test_cpsat_agrees_with_brute_force(problem: Problem) -> None:
     expected = brute_force(problem)
     run, status = run_solver("cpsat", problem)
@@ -42,7 +42,7 @@ def test_cpsat_agrees_with_brute_force(problem: Problem) -> None:
         assert run.lower_bound >= expected[0] * (1 - CLOSE) - CLOSE, "optimality was not proven"
 
 
-@given(problems(max_ops=5), st.sampled_from(HEURISTICS))
+@given(problems(max_ops=5, objectives=ALL_OBJECTIVES), st.sampled_from(HEURISTICS))
 def test_heuristics_are_feasible_and_no_better_than_the_optimum(
     problem: Problem, name: str
 ) -> None:
@@ -54,7 +54,7 @@ def test_heuristics_are_feasible_and_no_better_than_the_optimum(
     assert objective_value(problem, run.best) >= expected[0] - CLOSE
 
 
-@given(problems(max_ops=5))
+@given(problems(max_ops=5, objectives=ALL_OBJECTIVES))
 def test_root_bounds_never_exceed_the_optimum(problem: Problem) -> None:
     expected = brute_force(problem)
     assume(expected is not None)
@@ -63,13 +63,13 @@ def test_root_bounds_never_exceed_the_optimum(problem: Problem) -> None:
 
 @pytest.mark.reaches(0.02)
 @settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
-@given(problems(max_ops=5))
+@given(problems(max_ops=5, objectives=ALL_OBJECTIVES))
 def test_obstacles_are_only_seen_where_there_is_no_schedule(problem: Problem) -> None:
     assume(find_obstacle(problem))
     assert brute_force(problem) is None
 
 
-@given(problems(max_ops=5))
+@given(problems(max_ops=5, objectives=ALL_OBJECTIVES))
 def test_a_warm_start_changes_no_optimum(problem: Problem) -> None:
     expected = brute_force(problem)
     run = Run(problem, time_limit=60.0, workers=2)

@@ -49,7 +49,7 @@ def test_the_cases_are_awkward() -> None:
     assert sum(max(t) > 1e6 * min(t) for t in times if t) >= 15
     assert sum(any(m.release >= 1e9 for m in p.graph.models) for p in cases) > 40
     assert {p.graph.time_unit for p in cases} == {"us", "ms", "s"}
-    assert {p.objective for p in cases} == {"toct", "makespan", "bottleneck"}
+    assert {p.objective for p in cases} == {"toct", "makespan", "bottleneck", "memory"}
     assert sum(has_enough_digits(p) for p in cases) > 150
     weights = [m.weight for p in cases for m in p.graph.models]
     assert min(w for w in weights if w > 0) < 1e-9

@@ -52,6 +52,7 @@ def page_frame(view: View, schedules: list[Json]) -> Json:
     ops, devices = len(view.op_names), len(view.devices)
     return {
         "unit": view.time_unit,
+        "memory_unit": "",
         "subtitle": f"{_counted(ops, 'op')} of {_counted(len(view.models), 'model')} on "
         f"{_counted(devices, 'device')}",
         "palette": PALETTE,

@@ -79,7 +79,7 @@ function header(page, plans, theme, show) {
   const bar = document.querySelector("header");
   bar.append(node("h1", {}, page.title, node("small", {}, page.subtitle)));
   if (plans.length > 1) {
-    const options = plans.map((plan, k) => node("option", { value: String(k) }, `${plan.label}: ${number(plan.facts.value)} ${page.unit}`));
+    const options = plans.map((plan, k) => node("option", { value: String(k) }, `${plan.label}: ${worth(page, page.objective, plan.facts.value)}`));
     const select = node("select", { id: "schedule", on: { change: (event) => show(Number(event.target.value)) } }, options);
     bar.append(node("label", {}, node("span", {}, "Schedule"), select));
   }

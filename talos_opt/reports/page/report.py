@@ -11,8 +11,9 @@ import numpy as np
 from talos_opt.analysis.causes import find_causes
 from talos_opt.core.errors import InputError
 from talos_opt.core.metrics import Metrics, forced_value
-from talos_opt.core.problem import MemoryRule, Problem
+from talos_opt.core.problem import MemoryRule, Objective, Problem
 from talos_opt.core.result import OPTIMALITY_TOLERANCE, relative_gap
+from talos_opt.core.shares import value_unit
 from talos_opt.formats.schedule import finite
 from talos_opt.reports.page.answers import Answer, Measured, best_bound, measured
 from talos_opt.reports.page.data import (
@@ -57,6 +58,7 @@ def report_data(
         "kind": "report",
         "title": problem.graph.name,
         "objective": problem.objective.value,
+        "memory_unit": value_unit(problem, Objective.MEMORY),
         "known": finite(_known(problem)),
         "ops": op_names(view) | op_details(problem),
         "problem": problem_numbers(problem),
@@ -88,6 +90,7 @@ def _facts(problem: Problem, entry: Measured, bound: float | None, source: str) 
         "toct": metrics.toct,
         "makespan": metrics.makespan,
         "bottleneck": metrics.bottleneck,
+        "memory": metrics.memory,
         "weighted_speedup": metrics.weighted_speedup,
         "reference": problem.cluster.reference,
         "idle": metrics.total_idle,

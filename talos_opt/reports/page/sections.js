@@ -4,7 +4,16 @@ const OBJECTIVES = {
   toct: "weighted sum of completion times (TOCT)",
   makespan: "makespan",
   bottleneck: "bottleneck",
+  memory: "largest share of a device's memory",
 };
+
+function unitOf(page, objective) {
+  return objective === "memory" ? page.memory_unit : page.unit;
+}
+
+function worth(page, objective, value) {
+  return `${number(value)} ${unitOf(page, objective)}`;
+}
 
 function section(id, title, ...content) {
   return node("section", { "aria-labelledby": `${id}-title` }, node("h2", { id: `${id}-title` }, title), content);
@@ -21,12 +30,12 @@ function headline(plan) {
   const proven = facts.gap !== null && facts.status === "optimal";
   const tiles = [
     facts.status ? tile("status", facts.status, null, proven ? "good" : null) : null,
-    facts.value !== null ? tile(facts.objective, number(facts.value), page.unit) : null,
-    facts.lower_bound !== null ? tile("proven bound", number(facts.lower_bound), page.unit) : null,
+    facts.value !== null ? tile(facts.objective, number(facts.value), unitOf(page, facts.objective)) : null,
+    facts.lower_bound !== null ? tile("proven bound", number(facts.lower_bound), unitOf(page, facts.objective)) : null,
     facts.gap !== null ? tile("gap", percent(facts.gap)) : null,
     ...Object.keys(OBJECTIVES)
       .filter((name) => name !== facts.objective && facts[name] !== undefined && facts[name] !== null)
-      .map((name) => tile(name, number(facts[name]), page.unit)),
+      .map((name) => tile(name, number(facts[name]), unitOf(page, name))),
     facts.weighted_speedup ? tile("weighted speedup", number(facts.weighted_speedup, 4), `over ${facts.reference}`) : null,
     facts.solver ? tile("solver", facts.solver, facts.runtime_s === null ? null : `${number(facts.runtime_s, 3)} s`) : null,
   ];
@@ -47,7 +56,7 @@ function proof(plan) {
   if (facts.status === "optimal") {
     return `Proven optimal${by}: no schedule of this graph on these devices has a smaller ${what}.`;
   }
-  const bound = page.time(facts.lower_bound);
+  const bound = worth(page, facts.objective, facts.lower_bound);
   return (
     `No schedule has a ${what} below ${bound}${by}. ` +
     `So none can be better than this one by more than ${percent(facts.gap)}; whether one is better at all is open.`
@@ -63,7 +72,7 @@ function knownText(plan) {
   const ahead = (facts.value - value) / Math.max(Math.abs(value), 1e-12);
   const verdict =
     Math.abs(ahead) <= 1e-6 ? "this schedule reaches it" : `this schedule is ${percent(Math.abs(ahead))} ${ahead > 0 ? "above" : "below"} it`;
-  return `The graph states a known best ${facts.objective} of ${page.time(value)}${source}: ${verdict}.`;
+  return `The graph states a known best ${facts.objective} of ${worth(page, facts.objective, value)}${source}: ${verdict}.`;
 }
 
 function deviceTable(plan) {
@@ -97,12 +106,12 @@ function comparison(page, plans, current) {
     label,
     facts.solver ?? DASH,
     facts.status ?? DASH,
-    page.time(facts.value),
+    worth(page, page.objective, facts.value),
     best > 0 ? number(facts.value / best, 5) : "1",
-    facts.own_bound === null ? DASH : page.time(facts.own_bound),
+    facts.own_bound === null ? DASH : worth(page, page.objective, facts.own_bound),
     percent(facts.gap),
     facts.runtime_s === null ? DASH : `${number(facts.runtime_s, 3)} s`,
-    ...others.map((name) => page.time(facts[name])),
+    ...others.map((name) => worth(page, name, facts[name])),
     page.time(facts.idle),
     bytes(facts.moved),
   ]);
@@ -130,7 +139,7 @@ function progress(page, plans, theme, host) {
       while (k + 1 < run.t.length && run.t[k + 1] <= time) k += 1;
       if (k < 0) return [];
       const by = run.by[k] && run.by[k] !== run.label ? `, by ${run.by[k]}` : "";
-      return [`${run.label}: ${page.time(run.value[k])}, bound ${page.time(run.bound[k])}${by}`];
+      return [`${run.label}: ${worth(page, page.objective, run.value[k])}, bound ${worth(page, page.objective, run.bound[k])}${by}`];
     });
     return { at: time, lines: [`after ${number(time, 3)} s`, ...lines] };
   };
@@ -138,7 +147,7 @@ function progress(page, plans, theme, host) {
     series: stated,
     title: "Best value and proven bound over the time of the search",
     x: { label: `time (s${log ? ", logarithmic" : ""})`, low: log ? first : 0, high: last || 1, log },
-    y: { label: `${page.objective} (${page.unit}${steep ? ", logarithmic" : ""})`, log: steep },
+    y: { label: `${page.objective} (${unitOf(page, page.objective)}${steep ? ", logarithmic" : ""})`, log: steep },
     height: 280,
     wide: true,
     read,

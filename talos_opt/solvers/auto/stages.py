@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from itertools import chain, cycle
 from typing import Any, NamedTuple
 
-from talos_opt.core.problem import MemoryRule, Problem
+from talos_opt.core.problem import MemoryRule, Objective, Problem
 from talos_opt.solvers.engine.base import is_placement_only
 from talos_opt.solvers.shared.whole_models import MANY_MODELS
 
@@ -76,6 +76,18 @@ _PLACEMENT_ONLY = (
     Stage("fast", 1.0),
 )
 _MEDIUM = (_FAST_FIRST, Stage("dp", 0.4, {"most_ideals": 3000}), Stage("relax", 0.35))
+#: Objective memory: an order first; then whatever finds schedules within smaller devices.
+_LEAST_MEMORY = (
+    Stage("relax", 0.2),
+    _BEAM,
+    Stage("dp", 0.3),
+    Stage("fast", 0.5),
+    Stage("cpsat", 0.5),
+    Stage("beam", 0.5),
+    Stage("fast", 1.0),
+)
+#: On one device an order is all that there is to find.
+_ORDER_ALONE = (Stage("dp", 0.2), Stage("beam", 0.5), Stage("dp", 0.5), Stage("beam", 1.0))
 _REPAIR = (Stage("lns", 0.2), Stage("fast", 1.0))
 _THOUSANDS = (_COARSE, Stage("large", 0.4), Stage("fast", 1.0))
 _FIRST_LARGE, _LAST_LARGE = Stage("large", 0.3), Stage("large", 1.0)
@@ -86,10 +98,19 @@ def stages(problem: Problem) -> Iterator[Stage]:
     count = problem.arrays.op_count
     if count < SMALL:
         return chain((Stage("cpsat", 0.5),), cycle(_SMALL_AGAIN))
+    if problem.objective is Objective.MEMORY and count <= LARGE:
+        return _for_memory(problem)
     tight = problem.memory_rule is MemoryRule.PEAK and problem.arrays.memory_limited
     if tight and count <= LARGE:
         return chain((_BEAM,), _by_size(problem))
     return _by_size(problem)
+
+
+def _for_memory(problem: Problem) -> Iterator[Stage]:
+    if problem.arrays.device_count == 1:
+        return iter(_ORDER_ALONE)
+    few = problem.arrays.op_count <= CPSAT_UP_TO_OPS
+    return iter(stage for stage in _LEAST_MEMORY if few or stage.solver != "cpsat")
 
 
 def _by_size(problem: Problem) -> Iterator[Stage]:

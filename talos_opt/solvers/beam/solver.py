@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from talos_opt.core.problem import MemoryRule, Problem
+from talos_opt.core.problem import MemoryRule, Objective, Problem
 from talos_opt.core.result import Status
+from talos_opt.solvers.beam.least import LeastMemory
 from talos_opt.solvers.beam.orders import OrderSearch, Tensors
 from talos_opt.solvers.engine.base import NoOptions, Solver, Verdict
 from talos_opt.solvers.engine.run import Run
@@ -43,6 +44,8 @@ class BeamSolver(Solver):
             return Verdict(Status.INFEASIBLE, obstacle)
         if not get_ready(run, *self.kernels(problem)):
             return give_up(run, self.name)
+        if problem.objective is Objective.MEMORY:
+            return LeastMemory(problem, run, self.name).search()
         arrays = problem.arrays
         alone = np.flatnonzero(arrays.allowed.all(axis=0))
         part = run if arrays.device_count == 1 else run.limited(_ORDER_SHARE * run.remaining)

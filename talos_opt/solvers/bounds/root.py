@@ -6,6 +6,7 @@ path memory     the same, for paths whose bytes do not fit one device (see `path
 load            for any shares lambda_d >= 0 that sum to 1, device d can do at most lambda_d * T
                 of the work that it is priced at by T, so T >= sum_i min_d lambda_d t_id / slots_d.
                 The shares are improved by a few subgradient steps; every step is a valid bound.
+memory          the objective memory has bounds of its own (see `least_memory`).
 
 `quick_bound` is all but path memory: milliseconds, seconds for millions of ops. Path memory takes
 longer (`path_bound`). Both are linear in models, ops and edges, look at `stopped` between steps,
@@ -20,6 +21,7 @@ import numpy as np
 
 from talos_opt.core.problem import Arrays, Floats, Objective, Problem
 from talos_opt.core.rounding import sum_error
+from talos_opt.solvers.bounds.least_memory import memory_bound
 from talos_opt.solvers.bounds.path_memory import PathMemory, never
 from talos_opt.solvers.shared.paths import critical_paths
 
@@ -129,6 +131,8 @@ def quick_bound(problem: Problem, stopped: Callable[[], bool] = never) -> float:
     arrays = problem.arrays
     if stopped() or not arrays.allowed.any(axis=1).all():
         return 0.0
+    if problem.objective is Objective.MEMORY:
+        return memory_bound(problem)
     work = group_work(arrays)
     load, shares = load_shares(work, stopped)
     if problem.objective is Objective.BOTTLENECK:
@@ -143,7 +147,7 @@ def quick_bound(problem: Problem, stopped: Callable[[], bool] = never) -> float:
 def path_bound(problem: Problem, stopped: Callable[[], bool] = never) -> float:
     """Return the path-memory bound, 0 where it does not apply; see `root_bound`."""
     arrays = problem.arrays
-    applies = problem.objective is not Objective.BOTTLENECK
+    applies = problem.objective in (Objective.TOCT, Objective.MAKESPAN)
     if not applies or arrays.op_count > _PATHS_UP_TO_OPS or stopped():
         return 0.0
     if not arrays.allowed.any(axis=1).all():

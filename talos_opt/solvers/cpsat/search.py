@@ -97,11 +97,11 @@ def rebuild(problem: Problem, formulation: PlacementFormulation, answer: Answer)
     """
     arrays = problem.arrays
     device = answer.group_device[arrays.group]
-    if not answer.start:
+    if not answer.start and not formulation.relaxed:
         return [simulate(problem, device, problem.arrays.rank)]
     if formulation.relaxed:
         try:
-            return [simulate(problem, device, answer.start)]
+            return [simulate(problem, device, answer.start or problem.arrays.rank)]
         except MemoryDeadlockError:
             return []  # the relaxation knows no memory over time
     ops = [Activity(a, b) for a, b in zip(answer.start, answer.end, strict=True)]

@@ -9,6 +9,7 @@ from typing import Any
 
 from talos_opt.core.problem import Objective, Problem
 from talos_opt.core.result import Status
+from talos_opt.core.schedule import Schedule
 from talos_opt.solvers.cpsat import backend, isolation
 from talos_opt.solvers.cpsat.checks import require_incumbent
 from talos_opt.solvers.cpsat.placement import BuildStoppedError, PlacementFormulation
@@ -19,6 +20,7 @@ from talos_opt.solvers.engine.base import Solver, Verdict, is_placement_only
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.shared.grid import Grid, make_grid
 from talos_opt.solvers.shared.obstacles import find_obstacle
+from talos_opt.solvers.shared.squeezing import SqueezedRun, descend, squeeze
 
 #: Who makes a first schedule, the first that can.
 _FIRST = ("heft", "etf", "sequential", "single")
@@ -28,6 +30,10 @@ _START_SHARE = 0.3
 _ROUNDS = 4
 #: A grid that is so much finer is worth another search.
 _FINER = 1.5
+#: Share of the time, and seconds, that a proven answer's makespan may take (objective memory).
+_TIE_SHARE, _TIE_S = 0.3, 2.0
+#: Above this size a makespan is left to polishing.
+_TIE_UP_TO_OPS = 120
 #: On a fine grid the objective may pass what presolve of CP-SAT 9.15 is right for.
 _WITHOUT_PRESOLVE = {"cp_model_presolve": False}
 #: Without presolve, many workers have seen infeasibility where there is none (decision 0002).
@@ -80,6 +86,8 @@ class CpsatSolver(Solver):
         if backend.needs_own_process():
             return isolation.solve(problem, run, self.options)
         _start(problem, run)
+        if problem.objective is Objective.MEMORY:
+            return self._squeeze(problem, run)
         if run.best is None:
             if run.spent:
                 return no_time(run)
@@ -88,12 +96,27 @@ class CpsatSolver(Solver):
                 return verdict
         return self._improve(problem, run)
 
-    def _find_any(self, problem: Problem, run: Run) -> Verdict:
+    def _find_any(self, problem: Problem, run: Run, start: Schedule | None = None) -> Verdict:
         """Find out whether there is a schedule at all: times do not matter to that."""
         asked = problem.with_objective(Objective.BOTTLENECK)
         formulation = _formulate(asked, make_grid(asked), math.inf, run)
         formulation.feasibility = True
-        return self._search(formulation, run).verdict
+        return self._search(formulation, run, start=start).verdict
+
+    def _squeeze(self, problem: Problem, run: Run) -> Verdict:
+        """Minimise memory by asking whether smaller devices suffice; then the makespan there."""
+        verdict = descend(
+            problem, run, lambda part, inner: self._find_any(part, inner, run.best), self.name,
+            eager=True,
+        )  # fmt: skip
+        if run.proven and problem.arrays.op_count <= _TIE_UP_TO_OPS:
+            least = squeeze(problem, run.value).problem
+            seconds = min(_TIE_S, _TIE_SHARE * run.remaining)
+            if least is not None and run.best is not None and seconds > 0:
+                inner = SqueezedRun(run, least, seconds)
+                inner.offer(run.best, run.best_solver)
+                self._improve(least, inner)
+        return verdict
 
     def _improve(self, problem: Problem, run: Run) -> Verdict:
         """Search below the incumbent, on finer grids as it gets better and as proofs ask for."""
@@ -127,6 +150,7 @@ class CpsatSolver(Solver):
         *,
         fine: bool = False,
         ceiling: float = math.inf,
+        start: Schedule | None = None,
     ) -> Searched:
         options: CpsatOptions = self.options
         cp, began = formulation.cp, time.monotonic()
@@ -135,7 +159,9 @@ class CpsatSolver(Solver):
         except BuildStoppedError:
             return Searched(no_time(run))
         build_s = time.monotonic() - began
-        if run.best is not None:
+        if start is not None:  # a schedule that exceeds the limits, but may be near one that fits
+            hint(formulation, start)
+        elif run.best is not None:
             hint(formulation, run.best)
             require_incumbent(cp, formulation, run.best, run.value, build_s)
         parameters = options.parameters()

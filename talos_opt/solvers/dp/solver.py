@@ -17,11 +17,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from talos_opt.core.errors import UnsupportedError
-from talos_opt.core.problem import UNLIMITED, Arrays, Bools, Floats, Ints, Objective, Problem
+from talos_opt.core.problem import (
+    UNLIMITED,
+    Arrays,
+    Bools,
+    Floats,
+    Ints,
+    MemoryRule,
+    Objective,
+    Problem,
+)
 from talos_opt.core.result import Status
 from talos_opt.core.schedule import Schedule
+from talos_opt.core.shares import room_for, share_units
 from talos_opt.solvers.bounds import group_work, load_shares
 from talos_opt.solvers.dp.ideals import Ideal, IdealGraph, ragged
+from talos_opt.solvers.dp.peaks import PeakSearch
 from talos_opt.solvers.engine.background import run_beside
 from talos_opt.solvers.engine.base import Feature, Solver, Verdict
 from talos_opt.solvers.engine.run import Run
@@ -29,9 +40,14 @@ from talos_opt.solvers.engine.warmup import get_ready, give_up, tiny_problem
 from talos_opt.solvers.shared.constructive import realise
 from talos_opt.solvers.shared.obstacles import find_obstacle
 from talos_opt.solvers.shared.paths import best_times, tails
+from talos_opt.solvers.shared.sequences import offer_sequence
 
 if TYPE_CHECKING:
     from talos_opt.kernels.label_state import Facts, Shape, Steps
+
+
+#: Why one device has no schedule.
+_FULL = "no order of the ops fits the memory of the device"
 
 
 @dataclass(frozen=True)
@@ -67,10 +83,19 @@ class DpSolver(Solver):
     def require(self, problem: Problem) -> None:
         """Refuse what labels do not describe: see `features`; and readers that differ in bytes.
 
+        The objective memory is covered on one device, whatever else a problem has.
+
         Raises
         ------
         UnsupportedError
         """
+        if problem.objective is Objective.MEMORY:
+            if problem.arrays.device_count > 1:
+                raise UnsupportedError(
+                    "solver 'dp' does not cover objective memory on several devices; "
+                    "use cpsat or auto"
+                )
+            return
         super().require(problem)
         if problem.arrays.tensor_bytes is None:
             raise UnsupportedError(
@@ -80,7 +105,7 @@ class DpSolver(Solver):
 
     def kernels(self, problem: Problem) -> tuple[str, ...]:
         """Return that of the labels: its argument types are always the same."""
-        return ("labels",)
+        return () if problem.objective is Objective.MEMORY else ("labels",)
 
     def solve(self, problem: Problem, run: Run) -> Verdict:
         """Prove an optimum, or give up with the best bound of a finished layer."""
@@ -88,6 +113,8 @@ class DpSolver(Solver):
         obstacle = find_obstacle(problem)
         if obstacle:
             return Verdict(Status.INFEASIBLE, obstacle)
+        if problem.objective is Objective.MEMORY:
+            return self.search_peaks(problem, run)
         if not get_ready(run, *self.kernels(problem)):
             return give_up(run, self.name)
         stop = np.zeros(1, dtype=np.bool_)
@@ -137,6 +164,36 @@ class DpSolver(Solver):
         run.offer(_trace(problem, trail, best), self.name)
         run.raise_bound(min(float(rows[best, 0]), run.value), self.name)
         return Verdict(Status.FEASIBLE)
+
+    def search_peaks(self, problem: Problem, run: Run) -> Verdict:
+        """Find the order of smallest peak on the only device, or give up with a bound."""
+        arrays = problem.arrays
+        if problem.memory_rule is MemoryRule.STATIC:  # one order is as good as another
+            offer_sequence(run, 0, arrays.order, self.name)
+            if run.best is None:
+                return Verdict(Status.INFEASIBLE, _FULL)
+            run.raise_bound(run.value, self.name)
+            return Verdict(Status.FEASIBLE)
+        weights, (unit,) = int(arrays.weights.sum()), share_units(arrays)
+        target = room_for(unit, run.target, below=True) if unit else UNLIMITED
+        search = PeakSearch(
+            arrays, max(0, room_for(unit, run.lower_bound) - weights) if unit else 0,
+            min(target, int(arrays.capacity[0])) + 1 - weights,
+            self.options.most_labels, lambda: run.stopped,
+        )  # fmt: skip
+
+        def tell(bound: int) -> None:
+            if bound + weights <= arrays.capacity[0]:
+                run.raise_bound(min((bound + weights) / unit, run.value), self.name)
+
+        order = search.run(tell)
+        if order is not None:
+            offer_sequence(run, 0, order, self.name)
+        elif search.bound >= search.below and run.best is None:
+            return Verdict(Status.INFEASIBLE, _FULL)
+        elif search.bound >= search.below:
+            run.raise_bound(run.target, self.name)
+        return _give_up(run)
 
     def _exhausted(self, problem: Problem, run: Run, cutoff: float) -> Verdict:
         """No label is left: nothing ends below the incumbent, or nothing fits at all."""

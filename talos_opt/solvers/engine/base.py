@@ -20,6 +20,7 @@ class Feature(StrEnum):
     TOCT = "objective toct"
     MAKESPAN = "objective makespan"
     BOTTLENECK = "objective bottleneck"
+    MEMORY = "objective memory"
     PEAK_MEMORY = "memory_rule peak"
     SERIAL_LINKS = "contention serial"
     NO_COPY_ENGINE = "devices with copy_engine false"
@@ -34,7 +35,8 @@ def features_of(problem: Problem) -> frozenset[Feature]:
     """Return the features that a problem uses, beyond what every solver covers."""
     arrays = problem.arrays
     found = {Feature(f"objective {problem.objective.value}")}
-    if problem.memory_rule is MemoryRule.PEAK and arrays.memory_limited:
+    watched = arrays.memory_limited or problem.objective is Objective.MEMORY
+    if problem.memory_rule is MemoryRule.PEAK and watched:
         found.add(Feature.PEAK_MEMORY)
     if (arrays.channel >= 0).any():
         found.add(Feature.SERIAL_LINKS)
@@ -144,5 +146,7 @@ def is_placement_only(problem: Problem) -> bool:
 
     Loads and the static memory rule know no order, so nothing needs to be sequenced.
     """
+    if problem.objective is Objective.MEMORY:
+        return problem.memory_rule is MemoryRule.STATIC
     static = problem.memory_rule is MemoryRule.STATIC or not problem.arrays.memory_limited
     return problem.objective is Objective.BOTTLENECK and static

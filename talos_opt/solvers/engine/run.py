@@ -17,7 +17,7 @@ from talos_opt.core import rounding
 from talos_opt.core.errors import InfeasibleScheduleError, RefutedProofError
 from talos_opt.core.feasibility import require_feasible
 from talos_opt.core.metrics import forced_value, objective_value
-from talos_opt.core.problem import Problem
+from talos_opt.core.problem import Objective, Problem
 from talos_opt.core.result import OPTIMALITY_TOLERANCE, Event, relative_gap
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.ties import Standing, standing, value_slack
@@ -192,6 +192,11 @@ class Run:
         return self._known.best
 
     @property
+    def hint(self) -> Schedule | None:
+        """A schedule to start from: the incumbent, or one that breaks some limit of memory."""
+        return self.best
+
+    @property
     def best_solver(self) -> str:
         """Who found the incumbent's value."""
         return self._known.best_solver
@@ -281,6 +286,8 @@ class Run:
 
     def _rounding_of(self, value: float) -> float:
         """What rounding may have added to a bound or value of this size."""
+        if self.problem.objective is Objective.MEMORY:  # one division, of whole numbers
+            return 0.0
         summed = rounding.sum_error(self.problem.arrays.op_count) * abs(value - self.forced)
         return summed + 0.5 * rounding.ULPS * math.ulp(value)
 

@@ -19,6 +19,7 @@ from talos_opt.solvers.fast.contiguous import contiguous_split
 from talos_opt.solvers.fast.starts import find_starts
 from talos_opt.solvers.shared.instance import make_instance
 from talos_opt.solvers.shared.obstacles import find_obstacle
+from talos_opt.solvers.shared.squeezing import descend
 
 #: Most chains: one per worker, up to this number.
 _MOST_CHAINS = 8
@@ -96,6 +97,8 @@ class FastSolver(Solver):
 
     def solve(self, problem: Problem, run: Run) -> Verdict:
         """Improve until the time, or the number of moves, is used up."""
+        if problem.objective is Objective.MEMORY:
+            return descend(problem, run, self.solve, self.name)
         obstacle = find_obstacle(problem)
         if obstacle:
             return Verdict(Status.INFEASIBLE, obstacle)
@@ -105,6 +108,8 @@ class FastSolver(Solver):
             return give_up(run, self.name)
         both = get_ready(run, second, urgent=False)
         starts = find_starts(problem, run, self.name)
+        if run.stopped and run.best is not None:
+            return Verdict(Status.FEASIBLE)
         instance = make_instance(problem)
         chains = [
             Chain(

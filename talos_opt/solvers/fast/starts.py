@@ -49,6 +49,8 @@ def find_starts(problem: Problem, run: Run, name: str) -> list[tuple[Ints, Ints]
             run.offer(schedule, name)
             found.append((objective_value(problem, schedule), schedule))
     found.sort(key=lambda item: item[0])
+    if not found and run.hint is not None:  # too much for the memory, but not by far
+        return [(run.hint.device, _order_of(problem, run.hint)), _fastest_devices(problem)]
     if not found:
         return [_fastest_devices(problem)]
     return [(schedule.device, _order_of(problem, schedule)) for _, schedule in found]

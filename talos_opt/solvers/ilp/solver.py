@@ -58,7 +58,7 @@ class IlpSolver(Solver):
     name = "ilp"
     summary = "exact, mixed-integer programming through PuLP (HiGHS or CBC); for small graphs"
     exact = True
-    features = frozenset(Feature) - {Feature.PEAK_MEMORY, Feature.SERIAL_LINKS}
+    features = frozenset(Feature) - {Feature.MEMORY, Feature.PEAK_MEMORY, Feature.SERIAL_LINKS}
     Options = IlpOptions
 
     def solve(self, problem: Problem, run: Run) -> Verdict:

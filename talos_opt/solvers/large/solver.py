@@ -13,6 +13,7 @@ from talos_opt.solvers.large.loads import Balancer
 from talos_opt.solvers.large.passes import Passes
 from talos_opt.solvers.large.search import Search
 from talos_opt.solvers.shared.obstacles import find_obstacle
+from talos_opt.solvers.shared.squeezing import descend
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ class LargeSolver(Solver):
 
     def solve(self, problem: Problem, run: Run) -> Verdict:
         """Find a schedule, then better ones until the time, or the passes, are used up."""
+        if problem.objective is Objective.MEMORY:
+            return descend(problem, run, self.solve, self.name)
         obstacle = find_obstacle(problem)
         if obstacle:
             return Verdict(Status.INFEASIBLE, obstacle)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from talos_opt.core.problem import Problem
+from talos_opt.core.problem import Objective, Problem
 from talos_opt.core.ties import standing
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.polish.search import descend
 from talos_opt.solvers.polish.setup import MOST_OPS, MOST_S, make_trials
 from talos_opt.solvers.polish.trials import Figures
+from talos_opt.solvers.shared.squeezing import SqueezedRun, squeeze
 
 
 def polish(problem: Problem, run: Run) -> None:
@@ -25,6 +26,9 @@ def polish(problem: Problem, run: Run) -> None:
     """
     if run.best is None or run.spent or problem.arrays.op_count > MOST_OPS:
         return
+    if problem.objective is Objective.MEMORY:
+        _polish_makespan(problem, run)
+        return
     first = standing(problem, run.best)
     limit = first.value + first.value_slack
 
@@ -36,3 +40,13 @@ def polish(problem: Problem, run: Run) -> None:
     budget = run.budget.within(MOST_S)
     descend(problem, trials, limit, budget)
     run.offer(trials.schedule(), run.best_solver)
+
+
+def _polish_makespan(problem: Problem, run: Run) -> None:
+    """Polish within the memory that the incumbent needs, where the makespan is the value."""
+    least = squeeze(problem, run.value).problem
+    if least is None or run.best is None:
+        return
+    inner = SqueezedRun(run, least)
+    inner.offer(run.best, run.best_solver)
+    polish(least, inner)

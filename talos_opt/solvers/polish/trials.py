@@ -10,7 +10,7 @@ import numpy as np
 
 from talos_opt.analysis.moves import order_of_starts
 from talos_opt.core.occupancy import static_memory
-from talos_opt.core.problem import Ints, MemoryRule, Problem
+from talos_opt.core.problem import Ints, MemoryRule, Objective, Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import MemoryDeadlockError, simulate
 from talos_opt.core.ties import Standing, rank, standing
@@ -153,6 +153,8 @@ def covers(problem: Problem, begin: Schedule) -> bool:
     before its input ends must not come before it there.
     """
     arrays = problem.arrays
+    if problem.objective is Objective.MEMORY:
+        return False
     place = order_of_starts(problem, begin.start, begin.end)
     return (not arrays.memory_limited or problem.memory_rule is MemoryRule.STATIC) and bool(
         (place[arrays.edge_src] < place[arrays.edge_dst]).all()

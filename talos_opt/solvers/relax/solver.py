@@ -19,6 +19,7 @@ from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.engine.warmup import get_ready
 from talos_opt.solvers.ilp.builder import BuildStoppedError as BuildStopped
 from talos_opt.solvers.relax.formulation import RelaxedFormulation
+from talos_opt.solvers.relax.resident import bound_memory
 from talos_opt.solvers.relax.superblocks import prove_bottleneck
 from talos_opt.solvers.shared.grid import make_grid
 from talos_opt.solvers.shared.obstacles import find_obstacle
@@ -55,6 +56,8 @@ class RelaxSolver(Solver):
             return Verdict(Status.INFEASIBLE, obstacle)
         if problem.objective is Objective.BOTTLENECK:
             return self._bound_bottleneck(problem, run)
+        if problem.objective is Objective.MEMORY:
+            return bound_memory(problem, run, self.name)
         memory = PathMemory(problem)
         memory.improve(lambda: run.stopped)
         run.raise_bound(memory.bound(), self.name)
@@ -114,7 +117,8 @@ class RelaxSolver(Solver):
 
     def kernels(self, problem: Problem) -> tuple[str, ...]:
         """Return that of joins."""
-        return () if problem.objective is Objective.BOTTLENECK else ("joins",)
+        ordered = problem.objective in (Objective.TOCT, Objective.MAKESPAN)
+        return ("joins",) if ordered else ()
 
     def _read_joins(self, memory: PathMemory, run: Run) -> None:
         """Learn what inputs that come late from elsewhere prove."""

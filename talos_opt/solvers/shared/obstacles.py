@@ -76,7 +76,7 @@ def _describe_total(problem: Problem, need: Ints, fits: np.ndarray) -> str:
     arrays = problem.arrays
     static = problem.memory_rule is MemoryRule.STATIC
     held = arrays.group_held if static else arrays.group_weights
-    for homes in _distinct_rows(fits):
+    for homes in distinct_rows(fits):
         if (arrays.capacity[homes] >= UNLIMITED).any():
             continue
         confined = ~(fits & ~homes).any(axis=1)
@@ -108,7 +108,7 @@ def _describe_moment(problem: Problem) -> str:
     )
 
 
-def _distinct_rows(rows: np.ndarray) -> np.ndarray:
+def distinct_rows(rows: np.ndarray) -> np.ndarray:
     """Return each row once; numpy's own way takes seconds for a million rows."""
     packed = np.packbits(rows, axis=1)
     codes = np.zeros(len(rows), dtype=np.int64)  # only told apart where they differ
