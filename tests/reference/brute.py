@@ -312,8 +312,8 @@ def _held(flat: Ticks, best: Best) -> list[int]:
         return [flat.static_need(best.device, d) for d in every]
     ends = [start + act.time for start, act in zip(best.starts, best.plan.acts, strict=True)]
     moves = [
-        TransferRow(op, source, target, begin, end, size)
-        for (op, source, target, size, _), begin, end in zip(
+        TransferRow(best.plan.makers[tensor], source, target, begin, end, size, tensor)
+        for (tensor, source, target, size, _), begin, end in zip(
             best.plan.hops, best.starts[count:], ends[count:], strict=True
         )
     ]

@@ -126,7 +126,8 @@ class LeastMemory:
         device = np.full(len(order), -1, dtype=np.int64)
         at, held, live, top, work = 0, 0, 0, 0, 0
         room = self._room(sequence[0], share)
-        in_ptr, in_op = self.tensors.in_ptr, self.tensors.in_op
+        in_ptr, read = self.tensors.in_ptr, self.tensors.in_tensor
+        made = self.tensors.tensor_ptr
         left = self.tensors.readers.copy()
         here: dict[int, int] = {}
         for i in order.tolist():
@@ -136,7 +137,7 @@ class LeastMemory:
                 continue
             while True:
                 d = sequence[at]
-                inputs = [int(u) for u in in_op[in_ptr[i] : in_ptr[i + 1]]]
+                inputs = read[in_ptr[i] : in_ptr[i + 1]].tolist()
                 fetched = sum(int(self.tensors.size[u]) for u in inputs if u not in here)
                 if static:
                     work_then = max(work, int(arrays.group_workspace[group]))
@@ -161,8 +162,9 @@ class LeastMemory:
                 left[u] -= 1
                 if left[u] == 0:
                     here.pop(u)
-            if self.tensors.readers[i]:
-                here[i] = int(self.tensors.size[i])
+            for u in range(int(made[i]), int(made[i + 1])):
+                if self.tensors.readers[u]:
+                    here[u] = int(self.tensors.size[u])
             live = sum(here.values())
         return device
 

@@ -58,13 +58,11 @@ def running_needs(problem: Problem) -> Ints:
     arrays = problem.arrays
     if problem.memory_rule is MemoryRule.STATIC:
         return arrays.workspace
-    read = np.minimum(arrays.output[arrays.edge_src], arrays.edge_bytes)
-    if arrays.device_count == 1:
-        read = arrays.output[arrays.edge_src]
+    read = arrays.tensor_size[arrays.edge_tensor]
+    if arrays.device_count > 1:
+        read = np.minimum(read, arrays.edge_bytes)
     need = arrays.output + arrays.workspace
-    keys = arrays.edge_src * arrays.op_count + arrays.edge_dst
-    _, once = np.unique(keys, return_index=True)
-    np.add.at(need, arrays.edge_dst[once], read[once])
+    np.add.at(need, arrays.edge_dst, read)
     return need
 
 

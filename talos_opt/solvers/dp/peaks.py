@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 
@@ -42,7 +43,14 @@ class PeakSearch:
         self, arrays: Arrays, bound: int, below: int, most: int, stopped: Callable[[], bool]
     ) -> None:
         self.graph, self.count = IdealGraph(arrays), arrays.op_count
-        self.size, self.work = arrays.output.tolist(), arrays.workspace.tolist()
+        self.output, self.work = arrays.output.tolist(), arrays.workspace.tolist()
+        self.size: list[int] = arrays.tensor_size.tolist()
+        tensors = arrays.edge_tensor[arrays.in_edge].tolist()
+        self.reads = [tensors[a:b] for a, b in pairwise(arrays.in_ptr.tolist())]
+        #: Bytes that are left of what an op makes: what nobody reads is gone when it ends.
+        self.kept = [
+            sum(self.size[r] for r in made if self.graph.feeds[r]) for made in self.graph.made
+        ]
         #: What takes no time holds nothing while it runs.
         self.lasts = (arrays.time[:, 0] > 0).tolist()
         self.bound, self.below, self.most = bound, below, most
@@ -80,7 +88,7 @@ class PeakSearch:
                 if members == everything:
                     return self._trace(members)
                 for i in ready:
-                    top = live + self.size[i] + self.work[i] if self.lasts[i] else 0
+                    top = live + self.output[i] + self.work[i] if self.lasts[i] else 0
                     if top >= self.below or members | 1 << i in self.before:
                         continue
                     step = (*self._step(members, live, ready, i), members, (i,))
@@ -108,7 +116,7 @@ class PeakSearch:
         while again:
             again = False
             for i in ready:
-                if self.lasts[i] and live + self.size[i] + self.work[i] > self.bound:
+                if self.lasts[i] and live + self.output[i] + self.work[i] > self.bound:
                     continue
                 step = self._step(members, live, ready, i)
                 if step[1] <= live:
@@ -124,13 +132,12 @@ class PeakSearch:
         """Return ideal, bytes alive and ready ops after an op has run."""
         graph = self.graph
         members |= 1 << op
-        if graph.readers[op]:
-            live += self.size[op]
-        for u in graph.inputs[op]:
-            if not graph.feeds[u] & ~members:
-                live -= self.size[u]
+        live += self.kept[op]
+        for tensor in self.reads[op]:
+            if not graph.feeds[tensor] & ~members:
+                live -= self.size[tensor]
         left = [i for i in ready if i != op]
-        left += [r for r in graph.readers[op] if not graph.needs[r] & ~members]
+        left += [r for r in dict.fromkeys(graph.readers[op]) if not graph.needs[r] & ~members]
         return members, live, left
 
     def _trace(self, members: int) -> np.ndarray:

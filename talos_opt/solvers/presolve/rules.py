@@ -126,7 +126,9 @@ class _Folding:
     def __init__(self, problem: Problem, found: Findings) -> None:
         arrays = self.arrays = problem.arrays
         self.problem, self.found = problem, found
-        self.live = problem.memory_rule is MemoryRule.PEAK and arrays.memory_limited
+        counts = arrays.memory_limited or problem.objective is Objective.MEMORY
+        #: Whether it matters which bytes are alive when.
+        self.live = counts and problem.memory_rule is MemoryRule.PEAK
         may = found.allowed[arrays.group]
         #: Whether an op takes no time wherever it may go.
         self.instant = np.where(may, arrays.time, 0.0).max(axis=1) == 0

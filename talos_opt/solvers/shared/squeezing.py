@@ -74,15 +74,15 @@ def squeeze(problem: Problem, value: float, *, below: bool = False) -> Squeezed:
 
 def _everything(arrays: Arrays) -> int:
     """Bytes that no device ever needs more of."""
-    sent = np.zeros(arrays.op_count, dtype=np.int64)
-    np.maximum.at(sent, arrays.edge_src, arrays.edge_bytes)
-    return int((arrays.weights + np.maximum(arrays.output, sent) + arrays.workspace).sum())
+    sent = arrays.tensor_size.copy()
+    np.maximum.at(sent, arrays.edge_tensor, arrays.edge_bytes)
+    return int((arrays.weights + arrays.workspace).sum() + sent.sum())
 
 
 def byte_step(problem: Problem) -> int:
     """Return the bytes that all needs of memory are multiples of."""
     arrays = problem.arrays
-    sizes = [arrays.weights, arrays.output, arrays.workspace]
+    sizes = [arrays.weights, arrays.tensor_size, arrays.workspace]
     if problem.memory_rule is MemoryRule.PEAK:
         sizes.append(arrays.edge_bytes)
     return max(1, int(np.gcd.reduce(np.concatenate(sizes))))
