@@ -40,7 +40,7 @@ DEVICE, SLOT, AT = 0, 1, 2
 HEAD, END, SPAN, READY = 0, 1, 2, 3
 #: Entries of what a step finds: score, op, number of the op's device, slot, position, and how many
 #: moves of this score there were.
-SCORE, OP, CHOICE, TO_SLOT, TO, EQUALS = 0, 1, 2, 3, 4, 5
+SCORE, OP, CHOICE, TO_SLOT, TO, EQUALS, THROUGH = 0, 1, 2, 3, 4, 5, 6
 #: Ends that differ by less than this share of the value are the same.
 EPS = 1e-9
 #: Steps for which an op may not go back to a device, or move on it: at least, and drawn beside.
@@ -356,29 +356,37 @@ def _find_path(x, q):  # type: ignore[no-untyped-def]
 
 
 @part
-def _consider(kept, random, score, op, c, s, at):  # type: ignore[no-untyped-def]
+def _consider(kept, random, score, through, op, c, s, at):  # type: ignore[no-untyped-def]
     """Keep a move if it is the best so far; of several, one is drawn."""
     if score > kept[SCORE] or not score < INF:
         return
     if score == kept[SCORE]:
-        kept[EQUALS] += 1.0
-        if next_random(random) * kept[EQUALS] >= 1.0:
+        if through > kept[THROUGH]:
             return
+        if through == kept[THROUGH]:
+            kept[EQUALS] += 1.0
+            if next_random(random) * kept[EQUALS] >= 1.0:
+                return
+        else:
+            kept[EQUALS] = 1.0
     else:
         kept[EQUALS] = 1.0
     kept[SCORE], kept[OP], kept[CHOICE], kept[TO_SLOT], kept[TO] = score, op, c, s, at
+    kept[THROUGH] = through
 
 
 @part
 def _score(weight, floor, ends, after, reach, b):  # type: ignore[no-untyped-def]
     """What lanes come to if an op ends at a time, in front of `b` (-1: of nobody)."""
-    value = 0.0
+    value, through = 0.0, 0.0
     for k in range(len(weight)):
         path = after[0, k]
         if b >= 0:
             path = max(path, reach[b, k])
         value += weight[k] * max(floor[k], ends + path)
-    return value
+        if path > -INF:
+            through += weight[k] * (ends + path)
+    return value, through
 
 
 @part
@@ -393,7 +401,7 @@ def _is_longer(reach, other, after):  # type: ignore[no-untyped-def]
 @part
 def _look_along(
     row, first, last, at, point, reach, by_readers, weight, floor, back, op, c, s, start, after,
-    latest, earliest, before, behind, kept, random,
+    latest, earliest, before, behind, kept, random, tie,
 ):  # type: ignore[no-untyped-def]  # fmt: skip
     """Look at the other positions in an op's own queue.
 
@@ -425,8 +433,8 @@ def _look_along(
             break
         end = max(end, point[other, READY]) + point[other, SPAN]
         b = row[first + k + 1] if k < last else -1
-        score = _score(weight, floor, max(start, end) + length, after, reach, b)
-        _consider(kept, random, score, op, c, s, k)
+        score, through = _score(weight, floor, max(start, end) + length, after, reach, b)
+        _consider(kept, random, score, through * tie, op, c, s, k)
         if b >= 0 and not _is_longer(reach, b, after):
             break
     for i in range(len(back)):
@@ -436,12 +444,14 @@ def _look_along(
         if k <= before or point[other, END] <= latest:
             break
         end = point[row[first + k - 1], END] if k > 0 else -INF
-        score = 0.0
+        score, through = 0.0, 0.0
         for i in range(len(back)):
             back[i] = max(back[i], by_readers[other, i]) + point[other, SPAN]
             path = max(after[0, i], back[i]) + max(start, end) + length
             score += weight[i] * max(floor[i], path)
-        _consider(kept, random, score, op, c, s, k)
+            if path > -INF:
+                through += weight[i] * path
+        _consider(kept, random, score, through * tie, op, c, s, k)
         if end <= start:
             break
 
@@ -449,7 +459,7 @@ def _look_along(
 @part
 def _look_into(
     row, first, count, point, reach, weight, floor, op, c, s, start, length, after, latest,
-    earliest, before, behind, kept, random,
+    earliest, before, behind, kept, random, tie,
 ):  # type: ignore[no-untyped-def]  # fmt: skip
     """Look at the positions in another queue that may be best; see `_look_along`."""
     # From `low` on nobody has to come before the op, up to `high` nobody has to come after it.
@@ -489,8 +499,8 @@ def _look_into(
         if at > 0:
             begin = max(begin, point[row[first + at - 1], END])
         b = row[first + at] if at < count else -1
-        score = _score(weight, floor, begin + length, after, reach, b)
-        _consider(kept, random, score, op, c, s, at)
+        score, through = _score(weight, floor, begin + length, after, reach, b)
+        _consider(kept, random, score, through * tie, op, c, s, at)
 
 
 @part
@@ -516,8 +526,12 @@ def _look(x, q, count, floor, back, after, found, spare):  # type: ignore[no-unt
     held, widest = q.held, q.widest
     limited, moving, now = q.rule[0] > 0, q.rule[1] > 0, q.counter[STEP]
     lanes = len(done)
-    for position in range(count):
-        op = pick[position]
+    tie = float(q.rule[2])
+    for position in range(min(count, q.rule[3])):
+        other = position + below(random, count - position)
+        op = pick[other]
+        pick[other] = pick[position]
+        pick[position] = op
         group, release = table[op, GROUP], model[table[op, MODEL], 0]
         own_device, own_slot = place[op, DEVICE], place[op, SLOT]
         alone = group_ptr[group + 1] - group_ptr[group] == 1
@@ -528,10 +542,17 @@ def _look(x, q, count, floor, back, after, found, spare):  # type: ignore[no-unt
             latest = max(latest, point[in_op[e], HEAD])
         for e in range(out_ptr[op], out_ptr[op + 1]):
             earliest = min(earliest, point[out_op[e], END])
+        # Without the op its neighbours in the queue make a path, however long others are.
+        at, end, b = place[op, AT], 0.0, -1
+        if own_slot >= 0:
+            if at > 0:
+                end = point[row[row_ptr[own_slot] + at - 1], END]
+            if at + 1 < length[own_slot]:
+                b = row[row_ptr[own_slot] + at + 1]
         for k in range(lanes):
             floor[k] = done[k]
             if point[op, HEAD] + reach[op, k] >= done[k] * (1 - EPS):
-                floor[k] = done[k] - point[op, SPAN] if lanes > 1 else 0.0
+                floor[k] = end + reach[b, k] if b >= 0 else end
             after[0, k] = by_readers[op, k]
         start = point[op, READY]
         for c in range(choice_ptr[op], choice_ptr[op + 1]):
@@ -548,7 +569,7 @@ def _look(x, q, count, floor, back, after, found, spare):  # type: ignore[no-unt
                 _find_after(
                     out_ptr, out_op, out_bytes, place, reach, delay, op, d, lane[op], after, 0
                 )
-            least = _score(weight, floor, start + span, after, reach, -1)
+            least, through = _score(weight, floor, start + span, after, reach, -1)
             if not least <= found[SCORE]:
                 if moving:
                     continue
@@ -556,7 +577,7 @@ def _look(x, q, count, floor, back, after, found, spare):  # type: ignore[no-unt
             kept = found if banned[c] <= now else spare
             if span == 0.0:
                 if own_slot >= 0:
-                    _consider(kept, random, least, op, c, -1, 0)
+                    _consider(kept, random, least, through * tie, op, c, -1, 0)
                 continue
             for s in range(devices[d, FIRST_SLOT], devices[d, LAST_SLOT]):
                 before, behind = -1, length[s]
@@ -570,12 +591,12 @@ def _look(x, q, count, floor, back, after, found, spare):  # type: ignore[no-unt
                     _look_along(
                         row, row_ptr[s], length[s] - 1, place[op, AT], point, reach, by_readers,
                         weight, floor, back, op, c, s, start, after, latest, earliest, before,
-                        behind, kept, random,
+                        behind, kept, random, tie,
                     )  # fmt: skip
                 else:
                     _look_into(
                         row, row_ptr[s], length[s], point, reach, weight, floor, op, c, s, start,
-                        span, after, latest, earliest, before, behind, kept, random,
+                        span, after, latest, earliest, before, behind, kept, random, tie,
                     )  # fmt: skip
 
 
@@ -626,7 +647,7 @@ def search_shop(x, q, steps, patience, fresh):  # type: ignore[no-untyped-def]
     int
         Steps made; fewer if nothing can be moved, or if the patience is over.
     """
-    found, spare = np.empty(6), np.empty(6)
+    found, spare = np.empty(7), np.empty(7)
     floor, back, after = np.empty(len(q.done)), np.empty(len(q.done)), np.empty((1, len(q.done)))
     counter, value, place = q.counter, q.value, q.place
     if fresh:
@@ -649,9 +670,9 @@ def search_shop(x, q, steps, patience, fresh):  # type: ignore[no-untyped-def]
             copy_range(found, 0, spare, 0, len(found))
         op, c = int(found[OP]), int(found[CHOICE])
         d, s, at = place[op, DEVICE], place[op, SLOT], place[op, AT]
-        until = counter[STEP] + TENURE + below(q.random, SPREAD + count)
+        until = counter[STEP] + q.rule[4] + below(q.random, q.rule[5] + (count if q.rule[6] else 0))
         for k in range(q.choice_ptr[op], q.choice_ptr[op + 1]):
-            if q.choice[k] == d:
+            if q.choice[k] == d or q.rule[7]:
                 q.banned[k] = until
         _move(x, q, op, q.choice[c], int(found[TO_SLOT]), int(found[TO]))
         if not _find_heads(x, q):  # only where ops take no time, or rounding hides an order
