@@ -77,8 +77,10 @@ class Shop(NamedTuple):
         all; minus infinity if none.
     done : (l,) float
         Completion of each lane.
-    order, missing : (n,) int
-        A topological order of edges and queues; working space.
+    order, rank : (n,) int
+        A topological order of edges and queues, and its inverse.
+    mark, moved : (n,) int
+        Working space.
     home, held, widest : (g,), (m,), (m,) int
         Device of each group; bytes and largest workspace on each device.
     banned : (c,) int
@@ -110,7 +112,9 @@ class Shop(NamedTuple):
     reach: Floats
     done: Floats
     order: Ints
-    missing: Ints
+    rank: Ints
+    mark: Ints
+    moved: Ints
     home: Ints
     held: Ints
     widest: Ints
@@ -210,26 +214,112 @@ def _load(x, q):  # type: ignore[no-untyped-def]
 
 
 @part
-def _find_heads(x, q):  # type: ignore[no-untyped-def]
-    """Order all ops along edges and queues, find their heads; return whether there is no cycle."""
-    in_ptr, in_op, in_bytes, out_ptr, out_op = x.in_ptr, x.in_op, x.in_bytes, x.out_ptr, x.out_op
-    order, missing, place, row, row_ptr = q.order, q.missing, q.place, q.row, q.row_ptr
-    length, point, delay, table, model = q.length, q.point, q.delay, x.op, x.model
-    count, moving = len(order), q.rule[1] > 0
+def _sort(x, q):  # type: ignore[no-untyped-def]
+    """Order all ops along edges and queues."""
+    in_ptr, out_ptr, out_op = x.in_ptr, x.out_ptr, x.out_op
+    order, rank, mark, place, row, row_ptr = q.order, q.rank, q.mark, q.place, q.row, q.row_ptr
+    length = q.length
     found = 0
-    for op in range(count):
-        waits = in_ptr[op + 1] - in_ptr[op]
+    for op in range(len(order)):
+        mark[op] = in_ptr[op + 1] - in_ptr[op]
         if place[op, AT] > 0:
-            waits += 1
-        missing[op] = waits
-        if waits == 0:
+            mark[op] += 1
+        if mark[op] == 0:
             order[found] = op
             found += 1
     scan = 0
     while scan < found:
         op = order[scan]
+        rank[op] = scan
         scan += 1
-        start, s = model[table[op, MODEL], 0], place[op, SLOT]
+        s, at = place[op, SLOT], place[op, AT]
+        if s >= 0 and at + 1 < length[s]:
+            b = row[row_ptr[s] + at + 1]
+            mark[b] -= 1
+            if mark[b] == 0:
+                order[found] = b
+                found += 1
+        for e in range(out_ptr[op], out_ptr[op + 1]):
+            reader = out_op[e]
+            mark[reader] -= 1
+            if mark[reader] == 0:
+                order[found] = reader
+                found += 1
+
+
+@part
+def _shift_back(in_ptr, in_op, order, rank, mark, spare, place, row, row_ptr, op, a, stamp):  # type: ignore[no-untyped-def]
+    """Put an op behind `a` in the order, and what follows from it; False if `a` does."""
+    first, last = rank[op], rank[a]
+    mark[op] = stamp
+    for k in range(first + 1, last + 1):
+        other = order[k]
+        follows = False
+        if place[other, AT] > 0:
+            follows = mark[row[row_ptr[place[other, SLOT]] + place[other, AT] - 1]] == stamp
+        for e in range(in_ptr[other], in_ptr[other + 1]):
+            follows = follows or mark[in_op[e]] == stamp
+        if follows:
+            if other == a:
+                return False
+            mark[other] = stamp
+    kept, moved = first, 0
+    for k in range(first, last + 1):
+        other = order[k]
+        if mark[other] == stamp:
+            spare[moved] = other
+            moved += 1
+        else:
+            order[kept], rank[other] = other, kept
+            kept += 1
+    for k in range(moved):
+        order[kept + k], rank[spare[k]] = spare[k], kept + k
+    return True
+
+
+@part
+def _shift_forth(
+    out_ptr, out_op, order, rank, mark, spare, place, row, row_ptr, length, op, b, stamp
+):  # type: ignore[no-untyped-def]
+    """Put an op in front of `b` in the order, and what it follows from; False if `b` is of it."""
+    first, last = rank[b], rank[op]
+    mark[op] = stamp
+    for k in range(last - 1, first - 1, -1):
+        other = order[k]
+        leads = False
+        s, at = place[other, SLOT], place[other, AT]
+        if s >= 0 and at + 1 < length[s]:
+            leads = mark[row[row_ptr[s] + at + 1]] == stamp
+        for e in range(out_ptr[other], out_ptr[other + 1]):
+            leads = leads or mark[out_op[e]] == stamp
+        if leads:
+            if other == b:
+                return False
+            mark[other] = stamp
+    kept, moved = last, 0
+    for k in range(last, first - 1, -1):
+        other = order[k]
+        if mark[other] == stamp:
+            spare[moved] = other
+            moved += 1
+        else:
+            order[kept], rank[other] = other, kept
+            kept -= 1
+    for k in range(moved):
+        order[kept - k], rank[spare[k]] = spare[k], kept - k
+    return True
+
+
+@part
+def _find_heads(x, q, begin):  # type: ignore[no-untyped-def]
+    """Find heads from a position of the order on, and all completions; return the value."""
+    in_ptr, in_op, in_bytes = x.in_ptr, x.in_op, x.in_bytes
+    order, place, row, row_ptr = q.order, q.place, q.row, q.row_ptr
+    point, delay, table, model = q.point, q.delay, x.op, x.model
+    lane, done, weight, moving = q.lane, q.done, q.weight, q.rule[1] > 0
+    for position in range(begin, len(order)):
+        op = order[position]
+        start = model[table[op, MODEL], 0]
         if moving:
             start = _arrival(
                 in_ptr, in_op, in_bytes, point, place, delay, op, place[op, DEVICE], start
@@ -238,25 +328,18 @@ def _find_heads(x, q):  # type: ignore[no-untyped-def]
             for e in range(in_ptr[op], in_ptr[op + 1]):
                 start = max(start, point[in_op[e], END])
         point[op, READY] = start
-        if s >= 0:
-            at = place[op, AT]
-            here = row_ptr[s] + at
-            if at > 0:
-                start = max(start, point[row[here - 1], END])
-            if at + 1 < length[s]:
-                b = row[here + 1]
-                missing[b] -= 1
-                if missing[b] == 0:
-                    order[found] = b
-                    found += 1
+        at = place[op, AT]
+        if at > 0:
+            start = max(start, point[row[row_ptr[place[op, SLOT]] + at - 1], END])
         point[op, HEAD], point[op, END] = start, start + point[op, SPAN]
-        for e in range(out_ptr[op], out_ptr[op + 1]):
-            reader = out_op[e]
-            missing[reader] -= 1
-            if missing[reader] == 0:
-                order[found] = reader
-                found += 1
-    return found == count
+    for k in range(len(done)):
+        done[k] = 0.0
+    for op in range(len(lane)):
+        done[lane[op]] = max(done[lane[op]], point[op, END])
+    value = 0.0
+    for k in range(len(done)):
+        value += weight[k] * done[k]
+    return value
 
 
 @part
@@ -276,34 +359,35 @@ def _find_after(out_ptr, out_op, out_bytes, place, reach, delay, op, d, own, aft
 
 
 @part
-def _find_tails(x, q):  # type: ignore[no-untyped-def]
-    """Find tails and completions, along the order that heads have found; return the value."""
+def _find_tails(x, q, begin):  # type: ignore[no-untyped-def]
+    """Find longest paths to the ends, from a position of the order back."""
     out_ptr, out_op, out_bytes = x.out_ptr, x.out_op, x.out_bytes
     order, place, row, row_ptr, length = q.order, q.place, q.row, q.row_ptr, q.length
     after, reach, point, delay, lane = q.after, q.reach, q.point, q.delay, q.lane
-    done, weight = q.done, q.weight
-    lanes = len(done)
-    for k in range(lanes):
-        done[k] = 0.0
-    for position in range(len(order) - 1, -1, -1):
+    lanes, simple = after.shape[1], after.shape[1] == 1 and q.rule[1] == 0
+    for position in range(begin, -1, -1):
         op = order[position]
-        own = lane[op]
-        done[own] = max(done[own], point[op, END])
-        _find_after(
-            out_ptr, out_op, out_bytes, place, reach, delay, op, place[op, DEVICE], own, after, op
-        )
         s, at, b = place[op, SLOT], place[op, AT], -1
         if s >= 0 and at + 1 < length[s]:
             b = row[row_ptr[s] + at + 1]
+        if simple:  # as below, in half the time
+            tail = 0.0
+            for e in range(out_ptr[op], out_ptr[op + 1]):
+                tail = max(tail, reach[out_op[e], 0])
+            after[op, 0] = tail
+            if b >= 0:
+                tail = max(tail, reach[b, 0])
+            reach[op, 0] = point[op, SPAN] + tail
+            continue
+        _find_after(
+            out_ptr, out_op, out_bytes, place, reach, delay, op, place[op, DEVICE], lane[op],
+            after, op,
+        )  # fmt: skip
         for k in range(lanes):
             tail = after[op, k]
             if b >= 0:
                 tail = max(tail, reach[b, k])
             reach[op, k] = point[op, SPAN] + tail
-    value = 0.0
-    for k in range(lanes):
-        value += weight[k] * done[k]
-    return value
 
 
 @part
@@ -619,6 +703,33 @@ def _move(x, q, op, d, s, at):  # type: ignore[no-untyped-def]
 
 
 @part
+def _neighbour(q, op, step):  # type: ignore[no-untyped-def]
+    """Return who is beside an op in its queue; -1: nobody."""
+    s, at = q.place[op, SLOT], q.place[op, AT] + step
+    if s < 0 or at < 0 or at >= q.length[s]:
+        return -1
+    return q.row[q.row_ptr[s] + at]
+
+
+@part
+def _reorder(x, q, op):  # type: ignore[no-untyped-def]
+    """Make the order that of the queues, after an op has moved; False if they have a cycle."""
+    rank, stamp = q.rank, q.counter[STEP]
+    a, b = _neighbour(q, op, -1), _neighbour(q, op, 1)
+    if a >= 0 and rank[a] > rank[op]:
+        return _shift_back(
+            x.in_ptr, x.in_op, q.order, rank, q.mark, q.moved, q.place, q.row, q.row_ptr, op, a,
+            stamp,
+        )  # fmt: skip
+    if b >= 0 and rank[b] < rank[op]:
+        return _shift_forth(
+            x.out_ptr, x.out_op, q.order, rank, q.mark, q.moved, q.place, q.row, q.row_ptr,
+            q.length, op, b, stamp,
+        )  # fmt: skip
+    return True
+
+
+@part
 def _keep(q):  # type: ignore[no-untyped-def]
     """Keep the queues as the best."""
     place, point, best_device, best_head = q.place, q.point, q.best_device, q.best_head
@@ -652,8 +763,9 @@ def search_shop(x, q, steps, patience, fresh):  # type: ignore[no-untyped-def]
     counter, value, place = q.counter, q.value, q.place
     if fresh:
         _load(x, q)
-        _find_heads(x, q)
-        value[NOW] = _find_tails(x, q)
+        _sort(x, q)
+        value[NOW] = _find_heads(x, q, 0)
+        _find_tails(x, q, len(q.order) - 1)
         counter[STEP] = counter[BETTER] = 0
         _keep(q)
     for step in range(steps):
@@ -674,12 +786,19 @@ def search_shop(x, q, steps, patience, fresh):  # type: ignore[no-untyped-def]
         for k in range(q.choice_ptr[op], q.choice_ptr[op + 1]):
             if q.choice[k] == d or q.rule[7]:
                 q.banned[k] = until
+        before, behind = _neighbour(q, op, -1), _neighbour(q, op, 1)
         _move(x, q, op, q.choice[c], int(found[TO_SLOT]), int(found[TO]))
-        if not _find_heads(x, q):  # only where ops take no time, or rounding hides an order
+        if not _reorder(x, q, op):  # only where ops take no time, or rounding hides an order
             _move(x, q, op, d, s, at)
             q.banned[c] = until
-            _find_heads(x, q)
-        value[NOW] = _find_tails(x, q)
+            continue
+        first = last = q.rank[op]
+        if behind >= 0:
+            first = min(first, q.rank[behind])
+        if before >= 0:
+            last = max(last, q.rank[before])
+        value[NOW] = _find_heads(x, q, first)
+        _find_tails(x, q, last)
         if value[NOW] < value[BEST] * (1 - EPS):
             counter[BETTER] = counter[STEP]
             _keep(q)
