@@ -33,7 +33,7 @@ def make_shop(problem: Problem, instance: Instance, seed: int) -> Shop:
         lane=arrays.model.astype(np.int64) if several else whole(ops),
         weight=arrays.model_weight.copy() if several else np.ones(1),
         delay=delay,
-        rule=np.array([arrays.memory_limited, (delay > 0).any(), 1, 1000, 8, 8, 1, 0], dtype=np.int64),
+        rule=np.array([arrays.memory_limited, (delay > 0).any(), 0, 8, 8, 8, 1, 0], dtype=np.int64),
         choice_ptr=choice_ptr,
         choice=choice,
         choice_time=choice_time,
