@@ -38,13 +38,15 @@ NOW, BEST = 0, 1
 DEVICE, SLOT, AT = 0, 1, 2
 #: Columns of `Shop.point`.
 HEAD, END, SPAN, READY = 0, 1, 2, 3
-#: Entries of what a step finds: score, op, number of the op's device, slot, position, and how many
-#: moves of this score there were.
+#: Entries of what a step finds: score, op, number of the op's device, slot, position, how many
+#: moves like it there were, and what the paths through the op come to.
 SCORE, OP, CHOICE, TO_SLOT, TO, EQUALS, THROUGH = 0, 1, 2, 3, 4, 5, 6
 #: Ends that differ by less than this share of the value are the same.
 EPS = 1e-9
-#: Steps for which an op may not go back to a device, or move on it: at least, and drawn beside.
-TENURE, SPREAD = 8, 8
+#: Entries of `Shop.style`: ops of the path that a step looks at; whether the shorter of the paths
+#: through an op decides between moves of the same score; steps for which an op may not go back to a
+#: device, or move on it, and as many that are drawn beside; whether it may not go anywhere.
+SAMPLE, SHORTER, TENURE, STAYS = 0, 1, 2, 3
 
 
 class Shop(NamedTuple):
@@ -62,6 +64,8 @@ class Shop(NamedTuple):
         Latency and time per byte from device to device, over all hops; infinite without route.
     rule : (2,) int
         Whether devices limit memory, and whether transfers take time.
+    style : (4,) int
+        See `SAMPLE`.
     choice_ptr, choice, choice_time : (n + 1,), (c,), (c,)
         Devices that each op may run on, the quickest first, and how long it takes there.
     row_ptr, row : (s + 1,), (r,) int
@@ -90,7 +94,7 @@ class Shop(NamedTuple):
     first_device, first_order : (n,) int
         Where to start.
     best_device, best_head : (n,)
-        The best point since the start.
+        Devices and starts of the best point since then.
     counter, value : (2,)
         See `STEP` and `NOW`.
     random : (1,) uint64
@@ -100,6 +104,7 @@ class Shop(NamedTuple):
     weight: Floats
     delay: Floats
     rule: Ints
+    style: Ints
     choice_ptr: Ints
     choice: Ints
     choice_time: Floats
@@ -278,9 +283,9 @@ def _shift_back(in_ptr, in_op, order, rank, mark, spare, place, row, row_ptr, op
 
 
 @part
-def _shift_forth(
+def _shift_forth(  # type: ignore[no-untyped-def]
     out_ptr, out_op, order, rank, mark, spare, place, row, row_ptr, length, op, b, stamp
-):  # type: ignore[no-untyped-def]
+):
     """Put an op in front of `b` in the order, and what it follows from; False if `b` is of it."""
     first, last = rank[b], rank[op]
     mark[op] = stamp
@@ -461,7 +466,13 @@ def _consider(kept, random, score, through, op, c, s, at):  # type: ignore[no-un
 
 @part
 def _score(weight, floor, ends, after, reach, b):  # type: ignore[no-untyped-def]
-    """What lanes come to if an op ends at a time, in front of `b` (-1: of nobody)."""
+    """What lanes come to if an op ends at a time, in front of `b` (-1: of nobody).
+
+    Returns
+    -------
+    (float, float)
+        Beside it, what the paths through the op come to.
+    """
     value, through = 0.0, 0.0
     for k in range(len(weight)):
         path = after[0, k]
@@ -483,10 +494,10 @@ def _is_longer(reach, other, after):  # type: ignore[no-untyped-def]
 
 
 @part
-def _look_along(
+def _look_along(  # type: ignore[no-untyped-def]
     row, first, last, at, point, reach, by_readers, weight, floor, back, op, c, s, start, after,
     latest, earliest, before, behind, kept, random, tie,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     """Look at the other positions in an op's own queue.
 
     Parameters
@@ -505,8 +516,10 @@ def _look_along(
         See `_look`.
     before, behind : int
         Positions of its last input and its first reader in this queue.
-    kept : (6,) float
+    kept : (7,) float
         The best move so far.
+    tie : float
+        0 if moves of the same score are the same, else 1.
     """
     length, end = point[op, SPAN], -INF
     if at > 0:
@@ -541,10 +554,10 @@ def _look_along(
 
 
 @part
-def _look_into(
+def _look_into(  # type: ignore[no-untyped-def]
     row, first, count, point, reach, weight, floor, op, c, s, start, length, after, latest,
     earliest, before, behind, kept, random, tie,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+):  # fmt: skip
     """Look at the positions in another queue that may be best; see `_look_along`."""
     # From `low` on nobody has to come before the op, up to `high` nobody has to come after it.
     low, top = before + 1, count
@@ -597,7 +610,7 @@ def _look(x, q, count, floor, back, after, found, spare):  # type: ignore[no-unt
         Ops of the path.
     floor, back, after : (l,), (l,), (1, l) float
         Working space.
-    found, spare : (6,) float, filled
+    found, spare : (7,) float, filled
         The best move, and the best of those that are banned.
     """
     in_ptr, in_op, in_bytes, table = x.in_ptr, x.in_op, x.in_bytes, x.op
@@ -610,8 +623,8 @@ def _look(x, q, count, floor, back, after, found, spare):  # type: ignore[no-unt
     held, widest = q.held, q.widest
     limited, moving, now = q.rule[0] > 0, q.rule[1] > 0, q.counter[STEP]
     lanes = len(done)
-    tie = float(q.rule[2])
-    for position in range(min(count, q.rule[3])):
+    tie = float(q.style[SHORTER])
+    for position in range(min(count, q.style[SAMPLE])):
         other = position + below(random, count - position)
         op = pick[other]
         pick[other] = pick[position]
@@ -760,7 +773,7 @@ def search_shop(x, q, steps, patience, fresh):  # type: ignore[no-untyped-def]
     """
     found, spare = np.empty(7), np.empty(7)
     floor, back, after = np.empty(len(q.done)), np.empty(len(q.done)), np.empty((1, len(q.done)))
-    counter, value, place = q.counter, q.value, q.place
+    counter, value, place, style = q.counter, q.value, q.place, q.style
     if fresh:
         _load(x, q)
         _sort(x, q)
@@ -782,9 +795,9 @@ def search_shop(x, q, steps, patience, fresh):  # type: ignore[no-untyped-def]
             copy_range(found, 0, spare, 0, len(found))
         op, c = int(found[OP]), int(found[CHOICE])
         d, s, at = place[op, DEVICE], place[op, SLOT], place[op, AT]
-        until = counter[STEP] + q.rule[4] + below(q.random, q.rule[5] + (count if q.rule[6] else 0))
+        until = counter[STEP] + style[TENURE] + below(q.random, style[TENURE] + count)
         for k in range(q.choice_ptr[op], q.choice_ptr[op + 1]):
-            if q.choice[k] == d or q.rule[7]:
+            if q.choice[k] == d or style[STAYS]:
                 q.banned[k] = until
         before, behind = _neighbour(q, op, -1), _neighbour(q, op, 1)
         _move(x, q, op, q.choice[c], int(found[TO_SLOT]), int(found[TO]))

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from talos_opt.core.problem import MemoryRule, Problem
 from talos_opt.solvers.engine.base import is_placement_only
 from talos_opt.solvers.shared.whole_models import MANY_MODELS
+from talos_opt.solvers.shop.queues import is_shop
 
 #: Below this size CP-SAT needs less time than loading compiled kernels takes.
 SMALL = 30
@@ -77,6 +78,11 @@ _PLACEMENT_ONLY = (
 )
 _MEDIUM = (_FAST_FIRST, Stage("dp", 0.4, {"most_ideals": 3000}), Stage("relax", 0.35))
 _REPAIR = (Stage("lns", 0.2), Stage("fast", 1.0))
+#: Most is to be found by ordering, which `shop` does best; what little bounds prove, they prove
+#: early.
+_SHOP_FIRST = Stage("shop", 0.4, most_s=3.0, most_s_per_op=0.01)
+_SHOPS = (_SHOP_FIRST, Stage("dp", 0.3, {"most_ideals": 3000}), Stage("relax", 0.25))
+_SHOP_LAST = (Stage("lns", 0.15), Stage("shop", 1.0))
 _THOUSANDS = (_COARSE, Stage("large", 0.4), Stage("fast", 1.0))
 _FIRST_LARGE, _LAST_LARGE = Stage("large", 0.3), Stage("large", 1.0)
 
@@ -106,9 +112,13 @@ def _by_size(problem: Problem) -> Iterator[Stage]:
         return iter(_PLACEMENT_ONLY)
     exact = (Stage("cpsat", 0.5),) if count <= PROVABLE else ()
     first = (_FIRST_LARGE,) if many else ()
+    if is_shop(problem):
+        return iter((*first, *_SHOPS, *exact, *_SHOP_LAST))
     return iter((*first, *_MEDIUM, *exact, *_REPAIR))
 
 
 def last_stage(problem: Problem) -> Stage:
     """Return a turn that always finds something to do."""
-    return Stage("large" if problem.arrays.op_count > LARGE else "fast", 1.0)
+    if problem.arrays.op_count > LARGE:
+        return Stage("large", 1.0)
+    return Stage("shop" if is_shop(problem) else "fast", 1.0)

@@ -11,9 +11,10 @@ from talos_opt.solvers.shop.pool import Mixer, Point, Pool
 from talos_opt.solvers.shop.queues import make_shop
 
 #: Steps without improvement after which a run ends: at least, and for each op.
-_PATIENCE, _PATIENCE_PER_OP = 1000, 10
-#: How many ops of the longest path a step of a run looks at: few make it wander.
-_SAMPLES = (6, 8, 12, 24)
+_PATIENCE, _PATIENCE_PER_OP = 1500, 15
+#: What each run draws its style from (`Shop.style`): how many ops of the longest path its steps
+#: look at, and for how long what has moved is banned. Which is best differs from shop to shop.
+_SAMPLES, _TENURES = (6, 8, 12, 24), (6, 10, 16)
 #: Shares of the groups that go elsewhere where there are no two points to go between.
 _SHARES = (0.05, 0.1, 0.2)
 
@@ -84,4 +85,5 @@ class Chain:
         else:
             device, order = self.mixer.beside(pool.best(), rng.choice(_SHARES), rng)
         self.shop.first_device[:], self.shop.first_order[:] = device, order
-        self.shop.rule[3] = rng.choice(_SAMPLES)
+        style = rng.choice(_SAMPLES), rng.choice(2), rng.choice(_TENURES), rng.choice(2)
+        self.shop.style[:] = style

@@ -10,7 +10,7 @@ import numpy as np
 from talos_opt.core.problem import Floats, Ints, Problem
 
 #: Points that are kept.
-_SIZE = 8
+SIZE = 8
 #: Points are alike if this share of the ops is on the same devices, and starts differ on average
 #: by less than this share of the largest.
 _ALIKE, _NEAR = 0.98, 0.005
@@ -37,7 +37,7 @@ class Pool:
     @property
     def full(self) -> bool:
         """Whether a further point takes another's place."""
-        return len(self._points) == _SIZE
+        return len(self._points) == SIZE
 
     def add(self, point: Point) -> None:
         """Keep a point if it is better than one that is like it, or else than the worst."""
@@ -48,7 +48,7 @@ class Pool:
                         self._points[k] = point
                     return
             self._points.append(point)
-            if len(self._points) > _SIZE:
+            if len(self._points) > SIZE:
                 self._points.remove(max(self._points, key=lambda p: p.value))
 
     def draw(self, rng: np.random.Generator, count: int) -> list[Point]:

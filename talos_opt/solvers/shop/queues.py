@@ -7,11 +7,38 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from talos_opt.core.problem import Floats, Ints, Objective, Problem
-from talos_opt.solvers.fast.queues import route_delays
+from talos_opt.solvers.fast.queues import queues_tell_all, route_delays
+from talos_opt.solvers.shared.paths import best_times
 
 if TYPE_CHECKING:
     from talos_opt.kernels.instance import Instance
     from talos_opt.kernels.shops import Shop
+
+
+#: From this number of ops on there is something to order, and up to this one steps are quick.
+FEWEST_OPS, MOST_OPS = 30, 5_000
+#: Share of the ops that must be free of others' devices, and what transfers may take of op times.
+_FREE, _CHEAP = 0.9, 0.1
+
+
+def is_shop(problem: Problem) -> bool:
+    """Whether a problem is much like a shop: many ops to order, no or cheap transfers."""
+    arrays = problem.arrays
+    if not FEWEST_OPS <= arrays.op_count <= MOST_OPS or not queues_tell_all(problem):
+        return False
+    if int(arrays.slots.sum()) == 1:
+        return False
+    alone = np.bincount(arrays.group, minlength=arrays.group_count)[arrays.group] == 1
+    if float(alone.mean()) < _FREE:
+        return False
+    if not len(arrays.edge_src):
+        return True
+    delay = route_delays(arrays)
+    apart = np.isfinite(delay[0]) & ~np.eye(arrays.device_count, dtype=bool)
+    if not apart.any():
+        return True
+    sent = delay[0][apart].mean() + delay[1][apart].mean() * arrays.edge_bytes.mean()
+    return bool(sent <= _CHEAP * best_times(arrays).mean())
 
 
 def make_shop(problem: Problem, instance: Instance, seed: int) -> Shop:
@@ -33,7 +60,8 @@ def make_shop(problem: Problem, instance: Instance, seed: int) -> Shop:
         lane=arrays.model.astype(np.int64) if several else whole(ops),
         weight=arrays.model_weight.copy() if several else np.ones(1),
         delay=delay,
-        rule=np.array([arrays.memory_limited, (delay > 0).any(), 0, 8, 8, 8, 1, 0], dtype=np.int64),
+        rule=np.array([arrays.memory_limited, (delay > 0).any()], dtype=np.int64),
+        style=np.array([8, 0, 8, 0], dtype=np.int64),
         choice_ptr=choice_ptr,
         choice=choice,
         choice_time=choice_time,

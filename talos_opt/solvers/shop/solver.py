@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from talos_opt.core.errors import UnsupportedError
-from talos_opt.core.problem import Objective, Problem
+from talos_opt.core.problem import Ints, Problem
 from talos_opt.core.result import Status
+from talos_opt.solvers.engine import registry
 from talos_opt.solvers.engine.base import ALL_FEATURES, Feature, Solver, Verdict
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.engine.warmup import get_ready, give_up, tiny_problem
+from talos_opt.solvers.fast.queues import queues_tell_all
 from talos_opt.solvers.fast.starts import find_starts
 from talos_opt.solvers.shared.obstacles import find_obstacle
 from talos_opt.solvers.shop.chain import Chain
@@ -20,8 +21,8 @@ from talos_opt.solvers.shop.pool import Point, Pool
 
 #: Most chains: one per worker, up to this number.
 _MOST_CHAINS = 8
-#: Completions of more models are not told apart in reasonable time.
-MOST_MODELS = 16
+#: Moves of `fast` in place of a step, where queues do not tell all.
+_MOVES_PER_STEP = 8
 #: Ops by steps between two looks at the clock: some 20 ms.
 _CHUNK = 150_000
 #: Runs that end where they begin after which a chain has nothing more to do.
@@ -59,20 +60,6 @@ class ShopSolver(Solver):
         Feature.NO_COPY_ENGINE,
     }
 
-    def require(self, problem: Problem) -> None:
-        """Refuse what queues cannot tell."""
-        super().require(problem)
-        arrays = problem.arrays
-        what = ""
-        if (arrays.demand > 1).any():
-            what = "ops that hold several slots"
-        elif problem.objective is Objective.TOCT and len(arrays.release) > MOST_MODELS:
-            what = f"objective toct of more than {MOST_MODELS} models"
-        if what:
-            raise UnsupportedError(
-                f"solver {self.name!r} does not cover {what}; use fast, cpsat or auto"
-            )
-
     def kernels(self, problem: Problem) -> tuple[str, ...]:
         """Return that of its steps."""
         return ("shops",)
@@ -84,9 +71,10 @@ class ShopSolver(Solver):
             return Verdict(Status.INFEASIBLE, obstacle)
         if not get_ready(run, *self.kernels(problem)):
             return give_up(run, self.name)
-        starts = find_starts(problem, run, self.name)
-        if run.best is None:
-            return Verdict(Status.UNKNOWN, "shop starts from baselines, and none found a schedule")
+        starts = _first_points(problem, run)
+        if run.best is None or not queues_tell_all(problem):
+            moves = self.options.steps * _MOVES_PER_STEP
+            return registry.create("fast", {"moves": moves}).solve(problem, run)
         workers = max(1, min(run.workers, _MOST_CHAINS))
         shared = Pool()
         chains = [
@@ -125,6 +113,14 @@ class ShopSolver(Solver):
             chain.search(0)
             best = chain.point()
         return best
+
+
+def _first_points(problem: Problem, run: Run) -> list[tuple[Ints, Ints]]:
+    """Return placements and orders to start from: the incumbent alone where there is one."""
+    if run.best is None:
+        return find_starts(problem, run, ShopSolver.name)
+    order = np.lexsort((problem.arrays.rank, run.best.end, run.best.start))
+    return [(run.best.device, order.astype(np.int64))]
 
 
 def _offer(chain: Chain, point: Point, run: Run) -> None:
