@@ -487,10 +487,10 @@ def _score(weight, floor, ends, after, reach, b):  # type: ignore[no-untyped-def
 @part
 def _is_longer(reach, other, after):  # type: ignore[no-untyped-def]
     """Whether an op has a longer way to go than one that would follow in a queue."""
+    longer = False
     for k in range(reach.shape[1]):
-        if reach[other, k] > after[0, k]:
-            return True
-    return False
+        longer = longer or reach[other, k] > after[0, k]
+    return longer
 
 
 @part

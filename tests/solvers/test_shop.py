@@ -89,7 +89,7 @@ def test_it_passes_check_on_larger_problems(problem: Problem) -> None:
     assert check(problem, run.best) == ()
 
 
-@pytest.mark.reaches(0.3)
+@pytest.mark.reaches(0.15)
 @given(large_problems(max_ops=40, objectives=ORDERED, **COVERED), st.integers(0, 99))
 def test_what_is_repaired_step_by_step_is_what_is_found_from_scratch(
     problem: Problem, seed: int
@@ -126,7 +126,9 @@ def longest_paths(problem: Problem, chain: Chain) -> tuple[np.ndarray, np.ndarra
         a, b = int(device[arrays.edge_src[e]]), int(device[arrays.edge_dst[e]])
         hops = arrays.path(a, b) if a != b else ()
         assert hops is not None
-        return float(sum(arrays.transfer_time(c, d, int(arrays.edge_bytes[e])) for c, d in hops))
+        of = slice(arrays.out_ptr[arrays.edge_src[e]], arrays.out_ptr[arrays.edge_src[e] + 1])
+        size = int(arrays.edge_bytes[of].max())
+        return float(sum(arrays.transfer_time(c, d, size) for c, d in hops))
 
     def find_head(i: int) -> float:
         if head[i] < 0:

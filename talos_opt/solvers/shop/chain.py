@@ -8,7 +8,7 @@ from talos_opt.core.problem import Ints, Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.solvers.shared.instance import make_instance, make_times, read_times
 from talos_opt.solvers.shop.pool import Mixer, Point, Pool
-from talos_opt.solvers.shop.queues import make_shop
+from talos_opt.solvers.shop.queues import make_shop, with_largest_bytes
 
 #: Steps without improvement after which a run ends: at least, and for each op.
 _PATIENCE, _PATIENCE_PER_OP = 1500, 15
@@ -37,6 +37,7 @@ class Chain:
     ) -> None:
         self.problem = problem
         self.instance = make_instance(problem, near=False)
+        self.searched = with_largest_bytes(problem.arrays, self.instance)
         self.shop = make_shop(problem, self.instance, seed)
         self.pool, self.starts = pool, starts
         self.mixer = Mixer(problem, self.shop.delay)
@@ -51,7 +52,7 @@ class Chain:
 
         if self._fresh:
             self._begin()
-        made = int(search_shop(self.instance, self.shop, steps, self.patience, self._fresh))
+        made = int(search_shop(self.searched, self.shop, steps, self.patience, self._fresh))
         self._fresh = made < steps
         if self._fresh:
             self.pool.add(self.point())

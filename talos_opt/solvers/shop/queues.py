@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from talos_opt.core.problem import Floats, Ints, Objective, Problem
+from talos_opt.core.problem import Arrays, Floats, Ints, Objective, Problem
 from talos_opt.solvers.fast.queues import queues_tell_all, route_delays
 from talos_opt.solvers.shared.paths import best_times
 
@@ -89,6 +89,21 @@ def make_shop(problem: Problem, instance: Instance, seed: int) -> Shop:
         counter=whole(2),
         value=np.full(2, np.inf),
         random=np.array([seed % 2**63], dtype=np.uint64),
+    )
+
+
+def with_largest_bytes(arrays: Arrays, instance: Instance) -> Instance:
+    """Return an instance in which all readers of a tensor name the most bytes that one does.
+
+    A hop carries the most that any reader behind it names, which a delay for each edge cannot tell;
+    so schedules are no later than the search takes them to be.
+    """
+    if arrays.tensor_bytes is not None:
+        return instance
+    largest = np.zeros(arrays.op_count, dtype=np.int64)
+    np.maximum.at(largest, arrays.edge_src, arrays.edge_bytes)
+    return instance._replace(
+        in_bytes=largest[instance.in_op], out_bytes=largest[arrays.edge_src].astype(np.int64)
     )
 
 
