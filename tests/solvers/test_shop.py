@@ -21,10 +21,9 @@ from talos_opt.core.result import Status
 from talos_opt.solvers.auto.stages import stages
 from talos_opt.solvers.engine import registry
 from talos_opt.solvers.engine.run import Run
-from talos_opt.solvers.fast.queues import queues_tell_all
+from talos_opt.solvers.shared.queues import is_shop, queues_tell_all
 from talos_opt.solvers.shop.chain import Chain
 from talos_opt.solvers.shop.pool import SIZE, Mixer, Point, Pool
-from talos_opt.solvers.shop.queues import is_shop
 from tests.builders import device, link, op
 from tests.builders import problem as make
 from tests.clocks import Looks

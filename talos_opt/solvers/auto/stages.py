@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 from talos_opt.core.problem import MemoryRule, Problem
 from talos_opt.solvers.engine.base import is_placement_only
+from talos_opt.solvers.shared.queues import is_shop
 from talos_opt.solvers.shared.whole_models import MANY_MODELS
-from talos_opt.solvers.shop.queues import is_shop
 
 #: Below this size CP-SAT needs less time than loading compiled kernels takes.
 SMALL = 30
@@ -78,11 +78,10 @@ _PLACEMENT_ONLY = (
 )
 _MEDIUM = (_FAST_FIRST, Stage("dp", 0.4, {"most_ideals": 3000}), Stage("relax", 0.35))
 _REPAIR = (Stage("lns", 0.2), Stage("fast", 1.0))
-#: Most is to be found by ordering, which `shop` does best; what little bounds prove, they prove
-#: early.
-_SHOP_FIRST = Stage("shop", 0.4, most_s=3.0, most_s_per_op=0.01)
-_SHOPS = (_SHOP_FIRST, Stage("dp", 0.3, {"most_ideals": 3000}), Stage("relax", 0.25))
-_SHOP_LAST = (Stage("lns", 0.15), Stage("shop", 1.0))
+#: Most is to be found by ordering, which `shop` does best.
+_SHOP_FIRST = Stage("shop", 0.3, most_s=2.0, most_s_per_op=0.01)
+_SHOPS = (_SHOP_FIRST, *_MEDIUM[1:])
+_SHOP_LAST = (Stage("lns", 0.2), Stage("shop", 1.0))
 _THOUSANDS = (_COARSE, Stage("large", 0.4), Stage("fast", 1.0))
 _FIRST_LARGE, _LAST_LARGE = Stage("large", 0.3), Stage("large", 1.0)
 

@@ -1,4 +1,4 @@
-"""What the search over queues needs, and the problems that it applies to."""
+"""What the kernel of the search over queues needs."""
 
 from __future__ import annotations
 
@@ -7,38 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from talos_opt.core.problem import Arrays, Floats, Ints, Objective, Problem
-from talos_opt.solvers.fast.queues import queues_tell_all, route_delays
-from talos_opt.solvers.shared.paths import best_times
+from talos_opt.solvers.shared.queues import route_delays
 
 if TYPE_CHECKING:
     from talos_opt.kernels.instance import Instance
     from talos_opt.kernels.shops import Shop
-
-
-#: From this number of ops on there is something to order, and up to this one steps are quick.
-FEWEST_OPS, MOST_OPS = 30, 5_000
-#: Share of the ops that must be free of others' devices, and what transfers may take of op times.
-_FREE, _CHEAP = 0.9, 0.1
-
-
-def is_shop(problem: Problem) -> bool:
-    """Whether a problem is much like a shop: many ops to order, no or cheap transfers."""
-    arrays = problem.arrays
-    if not FEWEST_OPS <= arrays.op_count <= MOST_OPS or not queues_tell_all(problem):
-        return False
-    if int(arrays.slots.sum()) == 1:
-        return False
-    alone = np.bincount(arrays.group, minlength=arrays.group_count)[arrays.group] == 1
-    if float(alone.mean()) < _FREE:
-        return False
-    if not len(arrays.edge_src):
-        return True
-    delay = route_delays(arrays)
-    apart = np.isfinite(delay[0]) & ~np.eye(arrays.device_count, dtype=bool)
-    if not apart.any():
-        return True
-    sent = delay[0][apart].mean() + delay[1][apart].mean() * arrays.edge_bytes.mean()
-    return bool(sent <= _CHEAP * best_times(arrays).mean())
 
 
 def make_shop(problem: Problem, instance: Instance, seed: int) -> Shop:

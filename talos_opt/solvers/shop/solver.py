@@ -13,9 +13,8 @@ from talos_opt.solvers.engine import registry
 from talos_opt.solvers.engine.base import ALL_FEATURES, Feature, Solver, Verdict
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.engine.warmup import get_ready, give_up, tiny_problem
-from talos_opt.solvers.fast.queues import queues_tell_all
-from talos_opt.solvers.fast.starts import find_starts
 from talos_opt.solvers.shared.obstacles import find_obstacle
+from talos_opt.solvers.shared.queues import queues_tell_all
 from talos_opt.solvers.shop.chain import Chain
 from talos_opt.solvers.shop.pool import Point, Pool
 
@@ -23,6 +22,8 @@ from talos_opt.solvers.shop.pool import Point, Pool
 _MOST_CHAINS = 8
 #: Moves of `fast` in place of a step, where queues do not tell all.
 _MOVES_PER_STEP = 8
+#: Constructive rules that give the first points where there is none.
+RULES = ("heft", "etf", "sequential", "single")
 #: Ops by steps between two looks at the clock: some 20 ms.
 _CHUNK = 150_000
 #: Runs that end where they begin after which a chain has nothing more to do.
@@ -71,7 +72,7 @@ class ShopSolver(Solver):
             return Verdict(Status.INFEASIBLE, obstacle)
         if not get_ready(run, *self.kernels(problem)):
             return give_up(run, self.name)
-        starts = _first_points(problem, run)
+        starts = _find_starts(problem, run)
         if run.best is None or not queues_tell_all(problem):
             moves = self.options.steps * _MOVES_PER_STEP
             return registry.create("fast", {"moves": moves}).solve(problem, run)
@@ -115,12 +116,20 @@ class ShopSolver(Solver):
         return best
 
 
-def _first_points(problem: Problem, run: Run) -> list[tuple[Ints, Ints]]:
-    """Return placements and orders to start from: the incumbent alone where there is one."""
-    if run.best is None:
-        return find_starts(problem, run, ShopSolver.name)
-    order = np.lexsort((problem.arrays.rank, run.best.end, run.best.start))
-    return [(run.best.device, order.astype(np.int64))]
+def _find_starts(problem: Problem, run: Run) -> list[tuple[Ints, Ints]]:
+    """Return placements and orders to start from: the incumbent, or else those of rules."""
+    found = [] if run.best is None else [(run.value, run.best)]
+    for rule in RULES if run.best is None else ():
+        if run.overdue:
+            break
+        trial = Run(problem, time_limit=run.remaining, inside=run)
+        registry.create(rule).solve(problem, trial)
+        if trial.best is not None:
+            run.offer(trial.best, rule)
+            found.append((trial.value, trial.best))
+    found.sort(key=lambda item: item[0])
+    rank = problem.arrays.rank
+    return [(s.device, np.lexsort((rank, s.end, s.start)).astype(np.int64)) for _, s in found]
 
 
 def _offer(chain: Chain, point: Point, run: Run) -> None:
