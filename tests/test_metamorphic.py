@@ -23,7 +23,7 @@ from tests.strategies import draw_problem
 SOLVERS = [info.name for info in talos_opt.list_solvers()]
 EXACT = ("auto", "cpsat", "dp", "ilp")
 #: Go on until their limit unless the bound is met, and so never do quite the same twice.
-LOCAL = ("fast", "lns", "large", "coarse")
+LOCAL = ("fast", "lns", "large", "coarse", "shop")
 DECIDED = ("talos", "heft", "etf", "tsam", "aswm", "sequential", "single")
 LIMIT_S = dict.fromkeys(LOCAL, 0.05)
 #: Problems for each solver and change.

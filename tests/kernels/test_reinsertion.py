@@ -15,7 +15,7 @@ from talos_opt.core.problem import Objective
 from talos_opt.kernels.queues import BEST, BETTER, EXPECTED, NOW, STEP, WILD, Queues
 from talos_opt.kernels.reinsertion import reinsert
 from talos_opt.solvers.fast.chain import Chain
-from talos_opt.solvers.fast.queues import queues_tell_all
+from talos_opt.solvers.shared.queues import queues_tell_all
 from tests.builders import device, link, op, problem
 from tests.kernels.drawing import Ordered, ordered_problems
 from tests.kernels.test_anneal import start

@@ -11,6 +11,6 @@ from tests.builders import op, problem
 
 @pytest.fixture(scope="session")
 def compiled() -> None:
-    """Compile the kernels of `dp` and `fast`, so that no test pays for it within its time limit."""
+    """Compile kernels of solvers, so that no test pays for it within its time limit."""
     run = Run(problem([op("a"), op("b", 1, "a")]), time_limit=600.0)
-    assert get_ready(run, "labels", "annealing", "reinsertion")
+    assert get_ready(run, "labels", "annealing", "reinsertion", "shops")

@@ -24,7 +24,7 @@ from tests.strategies import OBJECTIVES, Features, draw_problem
 SOLVERS = [info.name for info in talos_opt.list_solvers()]
 EXACT = ("auto", "cpsat", "dp", "ilp")
 #: Go on until their limit unless the bound is met: each pair is for one of them.
-LOCAL = ("fast", "lns", "large", "coarse")
+LOCAL = ("fast", "lns", "large", "coarse", "shop")
 OFF: dict[str, Any] = {item.name: False for item in fields(Features) if item.type == "bool"}
 
 

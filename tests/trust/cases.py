@@ -58,6 +58,7 @@ TURNS = {
     "ilp": Turn(2),
     "lns": Turn(8, 0.2),
     "fast": Turn(8, 0.1),
+    "shop": Turn(8, 0.1),
     "large": Turn(8, 0.1),
     "coarse": Turn(8, 0.1),
 }

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from talos_opt.core.problem import MemoryRule, Objective, Problem
 from talos_opt.solvers.engine.base import is_placement_only
+from talos_opt.solvers.shared.queues import is_shop
 from talos_opt.solvers.shared.whole_models import MANY_MODELS
 
 #: Below this size CP-SAT needs less time than loading compiled kernels takes.
@@ -89,6 +90,10 @@ _LEAST_MEMORY = (
 #: On one device an order is all that there is to find.
 _ORDER_ALONE = (Stage("dp", 0.2), Stage("beam", 0.5), Stage("dp", 0.5), Stage("beam", 1.0))
 _REPAIR = (Stage("lns", 0.2), Stage("fast", 1.0))
+#: Most is to be found by ordering, which `shop` does best.
+_SHOP_FIRST = Stage("shop", 0.3, most_s=2.0, most_s_per_op=0.01)
+_SHOPS = (_SHOP_FIRST, *_MEDIUM[1:])
+_SHOP_LAST = (Stage("lns", 0.2), Stage("shop", 1.0))
 _THOUSANDS = (_COARSE, Stage("large", 0.4), Stage("fast", 1.0))
 _FIRST_LARGE, _LAST_LARGE = Stage("large", 0.3), Stage("large", 1.0)
 
@@ -127,9 +132,13 @@ def _by_size(problem: Problem) -> Iterator[Stage]:
         return iter(_PLACEMENT_ONLY)
     exact = (Stage("cpsat", 0.5),) if count <= PROVABLE else ()
     first = (_FIRST_LARGE,) if many else ()
+    if is_shop(problem):
+        return iter((*first, *_SHOPS, *exact, *_SHOP_LAST))
     return iter((*first, *_MEDIUM, *exact, *_REPAIR))
 
 
 def last_stage(problem: Problem) -> Stage:
     """Return a turn that always finds something to do."""
-    return Stage("large" if problem.arrays.op_count > LARGE else "fast", 1.0)
+    if problem.arrays.op_count > LARGE:
+        return Stage("large", 1.0)
+    return Stage("shop" if is_shop(problem) else "fast", 1.0)

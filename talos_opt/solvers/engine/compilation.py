@@ -37,6 +37,7 @@ _PATIENCE = 0.05
 KERNELS = {
     "annealing": ("talos_opt.solvers.fast.solver", "use_annealing"),
     "reinsertion": ("talos_opt.solvers.fast.solver", "use_reinsertion"),
+    "shops": ("talos_opt.solvers.shop.solver", "use_shops"),
     "labels": ("talos_opt.solvers.dp.solver", "use_labels"),
     "inserting": ("talos_opt.solvers.polish.setup", "use_inserting"),
     "passes": ("talos_opt.solvers.large.solver", "use_passes"),

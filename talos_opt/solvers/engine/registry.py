@@ -15,6 +15,7 @@ from talos_opt.solvers.engine.base import Feature, Solver, read_options
 _SOLVERS = {
     "auto": ("talos_opt.solvers.auto.solver", "AutoSolver"),
     "fast": ("talos_opt.solvers.fast", "FastSolver"),
+    "shop": ("talos_opt.solvers.shop", "ShopSolver"),
     "large": ("talos_opt.solvers.large.solver", "LargeSolver"),
     "coarse": ("talos_opt.solvers.coarse.solver", "CoarseSolver"),
     "beam": ("talos_opt.solvers.beam", "BeamSolver"),

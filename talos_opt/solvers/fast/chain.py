@@ -11,8 +11,9 @@ import numpy as np
 from talos_opt.core.problem import Ints, Objective, Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.solvers.engine.run import Run
-from talos_opt.solvers.fast.queues import make_queues, queues_tell_all
+from talos_opt.solvers.fast.queues import make_queues
 from talos_opt.solvers.shared.instance import make_times, read_times
+from talos_opt.solvers.shared.queues import queues_tell_all
 
 if TYPE_CHECKING:
     from talos_opt.kernels.instance import Instance

@@ -1,4 +1,4 @@
-"""What tabu search over queues needs, and the problems that it applies to."""
+"""What tabu search over queues needs."""
 
 from __future__ import annotations
 
@@ -6,30 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from talos_opt.core.problem import Arrays, Floats, MemoryRule, Objective, Problem
+from talos_opt.core.problem import Objective, Problem
+from talos_opt.solvers.shared.queues import route_delays
 
 if TYPE_CHECKING:
     from talos_opt.kernels.queues import Queues
-
-#: Completions of more models are not told apart in reasonable time.
-_MOST_MODELS = 16
-
-
-def queues_tell_all(problem: Problem) -> bool:
-    """Whether a queue of ops for each slot determines the schedule.
-
-    Not where transfers wait for links or devices, where ops hold several slots at once, or where
-    memory has to be watched over time. The bottleneck knows no queues at all.
-    """
-    arrays = problem.arrays
-    moving = bool((arrays.latency > 0).any() or (arrays.per_byte > 0).any())
-    return (
-        problem.objective is not Objective.BOTTLENECK
-        and (problem.objective is Objective.MAKESPAN or len(arrays.release) <= _MOST_MODELS)
-        and bool((arrays.demand == 1).all())
-        and not (arrays.memory_limited and problem.memory_rule is MemoryRule.PEAK)
-        and not (moving and (not arrays.copy_engine.all() or bool((arrays.channel >= 0).any())))
-    )
 
 
 def make_queues(problem: Problem, seed: int) -> Queues:
@@ -71,18 +52,3 @@ def make_queues(problem: Problem, seed: int) -> Queues:
         value=np.full(3, np.inf),
         random=np.array([(seed + 1) % 2**63], dtype=np.uint64),
     )
-
-
-def route_delays(arrays: Arrays) -> Floats:
-    """Latency and time per byte between all devices, over all hops (2, m, m); inf: no route."""
-    count = arrays.device_count
-    delay = np.zeros((2, count, count))
-    for source in range(count):
-        for target in range(count):
-            path = arrays.path(source, target)
-            if path is None:
-                delay[0, source, target] = np.inf
-            else:
-                for hop in path:
-                    delay[:, source, target] += arrays.latency[hop], arrays.per_byte[hop]
-    return delay
