@@ -23,6 +23,8 @@ SMALL = 30
 PROVABLE = 120
 #: Above this size building CP-SAT's formulation takes longer than it is worth.
 CPSAT_UP_TO_OPS = 5_000
+#: Above this size CP-SAT finds nothing about memory over time within a minute.
+_LIVE_UP_TO_OPS = 300
 #: Above this size even the baselines take longer than a good answer by linear passes.
 LARGE = 20_000
 #: Above this size merging ops and taking packs apart takes too much of the time.
@@ -80,8 +82,7 @@ _MEDIUM = (_FAST_FIRST, Stage("dp", 0.4, {"most_ideals": 3000}), Stage("relax", 
 #: Objective memory: an order first; then whatever finds schedules within smaller devices.
 _LEAST_MEMORY = (
     Stage("relax", 0.2),
-    _BEAM,
-    Stage("dp", 0.3),
+    Stage("beam", 0.5),
     Stage("fast", 0.5),
     Stage("cpsat", 0.5),
     Stage("beam", 0.5),
@@ -114,7 +115,8 @@ def stages(problem: Problem) -> Iterator[Stage]:
 def _for_memory(problem: Problem) -> Iterator[Stage]:
     if problem.arrays.device_count == 1:
         return iter(_ORDER_ALONE)
-    few = problem.arrays.op_count <= CPSAT_UP_TO_OPS
+    most = CPSAT_UP_TO_OPS if is_placement_only(problem) else _LIVE_UP_TO_OPS
+    few = problem.arrays.op_count <= most
     return iter(stage for stage in _LEAST_MEMORY if few or stage.solver != "cpsat")
 
 

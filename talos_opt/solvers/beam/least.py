@@ -10,6 +10,7 @@ import numpy as np
 from talos_opt.core.problem import Ints, MemoryRule, Problem
 from talos_opt.core.result import Status
 from talos_opt.core.shares import room_for, share_units
+from talos_opt.solvers.beam.lockstep import in_lockstep, place
 from talos_opt.solvers.beam.orders import OrderSearch, Tensors
 from talos_opt.solvers.engine.base import Verdict
 from talos_opt.solvers.engine.run import Run
@@ -18,12 +19,14 @@ from talos_opt.solvers.shared.sequences import offer_sequence
 from talos_opt.solvers.shared.squeezing import SqueezedRun, squeeze
 
 #: Share of the time for the order, where it is all that counts, and where it has to be cut up.
-_ALONE, _FIRST = 0.9, 0.4
+_ALONE, _FIRST = 0.9, 0.7
 #: Sequences of devices that the order is cut up over.
 _MOST_SEQUENCES = 24
 #: By how much more than a cut seems to need it is given, one after the other, until it has a
 #: schedule: what devices send each other is not foreseen.
 _SLACK = (1.0, 1.03, 1.1, 1.25, 1.5)
+#: What a byte sent counts beside a byte of the peak, where ops are placed one by one.
+_THRIFT = (2.0, 1.0, 0.5, 4.0, 0.2, 8.0, 0.05, 0.0)
 #: Steps of a bisection over shares.
 _STEPS = 24
 
@@ -58,6 +61,8 @@ class LeastMemory:
             orders.reach(self._target())
         self._offer_alone(orders.order)
         if arrays.device_count > 1:
+            if self.problem.memory_rule is MemoryRule.PEAK:
+                self._in_lockstep(orders.order)
             self._cut_up(orders.order)
         if run.best is not None:
             return Verdict(Status.FEASIBLE)
@@ -73,6 +78,16 @@ class LeastMemory:
             offer_sequence(self.run, d, order, self.name)
 
     # ---- several devices -------------------------------------------------------------------
+
+    def _in_lockstep(self, order: Ints) -> None:
+        """Offer the order one op at a time, each on the device that then needs least."""
+        for thrift in _THRIFT:
+            if self.run.stopped:
+                return
+            device = place(self.problem, order, self.units, thrift)
+            schedule = None if device is None else in_lockstep(self.problem, device, order)
+            if schedule is not None:
+                self.run.consider(schedule, self.name)
 
     def _cut_up(self, order: Ints) -> None:
         """Offer the order in as many pieces as there are devices, each as even as can be."""
