@@ -34,13 +34,15 @@ def place(problem: Problem, order: Ints, units: list[int], thrift: float) -> Int
     home = np.full(arrays.group_count, -1)
     device = np.full(len(order), -1, dtype=np.int64)
     size, work = arrays.output.tolist(), arrays.workspace.tolist()
-    unread = np.diff(arrays.out_ptr).tolist()
+    tensors, made = arrays.tensor_size.tolist(), arrays.tensor_ptr.tolist()
+    unread = np.diff(arrays.read_ptr).tolist()
     weights, live, top = ([0 for _ in devices] for _ in range(3))
-    spots: list[dict[int, int]] = [{} for _ in order]  # device -> bytes there
+    spots: list[dict[int, int]] = [{} for _ in tensors]  # device -> bytes there
     for i in order.tolist():
         group = int(arrays.group[i])
         edges = arrays.in_edge[arrays.in_ptr[i] : arrays.in_ptr[i + 1]].tolist()
-        inputs = [(int(arrays.edge_src[e]), int(arrays.edge_bytes[e])) for e in edges]
+        inputs = [(int(arrays.edge_tensor[e]), int(arrays.edge_bytes[e])) for e in edges]
+        makers = arrays.edge_src[edges].tolist()
         best: tuple[float, float, int] | None = None
         for d in [int(home[group])] if home[group] >= 0 else devices:
             if not arrays.allowed[group, d]:
@@ -48,7 +50,7 @@ def place(problem: Problem, order: Ints, units: list[int], thrift: float) -> Int
             sent = sum(b for u, b in inputs if d not in spots[u])
             more = int(arrays.group_weights[group]) if home[group] < 0 else 0
             need = weights[d] + more + max(top[d], live[d] + sent + size[i] + work[i])
-            if need > arrays.capacity[d] or not _reaches(problem, device, inputs, d):
+            if need > arrays.capacity[d] or not _reaches(problem, device, makers, d):
                 continue
             unit = units[d] or max(units)
             others = ((weights[k] + top[k]) / units[k] for k in devices if k != d and units[k])
@@ -73,14 +75,15 @@ def place(problem: Problem, order: Ints, units: list[int], thrift: float) -> Int
                 for where, held in spots[u].items():
                     live[where] -= held
                 spots[u] = {}
-        if unread[i]:
-            spots[i][d] = size[i]
-            live[d] += size[i]
+        for u in range(made[i], made[i + 1]):
+            if unread[u]:
+                spots[u][d] = tensors[u]
+                live[d] += tensors[u]
     return device
 
 
-def _reaches(problem: Problem, device: Ints, inputs: list[tuple[int, int]], d: int) -> bool:
-    return all(problem.arrays.path(int(device[u]), d) is not None for u, _ in inputs)
+def _reaches(problem: Problem, device: Ints, makers: list[int], d: int) -> bool:
+    return all(problem.arrays.path(int(device[i]), d) is not None for i in makers)
 
 
 def in_lockstep(problem: Problem, device: Ints, order: Ints) -> Schedule | None:
@@ -97,8 +100,8 @@ def in_lockstep(problem: Problem, device: Ints, order: Ints) -> Schedule | None:
     for i in order.tolist():
         d = int(device[i])
         for e in arrays.in_edge[arrays.in_ptr[i] : arrays.in_ptr[i + 1]].tolist():
-            u = int(arrays.edge_src[e])
-            for _, target in arrays.path(int(device[u]), d) or ():
+            u = int(arrays.edge_tensor[e])
+            for _, target in arrays.path(int(device[arrays.edge_src[e]]), d) or ():
                 if target in plan[u] and (u, target) not in hops:
                     length = float(plan[u][target].duration > 0)
                     hops[u, target] = Activity(now, now + length)
