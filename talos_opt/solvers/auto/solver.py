@@ -17,8 +17,10 @@ from talos_opt.solvers.auto.stages import (
     SMALL,
     Stage,
     last_stage,
+    searches,
     stages,
 )
+from talos_opt.solvers.auto.turns import Turns
 from talos_opt.solvers.engine import registry
 from talos_opt.solvers.engine.base import NoOptions, Solver, Verdict
 from talos_opt.solvers.engine.budget import Budget, Clock
@@ -35,6 +37,10 @@ BASELINES = ("single", "sequential", "aswm", "tsam", "heft", "etf", "talos")
 _BASELINE_SHARE = 0.3
 #: Turns that are taken at the most: where none finds anything to do, the time goes unused.
 _MOST_TURNS = 50
+#: Share of what is left that a turn takes when searches share it, and the least seconds.
+_TURN, _SHORTEST_TURN = 0.06, 0.3
+#: A search that returns after less than this share of its turn, and empty-handed, is done.
+_IDLE = 0.2
 #: Share of the time that CP-SAT may take while kernels are compiled, at no charge.
 _MEANWHILE = 0.5
 #: Stages that the kernels compiled at first are for.
@@ -54,6 +60,8 @@ class AutoSolver(Solver):
     summary = "portfolio: baselines, talos, fast, dp, relax, cpsat, lns, coarse, large; best of all"
     exact = True
     Options = NoOptions
+    #: Whether the kernels of the stages have been asked for.
+    _asked = False
 
     def solve(self, problem: Problem, run: Run) -> Verdict:
         """Let the solvers take their turns until the answer is proven or the time is over."""
@@ -63,34 +71,58 @@ class AutoSolver(Solver):
         share = _BASELINE_SHARE if count > CPSAT_UP_TO_OPS else 1.0
         names = BASELINES if count <= LARGE else ()
         reason = self._run_rules(problem, run.limited(share * run.remaining), names)
-        asked = False
+        self._asked = False
         for turn, stage in enumerate(stages(problem)):
             if run.overdue or turn >= _MOST_TURNS:
                 break
-            solver = self._create(stage)
-            if not _covers(solver, problem):
-                continue
-            if not asked and solver.kernels(problem):
-                self._work_meanwhile(problem, run)
-                asked = True
-            try:
-                part = run.limited(stage.limit(run.remaining, count))
-                self._repair_until_compiled(problem, part, solver)
-                verdict = solver.solve(problem, part)
-            except DependencyError as error:
-                if stage.solver == "cpsat":
-                    raise
-                run.note(str(error))  # without numba the others have all the time
-                continue
-            except SolverError as error:
-                run.note(f"{stage.solver}: {error}")  # the others go on
+            part = run.limited(stage.limit(run.remaining, count))
+            verdict = self._take(problem, run, part, stage)
+            if verdict is None:
                 continue
             reason = reason or verdict.reason
             if verdict.status is Status.INFEASIBLE:
                 return verdict
+        self._share(problem, run)
         if run.best is not None:
             return Verdict(Status.FEASIBLE)
         return Verdict(Status.UNKNOWN, f"no schedule was found within the time limit; {reason}")
+
+    def _take(self, problem: Problem, run: Run, part: Run, stage: Stage) -> Verdict | None:
+        """Let a solver have its turn; None if it cannot run here."""
+        solver = self._create(stage)
+        if not _covers(solver, problem):
+            return None
+        if not self._asked and solver.kernels(problem):
+            self._work_meanwhile(problem, run)
+            self._asked = True
+        try:
+            self._repair_until_compiled(problem, part, solver)
+            return solver.solve(problem, part)
+        except DependencyError as error:
+            if stage.solver == "cpsat":
+                raise
+            run.note(str(error))  # without numba the others have all the time
+        except SolverError as error:
+            run.note(f"{stage.solver}: {error}")  # the others go on
+        return None
+
+    def _share(self, problem: Problem, run: Run) -> None:
+        """Share what time is left among searches by what they gain."""
+        arms = {stage.solver: stage for stage in searches(problem)}
+        turns = Turns(tuple(arms))
+        shortest = max(_SHORTEST_TURN, _TURN * run.remaining)
+        while turns.names and not (run.overdue or run.proven):
+            name, growth = turns.choose()
+            alone = len(turns.names) == 1
+            length = math.inf if alone else shortest * growth * arms[name].share
+            before, began = run.value, run.clock()
+            if self._take(problem, run, run.limited(length), arms[name]) is None:
+                turns.drop(name)
+                continue
+            spent = run.clock() - began
+            turns.tell(name, before, run.value, spent)
+            if spent < _IDLE * min(length, shortest) and run.value >= before:
+                turns.drop(name)  # it has nothing left to do
 
     def go_on(self, problem: Problem, run: Run) -> None:
         """Use what time is left."""

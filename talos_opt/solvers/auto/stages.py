@@ -61,6 +61,10 @@ _FAST_FIRST = Stage("fast", 0.3, most_s=2.0, most_s_per_op=0.01)
 _BEAM = Stage("beam", 0.4)
 _COARSE = Stage("coarse", 0.7, {"share": 1.0})
 
+#: From this size on merging ops finds what moving single ones does not, if it has the time.
+_MERGE_FROM = 1_000
+_MERGING = Stage("coarse", 4.0, {"share": 1.0})
+
 #: Whatever stops one of them short, the next begins with what it has learned.
 _SMALL_AGAIN = (
     Stage("dp", 0.3),
@@ -75,8 +79,6 @@ _PLACEMENT_ONLY = (
     Stage("cpsat", 0.35),
     Stage("relax", 0.5),
     Stage("cpsat", 0.4),
-    Stage("lns", 0.5),
-    Stage("fast", 1.0),
 )
 _MEDIUM = (_FAST_FIRST, Stage("dp", 0.4, {"most_ideals": 3000}), Stage("relax", 0.35))
 #: Objective memory: an order first; then whatever finds schedules within smaller devices.
@@ -90,12 +92,10 @@ _LEAST_MEMORY = (
 )
 #: On one device an order is all that there is to find.
 _ORDER_ALONE = (Stage("dp", 0.2), Stage("beam", 0.5), Stage("dp", 0.5), Stage("beam", 1.0))
-_REPAIR = (Stage("lns", 0.2), Stage("fast", 1.0))
 #: Most is to be found by ordering, which `shop` does best.
 _SHOP_FIRST = Stage("shop", 0.3, most_s=2.0, most_s_per_op=0.01)
 _SHOPS = (_SHOP_FIRST, *_MEDIUM[1:])
-_SHOP_LAST = (Stage("lns", 0.2), Stage("shop", 1.0))
-_THOUSANDS = (_COARSE, Stage("large", 0.4), Stage("fast", 1.0))
+_THOUSANDS = (Stage("coarse", 0.5, {"share": 1.0}), Stage("large", 0.2))
 _FIRST_LARGE, _LAST_LARGE = Stage("large", 0.3), Stage("large", 1.0)
 
 
@@ -135,8 +135,26 @@ def _by_size(problem: Problem) -> Iterator[Stage]:
     exact = (Stage("cpsat", 0.5),) if count <= PROVABLE else ()
     first = (_FIRST_LARGE,) if many else ()
     if is_shop(problem):
-        return iter((*first, *_SHOPS, *exact, *_SHOP_LAST))
-    return iter((*first, *_MEDIUM, *exact, *_REPAIR))
+        return iter((*first, *_SHOPS, *exact))
+    return iter((*first, *_MEDIUM, *exact))
+
+
+def searches(problem: Problem) -> tuple[Stage, ...]:
+    """Return those that share what time is left, by what they gain; none: the stages end it.
+
+    Shares are relative: how long a turn is for each. The one expected to gain most comes first.
+    """
+    count = problem.arrays.op_count
+    if count < SMALL or count > LARGE or problem.objective is Objective.MEMORY:
+        return ()
+    merging = (_MERGING,) if count >= _MERGE_FROM else ()
+    if count > CPSAT_UP_TO_OPS:
+        return (Stage("fast", 1.0), Stage("large", 1.0), *merging)
+    if is_placement_only(problem):
+        return (Stage("fast", 1.0), Stage("lns", 1.0))
+    if is_shop(problem):
+        return (Stage("shop", 1.0), Stage("lns", 1.0), Stage("fast", 0.5))
+    return (Stage("fast", 1.0), Stage("lns", 1.0), *merging)
 
 
 def last_stage(problem: Problem) -> Stage:

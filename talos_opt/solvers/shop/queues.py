@@ -73,10 +73,10 @@ def with_largest_bytes(arrays: Arrays, instance: Instance) -> Instance:
     """
     if arrays.tensor_bytes is not None:
         return instance
-    largest = np.zeros(arrays.op_count, dtype=np.int64)
-    np.maximum.at(largest, arrays.edge_src, arrays.edge_bytes)
+    largest = np.zeros(arrays.tensor_count, dtype=np.int64)
+    np.maximum.at(largest, arrays.edge_tensor, arrays.edge_bytes)
     return instance._replace(
-        in_bytes=largest[instance.in_op], out_bytes=largest[arrays.edge_src].astype(np.int64)
+        in_bytes=largest[instance.in_tensor], out_bytes=largest[arrays.edge_tensor].astype(np.int64)
     )
 
 

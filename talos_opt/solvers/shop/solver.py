@@ -117,9 +117,12 @@ class ShopSolver(Solver):
 
 
 def _find_starts(problem: Problem, run: Run) -> list[tuple[Ints, Ints]]:
-    """Return placements and orders to start from: the incumbent, or else those of rules."""
+    """Return placements and orders to start from, best first: the incumbent's and those of rules.
+
+    The incumbent alone may lie where no way leads on; chains that start elsewhere do not.
+    """
     found = [] if run.best is None else [(run.value, run.best)]
-    for rule in RULES if run.best is None else ():
+    for rule in RULES:
         if run.overdue:
             break
         trial = Run(problem, time_limit=run.remaining, inside=run)
