@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from itertools import chain, cycle
 from typing import Any, NamedTuple
 
-from talos_opt.core.problem import MemoryRule, Problem
+from talos_opt.core.problem import MemoryRule, Objective, Problem
 from talos_opt.solvers.engine.base import is_placement_only
 from talos_opt.solvers.shared.queues import is_shop
 from talos_opt.solvers.shared.whole_models import MANY_MODELS
@@ -81,6 +81,8 @@ _REPAIR = (Stage("lns", 0.2), Stage("fast", 1.0))
 #: Most is to be found by ordering, which `shop` does best.
 _SHOP_FIRST = Stage("shop", 0.3, most_s=2.0, most_s_per_op=0.01)
 _SHOPS = (_SHOP_FIRST, *_MEDIUM[1:])
+#: Where several completions count, `fast` calculates what a move does to each, `shop` estimates.
+_EXACT_PLACES = Stage("fast", 0.2)
 _SHOP_LAST = (Stage("lns", 0.2), Stage("shop", 1.0))
 _THOUSANDS = (_COARSE, Stage("large", 0.4), Stage("fast", 1.0))
 _FIRST_LARGE, _LAST_LARGE = Stage("large", 0.3), Stage("large", 1.0)
@@ -112,7 +114,9 @@ def _by_size(problem: Problem) -> Iterator[Stage]:
     exact = (Stage("cpsat", 0.5),) if count <= PROVABLE else ()
     first = (_FIRST_LARGE,) if many else ()
     if is_shop(problem):
-        return iter((*first, *_SHOPS, *exact, *_SHOP_LAST))
+        weighted = problem.objective is Objective.TOCT
+        middle = (_EXACT_PLACES,) if weighted else ()
+        return iter((*first, *_SHOPS, *exact, _SHOP_LAST[0], *middle, _SHOP_LAST[1]))
     return iter((*first, *_MEDIUM, *exact, *_REPAIR))
 
 
