@@ -16,7 +16,7 @@ from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.engine.warmup import get_ready, give_up, tiny_problem
 from talos_opt.solvers.fast.chain import Chain, Turn
 from talos_opt.solvers.fast.contiguous import contiguous_split
-from talos_opt.solvers.fast.starts import find_starts
+from talos_opt.solvers.fast.starts import find_starts, try_rules
 from talos_opt.solvers.shared.instance import make_instance
 from talos_opt.solvers.shared.obstacles import find_obstacle
 from talos_opt.solvers.shared.squeezing import descend
@@ -104,10 +104,11 @@ class FastSolver(Solver):
             return Verdict(Status.INFEASIBLE, obstacle)
         first, second = self.kernels(problem)
         run.kernels.start(first, second)
+        rules = try_rules(problem, run, self.name)  # while kernels are loaded
         if not get_ready(run, first):
             return give_up(run, self.name)
         both = get_ready(run, second, urgent=False)
-        starts = find_starts(problem, run, self.name)
+        starts = find_starts(problem, run, self.name, rules)
         if run.stopped and run.best is not None:
             return Verdict(Status.FEASIBLE)
         instance = make_instance(problem)

@@ -23,9 +23,13 @@ RULES = ("single", "sequential", "heft", "etf")
 MANY_OPS, MOST_SHARE = 5_000, 0.2
 
 
-def find_starts(problem: Problem, run: Run, name: str) -> list[tuple[Ints, Ints]]:
-    """Return placements to start from, the best first: at least one, feasible if any is known."""
-    found: list[tuple[float, Schedule]] = []
+#: A schedule and its value.
+Start = tuple[float, Schedule]
+
+
+def try_rules(problem: Problem, run: Run, name: str) -> list[Start]:
+    """Return the incumbent and what simple rules make, without a compiled kernel."""
+    found: list[Start] = []
     if run.best is not None:
         found.append((run.value, run.best))
     if len(problem.arrays.release) >= MANY_MODELS:
@@ -42,6 +46,23 @@ def find_starts(problem: Problem, run: Run, name: str) -> list[tuple[Ints, Ints]
         if trial.best is not None:
             run.offer(trial.best, rule)
             found.append((trial.value, trial.best))
+    return found
+
+
+def find_starts(
+    problem: Problem, run: Run, name: str, found: list[Start]
+) -> list[tuple[Ints, Ints]]:
+    """Return placements to start from, the best first: at least one, feasible if any is known.
+
+    Parameters
+    ----------
+    problem : Problem
+    run : Run
+    name : str
+        Who to offer as.
+    found : list of Start
+        From `try_rules`.
+    """
     split = contiguous_split(problem) if problem.objective is Objective.BOTTLENECK else None
     if split is not None:
         schedule = _realised(problem, split)
