@@ -125,7 +125,8 @@ def longest_paths(problem: Problem, chain: Chain) -> tuple[np.ndarray, np.ndarra
         a, b = int(device[arrays.edge_src[e]]), int(device[arrays.edge_dst[e]])
         hops = arrays.path(a, b) if a != b else ()
         assert hops is not None
-        of = slice(arrays.out_ptr[arrays.edge_src[e]], arrays.out_ptr[arrays.edge_src[e] + 1])
+        tensor = arrays.edge_tensor[e]
+        of = slice(arrays.read_ptr[tensor], arrays.read_ptr[tensor + 1])
         size = int(arrays.edge_bytes[of].max())
         return float(sum(arrays.transfer_time(c, d, size) for c, d in hops))
 
