@@ -98,6 +98,7 @@ class FastSolver(Solver):
     def solve(self, problem: Problem, run: Run) -> Verdict:
         """Improve until the time, or the number of moves, is used up."""
         if problem.objective is Objective.MEMORY:
+            try_rules(problem, run, self.name)
             return descend(problem, run, self.solve, self.name)
         obstacle = find_obstacle(problem)
         if obstacle:
