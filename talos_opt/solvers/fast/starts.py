@@ -39,7 +39,7 @@ def try_rules(problem: Problem, run: Run, name: str) -> list[Start]:
             found.append((objective_value(problem, whole), whole))
     share = 1.0 if problem.arrays.op_count < MANY_OPS else MOST_SHARE
     for rule in RULES:
-        if run.stopped:
+        if run.overdue:
             break
         trial = Run(problem, time_limit=share * run.remaining, inside=run)
         registry.create(rule).solve(problem, trial)
