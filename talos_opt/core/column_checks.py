@@ -23,6 +23,9 @@ from talos_opt.core.columns import (
 )
 from talos_opt.core.errors import GraphError
 
+#: Edges that inputs which read several outputs may stand for: some gigabytes.
+_MOST_EDGES = 20_000_000
+
 
 def check_columns(columns: Columns) -> None:
     """Refuse columns that contradict themselves.
@@ -238,6 +241,7 @@ def _check_codes(columns: Columns, codes: Ints, least: int, count: int, part: st
 
 
 def _check_inputs(columns: Columns) -> None:
+    _check_edges(columns)
     producer, reader = columns.input_op, columns.reader
     topology = columns.topology
     source, target = topology.edge_src, topology.edge_dst
@@ -247,9 +251,30 @@ def _check_inputs(columns: Columns) -> None:
         k = int(np.argmax(twice))
         i, read = int(target[k]), int(source[k])
         places = np.flatnonzero((reader == i) & (producer == read))
+        name = columns.outputs.name[int(tensor[k])] if columns.outputs is not None else ""
+        which = f" (output {name!r})" if name else ""
         raise GraphError(
-            f"op {columns.ids[i]!r} lists input {columns.ids[read]!r} twice",
+            f"op {columns.ids[i]!r} lists input {columns.ids[read]!r} twice{which}",
             path=_input_path(columns, int(places[1])),
+        )
+
+
+def _check_edges(columns: Columns) -> None:
+    """Inputs that read all outputs of an op do not become more edges than memory holds."""
+    outputs = columns.outputs
+    if outputs is None:
+        return
+    counts = np.diff(outputs.ptr)[columns.input_op]
+    if columns.input_output is not None:
+        counts = np.where(columns.input_output == ALL_OUTPUTS, counts, 1)
+    counts = np.where(columns.input_bytes == 0, 1, counts)
+    total = int(counts.sum())
+    if total > _MOST_EDGES:
+        e = int(np.argmax(counts))
+        raise GraphError(
+            f"inputs that read all outputs of their op stand for {total} edges, expected at most "
+            f"{_MOST_EDGES}: name the outputs that are read",
+            path=_input_path(columns, e),
         )
 
 

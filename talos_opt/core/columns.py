@@ -199,7 +199,7 @@ class Columns:
         """Return the tensor that each edge reads, and the input that it stands for.
 
         An input that reads all outputs of its producer is an edge for each, and one only where
-        nothing travels.
+        nothing travels; none if the reader has another input of that producer.
         """
         first = outputs.ptr[self.input_op]
         reads = outputs.ptr[self.input_op + 1] - first
@@ -207,7 +207,10 @@ class Columns:
             named = self.input_output != ALL_OUTPUTS
             first = np.where(named, first + self.input_output, first)
             reads = np.where(named, 1, reads)
-        reads = np.where(self.input_bytes == 0, 1, reads)
+        waits = (self.input_bytes == 0) & (reads > 1)
+        if waits.any():  # who reads an output of the same op has to wait in any case
+            ends = self.input_op * self.op_count + self.reader
+            reads = np.where(waits, np.where(np.isin(ends, ends[~waits]), 0, 1), reads)
         place = np.repeat(np.arange(len(reads)), reads)
         within = np.arange(len(place)) - np.repeat(np.cumsum(reads) - reads, reads)
         return first[place] + within, place

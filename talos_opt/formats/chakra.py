@@ -120,7 +120,8 @@ def _problem(
     objective: Objective | str | None,
 ) -> Problem:
     if not nodes:
-        raise GraphError("the trace has no nodes that do work, expected at least one")
+        found = "is empty" if not source.data.strip(b"\0 \r\n\t") else "has no nodes that do work"
+        raise GraphError(f"the trace {found}, expected at least one node that does")
     known: dict[int, Node] = {}
     for node in nodes:
         if node.id in known:

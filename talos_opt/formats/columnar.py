@@ -129,9 +129,9 @@ def _columns(record: Mapping[str, Any], members: Members) -> Columns:
     n = sum(sizes)
     keys = _names(record, "time_keys")
     edges = members.whole("input_op", (None,))
-    outputs = _outputs(members, n)
+    outputs, stated = _outputs(members, n), members.has("output")
     total = members.whole("output", (n,), 0)
-    if outputs is not None and not members.has("output") and (np.diff(outputs.ptr) > 0).all():
+    if outputs is not None and not stated and (np.diff(outputs.ptr) > 0).all():
         total = np.add.reduceat(outputs.size, outputs.ptr[:-1])
     return Columns(
         model_ids=tuple(as_name(m["id"], "id", f"models[{j}].id") for j, m in enumerate(models)),

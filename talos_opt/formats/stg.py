@@ -51,7 +51,9 @@ class _Task(NamedTuple):
 
 
 def recognises(source: Source) -> bool:
-    """Whether the first line is a header and the next a task without predecessors."""
+    """Whether it is called so, or the first line is a header and the next a task without inputs."""
+    if source.suffix == ".stg":
+        return True
     text = source.data[:_HEAD].decode("utf-8-sig", "replace")
     rows = _rows(text)
     header, first = next(rows, (0, ""))[1], next(rows, (0, ""))[1]

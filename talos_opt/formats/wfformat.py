@@ -90,8 +90,11 @@ def _cluster(workflow: Workflow) -> Cluster:
             path="workflow",
         )
     try:
-        devices = tuple(Device(item.name, KIND, slots=item.cores) for item in machines)
-        return Cluster(devices, (Link(KIND, KIND, bandwidth=BANDWIDTH),))
+        names, kind = {item.name for item in machines}, KIND
+        while kind in names:  # a device is not called like a kind of several
+            kind += " kind"
+        devices = tuple(Device(item.name, kind, slots=item.cores) for item in machines)
+        return Cluster(devices, (Link(kind, kind, bandwidth=BANDWIDTH),))
     except GraphError as error:
         raise GraphError(error.message, path=machines[0].path or "workflow") from None
 

@@ -73,6 +73,20 @@ def test_an_input_of_no_bytes_waits_and_reads_nothing() -> None:
     assert simulate(given, away(given), [0, 1]).makespan == 2
 
 
+@pytest.mark.parametrize("named", ["x", "y"])
+def test_waiting_for_an_op_beside_reading_its_output_adds_nothing(named: str) -> None:
+    given = cut(reader("b", Input("a", output=named), Input("a", 0)))
+    assert given.arrays.edge_tensor.tolist() == ["xy".index(named)]
+    with pytest.raises(GraphError, match="lists input 'a' twice"):
+        cut(reader("b", Input("a", 0), Input("a", 0)))
+
+
+def test_inputs_that_stand_for_too_many_edges(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("talos_opt.core.column_checks._MOST_EDGES", 3)
+    with pytest.raises(GraphError, match="stand for 4 edges, expected at most 3: name the outputs"):
+        cut(reader("b", Input("a")), reader("c", Input("a")))
+
+
 def test_a_tensor_lives_until_its_own_last_reader() -> None:
     given = problem(
         [

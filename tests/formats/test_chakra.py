@@ -451,7 +451,7 @@ def test_a_parent_that_is_missing_is_no_mistake(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "trace.et: the trace has no nodes that do work"),
+        (b"", "trace.et: the trace is empty"),
         (protobuf()[:-1], "message 4 has "),
         (protobuf() + b"\x05", "message 5 has 5 bytes, but 0 are left (cut off?)"),
         (message(part(1, "1")) + b"\xff" * 12, "message 1: a number does not end (cut off, or no"),

@@ -76,5 +76,5 @@ def least_memory(
         value = largest_share(problem, held(found))
         assert best is None or value < best[0]
         best = value, found
-        asked = within(problem, value)
+        asked = within(problem, value) if value > 0 else None
     return best

@@ -39,8 +39,12 @@ def with_relays(plain: Problem, rng: random.Random) -> Problem | None:
             group = item.colocate or f"with {model.id}/{item.id}"
             ops.append(item if item.colocate else replace(item, colocate=group))
             if rng.random() < 0.5:
+                # Times of a relay matter only where its group may go.
+                other = dict.fromkeys(plain.cluster.kinds, 0.0) | dict.fromkeys(item.time, 0.0)
+                if rng.random() < 0.5:
+                    other = {k: 0.0 if k in item.time else 1.0 for k in other}
                 relay = Op(
-                    f"{item.id}~", dict.fromkeys(item.time, 0.0),
+                    f"{item.id}~", other if item.devices is None else dict.fromkeys(item.time, 0.0),
                     Memory(rng.choice((0, 0, 1)), rng.choice((0, 0, 2)), rng.choice((0, 1))),
                     (Input(item.id, rng.choice((None, 0))),), colocate=group,
                     devices=item.devices, slots=item.slots,
@@ -146,6 +150,22 @@ def test_relays_that_hold_bytes_stay_where_memory_is_counted_over_time() -> None
     assert presolve(limited).problem is limited
     free = problem(ops, [device("cpu0")], rule="peak")
     assert presolve(free).counts
+
+
+def test_times_where_an_op_may_not_go_do_not_count() -> None:
+    """The workspace of an op that takes time on the cpu alone, where its group cannot go."""
+    given = problem(
+        [
+            op("p", {"gpu": 5}, colocate="g", weights=3),
+            op("v", {"gpu": 0, "cpu": 1}, "p", colocate="g", workspace=6),
+            op("q", {"gpu": 5}, "p", weights=3),
+        ],
+        [device("cpu0", 10), device("gpu0", 10)],
+        rule="peak",
+    )
+    small = presolve(given)
+    assert small.counts == {FOLDED: 1}
+    assert exact_optimum(small.problem) == exact_optimum(given) == 10
 
 
 def test_an_op_of_no_length_joins_its_only_reader() -> None:

@@ -156,7 +156,7 @@ class AutoSolver(Solver):
         kernels.start(*names)
         if count < SMALL:
             names = next(group for group in needs if group)  # and these may be all that it takes
-        while not (kernels.compiling or kernels.are_done(*names) or run.cancel.is_set()):
+        while not (kernels.compiling or kernels.are_done(*names) or run.overdue):
             kernels.wait(_PATIENCE, *names)
         if not kernels.compiling:
             return

@@ -62,6 +62,8 @@ def get_ready(run: Run, *names: str, urgent: bool = True) -> bool:
                 held = True
                 stack.enter_context(run.clock.hold())
                 tell_compiling(run)
+            if not held and run.best is not None and run.spent:
+                return False
             if held and run.clock.exhausted and (run.spent or not urgent):
                 run.note(TOO_LATE)
                 return False

@@ -71,12 +71,13 @@ class Presolved:
         """Return a schedule of `original` as one of `problem`, which may have to be mended."""
         if self.problem is self.original:
             return schedule
-        # One op starts with the first of its parts that takes time, or with the first of all.
+        # One op starts with the first of its parts that takes time; if none does, with the last,
+        # which has waited for what all of them read.
         times = self.original.arrays.time[np.arange(len(self.part_of)), schedule.device]
-        start, first = np.full((2, len(self.first)), np.inf)
-        np.minimum.at(first, self.part_of, schedule.start)
+        start, last = np.full(len(self.first), np.inf), np.full(len(self.first), -np.inf)
+        np.maximum.at(last, self.part_of, schedule.start)
         np.minimum.at(start, self.part_of[times > 0], schedule.start[times > 0])
-        start = np.where(np.isfinite(start), start, first)
+        start = np.where(np.isfinite(start), start, last)
         moves, device = schedule.transfers, schedule.device[self.first]
         moved = self.tensor[moves.tensor]
         arrays = self.problem.arrays
@@ -149,7 +150,7 @@ def _contract(problem: Problem, found: Findings) -> Presolved:
         time=_times(problem, found, root)[kept],
         weights=_totals(arrays.weights, part_of),
         output=_totals(arrays.output, part_of),
-        workspace=_workspaces(problem, part_of, kept),
+        workspace=_workspaces(problem, found, part_of, kept),
         slots=given.slots[kept],
         type=given.type[kept],
         group=given.group[kept],
@@ -183,13 +184,13 @@ def _totals(values: Ints, part_of: Ints) -> Ints:
     return result
 
 
-def _workspaces(problem: Problem, part_of: Ints, kept: Ints) -> Ints:
+def _workspaces(problem: Problem, found: Findings, part_of: Ints, kept: Ints) -> Ints:
     """Largest workspace of each op's parts; over time, those of no length hold none (k,)."""
     arrays = problem.arrays
     if problem.memory_rule is MemoryRule.PEAK:
-        lasting = arrays.time.copy()
-        lasting[~np.isfinite(lasting)] = 0
-        held = np.where(lasting.max(axis=1) > 0, arrays.workspace, 0)
+        # Times on devices where an op may not go do not count.
+        lasts = np.where(found.allowed[arrays.group], arrays.time, 0.0).max(axis=1) > 0
+        held = np.where(lasts, arrays.workspace, 0)
         held[kept] = arrays.workspace[kept]
     else:
         held = arrays.workspace
