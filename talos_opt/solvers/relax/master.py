@@ -1,0 +1,118 @@
+"""The covering LP behind the contents bound: which prices the contents found so far ask for.
+
+Shares of contents cover each part once, with as few devices as possible; its duals are prices
+that none of the contents can be worth more than. Only guides the search: any prices prove a
+bound (`talos_opt.solvers.relax.contents`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from talos_opt.core.problem import Floats
+from talos_opt.importing import import_whole
+from talos_opt.solvers.engine.dependencies import require_compatible_highspy
+from talos_opt.solvers.relax.contents import Contents
+
+
+class Master:
+    """An LP that grows by contents.
+
+    Its first variable is the share of the devices that is used, which is minimised: where it is
+    above 1, no placement consists of these contents alone.
+
+    Parameters
+    ----------
+    contents : Contents
+    """
+
+    def __init__(self, contents: Contents) -> None:
+        require_compatible_highspy()
+        self.contents = contents
+        self._api: Any = import_whole("highspy")
+        self._highs = self._api._Highs()  # noqa: SLF001 - see `talos_opt.solvers.ilp.highs`
+        for name, value in (("output_flag", False), ("threads", 1)):
+            self._highs.setOptionValue(name, value)
+        infinite = self._api.kHighsInf
+        self._rows = contents.parts
+        for _ in range(contents.parts):
+            self._highs.addRow(1.0, infinite, 0, _indices([]), _values([]))
+        for _ in range(len(contents.paying) + len(contents.free)):
+            self._highs.addRow(-infinite, 0.0, 0, _indices([]), _values([]))
+        self._share(1.0)
+        self._stand_in()
+        self._spread()
+        #: Load and column of each content.
+        self.columns: list[tuple[float, int]] = []
+
+    def _add(self, cost: float, rows: list[int], factors: list[float]) -> int:
+        place = int(self._highs.getNumCol())
+        self._highs.addCol(
+            cost, 0.0, self._api.kHighsInf, len(rows), _indices(rows), _values(factors)
+        )
+        return place
+
+    def _share(self, limit: float) -> None:
+        first = self._rows
+        kinds = self.contents.paying
+        rows = list(range(first, first + len(kinds) + len(self.contents.free)))
+        factors = [-float(len(kind.devices)) for kind in kinds]
+        factors += [-limit * len(kind.devices) for kind in self.contents.free]
+        self._add(1.0, rows, factors)
+
+    def _stand_in(self) -> None:
+        """Every part by itself on a device, whatever its load: the LP is to have a solution."""
+        for part in range(self.contents.parts):
+            for number, kind in enumerate(self.contents.paying):
+                if np.isfinite(kind.work[part]):
+                    self._add(0.0, [part, self._rows + number], [1.0, 1.0])
+                    break
+
+    def _spread(self) -> None:
+        """Parts, or shares of them, on devices that do not pay for transfers."""
+        for number, kind in enumerate(self.contents.free):
+            row = self._rows + len(self.contents.paying) + number
+            for part in np.flatnonzero(np.isfinite(kind.work)).tolist():
+                self._add(0.0, [part, row], [1.0, float(kind.work[part])])
+
+    def add(self, number: int, content: frozenset[int], load: float) -> None:
+        """Add what a device of a paying kind may hold."""
+        rows = [*sorted(content), self._rows + number]
+        self.columns.append((load, self._add(0.0, rows, [1.0] * len(rows))))
+
+    def solve(self, limit: float, seconds: float) -> tuple[float, Floats] | None:
+        """Find the least share of devices that contents within a limit need.
+
+        Parameters
+        ----------
+        limit : float
+            Largest load.
+        seconds : float
+
+        Returns
+        -------
+        (float, (p,) float) or None
+            The share, and the prices of parts, at least 0; None if there was no time.
+        """
+        infinite = self._api.kHighsInf
+        for load, column in self.columns:
+            self._highs.changeColBounds(column, 0.0, infinite if load <= limit else 0.0)
+        first = self._rows + len(self.contents.paying)
+        for number, kind in enumerate(self.contents.free):
+            self._highs.changeCoeff(first + number, 0, -limit * len(kind.devices))
+        self._highs.setOptionValue("time_limit", float(self._highs.getRunTime() + seconds))
+        self._highs.run()
+        if self._highs.getModelStatus() != self._api.HighsModelStatus.kOptimal:
+            return None
+        duals = np.array(self._highs.getSolution().row_dual)[: self._rows]
+        return float(self._highs.getInfo().objective_function_value), np.maximum(duals, 0.0)
+
+
+def _indices(values: list[int]) -> Any:
+    return np.array(values, dtype=np.int32)
+
+
+def _values(values: list[float]) -> Any:
+    return np.array(values, dtype=np.float64)
