@@ -34,6 +34,8 @@ _MOST_STATES = 60_000
 _NEGLIGIBLE = (0.0, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 #: Share of a value that sums in floating point stay far below.
 _CLOSE = 1e-9
+#: Layers between two looks at the clock.
+_LAYERS_PER_LOOK = 8
 #: Halvings of the interval that a bound lies in.
 _HALVINGS = 60
 
@@ -265,7 +267,7 @@ class Contents:
         return rounded
 
     def fill(
-        self, kind: PayingKind, prices: Ints, limit: float, least: int = 0
+        self, kind: PayingKind, prices: Ints, limit: float, cap: int, least: int = 0
     ) -> Filling | None:
         """Find what a device may hold; None if stopped.
 
@@ -275,13 +277,11 @@ class Contents:
         prices : (p,) int
         limit : float
             Largest load.
-        least : int
-            Smaller sums need not be told apart.
+        cap, least : int
+            Larger sums count as `cap`; smaller ones than `least` need not be told apart.
         """
         from talos_opt.kernels.contents import extend_contents
 
-        # More than an equal share of everything counts as that share: it is enough.
-        cap = -(-int(prices.sum()) // len(kind.devices))
         limit *= 1 + _CLOSE
         slope = max(1, cap) / limit
         gain = np.where(np.isfinite(kind.work), prices - slope * kind.work, 0.0)
@@ -291,8 +291,8 @@ class Contents:
         load[0, 0] = 0.0
         span = np.zeros((1, 2), dtype=np.int64)
         steps = []
-        for layer, rest in zip(kind.layers, spare.tolist(), strict=True):
-            if self.stopped():
+        for number, (layer, rest) in enumerate(zip(kind.layers, spare.tolist(), strict=True)):
+            if number % _LAYERS_PER_LOOK == 0 and self.stopped():
                 return None
             load, span, origin, before = extend_contents(
                 load,
@@ -324,6 +324,10 @@ class Contents:
             return frozenset(held)
 
         return Filling(sums, load[0, sums], max(0, least - 1), content)
+
+    def share(self, kind: PayingKind, prices: Ints) -> int:
+        """Return an equal share of everything: a device that holds more is no better."""
+        return -(-int(prices.sum()) // len(kind.devices))
 
     def needed(self, kind: PayingKind, prices: Ints) -> int:
         """Return the sum that a device of a kind has to hold below the incumbent's value."""

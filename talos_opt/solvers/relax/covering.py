@@ -23,7 +23,7 @@ from talos_opt.solvers.relax.master import Master
 from talos_opt.solvers.shared.offering import offer_placement
 
 #: Sums of prices that a device's share is told apart by: at first, and at the most.
-_FIRST_LEVELS, _MOST_LEVELS = 300, 1200
+_FIRST_LEVELS, _MOST_LEVELS = 600, 2400
 #: The same for contents that complete a placement, of which no bound is asked.
 _ROUGH_LEVELS = 150
 #: Fewer than this say nothing.
@@ -136,7 +136,8 @@ class _Generation:
         whole = contents.whole(prices, self.levels)
         fillings = []
         for kind in contents.paying:
-            filling = contents.fill(kind, whole, contents.upper, contents.needed(kind, whole))
+            cap, least = contents.share(kind, whole), contents.needed(kind, whole)
+            filling = contents.fill(kind, whole, contents.upper, cap, min(cap, least))
             if filling is None:
                 return False
             fillings.append(filling)
@@ -159,8 +160,9 @@ class _Generation:
         whole = contents.whole(prices, min(_ROUGH_LEVELS, self.levels))
         new = False
         for number, kind in enumerate(contents.paying):
+            cap = contents.share(kind, whole)
             for _ in kind.devices:
-                filling = contents.fill(kind, whole, limit)
+                filling = contents.fill(kind, whole, limit, cap)
                 if filling is None or not whole.any():
                     return new
                 content = filling.content(len(filling.sums) - 1)
