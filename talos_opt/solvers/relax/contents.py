@@ -267,7 +267,13 @@ class Contents:
         return rounded
 
     def fill(
-        self, kind: PayingKind, prices: Ints, limit: float, cap: int, least: int = 0
+        self,
+        kind: PayingKind,
+        prices: Ints,
+        limit: float,
+        cap: int,
+        least: int = 0,
+        elsewhere: frozenset[int] = frozenset(),
     ) -> Filling | None:
         """Find what a device may hold; None if stopped.
 
@@ -279,12 +285,18 @@ class Contents:
             Largest load.
         cap, least : int
             Larger sums count as `cap`; smaller ones than `least` need not be told apart.
+        elsewhere : frozenset of int
+            Parts that the device does not hold.
         """
         from talos_opt.kernels.contents import extend_contents
 
         limit *= 1 + _CLOSE
         slope = max(1, cap) / limit
-        gain = np.where(np.isfinite(kind.work), prices - slope * kind.work, 0.0)
+        work = kind.work
+        if elsewhere:
+            work = work.copy()
+            work[sorted(elsewhere)] = np.inf
+        gain = np.where(np.isfinite(work), prices - slope * work, 0.0)
         gain = np.maximum(gain, 0.0)[[layer.part for layer in kind.layers]]
         spare = gain[::-1].cumsum()[::-1] - gain
         load = np.full((1, cap + 1), np.inf)
@@ -299,7 +311,7 @@ class Contents:
                 span,
                 layer.moves,
                 layer.costs,
-                float(kind.work[layer.part]),
+                float(work[layer.part]),
                 int(prices[layer.part]),
                 layer.count,
                 limit,

@@ -34,10 +34,12 @@ _MOST_ENTRIES = 20_000_000
 _KEEP = 0.5
 #: Relative width of what is left between bound and limit at which the search ends.
 _NARROW = 1e-4
+#: Share of that time in which contents are varied before, and the noise of their prices.
+_VARY_SHARE, _NOISE = 0.5, 0.3
 #: Seconds for one LP: longer ones would not repeat often enough.
 _LP_S = 2.0
 #: Share of the remaining time that a placement made of contents may take, and its seconds.
-_BUILD_SHARE, _BUILD_S = 0.3, 10.0
+_BUILD_SHARE, _BUILD_S = 0.4, 10.0
 #: Contents that a placement is made of: those of least load.
 _MOST_CONTENTS = 1500
 #: Value that the incumbent has in that formulation.
@@ -126,9 +128,18 @@ class _Generation:
                 self.levels = min(2 * self.levels, self.most_levels)
             else:
                 self.above = limit
+        build = run.limited(min(_BUILD_S, _BUILD_SHARE * run.remaining))
+        self._vary(build.limited(_VARY_SHARE * build.remaining))
         if not run.stopped and any(self.found):
-            build = run.limited(min(_BUILD_S, _BUILD_SHARE * run.remaining))
             _place(self.contents, self.found, build, self.name)
+
+    def _vary(self, run: Run) -> None:
+        """Complete placements at prices around the best, with loads between bound and value."""
+        random = np.random.default_rng(run.seed)
+        while not run.stopped:
+            noise = np.exp(_NOISE * random.standard_normal(self.contents.parts))
+            rise = random.uniform() * (run.value - self.bound)
+            self._complete(self.best * noise, min(self.bound + rise, run.target))
 
     def _price(self, prices: Floats, limit: float) -> bool:
         """Find contents worth most; return whether any is new, or the bound has risen."""
@@ -155,20 +166,53 @@ class _Generation:
         return self._complete(prices, limit) or new or better
 
     def _complete(self, prices: Floats, limit: float) -> bool:
-        """Fill one device after the other with what the others have left."""
+        """Fill one device after the other with what the others have left, and offer that.
+
+        Returns
+        -------
+        bool
+            Whether a content is new.
+        """
         contents = self.contents
         whole = contents.whole(prices, min(_ROUGH_LEVELS, self.levels))
+        home = np.full(contents.parts, -1, dtype=np.int64)
+        held: frozenset[int] = frozenset()
         new = False
         for number, kind in enumerate(contents.paying):
             cap = contents.share(kind, whole)
-            for _ in kind.devices:
-                filling = contents.fill(kind, whole, limit, cap)
-                if filling is None or not whole.any():
+            for device in kind.devices:
+                filling = contents.fill(kind, whole, limit, cap, elsewhere=held)
+                if filling is None:
                     return new
                 content = filling.content(len(filling.sums) - 1)
                 new |= self._keep(number, content)
-                whole[sorted(content)] = 0
+                held |= content
+                home[sorted(content)] = device
+        self._offer(home)
         return new
+
+    def _offer(self, home: Ints) -> None:
+        """Offer a placement of parts (p,); those without a device go where that costs least."""
+        contents, run = self.contents, self.run
+        loads = np.zeros(contents.problem.arrays.device_count)
+        placed = home >= 0
+        np.add.at(loads, home[placed], contents.work[np.flatnonzero(placed), home[placed]])
+        near: dict[int, list[int]] = {}
+        for crossing in contents.paying[0].crossings:
+            for part in crossing.parts:
+                if home[part] < 0:
+                    near.setdefault(part, []).extend(crossing.parts)
+        for part in np.flatnonzero(~placed).tolist():
+            around = home[near.get(part, [])]
+            close = np.bincount(around[around >= 0], minlength=len(loads))
+            after = loads + contents.work[part]
+            after[after > run.value] += run.value
+            best = int(np.lexsort((after, -close, after > run.value))[0])
+            home[part] = best
+            loads[best] += contents.work[part, best]
+        if np.isfinite(loads).all():
+            device = home[contents.part[contents.problem.arrays.group]]
+            offer_placement(run, device, contents.problem.arrays.level, self.name)
 
     def _keep(self, number: int, content: frozenset[int]) -> bool:
         """Add a content to those found; return whether it is new."""
