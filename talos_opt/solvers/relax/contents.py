@@ -41,20 +41,32 @@ _HALVINGS = 60
 
 
 @dataclass(frozen=True)
-class PayingKind:
-    """Interchangeable devices without a copy engine.
+class Kind:
+    """Devices that can be swapped.
 
     Parameters
     ----------
     devices : tuple of int
     work : (p,) float
         Load by each part, infinite where it may not go.
-    crossings : list of Crossing
-    layers : list of Layer
     """
 
     devices: tuple[int, ...]
     work: Floats
+
+
+@dataclass(frozen=True)
+class PayingKind(Kind):
+    """Interchangeable devices without a copy engine.
+
+    Parameters
+    ----------
+    devices, work
+        See `Kind`.
+    crossings : list of Crossing
+    layers : list of Layer
+    """
+
     crossings: list[Crossing]
     layers: list[Layer]
 
@@ -72,20 +84,6 @@ class PayingKind:
             elif crossing.readers & content:
                 total += crossing.into
         return total
-
-
-@dataclass(frozen=True)
-class FreeKind:
-    """Devices that do not pay for transfers and take each part equally long.
-
-    Parameters
-    ----------
-    devices : tuple of int
-    work : (p,) float
-    """
-
-    devices: tuple[int, ...]
-    work: Floats
 
 
 @dataclass(frozen=True)
@@ -162,10 +160,10 @@ class Contents:
         self.work = np.zeros((self.parts, arrays.device_count))
         np.add.at(self.work, self.part, groups)
         self.paying: list[PayingKind] = []
-        self.free: list[FreeKind] = []
+        self.free: list[Kind] = []
         for devices in _kinds(arrays):
             if arrays.copy_engine[devices[0]]:
-                self.free.append(FreeKind(devices, self.work[:, devices[0]]))
+                self.free.append(Kind(devices, self.work[:, devices[0]]))
         self.covered = self._set_up()
 
     @property
@@ -344,7 +342,8 @@ class Contents:
     def needed(self, kind: PayingKind, prices: Ints) -> int:
         """Return the sum that a device of a kind has to hold below the incumbent's value."""
         left = int(prices.sum())
-        for other in (*self.paying, *self.free):
+        others: list[Kind] = [*self.paying, *self.free]
+        for other in others:
             if other is not kind:
                 left -= Knapsack(other.work, prices).most(self.upper * len(other.devices))
         return max(0, -(-left // len(kind.devices)))
