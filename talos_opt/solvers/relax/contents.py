@@ -97,7 +97,7 @@ class Filling:
     loads : (q,) float
         Least load with at least that sum; increasing.
     missing : int
-        Sum that loads below the first do not exceed.
+        A sum that may be possible for any load: smaller ones were not told apart.
     content : callable
         From a position in `sums` to the parts of a device with that load.
     """
@@ -110,7 +110,7 @@ class Filling:
     def most(self, limit: float) -> int:
         """Largest sum within a load."""
         place = int(np.searchsorted(self.loads, limit, side="right"))
-        return int(self.sums[place - 1]) if place else self.missing
+        return max(int(self.sums[place - 1]) if place else 0, self.missing)
 
 
 class Knapsack:
@@ -131,6 +131,15 @@ class Knapsack:
         self.room = np.concatenate([[0.0], np.cumsum(work[some])])
         self.sums = np.concatenate([[0.0], np.cumsum(prices[some])])
 
+    def worth(self, room: float) -> float:
+        """Return the price of a unit of load that, charged for all parts, leaves least to gain."""
+        place = int(np.searchsorted(self.room, room))
+        if place >= len(self.room):
+            return 0.0
+        return float(self.sums[place] - self.sums[place - 1]) / float(
+            self.room[place] - self.room[place - 1]
+        )
+
     def most(self, room: float) -> int:
         """Largest sum of prices within a load; whole contents have whole sums."""
         found = float(np.interp(room * (1 + _CLOSE), self.room, self.sums))
@@ -145,13 +154,15 @@ class Contents:
     problem : Problem
         Objective bottleneck.
     upper : float
-        Value of the incumbent: larger bottlenecks do not matter.
+        Value of an incumbent: larger bottlenecks do not matter.
     stopped : callable
         Looked at all the time.
     """
 
     def __init__(self, problem: Problem, upper: float, stopped: Callable[[], bool]) -> None:
-        self.problem, self.upper, self.stopped = problem, upper, stopped
+        self.problem, self.stopped = problem, stopped
+        #: What a bound may refute at the most.
+        self.upper = upper
         arrays = problem.arrays
         #: Colocation groups that are placed as one have one number.
         self.part = union(arrays.group_count, bindings(problem, upper).together)
@@ -289,12 +300,13 @@ class Contents:
         from talos_opt.kernels.contents import extend_contents
 
         limit *= 1 + _CLOSE
-        slope = max(1, cap) / limit
         work = kind.work
         if elsewhere:
             work = work.copy()
             work[sorted(elsewhere)] = np.inf
-        gain = np.where(np.isfinite(work), prices - slope * work, 0.0)
+        slope = Knapsack(work, prices).worth(limit)
+        able = np.isfinite(work)
+        gain = np.where(able, prices - slope * np.where(able, work, 0.0), 0.0)
         gain = np.maximum(gain, 0.0)[[layer.part for layer in kind.layers]]
         spare = gain[::-1].cumsum()[::-1] - gain
         load = np.full((1, cap + 1), np.inf)
@@ -339,23 +351,25 @@ class Contents:
         """Return an equal share of everything: a device that holds more is no better."""
         return -(-int(prices.sum()) // len(kind.devices))
 
-    def needed(self, kind: PayingKind, prices: Ints) -> int:
-        """Return the sum that a device of a kind has to hold below the incumbent's value."""
+    def needed(self, kind: PayingKind, prices: Ints, limit: float) -> int:
+        """Return the sum that a device of a kind has to hold where no load exceeds a limit."""
         left = int(prices.sum())
         others: list[Kind] = [*self.paying, *self.free]
         for other in others:
             if other is not kind:
-                left -= Knapsack(other.work, prices).most(self.upper * len(other.devices))
+                left -= Knapsack(other.work, prices).most(limit * len(other.devices))
         return max(0, -(-left // len(kind.devices)))
 
-    def bound(self, prices: Ints, fillings: list[Filling]) -> float:
+    def bound(self, prices: Ints, fillings: list[Filling], limit: float) -> float:
         """Return a bottleneck that some prices refute: the bound is at least that.
 
         Parameters
         ----------
         prices : (p,) int
         fillings : list of Filling
-            Of every paying kind.
+            Of every paying kind, within the limit.
+        limit : float
+            Nothing is said beyond it.
         """
         total = int(prices.sum())
         rooms = [(Knapsack(kind.work, prices), len(kind.devices)) for kind in self.free]
@@ -366,7 +380,7 @@ class Contents:
                 held += len(kind.devices) * filling.most(limit)
             return held >= total
 
-        low, high = 0.0, self.upper * (1 - _CLOSE)
+        low, high = 0.0, limit * (1 - _CLOSE)
         if possible(low):
             return 0.0
         if not possible(high):

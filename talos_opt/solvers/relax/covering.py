@@ -36,6 +36,10 @@ _KEEP = 0.5
 _NARROW = 1e-4
 #: Share of that time in which contents are varied before, and the noise of their prices.
 _VARY_SHARE, _NOISE = 0.5, 0.3
+#: How far above the limit asked for a bound may come out.
+_BEYOND = 0.01
+#: Share of an equal share that a device is to hold where one after the other is filled.
+_AT_LEAST = 0.5
 #: Seconds for one LP: longer ones would not repeat often enough.
 _LP_S = 2.0
 #: Share of the remaining time that a placement made of contents may take, and its seconds.
@@ -111,6 +115,7 @@ class _Generation:
         self._price(self.best, self.above)
         kept = _KEEP
         while not part.stopped and self.above - self.bound > _NARROW * self.contents.upper:
+            self.above = min(self.above, run.value)
             limit = 0.5 * (self.bound + self.above)
             answer = self.master.solve(limit, min(_LP_S, part.remaining))
             if answer is None:
@@ -144,15 +149,18 @@ class _Generation:
     def _price(self, prices: Floats, limit: float) -> bool:
         """Find contents worth most; return whether any is new, or the bound has risen."""
         contents = self.contents
+        contents.upper = min(contents.upper, self.run.value)
+        # Not all that is possible: the closer the limit, the fewer entries the tables have.
+        top = min((1 + _BEYOND) * limit, contents.upper)
         whole = contents.whole(prices, self.levels)
         fillings = []
         for kind in contents.paying:
-            cap, least = contents.share(kind, whole), contents.needed(kind, whole)
-            filling = contents.fill(kind, whole, contents.upper, cap, min(cap, least))
+            cap, least = contents.share(kind, whole), contents.needed(kind, whole, top)
+            filling = contents.fill(kind, whole, top, cap, min(cap, least))
             if filling is None:
                 return False
             fillings.append(filling)
-        bound = contents.bound(whole, fillings)
+        bound = contents.bound(whole, fillings, top)
         better = bound > self.bound
         if better:
             self.bound, self.best = bound, prices
@@ -181,9 +189,13 @@ class _Generation:
         for number, kind in enumerate(contents.paying):
             cap = contents.share(kind, whole)
             for device in kind.devices:
-                filling = contents.fill(kind, whole, limit, cap, elsewhere=held)
+                left = int(whole.sum() - whole[sorted(held)].sum())
+                least = int(_AT_LEAST * min(cap, left))
+                filling = contents.fill(kind, whole, limit, cap, least, held)
                 if filling is None:
                     return new
+                if not len(filling.sums):
+                    continue
                 content = filling.content(len(filling.sums) - 1)
                 new |= self._keep(number, content)
                 held |= content
@@ -210,9 +222,21 @@ class _Generation:
             best = int(np.lexsort((after, -close, after > run.value))[0])
             home[part] = best
             loads[best] += contents.work[part, best]
-        if np.isfinite(loads).all():
+        if self._least_value(home) < run.target:
             device = home[contents.part[contents.problem.arrays.group]]
             offer_placement(run, device, contents.problem.arrays.level, self.name)
+
+    def _least_value(self, home: Ints) -> float:
+        """Return what a placement of parts is worth at least: its transfers may cost more."""
+        largest = 0.0
+        for kind in self.contents.paying:
+            for device in kind.devices:
+                content = frozenset(np.flatnonzero(home == device).tolist())
+                largest = max(largest, kind.load(content))
+        for free in self.contents.free:
+            for device in free.devices:
+                largest = max(largest, float(free.work[home == device].sum()))
+        return largest
 
     def _keep(self, number: int, content: frozenset[int]) -> bool:
         """Add a content to those found; return whether it is new."""
