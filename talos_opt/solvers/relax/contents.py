@@ -26,7 +26,7 @@ from talos_opt.solvers.shared.tensors import Tensor, tensors
 #: More parts, or more different devices that pay for transfers, are not looked at.
 _MOST_PARTS, _MOST_KINDS = 2000, 4
 #: Up to this number of parts an order of few open tensors is looked for.
-_ORDERED_UP_TO = 1000
+_ORDERED_UP_TO = 600
 #: States of all layers of one kind of devices.
 _MOST_STATES = 60_000
 #: Shares of the incumbent's value that a transfer may take and be left out; the first that has
@@ -216,22 +216,32 @@ class Contents:
         legs = route_legs(arrays, inside)
         work = self.work[:, devices[0]]
         able = np.isfinite(work).tolist()
-        for share in _NEGLIGIBLE:
+        found: PayingKind | None = None
+        # If the last share has too many states, so have the others.
+        for share in (_NEGLIGIBLE[-1], *_NEGLIGIBLE):
             crossings = self._crossings(known, legs, share * self.upper)
-            orders = [start]
-            if self.parts <= _ORDERED_UP_TO:
-                orders.insert(0, narrow_order(self.parts, crossings, start))
-            best: list[Layer] | None = None
-            most = _MOST_STATES
-            for order in orders:
-                layers = build_layers(order, able, crossings, most, self.stopped)
-                if layers is not None:
-                    best, most = layers, sum(layer.count for layer in layers)
-                if self.stopped():
-                    return None
-            if best is not None:
-                return PayingKind(devices, work, crossings, best)
-        return None
+            layers = self._layers(crossings, able, start)
+            first = found is None
+            if layers is not None:
+                found = PayingKind(devices, work, crossings, layers)
+            if (layers is None) == first:
+                break
+        return found
+
+    def _layers(
+        self, crossings: list[Crossing], able: list[bool], start: list[int]
+    ) -> list[Layer] | None:
+        """Layers of the better of two orders; None if both have too many states, or if stopped."""
+        orders = [start]
+        if self.parts <= _ORDERED_UP_TO:
+            orders.insert(0, narrow_order(self.parts, crossings, start, self.stopped))
+        best: list[Layer] | None = None
+        most = _MOST_STATES
+        for order in orders:
+            layers = build_layers(order, able, crossings, most, self.stopped)
+            if layers is not None:
+                best, most = layers, sum(layer.count for layer in layers)
+        return best
 
     def _crossings(
         self, known: list[Tensor], legs: tuple[Legs, Legs], negligible: float

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import closing
 
 import numpy as np
 
@@ -22,6 +23,8 @@ from talos_opt.solvers.relax.contents import Contents, PayingKind
 from talos_opt.solvers.relax.master import Master
 from talos_opt.solvers.shared.offering import offer_placement
 
+#: Share of the time that writing the layers may take.
+_SET_UP_SHARE = 0.3
 #: Sums of prices that a device's share is told apart by: at first, and at the most.
 _FIRST_LEVELS, _MOST_LEVELS = 600, 2400
 #: The same for contents that complete a placement, of which no bound is asked.
@@ -76,10 +79,13 @@ def prove_by_contents(problem: Problem, run: Run, name: str) -> bool:
         return False
     if not get_ready(run, "contents", urgent=False):
         return False
-    contents = Contents(problem, run.value, lambda: run.stopped)
+    part = run.limited(_SET_UP_SHARE * run.remaining)
+    contents = Contents(problem, run.value, lambda: part.stopped)
     if not contents.covered or contents.most_levels(_MOST_ENTRIES) < _LEAST_LEVELS:
         return False
-    _Generation(contents, run, name).search()
+    contents.stopped = lambda: run.stopped
+    with closing(Master(contents, contents.stopped)) as master:
+        _Generation(contents, master, run, name).search()
     return True
 
 
@@ -89,13 +95,14 @@ class _Generation:
     Parameters
     ----------
     contents : Contents
+    master : Master
     run : Run
     name : str
     """
 
-    def __init__(self, contents: Contents, run: Run, name: str) -> None:
+    def __init__(self, contents: Contents, master: Master, run: Run, name: str) -> None:
         self.contents, self.run, self.name = contents, run, name
-        self.master = Master(contents)
+        self.master = master
         self.most_levels = min(_MOST_LEVELS, contents.most_levels(_MOST_ENTRIES))
         self.levels = min(_FIRST_LEVELS, self.most_levels)
         self.bound = 0.0

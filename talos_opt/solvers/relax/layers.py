@@ -68,7 +68,12 @@ _OUTSIDE, _HERE, _PAID, _READ_OUTSIDE, _READ_HERE, _READ_BOTH = range(6)
 _READ = (_READ_OUTSIDE, _READ_HERE)
 
 
-def narrow_order(parts: int, crossings: Sequence[Crossing], start: Sequence[int]) -> list[int]:
+def narrow_order(
+    parts: int,
+    crossings: Sequence[Crossing],
+    start: Sequence[int],
+    stopped: Callable[[], bool],
+) -> list[int]:
     """Return parts in an order in which few tensors are open at a time.
 
     Parameters
@@ -77,6 +82,8 @@ def narrow_order(parts: int, crossings: Sequence[Crossing], start: Sequence[int]
     crossings : sequence of Crossing
     start : sequence of int
         All parts; breaks ties, and says where to begin.
+    stopped : callable
+        Where it says True, the rest comes as in `start`.
     """
     touching = _touching(parts, crossings)
     left = [len(crossing.parts) for crossing in crossings]
@@ -95,11 +102,12 @@ def narrow_order(parts: int, crossings: Sequence[Crossing], start: Sequence[int]
         return total, rank[part]
 
     while len(order) < parts:
-        if near:
+        if near and not stopped():
             part = min(near, key=growth)
             near.remove(part)
         else:
             part = next(p for p in waiting if p not in done)
+            near.discard(part)
         done.add(part)
         order.append(part)
         for t in touching[part]:

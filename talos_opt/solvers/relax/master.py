@@ -7,6 +7,9 @@ bound (`talos_opt.solvers.relax.contents`).
 
 from __future__ import annotations
 
+import math
+import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -26,15 +29,22 @@ class Master:
     Parameters
     ----------
     contents : Contents
+    stopped : callable
+        Looked at while an LP is being solved.
     """
 
-    def __init__(self, contents: Contents) -> None:
+    def __init__(self, contents: Contents, stopped: Callable[[], bool]) -> None:
         require_compatible_highspy()
         self.contents = contents
+        self._stopped = stopped
+        self._error: BaseException | None = None
+        self._until = math.inf
         self._api: Any = import_whole("highspy")
         self._highs = self._api._Highs()  # noqa: SLF001 - see `talos_opt.solvers.ilp.highs`
         for name, value in (("output_flag", False), ("threads", 1)):
             self._highs.setOptionValue(name, value)
+        self._highs.setCallback(self._look, None)
+        self._highs.startCallback(self._api.cb.HighsCallbackType.kCallbackSimplexInterrupt)
         infinite = self._api.kHighsInf
         self._rows = contents.parts
         for _ in range(contents.parts):
@@ -46,6 +56,19 @@ class Master:
         self._spread()
         #: Load and column of each content.
         self.columns: list[tuple[float, int]] = []
+
+    def close(self) -> None:
+        """Let HiGHS go: it holds the callback, and through it all else."""
+        self._highs.setCallback(None, None)
+
+    def _look(self, _kind: Any, _message: str, _found: Any, reply: Any, _data: Any) -> None:
+        """Called by HiGHS now and then; an exception must not pass through its C++ frames."""
+        try:
+            over = self._stopped() or time.monotonic() > self._until
+        except BaseException as error:
+            self._error, over = error, True
+        if over:
+            reply.user_interrupt = True
 
     def _add(self, cost: float, rows: list[int], factors: list[float]) -> int:
         place = int(self._highs.getNumCol())
@@ -102,8 +125,10 @@ class Master:
         first = self._rows + len(self.contents.paying)
         for number, kind in enumerate(self.contents.free):
             self._highs.changeCoeff(first + number, 0, -limit * len(kind.devices))
-        self._highs.setOptionValue("time_limit", float(self._highs.getRunTime() + seconds))
+        self._until = time.monotonic() + seconds
         self._highs.run()
+        if self._error is not None:
+            raise self._error
         if self._highs.getModelStatus() != self._api.HighsModelStatus.kOptimal:
             return None
         duals = np.array(self._highs.getSolution().row_dual)[: self._rows]

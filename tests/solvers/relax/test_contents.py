@@ -167,13 +167,13 @@ def test_a_content_pays_once_for_each_tensor() -> None:
 def test_layers_are_few_in_a_narrow_order() -> None:
     crossings = [Crossing(k, frozenset({k + 1}), 1.0, 1.0) for k in range(9)]
     apart = [0, 2, 4, 6, 8, 1, 3, 5, 7, 9]
-    order = narrow_order(10, crossings, apart)
+    order = narrow_order(10, crossings, apart, never)
     assert order == list(range(10))
     able = [True] * 10
-    narrow = build_layers(order, able, crossings, 100, never)
+    narrow = build_layers(order, able, crossings, 50, never)
     assert narrow is not None
     assert max(layer.count for layer in narrow) == 2
-    assert build_layers(apart, able, crossings, 100, never) is None
+    assert build_layers(apart, able, crossings, 50, never) is None
 
 
 def test_a_placement_of_contents_is_offered() -> None:
