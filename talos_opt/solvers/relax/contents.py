@@ -194,7 +194,7 @@ class Contents:
         start = self._flow()
         for devices in kinds:
             kind = self._pay(devices, known, start)
-            if kind is None:
+            if kind is None or not kind.crossings:
                 return False
             self.paying.append(kind)
         return True

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from talos_opt.core.problem import Floats, Ints, Problem
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.engine.warmup import get_ready
 from talos_opt.solvers.ilp.backend import Job
-from talos_opt.solvers.ilp.builder import Builder, Variable
+from talos_opt.solvers.ilp.builder import Builder, BuildStoppedError, Variable
 from talos_opt.solvers.ilp.highs import solve_highs
 from talos_opt.solvers.relax.contents import Contents, PayingKind
 from talos_opt.solvers.relax.master import Master
@@ -27,6 +27,8 @@ from talos_opt.solvers.shared.offering import offer_placement
 _SET_UP_SHARE = 0.3
 #: Sums of prices that a device's share is told apart by: at first, and at the most.
 _FIRST_LEVELS, _MOST_LEVELS = 600, 2400
+#: More of them at first where tables have no more entries than these.
+_FIRST_ENTRIES = 3_000_000
 #: The same for contents that complete a placement, of which no bound is asked.
 _ROUGH_LEVELS = 150
 #: Fewer than this say nothing.
@@ -43,10 +45,14 @@ _VARY_SHARE, _NOISE = 0.5, 0.3
 _BEYOND = 0.01
 #: Share of an equal share that a device is to hold where one after the other is filled.
 _AT_LEAST = 0.5
+#: Passes without success after which the next limit is closer to the bound.
+_TRIES = 20
+#: What a share of devices has to be above 1 by, to count as more than all.
+_CLEAR = 1e-9
 #: Seconds for one LP: longer ones would not repeat often enough.
 _LP_S = 2.0
 #: Share of the remaining time that a placement made of contents may take, and its seconds.
-_BUILD_SHARE, _BUILD_S = 0.4, 10.0
+_BUILD_SHARE, _BUILD_S = 0.4, 8.0
 #: Contents that a placement is made of: those of least load.
 _MOST_CONTENTS = 1500
 #: Value that the incumbent has in that formulation.
@@ -69,11 +75,6 @@ def prove_by_contents(problem: Problem, run: Run, name: str) -> bool:
     -------
     bool
         Whether the bound suits the problem.
-
-    Raises
-    ------
-    BuildStoppedError
-        If stopped while a formulation was being written.
     """
     if not 0 < run.value < math.inf or problem.arrays.copy_engine.all():
         return False
@@ -104,7 +105,8 @@ class _Generation:
         self.contents, self.run, self.name = contents, run, name
         self.master = master
         self.most_levels = min(_MOST_LEVELS, contents.most_levels(_MOST_ENTRIES))
-        self.levels = min(_FIRST_LEVELS, self.most_levels)
+        first = max(_FIRST_LEVELS, contents.most_levels(_FIRST_ENTRIES))
+        self.levels = min(first, self.most_levels)
         self.bound = 0.0
         #: Loads from here on are known to be possible, or nothing is known to refute them.
         self.above = contents.upper
@@ -120,17 +122,18 @@ class _Generation:
         start = np.where(np.isfinite(kind.work), kind.work, 0.0)
         self.best = start / start.sum() if start.sum() > 0 else self.best + 1 / len(start)
         self._price(self.best, self.above)
-        kept = _KEEP
+        kept, way, tried = _KEEP, 0.5, 0
         while not part.stopped and self.above - self.bound > _NARROW * self.contents.upper:
             self.above = min(self.above, run.value)
-            limit = 0.5 * (self.bound + self.above)
+            limit = self.bound + way * (self.above - self.bound)
             answer = self.master.solve(limit, min(_LP_S, part.remaining))
             if answer is None:
                 break
             share, duals = answer
-            if share <= 1 + 1e-9 or duals.sum() <= 0:
-                self.above = limit
+            if share <= 1 + _CLEAR or duals.sum() <= 0:
+                self.above, way, tried = limit, 0.5, 0
                 continue
+            before = self.bound
             prices = kept * self.best + (1 - kept) * duals / duals.sum()
             if self._price(prices, limit):
                 kept = _KEEP
@@ -139,11 +142,17 @@ class _Generation:
             elif self.levels < self.most_levels:
                 self.levels = min(2 * self.levels, self.most_levels)
             else:
-                self.above = limit
+                self.above, way, tried = limit, 0.5, 0
+            tried += 1
+            if self.bound > before:
+                way, tried = 0.5, 0
+            elif tried % _TRIES == 0:
+                way *= 0.5
         build = run.limited(min(_BUILD_S, _BUILD_SHARE * run.remaining))
         self._vary(build.limited(_VARY_SHARE * build.remaining))
         if not run.stopped and any(self.found):
-            _place(self.contents, self.found, build, self.name)
+            with suppress(BuildStoppedError):
+                _place(self.contents, self.found, build, self.name)
 
     def _vary(self, run: Run) -> None:
         """Complete placements at prices around the best, with loads between bound and value."""

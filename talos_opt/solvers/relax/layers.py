@@ -62,6 +62,11 @@ class Layer:
     count: int
 
 
+#: A layer has at most this part of the states of all layers together.
+_LAYERS_OF_MOST = 8
+#: States between two looks at the clock.
+_STATES_PER_LOOK = 512
+
 #: What is known of an open tensor. Maker seen: whether it is here, or that it is paid for; maker
 #: unseen: which readers are here.
 _OUTSIDE, _HERE, _PAID, _READ_OUTSIDE, _READ_HERE, _READ_BOTH = range(6)
@@ -157,6 +162,10 @@ def build_layers(
         costs = np.zeros((2, len(states)))
         closing = {t for t in touching[part] if last[t] == k}
         for state, number in states.items():
+            if len(following) > most // _LAYERS_OF_MOST or (
+                number % _STATES_PER_LOOK == 0 and stopped()
+            ):
+                return None
             for here in (0, 1) if able[part] else (0,):
                 known = dict(state)
                 for t in touching[part]:
@@ -166,7 +175,7 @@ def build_layers(
                 moves[here, number] = following.setdefault(key, len(following))
         states = following
         total += len(states)
-        if total > most or stopped():
+        if total > most:
             return None
         layers.append(Layer(part, moves, costs, len(states)))
     return layers
