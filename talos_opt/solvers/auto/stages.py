@@ -69,8 +69,8 @@ _SMALL_AGAIN = (
 #: Nothing is to be ordered: loads under the static rule.
 _PLACEMENT_ONLY = (
     _FAST_FIRST,
-    Stage("cpsat", 0.25),
-    Stage("relax", 0.5, {"superblocks": False}),
+    Stage("relax", 0.4, {"superblocks": False}),
+    Stage("cpsat", 0.4),
     Stage("relax", 0.3, {"contents": False}),
     Stage("cpsat", 0.5),
     Stage("lns", 0.5),

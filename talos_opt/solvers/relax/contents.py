@@ -49,24 +49,13 @@ class Kind:
     devices : tuple of int
     work : (p,) float
         Load by each part, infinite where it may not go.
+    crossings : list of Crossing
+        None where the devices have a copy engine.
+    layers : list of Layer
     """
 
     devices: tuple[int, ...]
     work: Floats
-
-
-@dataclass(frozen=True)
-class PayingKind(Kind):
-    """Interchangeable devices without a copy engine.
-
-    Parameters
-    ----------
-    devices, work
-        See `Kind`.
-    crossings : list of Crossing
-    layers : list of Layer
-    """
-
     crossings: list[Crossing]
     layers: list[Layer]
 
@@ -170,12 +159,15 @@ class Contents:
         groups = group_work(arrays)
         self.work = np.zeros((self.parts, arrays.device_count))
         np.add.at(self.work, self.part, groups)
-        self.paying: list[PayingKind] = []
+        #: Devices that pay for transfers, and those that do not.
+        self.paying: list[Kind] = []
         self.free: list[Kind] = []
-        for devices in _kinds(arrays):
-            if arrays.copy_engine[devices[0]]:
-                self.free.append(Kind(devices, self.work[:, devices[0]]))
         self.covered = self._set_up()
+
+    @property
+    def kinds(self) -> list[Kind]:
+        """All kinds of devices."""
+        return [*self.paying, *self.free]
 
     @property
     def count(self) -> int:
@@ -197,6 +189,15 @@ class Contents:
             if kind is None or not kind.crossings:
                 return False
             self.paying.append(kind)
+        for devices in _kinds(arrays):
+            if arrays.copy_engine[devices[0]]:
+                work = self.work[:, devices[0]]
+                layers = build_layers(
+                    start, np.isfinite(work).tolist(), [], _MOST_STATES, self.stopped
+                )
+                if layers is None:
+                    return False
+                self.free.append(Kind(devices, work, [], layers))
         return True
 
     def _flow(self) -> list[int]:
@@ -208,22 +209,20 @@ class Contents:
         np.minimum.at(first, self.part[arrays.group], level)
         return [int(part) for part in np.argsort(first, kind="stable")]
 
-    def _pay(
-        self, devices: tuple[int, ...], known: list[Tensor], start: list[int]
-    ) -> PayingKind | None:
+    def _pay(self, devices: tuple[int, ...], known: list[Tensor], start: list[int]) -> Kind | None:
         arrays = self.problem.arrays
         inside = np.arange(arrays.device_count) == devices[0]
         legs = route_legs(arrays, inside)
         work = self.work[:, devices[0]]
         able = np.isfinite(work).tolist()
-        found: PayingKind | None = None
+        found: Kind | None = None
         # If the last share has too many states, so have the others.
         for share in (_NEGLIGIBLE[-1], *_NEGLIGIBLE):
             crossings = self._crossings(known, legs, share * self.upper)
             layers = self._layers(crossings, able, start)
             first = found is None
             if layers is not None:
-                found = PayingKind(devices, work, crossings, layers)
+                found = Kind(devices, work, crossings, layers)
             if (layers is None) == first:
                 break
         return found
@@ -287,7 +286,7 @@ class Contents:
 
     def fill(
         self,
-        kind: PayingKind,
+        kind: Kind,
         prices: Ints,
         limit: float,
         cap: int,
@@ -298,7 +297,7 @@ class Contents:
 
         Parameters
         ----------
-        kind : PayingKind
+        kind : Kind
         prices : (p,) int
         limit : float
             Largest load.
@@ -357,18 +356,38 @@ class Contents:
 
         return Filling(sums, load[0, sums], max(0, least - 1), content)
 
-    def share(self, kind: PayingKind, prices: Ints) -> int:
+    def share(self, kind: Kind, prices: Ints) -> int:
         """Return an equal share of everything: a device that holds more is no better."""
         return -(-int(prices.sum()) // len(kind.devices))
 
-    def needed(self, kind: PayingKind, prices: Ints, limit: float) -> int:
-        """Return the sum that a device of a kind has to hold where no load exceeds a limit."""
-        left = int(prices.sum())
-        others: list[Kind] = [*self.paying, *self.free]
-        for other in others:
-            if other is not kind:
-                left -= Knapsack(other.work, prices).most(limit * len(other.devices))
-        return max(0, -(-left // len(kind.devices)))
+    def fill_all(self, prices: Ints, limit: float) -> list[Filling] | None:
+        """Find what devices of every kind may hold where no load exceeds a limit.
+
+        Sums are told apart only where all devices together may hold everything.
+
+        Returns
+        -------
+        list of Filling or None
+            In the order of `kinds`; None if stopped.
+        """
+        kinds, total = self.kinds, int(prices.sum())
+        rooms = [Knapsack(kind.work, prices) for kind in kinds]
+        most = [
+            room.most(limit * len(kind.devices)) for room, kind in zip(rooms, kinds, strict=True)
+        ]
+        found: list[Filling] = []
+        # The devices that pay come last: tables of the others are small, and narrow theirs.
+        for number in reversed(range(len(kinds))):
+            kind = kinds[number]
+            others = sum(most) - most[number]
+            least = max(0, -(-(total - others) // len(kind.devices)))
+            cap = min(self.share(kind, prices), rooms[number].most(limit) + 1)
+            filling = self.fill(kind, prices, limit, cap, min(cap, least))
+            if filling is None:
+                return None
+            most[number] = min(most[number], len(kind.devices) * filling.most(limit))
+            found.append(filling)
+        return found[::-1]
 
     def bound(self, prices: Ints, fillings: list[Filling], limit: float) -> float:
         """Return a bottleneck that some prices refute: the bound is at least that.
@@ -377,17 +396,18 @@ class Contents:
         ----------
         prices : (p,) int
         fillings : list of Filling
-            Of every paying kind, within the limit.
+            Of every kind, for the limit.
         limit : float
             Nothing is said beyond it.
         """
         total = int(prices.sum())
-        rooms = [(Knapsack(kind.work, prices), len(kind.devices)) for kind in self.free]
+        rooms = [Knapsack(kind.work, prices) for kind in self.kinds]
 
-        def possible(limit: float) -> bool:
-            held = sum(room.most(limit * count) for room, count in rooms)
-            for kind, filling in zip(self.paying, fillings, strict=True):
-                held += len(kind.devices) * filling.most(limit)
+        def possible(load: float) -> bool:
+            held = 0
+            for kind, filling, room in zip(self.kinds, fillings, rooms, strict=True):
+                count = len(kind.devices)
+                held += min(count * filling.most(load), room.most(count * load))
             return held >= total
 
         low, high = 0.0, limit * (1 - _CLOSE)

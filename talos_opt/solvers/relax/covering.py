@@ -19,7 +19,7 @@ from talos_opt.solvers.engine.warmup import get_ready
 from talos_opt.solvers.ilp.backend import Job
 from talos_opt.solvers.ilp.builder import Builder, BuildStoppedError, Variable
 from talos_opt.solvers.ilp.highs import solve_highs
-from talos_opt.solvers.relax.contents import Contents, PayingKind
+from talos_opt.solvers.relax.contents import Contents, Kind
 from talos_opt.solvers.relax.master import Master
 from talos_opt.solvers.shared.offering import offer_placement
 
@@ -39,6 +39,8 @@ _MOST_ENTRIES = 20_000_000
 _KEEP = 0.5
 #: Relative width of what is left between bound and limit at which the search ends.
 _NARROW = 1e-4
+#: Where the search took less than that, so does this; but not less than so many seconds.
+_LEAST_BUILD_S = 2.0
 #: Share of that time in which contents are varied before, and the noise of their prices.
 _VARY_SHARE, _NOISE = 0.5, 0.3
 #: How far above the limit asked for a bound may come out.
@@ -110,13 +112,14 @@ class _Generation:
         self.bound = 0.0
         #: Loads from here on are known to be possible, or nothing is known to refute them.
         self.above = contents.upper
-        self.found: list[dict[frozenset[int], float]] = [{} for _ in contents.paying]
+        self.found: list[dict[frozenset[int], float]] = [{} for _ in contents.kinds]
         #: Prices that gave the bound, with sum 1.
         self.best = np.zeros(contents.parts)
 
     def search(self) -> None:
         """Generate contents until bound and limit meet, then place by them."""
         run = self.run
+        began = run.clock()
         part = run.limited((1 - _BUILD_SHARE) * run.remaining)
         kind = self.contents.paying[0]
         start = np.where(np.isfinite(kind.work), kind.work, 0.0)
@@ -148,7 +151,8 @@ class _Generation:
                 way, tried = 0.5, 0
             elif tried % _TRIES == 0:
                 way *= 0.5
-        build = run.limited(min(_BUILD_S, _BUILD_SHARE * run.remaining))
+        spent = max(_LEAST_BUILD_S, part.clock() - began)
+        build = run.limited(min(_BUILD_S, spent, _BUILD_SHARE * run.remaining))
         self._vary(build.limited(_VARY_SHARE * build.remaining))
         if not run.stopped and any(self.found):
             with suppress(BuildStoppedError):
@@ -169,13 +173,9 @@ class _Generation:
         # Not all that is possible: the closer the limit, the fewer entries the tables have.
         top = min((1 + _BEYOND) * limit, contents.upper)
         whole = contents.whole(prices, self.levels)
-        fillings = []
-        for kind in contents.paying:
-            cap, least = contents.share(kind, whole), contents.needed(kind, whole, top)
-            filling = contents.fill(kind, whole, top, cap, min(cap, least))
-            if filling is None:
-                return False
-            fillings.append(filling)
+        fillings = contents.fill_all(whole, top)
+        if fillings is None:
+            return False
         bound = contents.bound(whole, fillings, top)
         better = bound > self.bound
         if better:
@@ -202,11 +202,11 @@ class _Generation:
         home = np.full(contents.parts, -1, dtype=np.int64)
         held: frozenset[int] = frozenset()
         new = False
-        for number, kind in enumerate(contents.paying):
+        for number, kind in enumerate(contents.kinds):
             cap = contents.share(kind, whole)
             for device in kind.devices:
                 left = int(whole.sum() - whole[sorted(held)].sum())
-                least = int(_AT_LEAST * min(cap, left))
+                least = int(_AT_LEAST * min(cap, left)) if kind.crossings else 0
                 filling = contents.fill(kind, whole, limit, cap, least, held)
                 if filling is None:
                     return new
@@ -245,13 +245,10 @@ class _Generation:
     def _least_value(self, home: Ints) -> float:
         """Return what a placement of parts is worth at least: its transfers may cost more."""
         largest = 0.0
-        for kind in self.contents.paying:
+        for kind in self.contents.kinds:
             for device in kind.devices:
                 content = frozenset(np.flatnonzero(home == device).tolist())
                 largest = max(largest, kind.load(content))
-        for free in self.contents.free:
-            for device in free.devices:
-                largest = max(largest, float(free.work[home == device].sum()))
         return largest
 
     def _keep(self, number: int, content: frozenset[int]) -> bool:
@@ -259,7 +256,7 @@ class _Generation:
         found = self.found[number]
         if not content or content in found:
             return False
-        found[content] = self.contents.paying[number].load(content)
+        found[content] = self.contents.kinds[number].load(content)
         self.master.add(number, content, found[content])
         return True
 
@@ -272,7 +269,7 @@ def _place(
     write = Builder("covering", lambda: run.stopped)
     bottleneck = write.continuous("T", 0.0, _SCALE)
     covering: list[list[tuple[Variable, float]]] = [[] for _ in range(contents.parts)]
-    chosen: list[tuple[PayingKind, frozenset[int], Variable]] = []
+    chosen: list[tuple[Kind, frozenset[int], Variable]] = []
     for number, kind in enumerate(contents.paying):
         small = sorted(found[number].items(), key=lambda item: item[1])
         small = [item for item in small if item[1] < run.target][-_MOST_CONTENTS:]
@@ -323,7 +320,7 @@ def _place(
 
 def _devices(
     contents: Contents,
-    chosen: list[tuple[PayingKind, frozenset[int], Variable]],
+    chosen: list[tuple[Kind, frozenset[int], Variable]],
     moved: list[tuple[int, int, Variable]],
     values: Callable[[Variable], float],
 ) -> Ints:

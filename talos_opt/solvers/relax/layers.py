@@ -63,7 +63,7 @@ class Layer:
 
 
 #: A layer has at most this part of the states of all layers together.
-_LAYERS_OF_MOST = 8
+_LAYERS_OF_MOST = 30
 #: States between two looks at the clock.
 _STATES_PER_LOOK = 512
 

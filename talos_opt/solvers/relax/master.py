@@ -49,11 +49,10 @@ class Master:
         self._rows = contents.parts
         for _ in range(contents.parts):
             self._highs.addRow(1.0, infinite, 0, _indices([]), _values([]))
-        for _ in range(len(contents.paying) + len(contents.free)):
+        for _ in range(len(contents.kinds)):
             self._highs.addRow(-infinite, 0.0, 0, _indices([]), _values([]))
-        self._share(1.0)
+        self._share()
         self._stand_in()
-        self._spread()
         #: Load and column of each content.
         self.columns: list[tuple[float, int]] = []
 
@@ -77,31 +76,21 @@ class Master:
         )
         return place
 
-    def _share(self, limit: float) -> None:
-        first = self._rows
-        kinds = self.contents.paying
-        rows = list(range(first, first + len(kinds) + len(self.contents.free)))
-        factors = [-float(len(kind.devices)) for kind in kinds]
-        factors += [-limit * len(kind.devices) for kind in self.contents.free]
-        self._add(1.0, rows, factors)
+    def _share(self) -> None:
+        kinds = self.contents.kinds
+        rows = list(range(self._rows, self._rows + len(kinds)))
+        self._add(1.0, rows, [-float(len(kind.devices)) for kind in kinds])
 
     def _stand_in(self) -> None:
         """Every part by itself on a device, whatever its load: the LP is to have a solution."""
         for part in range(self.contents.parts):
-            for number, kind in enumerate(self.contents.paying):
+            for number, kind in enumerate(self.contents.kinds):
                 if np.isfinite(kind.work[part]):
                     self._add(0.0, [part, self._rows + number], [1.0, 1.0])
                     break
 
-    def _spread(self) -> None:
-        """Parts, or shares of them, on devices that do not pay for transfers."""
-        for number, kind in enumerate(self.contents.free):
-            row = self._rows + len(self.contents.paying) + number
-            for part in np.flatnonzero(np.isfinite(kind.work)).tolist():
-                self._add(0.0, [part, row], [1.0, float(kind.work[part])])
-
     def add(self, number: int, content: frozenset[int], load: float) -> None:
-        """Add what a device of a paying kind may hold."""
+        """Add what a device of a kind may hold."""
         rows = [*sorted(content), self._rows + number]
         self.columns.append((load, self._add(0.0, rows, [1.0] * len(rows))))
 
@@ -122,9 +111,6 @@ class Master:
         infinite = self._api.kHighsInf
         for load, column in self.columns:
             self._highs.changeColBounds(column, 0.0, infinite if load <= limit else 0.0)
-        first = self._rows + len(self.contents.paying)
-        for number, kind in enumerate(self.contents.free):
-            self._highs.changeCoeff(first + number, 0, -limit * len(kind.devices))
         self._until = time.monotonic() + seconds
         self._highs.run()
         if self._error is not None:

@@ -295,13 +295,8 @@ def check_contents(problem: Problem, value: float, above: float, prices: Floats)
         return
     for levels in (3, 40):
         whole = contents.whole(prices[: contents.parts], levels)
-        fillings = []
-        for kind in contents.paying:
-            cap = contents.share(kind, whole)
-            least = min(cap, contents.needed(kind, whole, limit))
-            filling = contents.fill(kind, whole, limit, cap, least)
-            assert filling is not None
-            fillings.append(filling)
+        fillings = contents.fill_all(whole, limit)
+        assert fillings is not None
         assert contents.bound(whole, fillings, limit) <= value * (1 + CLOSE)
 
 
