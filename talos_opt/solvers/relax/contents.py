@@ -31,7 +31,9 @@ _ORDERED_UP_TO = 600
 _MOST_STATES = 60_000
 #: Shares of the incumbent's value that a transfer may take and be left out; the first that has
 #: few enough states counts.
-_NEGLIGIBLE = (0.0, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+_NEGLIGIBLE = (1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+#: With no more states than this, none is left out if that is possible.
+_FEW_STATES = 12_000
 #: Share of a value that sums in floating point stay far below.
 _CLOSE = 1e-9
 #: Layers between two looks at the clock.
@@ -215,32 +217,30 @@ class Contents:
         legs = route_legs(arrays, inside)
         work = self.work[:, devices[0]]
         able = np.isfinite(work).tolist()
-        found: Kind | None = None
-        # If the last share has too many states, so have the others.
-        for share in (_NEGLIGIBLE[-1], *_NEGLIGIBLE):
+
+        def leave_out(share: float) -> Kind | None:
             crossings = self._crossings(known, legs, share * self.upper)
             layers = self._layers(crossings, able, start)
-            first = found is None
-            if layers is not None:
-                found = Kind(devices, work, crossings, layers)
-            if (layers is None) == first:
-                break
-        return found
+            return None if layers is None else Kind(devices, work, crossings, layers)
+
+        found = leave_out(_NEGLIGIBLE[-1])
+        if found is None:  # and so it is for the others
+            return None
+        finer = map(leave_out, _NEGLIGIBLE[:-1])
+        found = next((kind for kind in finer if kind is not None), found)
+        exact = leave_out(0.0) if found.states <= _FEW_STATES else None
+        return exact or found
 
     def _layers(
         self, crossings: list[Crossing], able: list[bool], start: list[int]
     ) -> list[Layer] | None:
-        """Layers of the better of two orders; None if both have too many states, or if stopped."""
-        orders = [start]
+        """Layers of one of two orders; None if both have too many states, or if stopped."""
         if self.parts <= _ORDERED_UP_TO:
-            orders.insert(0, narrow_order(self.parts, crossings, start, self.stopped))
-        best: list[Layer] | None = None
-        most = _MOST_STATES
-        for order in orders:
-            layers = build_layers(order, able, crossings, most, self.stopped)
+            order = narrow_order(self.parts, crossings, start, self.stopped)
+            layers = build_layers(order, able, crossings, _MOST_STATES, self.stopped)
             if layers is not None:
-                best, most = layers, sum(layer.count for layer in layers)
-        return best
+                return layers
+        return build_layers(start, able, crossings, _MOST_STATES, self.stopped)
 
     def _crossings(
         self, known: list[Tensor], legs: tuple[Legs, Legs], negligible: float

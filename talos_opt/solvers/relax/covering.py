@@ -134,6 +134,8 @@ class _Generation:
                 break
             share, duals = answer
             if share <= 1 + _CLEAR or duals.sum() <= 0:
+                if self.master.keep_whole():
+                    continue
                 self.above, way, tried = limit, 0.5, 0
                 continue
             before = self.bound

@@ -53,6 +53,8 @@ class Master:
             self._highs.addRow(-infinite, 0.0, 0, _indices([]), _values([]))
         self._share()
         self._stand_in()
+        #: Columns of shares of parts on devices that do not pay for transfers.
+        self.shares = self._spread()
         #: Load and column of each content.
         self.columns: list[tuple[float, int]] = []
 
@@ -89,6 +91,23 @@ class Master:
                     self._add(0.0, [part, self._rows + number], [1.0, 1.0])
                     break
 
+    def _spread(self) -> list[int]:
+        """Let parts be cut on devices that do not pay: contents of many small parts are many."""
+        columns = []
+        first = self._rows + len(self.contents.paying)
+        for number, kind in enumerate(self.contents.free):
+            for part in np.flatnonzero(np.isfinite(kind.work)).tolist():
+                columns.append(self._add(0.0, [part, first + number], [1.0, 0.0]))
+        return columns
+
+    def keep_whole(self) -> bool:
+        """Let no part be cut any more; return whether any could be."""
+        could = bool(self.shares)
+        for column in self.shares:
+            self._highs.changeColBounds(column, 0.0, 0.0)
+        self.shares = []
+        return could
+
     def add(self, number: int, content: frozenset[int], load: float) -> None:
         """Add what a device of a kind may hold."""
         rows = [*sorted(content), self._rows + number]
@@ -111,6 +130,12 @@ class Master:
         infinite = self._api.kHighsInf
         for load, column in self.columns:
             self._highs.changeColBounds(column, 0.0, infinite if load <= limit else 0.0)
+        if self.shares:
+            shares = iter(self.shares)
+            first = self._rows + len(self.contents.paying)
+            for number, kind in enumerate(self.contents.free):
+                for work in kind.work[np.isfinite(kind.work)].tolist():
+                    self._highs.changeCoeff(first + number, next(shares), work / limit)
         self._until = time.monotonic() + seconds
         self._highs.run()
         if self._error is not None:
