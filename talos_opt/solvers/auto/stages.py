@@ -71,7 +71,7 @@ _PLACEMENT_ONLY = (
     _FAST_FIRST,
     Stage("relax", 0.4, {"superblocks": False}),
     Stage("cpsat", 0.4),
-    Stage("relax", 0.3, {"contents": False}),
+    Stage("relax", 0.4, {"contents": False}),
     Stage("cpsat", 0.5),
     Stage("lns", 0.5),
     Stage("fast", 1.0),

@@ -54,7 +54,7 @@ _CLEAR = 1e-9
 #: Seconds for one LP: longer ones would not repeat often enough.
 _LP_S = 2.0
 #: Share of the remaining time that a placement made of contents may take, and its seconds.
-_BUILD_SHARE, _BUILD_S = 0.4, 8.0
+_BUILD_SHARE, _BUILD_S = 0.4, 6.0
 #: Contents that a placement is made of: those of least load.
 _MOST_CONTENTS = 1500
 #: Value that the incumbent has in that formulation.

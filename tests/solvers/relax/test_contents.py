@@ -170,10 +170,10 @@ def test_layers_are_few_in_a_narrow_order() -> None:
     order = narrow_order(10, crossings, apart, never)
     assert order == list(range(10))
     able = [True] * 10
-    narrow = build_layers(order, able, crossings, 50, never)
+    narrow = build_layers(order, able, crossings, 150, never)
     assert narrow is not None
     assert max(layer.count for layer in narrow) == 2
-    assert build_layers(apart, able, crossings, 50, never) is None
+    assert build_layers(apart, able, crossings, 150, never) is None
 
 
 def test_a_placement_of_contents_is_offered() -> None:
