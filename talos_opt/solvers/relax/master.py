@@ -19,6 +19,9 @@ from talos_opt.importing import import_whole
 from talos_opt.solvers.engine.dependencies import require_compatible_highspy
 from talos_opt.solvers.relax.contents import Contents
 
+#: Cost of leaving a part out, in shares of the devices.
+_MISSING = 10.0
+
 
 class Master:
     """An LP that grows by contents.
@@ -51,12 +54,12 @@ class Master:
             self._highs.addRow(1.0, infinite, 0, _indices([]), _values([]))
         for _ in range(len(contents.kinds)):
             self._highs.addRow(-infinite, 0.0, 0, _indices([]), _values([]))
+        #: Load and column of each content.
+        self.columns: list[tuple[float, int]] = []
         self._share()
         self._stand_in()
         #: Columns of shares of parts on devices that do not pay for transfers.
         self.shares = self._spread()
-        #: Load and column of each content.
-        self.columns: list[tuple[float, int]] = []
 
     def close(self) -> None:
         """Let HiGHS go: it holds the callback, and through it all else."""
@@ -84,12 +87,13 @@ class Master:
         self._add(1.0, rows, [-float(len(kind.devices)) for kind in kinds])
 
     def _stand_in(self) -> None:
-        """Every part by itself on a device, whatever its load: the LP is to have a solution."""
+        """Every part by itself, and, at a price, nowhere: the LP is to have a solution."""
         for part in range(self.contents.parts):
+            self._add(_MISSING, [part], [1.0])
             for number, kind in enumerate(self.contents.kinds):
                 if np.isfinite(kind.work[part]):
-                    self._add(0.0, [part, self._rows + number], [1.0, 1.0])
-                    break
+                    alone = frozenset({part})
+                    self.add(number, alone, kind.load(alone))
 
     def _spread(self) -> list[int]:
         """Let parts be cut on devices that do not pay: contents of many small parts are many."""
