@@ -76,9 +76,10 @@ _SMALL_AGAIN = (
 #: Nothing is to be ordered: loads under the static rule.
 _PLACEMENT_ONLY = (
     _FAST_FIRST,
-    Stage("cpsat", 0.35),
-    Stage("relax", 0.5),
+    Stage("relax", 0.4, {"superblocks": False}),
     Stage("cpsat", 0.4),
+    Stage("relax", 0.4, {"contents": False}),
+    Stage("cpsat", 0.5),
 )
 _MEDIUM = (_FAST_FIRST, Stage("dp", 0.4, {"most_ideals": 3000}), Stage("relax", 0.35))
 #: Objective memory: an order first; then whatever finds schedules within smaller devices.

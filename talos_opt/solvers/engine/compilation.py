@@ -45,6 +45,7 @@ KERNELS = {
     "packs": ("talos_opt.solvers.coarse.solver", "use_packs"),
     "orders": ("talos_opt.solvers.beam.solver", "use_orders"),
     "joins": ("talos_opt.solvers.bounds.joins", "use_joins"),
+    "contents": ("talos_opt.solvers.relax.covering", "use_contents"),
     "paths": ("talos_opt.solvers.shared.paths", "use_paths"),
 }
 

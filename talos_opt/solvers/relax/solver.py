@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import dataclass
 
+from talos_opt.core.errors import DependencyError
 from talos_opt.core.problem import Objective, Problem
 from talos_opt.core.result import Status
 from talos_opt.solvers.bounds.diagram import Diagrams
@@ -14,10 +16,11 @@ from talos_opt.solvers.bounds.path_memory import PathMemory
 from talos_opt.solvers.cpsat import backend
 from talos_opt.solvers.cpsat.placement import BuildStoppedError
 from talos_opt.solvers.cpsat.search import hint, no_time, search
-from talos_opt.solvers.engine.base import NoOptions, Solver, Verdict
+from talos_opt.solvers.engine.base import Solver, Verdict
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.engine.warmup import get_ready
 from talos_opt.solvers.ilp.builder import BuildStoppedError as BuildStopped
+from talos_opt.solvers.relax.covering import prove_by_contents
 from talos_opt.solvers.relax.formulation import RelaxedFormulation
 from talos_opt.solvers.relax.resident import bound_memory
 from talos_opt.solvers.relax.superblocks import prove_bottleneck
@@ -29,6 +32,8 @@ from talos_opt.solvers.shared.offering import offer_placement
 _LABELS = (250, 1000, 4000, 16000)
 #: Share of the remaining time that they may take.
 _DIAGRAM_SHARE = 0.5
+#: Share of the remaining time that contents may take before superblocks have their turn.
+_CONTENTS_SHARE = 0.6
 #: Share of the remaining time that prices of loads and paths may take.
 _MIXED_SHARE = 0.2
 #: Share of the remaining time that joins may take.
@@ -39,6 +44,22 @@ _PATIENCE = 0.35
 _DIAGRAMS_UP_TO_OPS = 20_000
 
 
+@dataclass(frozen=True)
+class RelaxOptions:
+    """Options of `RelaxSolver`: bounds on the bottleneck that are left out.
+
+    Parameters
+    ----------
+    contents : bool
+        Whether to price what each device may hold.
+    superblocks : bool
+        Whether to solve the MILP over blocks of devices.
+    """
+
+    contents: bool = True
+    superblocks: bool = True
+
+
 class RelaxSolver(Solver):
     """Bounds from CP-SAT over placement with precedence and transfers, but no sequencing.
 
@@ -47,7 +68,7 @@ class RelaxSolver(Solver):
 
     name = "relax"
     summary = "lower bounds: CP-SAT over placement and delays without sequencing"
-    Options = NoOptions
+    Options = RelaxOptions
 
     def solve(self, problem: Problem, run: Run) -> Verdict:
         """Raise the bound, and list-schedule the placements found on the way."""
@@ -99,10 +120,21 @@ class RelaxSolver(Solver):
                 Status.UNKNOWN, "relax bounds the bottleneck below a known schedule only"
             )
         try:
-            prove_bottleneck(problem, run, self.name)
+            self._price_contents(problem, run)
+            if self.options.superblocks and not run.stopped:
+                prove_bottleneck(problem, run, self.name)
         except BuildStopped:
             run.note("relax: the time limit was reached while the formulation was written")
         return Verdict(Status.FEASIBLE)
+
+    def _price_contents(self, problem: Problem, run: Run) -> None:
+        """Find what each device may hold, for most of the time unless that is all there is."""
+        share = _CONTENTS_SHARE if self.options.superblocks else 1.0
+        if self.options.contents:
+            try:
+                prove_by_contents(problem, run.limited(share * run.remaining), self.name)
+            except DependencyError as error:
+                run.note(str(error))
 
     def _give_up(self, memory: PathMemory, run: Run) -> Verdict:
         """Nothing is left for some op: there is no schedule, or none below the incumbent."""
@@ -116,9 +148,12 @@ class RelaxSolver(Solver):
         )
 
     def kernels(self, problem: Problem) -> tuple[str, ...]:
-        """Return that of joins."""
-        ordered = problem.objective in (Objective.TOCT, Objective.MAKESPAN)
-        return ("joins",) if ordered else ()
+        """Return that of joins, or of contents."""
+        if problem.objective in (Objective.TOCT, Objective.MAKESPAN):
+            return ("joins",)
+        bottleneck = problem.objective is Objective.BOTTLENECK
+        priced = self.options.contents and not problem.arrays.copy_engine.all()
+        return ("contents",) if bottleneck and priced else ()
 
     def _read_joins(self, memory: PathMemory, run: Run) -> None:
         """Learn what inputs that come late from elsewhere prove."""

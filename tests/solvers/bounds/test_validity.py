@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from talos_opt.core.feasibility import check
 from talos_opt.core.metrics import objective_value
-from talos_opt.core.problem import MemoryRule, Problem
+from talos_opt.core.problem import Floats, MemoryRule, Problem
 from talos_opt.core.result import Status
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import simulate
@@ -26,6 +26,8 @@ from talos_opt.solvers.engine.budget import Budget
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.ilp.backend import Job
 from talos_opt.solvers.ilp.highs import solve_highs
+from talos_opt.solvers.relax.contents import Contents
+from talos_opt.solvers.relax.covering import prove_by_contents
 from talos_opt.solvers.relax.superblocks import (
     SuperblockFormulation,
     partitions,
@@ -256,6 +258,46 @@ def twins(draw: st.DrawFn) -> Problem:
         devices.append(device("cpu0"))
         links = [link("cpu gpu", 0.0, 2.0), link("gpu gpu", via="cpu0")]
     return make(ops, devices, links, objective="bottleneck")
+
+
+@given(twins(), st.sampled_from((1.0, 1.4)))
+def test_contents_never_exceed_the_optimum_on_identical_devices(
+    problem: Problem, above: float
+) -> None:
+    schedule = best_placement(problem)
+    assume(schedule is not None)
+    value = objective_value(problem, schedule)
+    for prices in (np.ones(len(problem.ops)), 1.0 + np.arange(len(problem.ops))):
+        check_contents(problem, value, above, prices)
+    run = Run(problem, time_limit=2.0, workers=1)
+    run.offer(schedule, "all placements")
+    prove_by_contents(problem, run, "relax")  # raises if a bound exceeds the optimum
+
+
+@given(
+    problems(max_ops=5, objectives=("bottleneck",)),
+    st.sampled_from((1.0, 1.4, 3.0)),
+    st.lists(st.floats(0.01, 1.0), min_size=5, max_size=5),
+)
+def test_contents_never_exceed_the_optimum(
+    problem: Problem, above: float, prices: list[float]
+) -> None:
+    schedule = best_schedule(problem)
+    assume(schedule is not None)
+    check_contents(problem, objective_value(problem, schedule), above, np.array(prices))
+
+
+def check_contents(problem: Problem, value: float, above: float, prices: Floats) -> None:
+    """Any prices, at any incumbent's value."""
+    limit = value * above
+    contents = Contents(problem, limit, never)
+    if value <= 0 or not contents.covered:
+        return
+    for levels in (3, 40):
+        whole = contents.whole(prices[: contents.parts], levels)
+        fillings = contents.fill_all(whole, limit)
+        assert fillings is not None
+        assert contents.bound(whole, fillings, limit) <= value * (1 + CLOSE)
 
 
 @given(twins())
