@@ -56,6 +56,7 @@ class ShopSolver(Solver):
     Options = ShopOptions
     features = ALL_FEATURES - {
         Feature.BOTTLENECK,
+        Feature.MEMORY,
         Feature.PEAK_MEMORY,
         Feature.SERIAL_LINKS,
         Feature.NO_COPY_ENGINE,
