@@ -106,6 +106,7 @@ class _Generation:
     def __init__(self, contents: Contents, master: Master, run: Run, name: str) -> None:
         self.contents, self.run, self.name = contents, run, name
         self.master = master
+        self.random = np.random.default_rng(run.seed)
         self.most_levels = min(_MOST_LEVELS, contents.most_levels(_MOST_ENTRIES))
         first = max(_FIRST_LEVELS, contents.most_levels(_FIRST_ENTRIES))
         self.levels = min(first, self.most_levels)
@@ -130,8 +131,9 @@ class _Generation:
             self.above = min(self.above, run.value)
             limit = self.bound + way * (self.above - self.bound)
             answer = self.master.solve(limit, min(_LP_S, part.remaining))
-            if answer is None:
-                break
+            if answer is None:  # it took too long
+                self._price(self.best * self._noise(), limit)
+                continue
             share, duals = answer
             if share <= 1 + _CLEAR or duals.sum() <= 0:
                 if self.master.keep_whole():
@@ -162,11 +164,12 @@ class _Generation:
 
     def _vary(self, run: Run) -> None:
         """Complete placements at prices around the best, with loads between bound and value."""
-        random = np.random.default_rng(run.seed)
         while not run.stopped:
-            noise = np.exp(_NOISE * random.standard_normal(self.contents.parts))
-            rise = random.uniform() * (run.value - self.bound)
-            self._complete(self.best * noise, min(self.bound + rise, run.target))
+            rise = self.random.uniform() * (run.value - self.bound)
+            self._complete(self.best * self._noise(), min(self.bound + rise, run.target))
+
+    def _noise(self) -> Floats:
+        return np.exp(_NOISE * self.random.standard_normal(self.contents.parts))
 
     def _price(self, prices: Floats, limit: float) -> bool:
         """Find contents worth most; return whether any is new, or the bound has risen."""

@@ -141,13 +141,20 @@ class Master:
                 for work in kind.work[np.isfinite(kind.work)].tolist():
                     self._highs.changeCoeff(first + number, next(shares), work / limit)
         self._until = time.monotonic() + seconds
-        self._highs.run()
-        if self._error is not None:
-            raise self._error
-        if self._highs.getModelStatus() != self._api.HighsModelStatus.kOptimal:
+        # From where it stood; where that goes wrong, from the beginning.
+        if not (self._run() or (time.monotonic() < self._until and self._run(afresh=True))):
             return None
         duals = np.array(self._highs.getSolution().row_dual)[: self._rows]
         return float(self._highs.getInfo().objective_function_value), np.maximum(duals, 0.0)
+
+    def _run(self, *, afresh: bool = False) -> bool:
+        """Run HiGHS; return whether it has found the optimum."""
+        if afresh:
+            self._highs.clearSolver()
+        self._highs.run()
+        if self._error is not None:
+            raise self._error
+        return bool(self._highs.getModelStatus() == self._api.HighsModelStatus.kOptimal)
 
 
 def _indices(values: list[int]) -> Any:
