@@ -465,7 +465,7 @@ def test_what_is_undone_leaves_no_trace(drawn: Problem, rng: random.Random) -> N
         try:
             for member in (op_, *(i for i in range(op_) if tried.device[i] < 0)):
                 device_ = rng.choice(tried.candidates(member))
-                if all(tried.device[i] >= 0 for i, _ in tried.inputs[member]):
+                if all(tried.device[i] >= 0 for i, *_ in tried.inputs[member]):
                     tried.place(member, device_, tried.arrival(member, device_))
         except DeadEndError:
             pass

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, reject
+from hypothesis import assume, given, reject
 from hypothesis import strategies as st
 
 import talos_opt
@@ -90,8 +91,7 @@ def test_the_optimum_is_that_of_the_smaller_problem(given: Problem) -> None:
 def test_schedules_map_back_and_pass(given: Problem) -> None:
     small = presolve(given)
     found = best_schedule(small.problem)
-    if found is None:
-        return
+    assume(found is not None)
     restored = small.restore(found)
     assert not check(given, restored)
     assert not naive_check(given, restored)
@@ -105,18 +105,15 @@ def test_schedules_map_back_and_pass(given: Problem) -> None:
 @given(relayed())
 def test_schedules_of_the_problem_are_adopted(given: Problem) -> None:
     found = best_schedule(given)
-    if found is None:
-        return
+    assume(found is not None)
     small = presolve(given)
     adopted = small.adopt(found)
     times = small.problem.arrays.time[np.arange(len(adopted.device)), adopted.device]
     assert np.isfinite(times).all()
     if check(small.problem, adopted):
-        try:
+        with suppress(MemoryDeadlockError):  # list scheduling is more careful than it need be
             adopted = simulate(small.problem, adopted.device, adopted.start)
-        except MemoryDeadlockError:
-            return
-        assert not check(small.problem, adopted)
+            assert not check(small.problem, adopted)
     else:
         value = objective_value(small.problem, adopted)
         assert value == pytest.approx(objective_value(given, found), rel=1e-12)
