@@ -61,6 +61,8 @@ _FAST_FIRST = Stage("fast", 0.3, most_s=2.0, most_s_per_op=0.01)
 _BEAM = Stage("beam", 0.4)
 _COARSE = Stage("coarse", 0.7, {"share": 1.0})
 
+#: Simple rules have had their turn.
+_GO_ON = {"rules": False}
 #: From this size on merging ops finds what moving single ones does not, if it has the time.
 _MERGE_FROM = 1_000
 _MERGING = Stage("coarse", 4.0, {"share": 1.0})
@@ -149,14 +151,15 @@ def searches(problem: Problem) -> tuple[Stage, ...]:
     if count < SMALL or count > LARGE or problem.objective is Objective.MEMORY:
         return ()
     merging = (_MERGING,) if count >= _MERGE_FROM else ()
+    fast, shop, lns = Stage("fast", 1.0, _GO_ON), Stage("shop", 1.0, _GO_ON), Stage("lns", 1.0)
     if count > CPSAT_UP_TO_OPS:
-        return (Stage("fast", 1.0), Stage("large", 1.0), *merging)
+        return (fast, Stage("large", 1.0), *merging)
     if is_placement_only(problem):
-        return (Stage("fast", 1.0), Stage("lns", 1.0))
+        return (fast, lns)
     if is_shop(problem):
         # Where several completions count, `fast` calculates what a move does to each.
-        return (Stage("shop", 1.0), Stage("lns", 1.0), Stage("fast", 1.0))
-    return (Stage("fast", 1.0), Stage("lns", 1.0), *merging)
+        return (shop, lns, fast)
+    return (fast, lns, *merging)
 
 
 def last_stage(problem: Problem) -> Stage:

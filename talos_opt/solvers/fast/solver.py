@@ -16,7 +16,7 @@ from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.engine.warmup import get_ready, give_up, tiny_problem
 from talos_opt.solvers.fast.chain import Chain, Turn
 from talos_opt.solvers.fast.contiguous import contiguous_split
-from talos_opt.solvers.fast.starts import find_starts, try_rules
+from talos_opt.solvers.fast.starts import RULES, find_starts, try_rules
 from talos_opt.solvers.shared.instance import make_instance
 from talos_opt.solvers.shared.obstacles import find_obstacle
 from talos_opt.solvers.shared.squeezing import descend
@@ -72,10 +72,13 @@ class FastOptions:
         the same number of workers give the same answer.
     order_share : float
         Share of the annealing moves that change the order of the ops instead of the placement.
+    rules : bool
+        Whether to start from simple rules too where there is an incumbent; without one, always.
     """
 
     moves: int = 0
     order_share: float = 0.2
+    rules: bool = True
 
     def __post_init__(self) -> None:
         if self.moves < 0:
@@ -98,14 +101,16 @@ class FastSolver(Solver):
     def solve(self, problem: Problem, run: Run) -> Verdict:
         """Improve until the time, or the number of moves, is used up."""
         if problem.objective is Objective.MEMORY:
-            try_rules(problem, run, self.name)
+            if run.best is None:
+                try_rules(problem, run, self.name, RULES)
             return descend(problem, run, self.solve, self.name)
         obstacle = find_obstacle(problem)
         if obstacle:
             return Verdict(Status.INFEASIBLE, obstacle)
         first, second = self.kernels(problem)
         run.kernels.start(first, second)
-        rules = try_rules(problem, run, self.name)  # while kernels are loaded
+        names = RULES if self.options.rules or run.best is None else ()
+        rules = try_rules(problem, run, self.name, names)  # while kernels are loaded
         if not get_ready(run, first):
             return give_up(run, self.name)
         both = get_ready(run, second, urgent=False)

@@ -27,7 +27,7 @@ MANY_OPS, MOST_SHARE = 5_000, 0.2
 Start = tuple[float, Schedule]
 
 
-def try_rules(problem: Problem, run: Run, name: str) -> list[Start]:
+def try_rules(problem: Problem, run: Run, name: str, rules: tuple[str, ...]) -> list[Start]:
     """Return the incumbent and what simple rules make, without a compiled kernel."""
     found: list[Start] = []
     if run.best is not None:
@@ -38,7 +38,7 @@ def try_rules(problem: Problem, run: Run, name: str) -> list[Start]:
             run.offer(whole, name)
             found.append((objective_value(problem, whole), whole))
     share = 1.0 if problem.arrays.op_count < MANY_OPS else MOST_SHARE
-    for rule in RULES:
+    for rule in rules:
         if run.overdue:
             break
         trial = Run(problem, time_limit=share * run.remaining, inside=run)

@@ -39,9 +39,12 @@ class ShopOptions:
     steps : int
         Steps that each chain makes; 0: until the time is over. With a number, the same seed and
         the same number of workers give the same answer.
+    rules : bool
+        Whether to start from simple rules too where there is an incumbent; without one, always.
     """
 
     steps: int = 0
+    rules: bool = True
 
     def __post_init__(self) -> None:
         if self.steps < 0:
@@ -73,7 +76,8 @@ class ShopSolver(Solver):
             return Verdict(Status.INFEASIBLE, obstacle)
         if not get_ready(run, *self.kernels(problem)):
             return give_up(run, self.name)
-        starts = _find_starts(problem, run)
+        rules = RULES if self.options.rules or run.best is None else ()
+        starts = _find_starts(problem, run, rules)
         if run.best is None or not queues_tell_all(problem):
             moves = self.options.steps * _MOVES_PER_STEP
             return registry.create("fast", {"moves": moves}).solve(problem, run)
@@ -117,13 +121,13 @@ class ShopSolver(Solver):
         return best
 
 
-def _find_starts(problem: Problem, run: Run) -> list[tuple[Ints, Ints]]:
+def _find_starts(problem: Problem, run: Run, rules: tuple[str, ...]) -> list[tuple[Ints, Ints]]:
     """Return placements and orders to start from, best first: the incumbent's and those of rules.
 
     The incumbent alone may lie where no way leads on; chains that start elsewhere do not.
     """
     found = [] if run.best is None else [(run.value, run.best)]
-    for rule in RULES:
+    for rule in rules:
         if run.overdue:
             break
         trial = Run(problem, time_limit=run.remaining, inside=run)
