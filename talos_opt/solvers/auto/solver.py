@@ -20,7 +20,7 @@ from talos_opt.solvers.auto.stages import (
     searches,
     stages,
 )
-from talos_opt.solvers.auto.turns import Turns
+from talos_opt.solvers.auto.turns import AGAIN, Turns
 from talos_opt.solvers.engine import registry
 from talos_opt.solvers.engine.base import NoOptions, Solver, Verdict
 from talos_opt.solvers.engine.budget import Budget, Clock
@@ -37,10 +37,8 @@ BASELINES = ("single", "sequential", "aswm", "tsam", "heft", "etf", "talos")
 _BASELINE_SHARE = 0.3
 #: Turns that are taken at the most: where none finds anything to do, the time goes unused.
 _MOST_TURNS = 50
-#: Share of what is left that a turn takes when searches share it, and the least seconds.
-_TURN, _SHORTEST_TURN = 0.06, 0.3
-#: A search that returns after less than this share of its turn, and empty-handed, is done.
-_IDLE = 0.2
+#: Least seconds of a turn.
+_SHORTEST_TURN = 0.3
 #: Share of the time that CP-SAT may take while kernels are compiled, at no charge.
 _MEANWHILE = 0.5
 #: Stages that the kernels compiled at first are for.
@@ -110,18 +108,17 @@ class AutoSolver(Solver):
         """Share what time is left among searches by what they gain."""
         arms = {stage.solver: stage for stage in searches(problem)}
         turns = Turns(tuple(arms))
-        shortest = max(_SHORTEST_TURN, _TURN * run.remaining)
         while turns.names and not (run.overdue or run.proven):
-            name, growth = turns.choose()
-            alone = len(turns.names) == 1
-            length = math.inf if alone else shortest * growth * arms[name].share
+            name, share = turns.choose()
+            length = math.inf
+            if share < 1:
+                length = max(_SHORTEST_TURN, min(AGAIN, share * arms[name].share) * run.remaining)
             before, began = run.value, run.clock()
             if self._take(problem, run, run.limited(length), arms[name]) is None:
                 turns.drop(name)
                 continue
-            spent = run.clock() - began
-            turns.tell(name, before, run.value, spent)
-            if spent < _IDLE * min(length, shortest) and run.value >= before:
+            turns.tell(name, before, run.value, run.clock() - began)
+            if share == 1 and run.value >= before:
                 turns.drop(name)  # it has nothing left to do
 
     def go_on(self, problem: Problem, run: Run) -> None:

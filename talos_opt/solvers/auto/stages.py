@@ -65,7 +65,7 @@ _COARSE = Stage("coarse", 0.7, {"share": 1.0})
 _GO_ON = {"rules": False}
 #: From this size on merging ops finds what moving single ones does not, if it has the time.
 _MERGE_FROM = 1_000
-_MERGING = Stage("coarse", 4.0, {"share": 1.0})
+_MERGING = Stage("coarse", 2.0, {"share": 1.0})
 
 #: Whatever stops one of them short, the next begins with what it has learned.
 _SMALL_AGAIN = (
@@ -145,7 +145,7 @@ def _by_size(problem: Problem) -> Iterator[Stage]:
 def searches(problem: Problem) -> tuple[Stage, ...]:
     """Return those that share what time is left, by what they gain; none: the stages end it.
 
-    Shares are relative: how long a turn is for each. The one expected to gain most comes first.
+    The first is the one to rely on, the others are tried; their shares say how long, beside 1.
     """
     count = problem.arrays.op_count
     if count < SMALL or count > LARGE or problem.objective is Objective.MEMORY:
