@@ -7,7 +7,7 @@ with the path of the value in the object (`time.gpu`); files know the path to th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
@@ -149,30 +149,28 @@ class Op:
         as_mapping(self.attrs, "attrs", "attrs")
 
     def _times(self) -> dict[str, float]:
-        if not is_mapping(self.time):
-            raise self._error(
-                "time", "a mapping from device kind or id to a number, such as {cpu: 5, gpu: 1}"
-            )
-        what = f"time of op {self.id!r}"
-        try:
-            return {
-                as_word(name, "a device of time", ""): units.magnitude(time, what, path=name)
-                for name, time in self.time.items()
-            }
-        except GraphError as error:
-            raise GraphError(error.message, path=join("time", error.path)) from None
+        expected = "a mapping from device kind or id to a number, such as {cpu: 5, gpu: 1}"
+        return self._amounts("time", "time", "a device of time", expected, units.magnitude)
 
     def _tensors(self) -> dict[str, int]:
-        if not is_mapping(self.outputs):
-            raise self._error("outputs", "a mapping from name to bytes, such as {logits: 4MiB}")
-        what = f"output of op {self.id!r}"
+        expected = "a mapping from name to bytes, such as {logits: 4MiB}"
+        return self._amounts("outputs", "output", "an output", expected, units.size)
+
+    def _amounts(
+        self, key: str, what: str, entry: str, expected: str, read: Callable[..., Any]
+    ) -> dict[str, Any]:
+        """Parse a mapping from names to amounts."""
+        given = getattr(self, key)
+        if not is_mapping(given):
+            raise self._error(key, expected)
+        what = f"{what} of op {self.id!r}"
         try:
             return {
-                as_word(name, "an output", ""): units.size(size, what, path=name)
-                for name, size in self.outputs.items()
+                as_word(name, entry, ""): read(amount, what, path=name)
+                for name, amount in given.items()
             }
         except GraphError as error:
-            raise GraphError(error.message, path=join("outputs", error.path)) from None
+            raise GraphError(error.message, path=join(key, error.path)) from None
 
     def _with_output(self, total: int) -> Memory:
         if self.memory.output not in (0, total):

@@ -10,15 +10,14 @@ What depends on nodes that the trace does not have is ready from the start.
 
 from __future__ import annotations
 
-import re
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 
 from talos_opt.core.cluster import Cluster, Device, Link
 from talos_opt.core.errors import FormatError, GraphError, InputError
 from talos_opt.core.graph import Graph, Input, Memory, Model, Op
 from talos_opt.core.problem import Objective, Problem
+from talos_opt.formats.blame import ops_stand_at
 from talos_opt.formats.chakra_nodes import (
     CPU,
     GPU,
@@ -139,7 +138,7 @@ def _problem(
         cluster = _cluster(nodes)
         if len(cluster.devices) > 1:
             notes.append(f"a link of {BANDWIDTH / 1e9:g} GB/s is assumed")
-    with _paths_of_file(nodes):
+    with ops_stand_at(lambda i: {"path": _path(nodes[i])}):
         graph = Graph(
             source.stem,
             (Model(source.stem, tuple(_op(node, known) for node in nodes)),),
@@ -147,17 +146,6 @@ def _problem(
             description="; ".join(["an execution trace", *filter(None, notes)]),
         )
         return Problem(graph, cluster, objective or Objective.MAKESPAN)  # type: ignore[arg-type]
-
-
-@contextmanager
-def _paths_of_file(nodes: Sequence[Node]) -> Iterator[None]:
-    """Name ops as the file does: nodes."""
-    try:
-        yield
-    except GraphError as error:
-        place = re.search(r"ops\[(\d+)\]", error.path or "")
-        path = _path(nodes[int(place[1])]) if place else None
-        raise GraphError(error.message, path=path) from None
 
 
 def _path(node: Node) -> str | None:

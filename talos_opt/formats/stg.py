@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 from talos_opt.core import units
@@ -21,6 +20,7 @@ from talos_opt.core.cluster import Cluster, Device, Link
 from talos_opt.core.errors import FormatError, GraphError
 from talos_opt.core.graph import Graph, Input, Model, Op
 from talos_opt.core.problem import Objective, Problem
+from talos_opt.formats.blame import ops_stand_at
 from talos_opt.formats.source import Source
 
 KIND = "cpu"
@@ -92,21 +92,10 @@ def read_problem(
         kept = _without_dummies(tasks)
         if cluster is None:
             cluster = _cluster(processors)
-        with _lines_of_file(kept):
+        with ops_stand_at(lambda i: {"line": kept[i].line}):
             model = Model(source.stem, _ops(kept, cluster.kinds))
             graph = Graph(source.stem, (model,), time_unit=TIME_UNIT)
             return Problem(graph, cluster, objective or Objective.MAKESPAN)  # type: ignore[arg-type]
-
-
-@contextmanager
-def _lines_of_file(tasks: list[_Task]) -> Iterator[None]:
-    """Give errors that name an op of the model the line of its task."""
-    try:
-        yield
-    except GraphError as error:
-        place = re.search(r"ops\[(\d+)\]", error.path or "")
-        line = tasks[int(place[1])].line if place else None
-        raise GraphError(error.message, line=line) from None
 
 
 def _rows(text: str) -> Iterator[tuple[int, str]]:

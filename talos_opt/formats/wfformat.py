@@ -12,17 +12,16 @@ device with as many slots as cores. Links are not in the file: see `BANDWIDTH`.
 from __future__ import annotations
 
 import math
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
 from talos_opt.core.cluster import Cluster, Device, Link
 from talos_opt.core.errors import GraphError
 from talos_opt.core.graph import Graph, Input, Model, Op
 from talos_opt.core.problem import Objective, Problem
+from talos_opt.formats.blame import ops_stand_at
 from talos_opt.formats.source import Source
-from talos_opt.formats.wfformat_document import Machine, Task, Workflow, read_document
+from talos_opt.formats.wfformat_document import Machine, Workflow, read_document
 
 KIND = "machine"
 TIME_UNIT = "s"
@@ -61,21 +60,10 @@ def read_problem(
             cluster = _cluster(workflow)
             assumed += f"; links of {BANDWIDTH / 1e6:g} MB/s are assumed"
         ops = tuple(_ops(workflow, cluster))
-        with _paths_of_file(workflow.tasks):
+        with ops_stand_at(lambda i: {"path": workflow.tasks[i].path}):
             model = Model(source.stem, ops)
             graph = Graph(source.stem, (model,), time_unit=TIME_UNIT, description=assumed)
             return Problem(graph, cluster, objective or Objective.MAKESPAN)  # type: ignore[arg-type]
-
-
-@contextmanager
-def _paths_of_file(tasks: Sequence[Task]) -> Iterator[None]:
-    """Name ops as the file does: tasks."""
-    try:
-        yield
-    except GraphError as error:
-        place = re.search(r"ops\[(\d+)\]", error.path or "")
-        path = tasks[int(place[1])].path if place else None
-        raise GraphError(error.message, path=path) from None
 
 
 def _cluster(workflow: Workflow) -> Cluster:

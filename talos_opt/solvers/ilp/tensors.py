@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from talos_opt.core.problem import Bools, Problem
+from talos_opt.solvers.shared.tensors import tensors
 
 
 @dataclass(frozen=True)
@@ -39,29 +40,20 @@ class Tensor:
 def tensors_of(problem: Problem) -> list[Tensor]:
     """Return the tensors that may have to travel."""
     arrays = problem.arrays
-    wanted: dict[int, dict[int, int]] = {}
-    home, maker = arrays.group.tolist(), arrays.tensor_op.tolist()
-    for tensor, reader, size in zip(
-        arrays.edge_tensor.tolist(),
-        arrays.edge_dst.tolist(),
-        arrays.edge_bytes.tolist(),
-        strict=True,
-    ):
-        group = home[reader]
-        if group != home[maker[tensor]]:
-            by_group = wanted.setdefault(tensor, {})
-            by_group[group] = max(by_group.get(group, 0), size)
+    home = arrays.group.tolist()
     same_time = not (arrays.per_byte > 0).any()
     found = []
-    for tensor, by_group in wanted.items():
+    for tensor in tensors(problem):
+        by_group: dict[int, int] = {}
+        for reader, size in tensor.readers.items():
+            by_group[home[reader]] = max(by_group.get(home[reader], 0), size)
         sizes = tuple(sorted(set(by_group.values())))
         if same_time:  # one layer will do: no link tells sizes apart
             sizes = sizes[-1:]
         readers = tuple(
             (group, 0 if same_time else sizes.index(size)) for group, size in by_group.items()
         )
-        op = maker[tensor]
-        found.append(Tensor(tensor, op, home[op], sizes, readers))
+        found.append(Tensor(tensor.number, tensor.op, tensor.group, sizes, readers))
     return found
 
 
