@@ -10,10 +10,10 @@ from talos_opt.core.problem import Ints, Objective, Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import MemoryDeadlockError
 from talos_opt.core.transfers import NoRouteError
-from talos_opt.solvers.engine import registry
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.fast.contiguous import contiguous_split
 from talos_opt.solvers.shared.constructive import realise
+from talos_opt.solvers.shared.starting import Start, incumbent, order_by_start, run_rules
 from talos_opt.solvers.shared.whole_models import MANY_MODELS, first_schedule
 
 #: Constructive rules that give the first placements.
@@ -23,30 +23,16 @@ RULES = ("single", "sequential", "heft", "etf")
 MANY_OPS, MOST_SHARE = 5_000, 0.2
 
 
-#: A schedule and its value.
-Start = tuple[float, Schedule]
-
-
 def try_rules(problem: Problem, run: Run, name: str, rules: tuple[str, ...]) -> list[Start]:
     """Return the incumbent and what simple rules make, without a compiled kernel."""
-    found: list[Start] = []
-    if run.best is not None:
-        found.append((run.value, run.best))
+    found = incumbent(run)
     if len(problem.arrays.release) >= MANY_MODELS:
         whole = first_schedule(problem)
         if whole is not None:
             run.offer(whole, name)
             found.append((objective_value(problem, whole), whole))
     share = 1.0 if problem.arrays.op_count < MANY_OPS else MOST_SHARE
-    for rule in rules:
-        if run.overdue:
-            break
-        trial = Run(problem, time_limit=share * run.remaining, inside=run)
-        registry.create(rule).solve(problem, trial)
-        if trial.best is not None:
-            run.offer(trial.best, rule)
-            found.append((trial.value, trial.best))
-    return found
+    return found + run_rules(problem, run, rules, share)
 
 
 def find_starts(
@@ -87,10 +73,10 @@ def _realised(problem: Problem, device: Ints) -> Schedule | None:
 
 
 def _order_of(problem: Problem, schedule: Schedule) -> Ints:
-    """Ops by start; those that start together in topological order."""
+    """Ops in the order of a schedule, which under the bottleneck says nothing."""
     if problem.objective is Objective.BOTTLENECK:
         return problem.arrays.order.copy()
-    return np.lexsort((problem.arrays.rank, schedule.end, schedule.start)).astype(np.int64)
+    return order_by_start(problem, schedule)
 
 
 def _fastest_devices(problem: Problem) -> tuple[Ints, Ints]:

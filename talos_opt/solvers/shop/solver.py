@@ -15,6 +15,7 @@ from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.engine.warmup import get_ready, give_up, tiny_problem
 from talos_opt.solvers.shared.obstacles import find_obstacle
 from talos_opt.solvers.shared.queues import queues_tell_all
+from talos_opt.solvers.shared.starting import incumbent, order_by_start, run_rules
 from talos_opt.solvers.shop.chain import Chain
 from talos_opt.solvers.shop.pool import Point, Pool
 
@@ -126,18 +127,9 @@ def _find_starts(problem: Problem, run: Run, rules: tuple[str, ...]) -> list[tup
 
     The incumbent alone may lie where no way leads on; chains that start elsewhere do not.
     """
-    found = [] if run.best is None else [(run.value, run.best)]
-    for rule in rules:
-        if run.overdue:
-            break
-        trial = Run(problem, time_limit=run.remaining, inside=run)
-        registry.create(rule).solve(problem, trial)
-        if trial.best is not None:
-            run.offer(trial.best, rule)
-            found.append((trial.value, trial.best))
+    found = incumbent(run) + run_rules(problem, run, rules)
     found.sort(key=lambda item: item[0])
-    rank = problem.arrays.rank
-    return [(s.device, np.lexsort((rank, s.end, s.start)).astype(np.int64)) for _, s in found]
+    return [(schedule.device, order_by_start(problem, schedule)) for _, schedule in found]
 
 
 def _offer(chain: Chain, point: Point, run: Run) -> None:
