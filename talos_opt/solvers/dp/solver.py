@@ -189,6 +189,7 @@ class DpSolver(Solver):
         order = search.run(tell)
         if order is not None:
             offer_sequence(run, 0, order, self.name)
+            tell(search.bound)  # also where it has not risen: nothing needs less
         elif search.bound >= search.below and run.best is None:
             return Verdict(Status.INFEASIBLE, _FULL)
         elif search.bound >= search.below:
