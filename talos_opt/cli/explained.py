@@ -10,7 +10,6 @@ from talos_opt.analysis.causes import Cause, Step
 from talos_opt.cli.output import visible
 from talos_opt.cli.text import moment, number, quantity, settled, table
 from talos_opt.core.metrics import forced_value
-from talos_opt.core.problem import Objective
 from talos_opt.core.shares import value_unit
 from talos_opt.core.units import format_bytes
 
@@ -242,7 +241,7 @@ class _Teller:
 
     def _slack(self) -> str:
         objective = self.problem.objective
-        timed = objective in (Objective.TOCT, Objective.MAKESPAN)
+        timed = objective.is_timed
         what = objective.value if timed else "makespan"
         slack = self.found.slack
         if math.isinf(slack):

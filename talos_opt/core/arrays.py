@@ -13,6 +13,7 @@ from talos_opt.core import units
 from talos_opt.core.cluster import Cluster, Hop
 from talos_opt.core.columns import NONE, Columns
 from talos_opt.core.errors import GraphError
+from talos_opt.core.sums import max_by, sum_by
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -174,24 +175,24 @@ class Arrays:
     @cached_property
     def group_weights(self) -> Ints:
         """Bytes of weights of each colocation group (g,)."""
-        return self._sum_of_groups(self.weights)
+        return _frozen(sum_by(self.group, self.weights, self.group_count))
 
     @cached_property
     def group_held(self) -> Ints:
         """Bytes of weights and outputs of each colocation group (g,)."""
-        return self._sum_of_groups(self.weights + self.output)
+        return _frozen(sum_by(self.group, self.weights + self.output, self.group_count))
 
     @cached_property
     def group_workspace(self) -> Ints:
         """Largest workspace of each colocation group (g,)."""
-        largest = np.zeros(self.group_count, dtype=np.int64)
-        np.maximum.at(largest, self.group, self.workspace)
-        return _frozen(largest)
+        return _frozen(max_by(self.group, self.workspace, self.group_count))
 
-    def _sum_of_groups(self, size: Ints) -> Ints:
-        total = np.zeros(self.group_count, dtype=np.int64)
-        np.add.at(total, self.group, size)
-        return _frozen(total)
+    def byte_unit(self, *, sent: bool = True) -> int:
+        """Return the bytes that all sizes are multiples of, what edges send included or not."""
+        sizes = [self.weights, self.tensor_size, self.workspace]
+        if sent:
+            sizes.append(self.edge_bytes)
+        return max(1, int(np.gcd.reduce(np.concatenate(sizes))))
 
     @cached_property
     def members(self) -> tuple[Ints, ...]:
@@ -259,7 +260,7 @@ def build_arrays(
         model_weight=columns.model_weight,
         release=columns.release,
         group=group,
-        allowed=_allowed(time, group, leaders),
+        allowed=devices_allowed(time, group, leaders),
         edge_src=topology.edge_src,
         edge_dst=topology.edge_dst,
         edge_bytes=topology.edge_bytes,
@@ -275,6 +276,29 @@ def build_arrays(
         copy_engine=np.array([device.copy_engine for device in cluster.devices]),
         **_route_arrays(cluster, time_unit),
     )
+
+
+def op_needs(ops: Columns | Arrays, time: Floats, *, static_memory: bool) -> Ints:
+    """Return the bytes that an op needs on each device whatever else is placed there.
+
+    Parameters
+    ----------
+    ops : Columns or Arrays
+    time : (n, m) float
+    static_memory : bool
+        Whether memory is counted by the rule ``static``.
+
+    Returns
+    -------
+    (n, m) or (n, 1) int
+        One column where it is the same on all devices.
+    """
+    weights = ops.weights[:, None]
+    rest = (ops.output + ops.workspace)[:, None]
+    if static_memory:
+        return np.asarray(weights + rest)
+    # Under liveness an op that takes no time holds nothing but its weights.
+    return np.asarray(weights + np.where(time > 0, rest, 0))
 
 
 def times_on(columns: Columns, device_id: str, kind: str) -> Floats:
@@ -304,7 +328,17 @@ def _groups(columns: Columns) -> tuple[Ints, Ints]:
     return (np.cumsum(leads) - 1)[leader], np.flatnonzero(leads)
 
 
-def _allowed(time: Floats, group: Ints, leaders: Ints) -> Bools:
+def devices_allowed(time: Floats, group: Ints, leaders: Ints) -> Bools:
+    """Return the devices on which every op of a group can run (g, m).
+
+    Parameters
+    ----------
+    time : (n, m) float
+        Infinite where an op cannot run.
+    group : (n,) int
+    leaders : (g,) int
+        First op of each group.
+    """
     can_run = np.isfinite(time)
     if len(leaders) == len(group):
         return can_run
@@ -339,7 +373,7 @@ class _Times:
         if not runs.any(axis=1).all():
             self._refuse_unrunnable(int(np.argmin(runs.any(axis=1))))
         capacity = _capacity(self.cluster)
-        need = self._least_memory(table)
+        need = op_needs(columns, table, static_memory=self.static_memory)
         if (need > capacity).any():
             table[need > capacity] = np.inf
             fits = np.isfinite(table).any(axis=1)
@@ -347,16 +381,6 @@ class _Times:
                 i = int(np.argmin(fits))
                 self._refuse_too_large(i, runs[i], np.broadcast_to(need, runs.shape)[i])
         return table
-
-    def _least_memory(self, table: Floats) -> Ints:
-        """Bytes that an op needs on each device whatever else is placed there; (n, m) or (n, 1)."""
-        columns = self.columns
-        weights = columns.weights[:, None]
-        rest = (columns.output + columns.workspace)[:, None]
-        if self.static_memory:
-            return np.asarray(weights + rest)
-        # Under liveness an op that takes no time holds nothing but its weights.
-        return np.asarray(weights + np.where(table > 0, rest, 0))
 
     def _pinned(self) -> Bools:
         """Devices in each set of pins; in the last row, which `NONE` finds, all (p + 1, m)."""

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from talos_opt.core import units
 from talos_opt.core.errors import GraphError, ScheduleError
+from talos_opt.core.sums import max_by
 
 if TYPE_CHECKING:
     from talos_opt.core.arrays import Arrays
@@ -81,9 +82,7 @@ def _require_bytes(columns: Columns, arrays: Arrays) -> None:
 
 def _largest(arrays: Arrays) -> Ints:
     """Bytes of the largest edge that reads each tensor (t,)."""
-    largest = np.zeros(arrays.tensor_count, dtype=np.int64)
-    np.maximum.at(largest, arrays.edge_tensor, arrays.edge_bytes)
-    return largest
+    return max_by(arrays.edge_tensor, arrays.edge_bytes, arrays.tensor_count)
 
 
 def _require_capacity(arrays: Arrays, cluster: Cluster) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from talos_opt.core import rounding
 from talos_opt.core.problem import Floats, Ints, Problem
 from talos_opt.core.schedule import Schedule
+from talos_opt.core.sums import max_by, sum_by
 
 
 @dataclass(frozen=True)
@@ -118,15 +119,11 @@ def memory_intervals(problem: Problem, schedule: Schedule) -> Intervals:
 def static_memory(problem: Problem, device: Ints) -> Ints:
     """Bytes per device under the static rule: weights + outputs + largest workspace (m,)."""
     arrays = problem.arrays
-    held = resident_weights(problem, device)
-    np.add.at(held, device, arrays.output)
-    largest = np.zeros(arrays.device_count, dtype=np.int64)
-    np.maximum.at(largest, device, arrays.workspace)
-    return held + largest
+    held = sum_by(device, arrays.weights + arrays.output, arrays.device_count)
+    return held + max_by(device, arrays.workspace, arrays.device_count)
 
 
 def resident_weights(problem: Problem, device: Ints) -> Ints:
     """Bytes of weights per device (m,)."""
-    held = np.zeros(problem.arrays.device_count, dtype=np.int64)
-    np.add.at(held, device, problem.arrays.weights)
-    return held
+    arrays = problem.arrays
+    return sum_by(device, arrays.weights, arrays.device_count)

@@ -52,6 +52,11 @@ class Objective(StrEnum):
     BOTTLENECK = "bottleneck"
     MEMORY = "memory"
 
+    @property
+    def is_timed(self) -> bool:
+        """Whether it is about when ops end."""
+        return self in (Objective.TOCT, Objective.MAKESPAN)
+
 
 class MemoryRule(StrEnum):
     """How memory is counted (model.md, "Memory rule"); both are hard constraints."""

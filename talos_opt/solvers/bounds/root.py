@@ -147,7 +147,7 @@ def quick_bound(problem: Problem, stopped: Callable[[], bool] = never) -> float:
 def path_bound(problem: Problem, stopped: Callable[[], bool] = never) -> float:
     """Return the path-memory bound, 0 where it does not apply; see `root_bound`."""
     arrays = problem.arrays
-    applies = problem.objective in (Objective.TOCT, Objective.MAKESPAN)
+    applies = problem.objective.is_timed
     if not applies or arrays.op_count > _PATHS_UP_TO_OPS or stopped():
         return 0.0
     if not arrays.allowed.any(axis=1).all():

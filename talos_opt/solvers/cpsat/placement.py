@@ -196,9 +196,7 @@ class PlacementFormulation:
     @cached_property
     def byte_unit(self) -> int:
         """Bytes that all sizes are multiples of: memory is counted in these."""
-        arrays = self.arrays
-        sizes = (arrays.weights, arrays.tensor_size, arrays.workspace, arrays.edge_bytes)
-        return max(1, int(np.gcd.reduce(np.concatenate(sizes))))
+        return self.arrays.byte_unit()
 
     # ---- hops ------------------------------------------------------------------------------
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from talos_opt.core.problem import UNLIMITED, Arrays, Floats, Ints, Problem
+from talos_opt.core.sums import max_by
 from talos_opt.solvers.shared.constructive import depth_first_rank
-from talos_opt.solvers.shared.symmetry import identical_devices
+from talos_opt.solvers.shared.symmetry import device_kinds
 
 #: Chunk loads take time and memory that grow with the square of the groups.
 MOST_GROUPS = 1500
@@ -68,14 +69,14 @@ def _group_order(problem: Problem) -> Ints:
 def _two_classes(problem: Problem) -> list[list[int]]:
     """Classes of identical devices, those that are fastest for the whole graph first."""
     arrays = problem.arrays
-    known = identical_devices(arrays)
-    single = set(range(arrays.device_count)) - {d for members in known for d in members}
-    classes = [*known, *([d] for d in sorted(single))]
     time = np.where(np.isfinite(arrays.time), arrays.time, 0.0).sum(axis=0)
     able = np.isfinite(arrays.time).sum(axis=0)
-    return sorted(classes, key=lambda c: (-able[c[0]] * arrays.slots[c[0]], time[c[0]] / len(c)))[
-        :2
-    ]
+
+    def rank(members: list[int]) -> tuple[float, float]:
+        d = members[0]
+        return -float(able[d] * arrays.slots[d]), float(time[d]) / len(members)
+
+    return sorted(device_kinds(arrays), key=rank)[:2]
 
 
 def _chunk_loads(arrays: Arrays, order: Ints, device: int) -> Floats:
@@ -117,8 +118,7 @@ def _move_times(arrays: Arrays, tensors: Ints, device: int) -> Floats:
     """Least time that a tensor's transfer in or out holds a device; 0 with a copy engine."""
     if arrays.copy_engine[device]:
         return np.zeros(len(tensors))
-    size = np.zeros(arrays.tensor_count, dtype=np.int64)
-    np.maximum.at(size, arrays.edge_tensor, arrays.edge_bytes)
+    size = max_by(arrays.edge_tensor, arrays.edge_bytes, arrays.tensor_count)
     others = [d for d in range(arrays.device_count) if d != device and arrays.via[device, d] == -1]
     if not others:
         return np.zeros(len(tensors))

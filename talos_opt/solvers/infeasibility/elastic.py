@@ -52,11 +52,8 @@ class ElasticPlacement:
         self.model = cp.CpModel()
         self.limits: list[Limit] = []
         self.times = _times(problem)
-        arrays = self.arrays
-        parts = (arrays.weights, arrays.tensor_size, arrays.workspace, arrays.edge_bytes)
-        sizes = np.concatenate(parts)
         #: Bytes per unit of memory in the formulation.
-        self.unit = max(1, int(np.gcd.reduce(sizes)))
+        self.unit = self.arrays.byte_unit()
         self.x: list[list[Any]] = []
         self._place()
         self._pin()

@@ -12,6 +12,7 @@ from talos_opt.core.errors import GraphError
 from talos_opt.core.graph import ColumnarModels, Graph
 from talos_opt.core.problem import Floats, Ints, MemoryRule, Problem
 from talos_opt.core.schedule import Schedule
+from talos_opt.core.sums import max_by, sum_by
 from talos_opt.solvers.presolve.rules import Findings, apply_rules
 
 
@@ -148,8 +149,8 @@ def _contract(problem: Problem, found: Findings) -> Presolved:
         model_ptr=pointers(np.bincount(arrays.model[kept], minlength=len(given.model_ids))),
         ids=Texts.join([given.ids[i] for i in kept.tolist()]),
         time=_times(problem, found, root)[kept],
-        weights=_totals(arrays.weights, part_of),
-        output=_totals(arrays.output, part_of),
+        weights=sum_by(part_of, arrays.weights, len(kept)),
+        output=sum_by(part_of, arrays.output, len(kept)),
         workspace=_workspaces(problem, found, part_of, kept),
         slots=given.slots[kept],
         type=given.type[kept],
@@ -178,12 +179,6 @@ def _times(problem: Problem, found: Findings, root: Ints) -> Floats:
     return time
 
 
-def _totals(values: Ints, part_of: Ints) -> Ints:
-    result = np.zeros(int(part_of.max()) + 1, dtype=np.int64)
-    np.add.at(result, part_of, values)
-    return result
-
-
 def _workspaces(problem: Problem, found: Findings, part_of: Ints, kept: Ints) -> Ints:
     """Largest workspace of each op's parts; over time, those of no length hold none (k,)."""
     arrays = problem.arrays
@@ -194,9 +189,7 @@ def _workspaces(problem: Problem, found: Findings, part_of: Ints, kept: Ints) ->
         held[kept] = arrays.workspace[kept]
     else:
         held = arrays.workspace
-    result = np.zeros(len(kept), dtype=np.int64)
-    np.maximum.at(result, part_of, held)
-    return result
+    return max_by(part_of, held, len(kept))
 
 
 def _pins(problem: Problem, found: Findings, kept: Ints) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from talos_opt.core.problem import (
     Objective,
     Problem,
 )
+from talos_opt.core.sums import max_by, sum_by
 
 
 @dataclass
@@ -102,9 +103,8 @@ def _leave_full(problem: Problem, allowed: Bools) -> None:
     work = arrays.group_workspace if static else np.zeros_like(size)
     fixed = allowed.sum(axis=1) == 1
     home = allowed.argmax(axis=1)
-    held, widest = np.zeros_like(arrays.capacity), np.zeros_like(arrays.capacity)
-    np.add.at(held, home[fixed], size[fixed])
-    np.maximum.at(widest, home[fixed], work[fixed])
+    held = sum_by(home[fixed], size[fixed], arrays.device_count)
+    widest = max_by(home[fixed], work[fixed], arrays.device_count)
     need = size[:, None] + held + np.maximum(widest, work[:, None])
     limit = arrays.capacity < UNLIMITED
     allowed &= fixed[:, None] | (need <= arrays.capacity) | ~limit
@@ -171,8 +171,7 @@ class _Folding:
     def chains(self) -> None:
         """An op joins the only one that it reads, and whose only reader it is, in nobody's way."""
         arrays, found = self.arrays, self.found
-        timed = self.problem.objective in (Objective.TOCT, Objective.MAKESPAN)
-        if self.live or not timed:
+        if self.live or not self.problem.objective.is_timed:
             return
         crowded = np.asarray((found.allowed & ~_roomy(arrays, found.allowed)).any(axis=1))
         able = ~crowded[arrays.group] & self.bound & ~self.instant & (np.diff(arrays.in_ptr) > 0)

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from talos_opt.core.problem import Arrays, Floats, Ints, Problem
+from talos_opt.core.problem import Floats, Ints, Problem
 from talos_opt.core.rounding import sum_error
 from talos_opt.solvers.bounds.root import group_work
 from talos_opt.solvers.bounds.routes import Legs, route_legs
 from talos_opt.solvers.relax.binding import bindings, union
 from talos_opt.solvers.relax.layers import Crossing, Layer, build_layers, narrow_order
-from talos_opt.solvers.shared.symmetry import identical_devices
+from talos_opt.solvers.shared.symmetry import device_kinds
 from talos_opt.solvers.shared.tensors import Tensor, tensors
 
 #: More parts, or more different devices that pay for transfers, are not looked at.
@@ -179,7 +179,8 @@ class Contents:
     def _set_up(self) -> bool:
         """Write the layers of each kind; False where the bound does not suit the problem."""
         arrays = self.problem.arrays
-        kinds = [devices for devices in _kinds(arrays) if not arrays.copy_engine[devices[0]]]
+        everything = [tuple(members) for members in device_kinds(arrays)]
+        kinds = [devices for devices in everything if not arrays.copy_engine[devices[0]]]
         if not kinds or len(kinds) > _MOST_KINDS or self.parts > _MOST_PARTS:
             return False
         if arrays.device_count < 2:
@@ -191,7 +192,7 @@ class Contents:
             if kind is None or not kind.crossings:
                 return False
             self.paying.append(kind)
-        for devices in _kinds(arrays):
+        for devices in everything:
             if arrays.copy_engine[devices[0]]:
                 work = self.work[:, devices[0]]
                 layers = build_layers(
@@ -420,11 +421,3 @@ class Contents:
                 middle = 0.5 * (low + high)
                 low, high = (low, middle) if possible(middle) else (middle, high)
         return low * (1.0 - sum_error(10 * self.parts))
-
-
-def _kinds(arrays: Arrays) -> list[tuple[int, ...]]:
-    """Devices by what they are; a kind of interchangeable ones or a single device."""
-    classes = identical_devices(arrays)
-    shared = {device for members in classes for device in members}
-    single = [(device,) for device in range(arrays.device_count) if device not in shared]
-    return [*(tuple(members) for members in classes), *single]

@@ -149,7 +149,7 @@ class RelaxSolver(Solver):
 
     def kernels(self, problem: Problem) -> tuple[str, ...]:
         """Return that of joins, or of contents."""
-        if problem.objective in (Objective.TOCT, Objective.MAKESPAN):
+        if problem.objective.is_timed:
             return ("joins",)
         bottleneck = problem.objective is Objective.BOTTLENECK
         priced = self.options.contents and not problem.arrays.copy_engine.all()

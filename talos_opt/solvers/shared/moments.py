@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from talos_opt.core.problem import Arrays
+from talos_opt.core.sums import max_by
 
 #: Ops times edges, and pairs of ops, beyond which this is left out.
 _MOST_CELLS = 10_000_000
@@ -43,8 +44,7 @@ def fullest_moment(arrays: Arrays) -> Moment | None:
     for i in np.flatnonzero(lasting).tolist():
         # Read by the op itself, or made before it and read after it.
         alive = (target == i) | (before[source, i] & before[i, target])
-        held = np.zeros(tensors, dtype=np.int64)
-        np.maximum.at(held, tensor[alive], size[alive])
+        held = max_by(tensor[alive], size[alive], tensors)
         total = int(held.sum() + arrays.output[i] + arrays.workspace[i])
         if total > best.held:
             best = Moment(i, total)

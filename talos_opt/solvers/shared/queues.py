@@ -24,7 +24,7 @@ def queues_tell_all(problem: Problem) -> bool:
     arrays = problem.arrays
     moving = bool((arrays.latency > 0).any() or (arrays.per_byte > 0).any())
     return (
-        problem.objective in (Objective.TOCT, Objective.MAKESPAN)
+        problem.objective.is_timed
         and (problem.objective is Objective.MAKESPAN or len(arrays.release) <= _MOST_MODELS)
         and bool((arrays.demand == 1).all())
         and not (arrays.memory_limited and problem.memory_rule is MemoryRule.PEAK)

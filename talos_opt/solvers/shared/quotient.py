@@ -11,6 +11,7 @@ from talos_opt.core.columns import NONE, Columns, Texts, pointers
 from talos_opt.core.graph import ColumnarModels, Graph
 from talos_opt.core.problem import Ints, Problem
 from talos_opt.core.schedule import Schedule
+from talos_opt.core.sums import max_by, sum_by
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,9 @@ def quotient(problem: Problem, owner: Ints, groups: Ints | None = None) -> Packe
         ids=Texts.join([names.ids[i] for i in heads.tolist()]),
         time_keys=problem.device_ids,
         time=np.where(np.isfinite(time), time, np.nan),
-        weights=_totals(arrays.weights, pack, count),
-        output=_totals(arrays.output, pack, count),
-        workspace=_largest(arrays.workspace, pack, count),
+        weights=sum_by(pack, arrays.weights, count),
+        output=sum_by(pack, arrays.output, count),
+        workspace=max_by(pack, arrays.workspace, count),
         input_ptr=pointers(np.bincount(edges.reader, minlength=count)),
         input_op=edges.producer,
         input_bytes=edges.size,
@@ -132,15 +133,3 @@ def _edges(problem: Problem, pack: Ints) -> _Edges:
     if len(edge):
         size = np.add.reduceat(size, edge)
     return _Edges(reader[edge], producer[edge], size)
-
-
-def _totals(values: Ints, pack: Ints, count: int) -> Ints:
-    result = np.zeros(count, dtype=np.int64)
-    np.add.at(result, pack, values)  # whole numbers: bytes are counted exactly
-    return result
-
-
-def _largest(values: Ints, pack: Ints, count: int) -> Ints:
-    result = np.zeros(count, dtype=np.int64)
-    np.maximum.at(result, pack, values)
-    return result

@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from talos_opt.core.arrays import Bools, Floats
+from talos_opt.core.arrays import devices_allowed, op_needs
 from talos_opt.core.problem import Arrays, Ints, MemoryRule, Objective, Problem
 from talos_opt.core.result import Status
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.shares import room_for, share_units
+from talos_opt.core.sums import max_by
 from talos_opt.solvers.engine.base import Verdict
 from talos_opt.solvers.engine.run import Run
 
@@ -57,7 +58,8 @@ def squeeze(problem: Problem, value: float, *, below: bool = False) -> Squeezed:
     below : bool
         Only those of less.
     """
-    arrays, step = problem.arrays, byte_step(problem)
+    arrays = problem.arrays
+    step = arrays.byte_unit(sent=problem.memory_rule is MemoryRule.PEAK)
     capacity, above, everything = arrays.capacity.copy(), math.inf, _everything(arrays)
     for d, unit in enumerate(share_units(arrays)):
         if unit == 0:
@@ -74,47 +76,25 @@ def squeeze(problem: Problem, value: float, *, below: bool = False) -> Squeezed:
 
 def _everything(arrays: Arrays) -> int:
     """Bytes that no device ever needs more of."""
-    sent = arrays.tensor_size.copy()
-    np.maximum.at(sent, arrays.edge_tensor, arrays.edge_bytes)
-    return int((arrays.weights + arrays.workspace).sum() + sent.sum())
-
-
-def byte_step(problem: Problem) -> int:
-    """Return the bytes that all needs of memory are multiples of."""
-    arrays = problem.arrays
-    sizes = [arrays.weights, arrays.tensor_size, arrays.workspace]
-    if problem.memory_rule is MemoryRule.PEAK:
-        sizes.append(arrays.edge_bytes)
-    return max(1, int(np.gcd.reduce(np.concatenate(sizes))))
+    sent = max_by(arrays.edge_tensor, arrays.edge_bytes, arrays.tensor_count)
+    largest = np.maximum(arrays.tensor_size, sent)
+    return int((arrays.weights + arrays.workspace).sum() + largest.sum())
 
 
 def _cut(problem: Problem, capacity: Ints) -> Problem | None:
     """Return the problem with other capacities, None if some op fits nowhere."""
     arrays = problem.arrays
-    time = np.where(op_needs(problem) > capacity, np.inf, arrays.time)
+    static = problem.memory_rule is MemoryRule.STATIC
+    need = op_needs(arrays, arrays.time, static_memory=static)
+    time = np.where(need > capacity, np.inf, arrays.time)
     if not np.isfinite(time).any(axis=1).all():
         return None
-    small = replace(
-        arrays, time=time, capacity=capacity, allowed=arrays.allowed & _groups_run(arrays, time)
-    )
+    leaders = np.unique(arrays.group, return_index=True)[1]
+    allowed = arrays.allowed & devices_allowed(time, arrays.group, leaders)
+    small = replace(arrays, time=time, capacity=capacity, allowed=allowed)
     return problem.replaced(problem.graph, problem.cluster, small).with_objective(
         Objective.MAKESPAN
     )
-
-
-def op_needs(problem: Problem) -> Ints:
-    """Bytes that each op needs on each device, whatever else is there (n, m)."""
-    arrays = problem.arrays
-    rest = (arrays.output + arrays.workspace)[:, None]
-    if problem.memory_rule is MemoryRule.PEAK:  # what takes no time holds its weights alone
-        rest = np.where(arrays.time > 0, rest, 0)
-    return np.broadcast_to(arrays.weights[:, None] + rest, arrays.time.shape)
-
-
-def _groups_run(arrays: Arrays, time: Floats) -> Bools:
-    runs = np.ones(arrays.allowed.shape, dtype=bool)
-    np.logical_and.at(runs, arrays.group, np.isfinite(time))
-    return runs
 
 
 class SqueezedRun(Run):

@@ -14,6 +14,11 @@ def identical_devices(arrays: Arrays) -> list[list[int]]:
     times for every op (pins show there), memory, slots and copy engine, and links that look the
     same from both. Swaps generate all permutations of a class.
     """
+    return [members for members in device_kinds(arrays) if len(members) > 1]
+
+
+def device_kinds(arrays: Arrays) -> list[list[int]]:
+    """Return all devices by kind: those of `identical_devices`, then each other one alone."""
     classes: list[list[int]] = []
     for device in range(arrays.device_count):
         for known in classes:
@@ -22,7 +27,7 @@ def identical_devices(arrays: Arrays) -> list[list[int]]:
                 break
         else:
             classes.append([device])
-    return [members for members in classes if len(members) > 1]
+    return sorted(classes, key=lambda members: len(members) == 1)
 
 
 def _swappable(arrays: Arrays, a: int, b: int) -> bool:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from talos_opt.core.occupancy import static_memory
 from talos_opt.core.problem import Floats, Ints, Problem
 
 #: Points that are kept.
@@ -81,7 +82,7 @@ class Mixer:
     """
 
     def __init__(self, problem: Problem, delay: Floats) -> None:
-        self.arrays = problem.arrays
+        self.problem, self.arrays = problem, problem.arrays
         self._reached = np.isfinite(delay[0])
         self._can = [np.flatnonzero(row) for row in self.arrays.allowed]
 
@@ -114,11 +115,6 @@ class Mixer:
         arrays = self.arrays
         if not self._reached[device[arrays.edge_src], device[arrays.edge_dst]].all():
             return other.copy()
-        if arrays.memory_limited:
-            held = np.zeros(arrays.device_count, dtype=np.int64)
-            widest = np.zeros(arrays.device_count, dtype=np.int64)
-            np.add.at(held, device, arrays.weights + arrays.output)
-            np.maximum.at(widest, device, arrays.workspace)
-            if (held + widest > arrays.capacity).any():
-                return other.copy()
+        if (static_memory(self.problem, device) > arrays.capacity).any():
+            return other.copy()
         return device.astype(np.int64)

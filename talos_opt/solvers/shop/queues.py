@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from talos_opt.core.problem import Arrays, Floats, Ints, Objective, Problem
+from talos_opt.core.sums import max_by
 from talos_opt.solvers.shared.queues import route_delays
 
 if TYPE_CHECKING:
@@ -73,8 +74,7 @@ def with_largest_bytes(arrays: Arrays, instance: Instance) -> Instance:
     """
     if arrays.tensor_bytes is not None:
         return instance
-    largest = np.zeros(arrays.tensor_count, dtype=np.int64)
-    np.maximum.at(largest, arrays.edge_tensor, arrays.edge_bytes)
+    largest = max_by(arrays.edge_tensor, arrays.edge_bytes, arrays.tensor_count)
     return instance._replace(
         in_bytes=largest[instance.in_tensor], out_bytes=largest[arrays.edge_tensor].astype(np.int64)
     )
