@@ -9,6 +9,14 @@ from talos_opt.kernels.sorting import stable_order
 
 
 @kernel
+def running_bytes(live, made, workspace):  # type: ignore[no-untyped-def]
+    """Return the bytes on the device while an op runs, 0 for one that takes no time."""
+    if workspace < 0:
+        return 0
+    return live + made + workspace
+
+
+@kernel
 def narrow_order(edges, readers, size, made, workspace, begin, limit, width, code, noise):  # type: ignore[no-untyped-def]
     """Return an order of ops that never holds more bytes than a limit.
 
@@ -28,7 +36,8 @@ def narrow_order(edges, readers, size, made, workspace, begin, limit, width, cod
     made : (k, 2) int
         Bytes that each op makes, and those of them that anybody reads.
     workspace : (k,) int
-        Bytes beside them while an op runs.
+        Bytes beside them while an op runs; -1 for an op that takes no time: nothing is held while
+        it runs, and what it makes only from then on.
     begin : int
         Bytes alive before.
     limit : int
@@ -85,7 +94,7 @@ def narrow_order(edges, readers, size, made, workspace, begin, limit, width, cod
             first = found
             for k in range(ready_count[now, s]):
                 i = ready[now, s, k]
-                top = live[now, s] + made[i, 0] + workspace[i]
+                top = running_bytes(live[now, s], made[i, 0], workspace[i])
                 if top > limit or found == most:
                     continue
                 after = live[now, s] + made[i, 1]
@@ -162,7 +171,7 @@ def memory_profile(in_ptr, in_tensor, readers, size, made, workspace, order, top
     live = 0
     for k in range(len(order)):
         i = order[k]
-        top[k] = live + made[i, 0] + workspace[i]
+        top[k] = running_bytes(live, made[i, 0], workspace[i])
         live += made[i, 1]
         for e in range(in_ptr[i], in_ptr[i + 1]):
             unread[in_tensor[e]] -= 1

@@ -72,6 +72,8 @@ def least_peak(problem: Problem) -> int:
         for i in range(count):
             if i not in done and inputs[i] <= done:
                 now = alive + int(arrays.output[i] + arrays.workspace[i])
+                if arrays.time[i, 0] == 0:
+                    now = 0  # model.md: what lasts no time holds nothing
                 best = min(best, max(now, solve(done | {i})))
         return best
 

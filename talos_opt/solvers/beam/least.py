@@ -153,12 +153,15 @@ class LeastMemory:
             while True:
                 d = sequence[at]
                 inputs = read[in_ptr[i] : in_ptr[i + 1]].tolist()
-                fetched = sum(int(self.tensors.size[u]) for u in inputs if u not in here)
+                now = live + sum(int(self.tensors.size[u]) for u in inputs if u not in here)
                 if static:
                     work_then = max(work, int(arrays.group_workspace[group]))
                     needs = held + int(arrays.group_held[group]) + work_then
                 else:
-                    now = live + fetched + int(arrays.output[i] + arrays.workspace[i])
+                    if arrays.time[i, d] > 0:
+                        now += int(arrays.output[i] + arrays.workspace[i])
+                    elif now == live:
+                        now = 0  # nothing takes any time here
                     needs = held + int(arrays.group_weights[group]) + max(top, now)
                 if arrays.allowed[group, d] and needs <= room:
                     break

@@ -33,7 +33,8 @@ def place(problem: Problem, order: Ints, units: list[int], thrift: float) -> Int
     devices = range(arrays.device_count)
     home = np.full(arrays.group_count, -1)
     device = np.full(len(order), -1, dtype=np.int64)
-    size, work = arrays.output.tolist(), arrays.workspace.tolist()
+    own = (arrays.output + arrays.workspace)[:, None]
+    own = np.where(arrays.time > 0, own, -1).tolist()
     tensors, made = arrays.tensor_size.tolist(), arrays.tensor_ptr.tolist()
     unread = np.diff(arrays.read_ptr).tolist()
     weights, live, top = ([0 for _ in devices] for _ in range(3))
@@ -49,7 +50,7 @@ def place(problem: Problem, order: Ints, units: list[int], thrift: float) -> Int
                 continue
             sent = sum(b for u, b in inputs if d not in spots[u])
             more = int(arrays.group_weights[group]) if home[group] < 0 else 0
-            need = weights[d] + more + max(top[d], live[d] + sent + size[i] + work[i])
+            need = weights[d] + more + max(top[d], _held(live[d], sent, own[i][d]))
             if need > arrays.capacity[d] or not _reaches(problem, device, makers, d):
                 continue
             unit = units[d] or max(units)
@@ -64,11 +65,11 @@ def place(problem: Problem, order: Ints, units: list[int], thrift: float) -> Int
             home[group] = d
             weights[d] += int(arrays.group_weights[group])
         device[i] = d
+        sent = sum(b for u, b in inputs if d not in spots[u])
+        top[d] = max(top[d], _held(live[d], sent, own[i][d]))
+        live[d] += sent
         for u, b in inputs:
-            if d not in spots[u]:
-                spots[u][d] = b
-                live[d] += b
-        top[d] = max(top[d], live[d] + size[i] + work[i])
+            spots[u].setdefault(d, b)
         for u, _ in inputs:
             unread[u] -= 1
             if unread[u] == 0:
@@ -80,6 +81,16 @@ def place(problem: Problem, order: Ints, units: list[int], thrift: float) -> Int
                 spots[u][d] = tensors[u]
                 live[d] += tensors[u]
     return device
+
+
+def _held(live: int, sent: int, own: int) -> int:
+    """Return the bytes on a device until an op has run, given what is sent to it before.
+
+    `own` is its output and workspace, -1 if it takes no time: then only what is sent lasts.
+    """
+    if own < 0:
+        return live + sent if sent else 0
+    return live + sent + own
 
 
 def _reaches(problem: Problem, device: Ints, makers: list[int], d: int) -> bool:

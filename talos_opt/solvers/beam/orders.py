@@ -30,8 +30,10 @@ class Tensors:
         Tensors that each op reads.
     tensor_ptr : (n + 1,) int
         Tensors that each op makes are ``tensor_ptr[i]:tensor_ptr[i + 1]``.
-    size, workspace : (t,) and (n,) int
+    size : (t,) int
         Bytes.
+    workspace : (n,) int
+        Bytes; -1 for an op that takes no time wherever it may run: it holds nothing.
     """
 
     in_ptr: Ints
@@ -43,12 +45,13 @@ class Tensors:
     @classmethod
     def of(cls, arrays: Arrays) -> Tensors:
         """Return those of all ops of a problem."""
+        timed = ((arrays.time > 0) & arrays.allowed[arrays.group]).any(axis=1)
         return cls(
             arrays.in_ptr.copy(),
             arrays.edge_tensor[arrays.in_edge],
             arrays.tensor_ptr.copy(),
             arrays.tensor_size,
-            arrays.workspace,
+            np.where(timed, arrays.workspace, -1),
         )
 
     @cached_property
