@@ -261,13 +261,9 @@ def _check_inputs(columns: Columns) -> None:
 
 def _check_edges(columns: Columns) -> None:
     """Inputs that read all outputs of an op do not become more edges than memory holds."""
-    outputs = columns.outputs
-    if outputs is None:
+    if columns.outputs is None:
         return
-    counts = np.diff(outputs.ptr)[columns.input_op]
-    if columns.input_output is not None:
-        counts = np.where(columns.input_output == ALL_OUTPUTS, counts, 1)
-    counts = np.where(columns.input_bytes == 0, 1, counts)
+    _, counts = columns.reads(columns.outputs)
     total = int(counts.sum())
     if total > _MOST_EDGES:
         e = int(np.argmax(counts))

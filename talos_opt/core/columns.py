@@ -195,8 +195,8 @@ class Columns:
         """Bytes of each output tensor (t,); without `outputs`, tensor i is that of op i."""
         return self.output if self.outputs is None else self.outputs.size
 
-    def _tensors_read(self, outputs: Outputs) -> tuple[Ints, Ints]:
-        """Return the tensor that each edge reads, and the input that it stands for.
+    def reads(self, outputs: Outputs) -> tuple[Ints, Ints]:
+        """Return the first tensor that each input reads, and the number of edges it stands for.
 
         An input that reads all outputs of its producer is an edge for each, and one only where
         nothing travels; none if the reader has another input of that producer.
@@ -211,6 +211,11 @@ class Columns:
         if waits.any():  # who reads an output of the same op has to wait in any case
             ends = self.input_op * self.op_count + self.reader
             reads = np.where(waits, np.where(np.isin(ends, ends[~waits]), 0, 1), reads)
+        return first, reads
+
+    def _tensors_read(self, outputs: Outputs) -> tuple[Ints, Ints]:
+        """Return the tensor that each edge reads, and the input that it stands for."""
+        first, reads = self.reads(outputs)
         place = np.repeat(np.arange(len(reads)), reads)
         within = np.arange(len(place)) - np.repeat(np.cumsum(reads) - reads, reads)
         return first[place] + within, place

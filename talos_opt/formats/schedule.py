@@ -187,13 +187,20 @@ def _op_rows(problem: Problem, schedule: Schedule) -> Iterator[str]:
 
 def _transfer_rows(problem: Problem, schedule: Schedule) -> Iterator[str]:
     devices, names = _quoted(problem.device_ids), list(_names(problem))
+    outputs = problem.graph.columns.outputs
+    which = None if outputs is None else _which(outputs.name.slice(0, len(outputs.name)))
     for op, source, target, start, end, size, tensor in schedule.transfers.rows():
-        output = problem.output_name(tensor)
-        which = f', "output": {_quoted([output])[0]}' if output else ""
+        output = "" if which is None else which[tensor]
         yield (
-            f'{{{names[op]}{which}, "from": {devices[source]}, "to": {devices[target]}, '
+            f'{{{names[op]}{output}, "from": {devices[source]}, "to": {devices[target]}, '
             f'"start": {start!r}, "end": {end!r}, "bytes": {size}}}'
         )
+
+
+def _which(names: Sequence[str]) -> list[str]:
+    """Return the JSON that names each output, none for those without a name."""
+    rows = zip(names, _quoted(names), strict=True)
+    return [f', "output": {quoted}' if name else "" for name, quoted in rows]
 
 
 def _names(problem: Problem) -> Iterator[str]:

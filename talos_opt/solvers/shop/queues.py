@@ -12,12 +12,12 @@ from talos_opt.solvers.shared.queues import route_delays
 
 if TYPE_CHECKING:
     from talos_opt.kernels.instance import Instance
-    from talos_opt.kernels.shops import Shop
+    from talos_opt.kernels.shop_queues import Shop
 
 
 def make_shop(problem: Problem, instance: Instance, seed: int) -> Shop:
     """Allocate queues and working space; the kernel fills them."""
-    from talos_opt.kernels.shops import Shop
+    from talos_opt.kernels.shop_queues import Shop
 
     arrays = problem.arrays
     several = problem.objective is Objective.TOCT
