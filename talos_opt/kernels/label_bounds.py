@@ -24,10 +24,10 @@ def lower_bound(row, i, now, steps, facts, next_inputs, next_from):  # type: ign
         best = INF
         for d in range(facts.time.shape[1]):
             if facts.time[op, d] < INF:
-                start = earliest(row, op, d, arrivals, inputs, facts)
-                best = min(best, start + facts.time[op, d])
+                start = max(facts.head[op, d], earliest(row, op, d, arrivals, inputs, facts))
+                best = min(best, start + facts.time[op, d] + facts.tail[op, d])
         owner = facts.model[op]
-        least[owner] = max(least[owner], best + facts.tail[op])
+        least[owner] = max(least[owner], best)
     bound = row[0]
     for j in range(len(least)):
         bound = bound + facts.weight[j] * least[j] if facts.summed else max(bound, least[j])

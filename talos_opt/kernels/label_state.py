@@ -34,8 +34,9 @@ class Facts(NamedTuple):
         Transfer time of each tensor, infinite without a route; (0, m, m) if nothing delays.
     slot_ptr : (m + 1,) int
         Slots of device d are entries ``slot_ptr[d]:slot_ptr[d + 1]`` of the slots.
-    tail : (n,) float
-        Least time from an op's end to the end of its model.
+    head, tail : (n, m) float
+        Earliest start of an op on a device, and least time from its end there to the end of its
+        model, in schedules below the cut-off; infinite where there is none.
     group : (n,) int
     group_size, group_work : (g,) int
         Bytes that a group holds, and its largest workspace.
@@ -60,6 +61,7 @@ class Facts(NamedTuple):
     weight: Floats
     delay: Floats
     slot_ptr: Ints
+    head: Floats
     tail: Floats
     group: Ints
     group_size: Ints

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from talos_opt.core.problem import Problem
 from talos_opt.kernels.labels import extend_layer, undominated
+from talos_opt.solvers.bounds.path_memory import PathMemory
 from talos_opt.solvers.dp import solver as narrow
 from talos_opt.solvers.dp.ideals import Ideal, IdealGraph
 from tests.builders import op
@@ -37,7 +38,7 @@ Layer = dict[frozenset[int], set[Row]]
 
 def layers(problem: Problem, upper: float, limit: int = 10**6) -> list[tuple[Layer, float]]:
     """Rows of each ideal, layer by layer, and the least bound among them."""
-    facts, graph = narrow.make_facts(problem), IdealGraph(problem.arrays)
+    facts, graph = narrow.make_facts(problem, PathMemory(problem)), IdealGraph(problem.arrays)
     stop = np.zeros(1, dtype=np.bool_)
     layer = [graph.bottom]
     shape = narrow._shape(graph, layer)
@@ -87,7 +88,7 @@ def all_partials(problem: Problem) -> Partials | None:
     """None where some group can go nowhere: the solver says so before it looks at labels."""
     if not problem.arrays.allowed.any(axis=1).all():
         return None
-    facts = narrow.make_facts(problem)
+    facts = narrow.make_facts(problem, PathMemory(problem))
     limited = np.flatnonzero(facts.limited >= 0).tolist()
     return Partials(problem, Layout(facts.instant, len(facts.delay) > 0, limited))
 

@@ -11,6 +11,7 @@ from talos_opt.core.metrics import objective_value
 from talos_opt.core.problem import Problem
 from talos_opt.core.result import Status
 from talos_opt.solvers import bounds
+from talos_opt.solvers.cpsat import solver as cpsat
 from talos_opt.solvers.engine import registry
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.shared.obstacles import find_obstacle
@@ -40,6 +41,19 @@ def test_cpsat_agrees_with_brute_force(problem: Problem) -> None:
         assert run.value == pytest.approx(expected[0], rel=CLOSE, abs=CLOSE)
         assert run.lower_bound <= expected[0] * (1 + CLOSE) + CLOSE
         assert run.lower_bound >= expected[0] * (1 - CLOSE) - CLOSE, "optimality was not proven"
+
+
+@given(problems(max_ops=5))
+def test_windows_from_joins_cut_off_no_optimum(problem: Problem) -> None:
+    expected = brute_force(problem)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cpsat, "_FEW_OPS", 0)
+        run, status = run_solver("cpsat", problem)
+    if expected is None:
+        assert status is Status.INFEASIBLE
+    else:
+        assert run.value == pytest.approx(expected[0], rel=CLOSE, abs=CLOSE)
+        assert run.lower_bound == pytest.approx(expected[0], rel=CLOSE, abs=CLOSE)
 
 
 @given(problems(max_ops=5, objectives=ALL_OBJECTIVES), st.sampled_from(HEURISTICS))

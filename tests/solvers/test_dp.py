@@ -305,10 +305,10 @@ def test_a_second_layer_that_is_too_wide_is_known_before_it_is_built(
     monkeypatch.setattr("talos_opt.solvers.dp.solver.IdealGraph", None)  # calling it would raise
     many = problem({f"m{j}": [op("a")] for j in range(30)})
     run = Run(many, time_limit=30.0)
-    verdict = DpSolver(DpOptions(most_ideals=434)).search(many, run, np.zeros(1, dtype=np.bool_))
+    verdict = DpSolver(DpOptions(most_ideals=434)).solve(many, run)
     assert "too wide" in verdict.reason
     with pytest.raises(TypeError):  # 30 * 29 / 2 ideals would do
-        DpSolver(DpOptions(most_ideals=435)).search(many, run, np.zeros(1, dtype=np.bool_))
+        DpSolver(DpOptions(most_ideals=435)).solve(many, run)
 
 
 def test_listing_ideals_can_be_stopped() -> None:

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
 
-from talos_opt.core.problem import Arrays, Floats, Ints
+from talos_opt.core.errors import DependencyError
+from talos_opt.core.problem import Arrays, Floats, Ints, Problem
 from talos_opt.core.rounding import sum_error
 from talos_opt.solvers.bounds.path_memory import PathMemory, never
 from talos_opt.solvers.bounds.root import load_shares
 from talos_opt.solvers.bounds.routes import route_costs
-from talos_opt.solvers.engine.warmup import tiny_problem
+from talos_opt.solvers.engine.run import Run
+from talos_opt.solvers.engine.warmup import get_ready, tiny_problem
 from talos_opt.solvers.shared.paths import times_within_groups
 
 #: Edges times pairs of devices, and ops times devices, of one pass; beyond, there is none.
@@ -221,6 +224,27 @@ class Joins:
         heads = np.column_stack([ends[:, own].min(axis=1) for own in members])
         tails = np.column_stack([self.tail[:, own].min(axis=1) for own in members])
         memory.learn(heads=heads, tails=tails)
+
+
+def learn_windows(problem: Problem, run: Run, upper: float, share: float) -> PathMemory:
+    """Return what paths and joins prove of starts and tails, in a share of what time is left.
+
+    Parameters
+    ----------
+    problem : Problem
+        Under makespan or toct.
+    run : Run
+    upper : float
+        All of it is claimed for schedules of at most this value.
+    share : float
+    """
+    part = run.limited(share * run.remaining)
+    memory = PathMemory(problem)
+    memory.improve(lambda: part.stopped)
+    with suppress(DependencyError):  # without numba paths have to do
+        if get_ready(part, "joins", urgent=False):
+            Joins(memory).improve(upper, lambda: part.stopped)
+    return memory
 
 
 class _Way(NamedTuple):

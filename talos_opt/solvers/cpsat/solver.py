@@ -10,7 +10,9 @@ from typing import Any
 from talos_opt.core.problem import Objective, Problem
 from talos_opt.core.result import Status
 from talos_opt.core.schedule import Schedule
+from talos_opt.solvers.bounds.joins import learn_windows
 from talos_opt.solvers.cpsat import backend, isolation
+from talos_opt.solvers.cpsat.bounded import BoundedFormulation
 from talos_opt.solvers.cpsat.checks import require_incumbent
 from talos_opt.solvers.cpsat.placement import BuildStoppedError, PlacementFormulation
 from talos_opt.solvers.cpsat.search import Searched, hint, no_time, search
@@ -32,6 +34,12 @@ _ROUNDS = 4
 _FINER = 1.5
 #: Share of the time, and seconds, that a proven answer's makespan may take (objective memory).
 _TIE_SHARE, _TIE_S = 0.3, 2.0
+#: Largest number of ops whose starts and tails are bounded by paths and joins, beyond which the
+#: formulation is too large already, and the share of the time that this may take.
+_MOST_BOUNDED, _WINDOW_SHARE = 400, 0.1
+#: Fewer ops are mostly proven before the kernel of joins is loaded; for so many seconds, and for
+#: such a share of the time, that is tried first.
+_FEW_OPS, _QUICK_S, _QUICK_SHARE = 30, 1.0, 0.3
 #: Above this size a makespan is left to polishing.
 _TIE_UP_TO_OPS = 120
 #: On a fine grid the objective may pass what presolve of CP-SAT 9.15 is right for.
@@ -119,14 +127,29 @@ class CpsatSolver(Solver):
         return verdict
 
     def _improve(self, problem: Problem, run: Run) -> Verdict:
-        """Search below the incumbent, on finer grids as it gets better and as proofs ask for."""
+        """Search below the incumbent; small problems first without what takes time to load."""
+        count, options = problem.arrays.op_count, self.options
+        if not problem.objective.is_timed or options.deterministic or count > _MOST_BOUNDED:
+            return self._refine(problem, run, bounded=False)
+        if count < _FEW_OPS:
+            part = run.limited(min(_QUICK_S, _QUICK_SHARE * run.remaining))
+            verdict = self._refine(problem, part, bounded=False)
+            if run.stopped or not part.stopped:
+                return verdict
+        return self._refine(problem, run, bounded=True)
+
+    def _refine(self, problem: Problem, run: Run, *, bounded: bool) -> Verdict:
+        """Search on finer grids as the incumbent gets better and as proofs ask for.
+
+        `bounded`: told what paths and joins prove of starts and tails.
+        """
         verdict, fine, ceiling = Verdict(Status.FEASIBLE), False, math.inf
         for _ in range(_ROUNDS):
             if run.stopped:
                 break
             upper = _upper(problem, run)
             grid = make_grid(problem, upper, fine=fine)
-            formulation = _formulate(problem, grid, upper, run)
+            formulation = _formulate(problem, grid, upper, run, bounded=bounded)
             if fine:
                 formulation.known = run.lower_bound
             searched = self._search(formulation, run, fine=fine, ceiling=ceiling)
@@ -191,6 +214,15 @@ def _upper(problem: Problem, run: Run) -> float:
     return run.value + 4 * problem.arrays.op_count * math.ulp(run.best.makespan)
 
 
-def _formulate(problem: Problem, grid: Grid, upper: float, run: Run) -> PlacementFormulation:
-    kind = PlacementFormulation if is_placement_only(problem) else SequencingFormulation
-    return kind(backend.load(), problem, grid, upper, lambda: run.spent)
+def _formulate(
+    problem: Problem, grid: Grid, upper: float, run: Run, *, bounded: bool = False
+) -> PlacementFormulation:
+    cp = backend.load()
+    if is_placement_only(problem):
+        return PlacementFormulation(cp, problem, grid, upper, lambda: run.spent)
+    if bounded:
+        memory = learn_windows(problem, run, upper, _WINDOW_SHARE)
+        run.raise_bound(memory.bound(), "cpsat")
+        if not memory.stranded.size:
+            return BoundedFormulation(cp, problem, grid, upper, lambda: run.spent, memory)
+    return SequencingFormulation(cp, problem, grid, upper, lambda: run.spent)

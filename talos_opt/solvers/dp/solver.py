@@ -31,6 +31,8 @@ from talos_opt.core.result import Status
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.shares import room_for, share_units
 from talos_opt.solvers.bounds import group_work, load_shares
+from talos_opt.solvers.bounds.joins import learn_windows
+from talos_opt.solvers.bounds.path_memory import PathMemory
 from talos_opt.solvers.dp.ideals import Ideal, IdealGraph, ragged
 from talos_opt.solvers.dp.peaks import PeakSearch
 from talos_opt.solvers.engine.background import run_beside
@@ -39,13 +41,14 @@ from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.engine.warmup import get_ready, give_up, tiny_problem
 from talos_opt.solvers.shared.constructive import realise
 from talos_opt.solvers.shared.obstacles import find_obstacle
-from talos_opt.solvers.shared.paths import best_times, tails
 from talos_opt.solvers.shared.sequences import offer_sequence
 
 if TYPE_CHECKING:
     from talos_opt.kernels.label_state import Facts, Shape, Steps
 
 
+#: Share of the time that bounds of starts and ends may take.
+_WINDOW_SHARE = 0.1
 #: Why one device has no schedule.
 _FULL = "no order of the ops fits the memory of the device"
 
@@ -115,22 +118,26 @@ class DpSolver(Solver):
             return Verdict(Status.INFEASIBLE, obstacle)
         if problem.objective is Objective.MEMORY:
             return self.search_peaks(problem, run)
+        sources = int((np.diff(problem.arrays.in_ptr) == 0).sum())
+        if sources * (sources - 1) // 2 > self.options.most_ideals:
+            return _give_up(run)  # so many ideals has the second layer alone
         if not get_ready(run, *self.kernels(problem)):
             return give_up(run, self.name)
+        memory = learn_windows(problem, run, run.value, _WINDOW_SHARE)
+        run.raise_bound(memory.bound(), self.name)
         stop = np.zeros(1, dtype=np.bool_)
         return run_beside(
-            lambda: self.search(problem, run, stop), lambda: run.stopped, lambda: stop.fill(True)
+            lambda: self.search(problem, run, memory, stop),
+            lambda: run.stopped,
+            lambda: stop.fill(True),
         )
 
-    def search(self, problem: Problem, run: Run, stop: Bools) -> Verdict:
+    def search(self, problem: Problem, run: Run, memory: PathMemory, stop: Bools) -> Verdict:
         """Go through the layers until the last one, the limits, or `stop` (1,) is set."""
         from talos_opt.kernels.labels import extend_layer
 
         options: DpOptions = self.options
-        sources = int((np.diff(problem.arrays.in_ptr) == 0).sum())
-        if sources * (sources - 1) // 2 > options.most_ideals:
-            return _give_up(run)  # so many ideals has the second layer alone
-        facts, graph = make_facts(problem), IdealGraph(problem.arrays)
+        facts, graph = make_facts(problem, memory), IdealGraph(problem.arrays)
         layer = [graph.bottom]
         shape = _shape(graph, layer)
         prices = _priced_work(facts)
@@ -209,7 +216,8 @@ class DpSolver(Solver):
 
 def use_labels() -> None:
     """Call the label kernel."""
-    DpSolver().search(tiny_problem(), Run(tiny_problem()), np.zeros(1, dtype=np.bool_))
+    tiny = tiny_problem()
+    DpSolver().search(tiny, Run(tiny), PathMemory(tiny), np.zeros(1, dtype=np.bool_))
 
 
 def _give_up(run: Run) -> Verdict:
@@ -218,11 +226,11 @@ def _give_up(run: Run) -> Verdict:
     return Verdict(Status.UNKNOWN, "dp: the graph is too wide, or the time limit too short")
 
 
-def make_facts(problem: Problem) -> Facts:
+def make_facts(problem: Problem, memory: PathMemory) -> Facts:
     """Gather what the label kernel needs to know of a problem with uniform tensors."""
     from talos_opt.kernels.label_state import Facts
 
-    arrays = problem.arrays
+    arrays, (head, tail) = problem.arrays, memory.by_device()
     held, work = arrays.group_held, arrays.group_workspace
     # A device that holds everything at once needs no watching.
     tight = arrays.capacity < min(UNLIMITED, int(held.sum()) + int(work.max(initial=0)))
@@ -237,7 +245,8 @@ def make_facts(problem: Problem) -> Facts:
         weight=arrays.model_weight.copy(),
         delay=_delays(arrays),
         slot_ptr=np.concatenate([[0], np.cumsum(arrays.slots)]).astype(np.int64),
-        tail=tails(arrays, best_times(arrays)),
+        head=head,
+        tail=tail,
         group=arrays.group.copy(),
         group_size=held.copy(),
         group_work=work.copy(),

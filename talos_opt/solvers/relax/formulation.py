@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from talos_opt.core.problem import UNLIMITED
-from talos_opt.solvers.relax.bounded import BoundedFormulation
+from talos_opt.solvers.cpsat.bounded import BoundedFormulation
 
 
 class RelaxedFormulation(BoundedFormulation):
