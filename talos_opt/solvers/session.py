@@ -199,6 +199,8 @@ class Session:
         kept_s = reserve(run.problem, run.remaining) if finished else 0.0
         part = run.limited(run.remaining - kept_s)
         verdict = solver.solve(run.problem, part)
+        if verdict.status is Status.INFEASIBLE:
+            return verdict
         if run.best is None and verdict.status is Status.UNKNOWN and part.stopped:
             self._offer_first()
         if worth > 0:

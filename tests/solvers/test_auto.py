@@ -132,8 +132,15 @@ def test_infeasible_by_size_says_which_device_is_short() -> None:
     assert "cpu0, gpu0" in result.reason
 
 
-def test_infeasible_by_packing_is_proven_too() -> None:
+def test_infeasible_by_packing_is_proven_too_and_ends_the_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Fifteen bytes into two times eight, in portions of five."""
+
+    def forbid(*_: object) -> None:
+        raise AssertionError("the search goes on after a proof")
+
+    monkeypatch.setattr(AutoSolver, "go_on", forbid)
     ops = [op(name, 1, weights=5) for name in "abc"]
     result = talos_opt.solve(problem(ops, [device("cpu0", 8), device("gpu0", 8)]), "auto")
     assert result.status is Status.INFEASIBLE
