@@ -265,7 +265,7 @@ from tests.solvers.running import layered
 small = layered(24, models=3, width=2)
 answers = []
 for solver in ("cpsat", "auto"):
-    result = talos_opt.solve(small, solver, time_limit=10, workers=2)
+    result = talos_opt.solve(small, solver, time_limit=3, workers=2)
     answers.append((result.status, result.value, result.notes))
 print(json.dumps(answers))
 """

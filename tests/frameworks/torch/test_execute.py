@@ -157,7 +157,7 @@ def test_an_interrupt_ends_every_thread(captures: Any) -> None:
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
     interrupted = 0
     try:
-        for _ in range(200):
+        for _ in range(60):
             try:
                 signal.setitimer(signal.ITIMER_REAL, 1e-6 + 1.5 * lasts * draw.random())
                 found = executor.run()

@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from talos_opt.core.feasibility import check
@@ -260,6 +260,7 @@ def twins(draw: st.DrawFn) -> Problem:
     return make(ops, devices, links, objective="bottleneck")
 
 
+@settings(max_examples=30)
 @given(twins(), st.sampled_from((1.0, 1.4)))
 def test_contents_never_exceed_the_optimum_on_identical_devices(
     problem: Problem, above: float
@@ -300,6 +301,7 @@ def check_contents(problem: Problem, value: float, above: float, prices: Floats)
         assert contents.bound(whole, fillings, limit) <= value * (1 + CLOSE)
 
 
+@settings(max_examples=30)
 @given(twins())
 def test_superblocks_never_exceed_the_optimum_on_identical_devices(problem: Problem) -> None:
     schedule = best_placement(problem)

@@ -331,7 +331,7 @@ def test_after_warming_up_nothing_is_left_to_compile() -> None:
         "    for rule in ('static', 'peak'):\n"
         "        given = layered(60, objective=objective, rule=rule)\n"
         "        for solver in ('auto', 'fast', 'large', 'coarse'):\n"
-        "            talos_opt.solve(given, solver, time_limit=1.5)\n"
+        "            talos_opt.solve(given, solver, time_limit=0.4)\n"
         "missed = [\n"
         "    f'{module}.{key}: {value.stats.cache_misses}'\n"
         "    for module in list(sys.modules) if module.startswith('talos_opt.kernels.')\n"
