@@ -224,6 +224,28 @@ def add_problem(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_estimates(parser: argparse.ArgumentParser, flag: str) -> None:
+    """Add devices of the catalogue, and what their estimates go by."""
+    parser.add_argument(
+        flag,
+        type=names,
+        default=(),
+        metavar="DEVICE,DEVICE",
+        help="devices of the catalogue to put beside those of the graph, such as a100 or 2xl4, "
+        "with times estimated from the ops' FLOPs and bytes",
+    )
+    parser.add_argument(
+        "--measured",
+        type=assignments,
+        metavar="NAME=DEVICE",
+        help="what the catalogue calls a device that the graph's times were measured on: estimates "
+        "for one of its kind are mended by them",
+    )
+    parser.add_argument(
+        "--dtype", default="fp32", help="what the model computes with (default: fp32)"
+    )
+
+
 def add_format(parser: argparse.ArgumentParser) -> None:
     """Add the format of the graph file."""
     parser.add_argument(

@@ -35,6 +35,7 @@ def add_parser(commands: Any) -> None:
         help="format to write: talos or npz (default: from the suffix of FILE)",
     )
     arguments.add_cluster(parser)
+    arguments.add_estimates(parser, "--estimate")
     parser.add_argument(
         "--objective",
         choices=arguments.OBJECTIVES,
@@ -54,6 +55,10 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     problem = api.read(
         args.graph, cluster=args.cluster, objective=args.objective, format=args.source_format
     )
+    if args.estimate:
+        from talos_opt.frameworks.common.whatif import what_if
+
+        problem = what_if(problem, add=args.estimate, dtype=args.dtype, measured=args.measured)
     formats.write_problem(problem, args.output, format=args.target_format)
     facts = {
         "models": len(problem.graph.model_ids),

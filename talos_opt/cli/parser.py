@@ -28,6 +28,7 @@ from talos_opt.cli import (
     speedups,
     trace,
     warmup,
+    whatif,
 )
 from talos_opt.cli.output import visible
 
@@ -47,6 +48,7 @@ COMMANDS = (
     export,
     trace,
     speedups,
+    whatif,
     solvers,
     warmup,
 )

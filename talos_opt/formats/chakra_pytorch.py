@@ -19,6 +19,7 @@ from typing import Any
 from talos_opt.core import units
 from talos_opt.core.errors import GraphError
 from talos_opt.core.plain import as_list, as_mapping, as_text
+from talos_opt.formats.chakra_flops import flops_of
 from talos_opt.formats.chakra_nodes import CPU, GPU, Node, tensors_in
 from talos_opt.formats.trace_reader import KERNELS
 
@@ -122,6 +123,15 @@ def _values(record: Mapping[str, Any], key: str, path: str) -> Sequence[Any]:
     return as_list(value, key, f"{path}.{key}")
 
 
+def _shapes(call: _Call, side: str) -> Sequence[Any]:
+    """Return the shapes of what a call reads (`side` input) or makes; none where none are given."""
+    value = call.record.get(f"{side}_shapes")
+    if value is None:  # since 1.1.0 beside the values
+        values = call.record.get(f"{side}s")
+        value = values.get("shapes") if isinstance(values, Mapping) else None
+    return value if isinstance(value, list) else ()
+
+
 def _outermost(calls: Sequence[_Call]) -> Iterator[_Call]:
     """Yield the calls that become ops."""
     by_id: dict[int, _Call] = {}
@@ -197,6 +207,9 @@ class _Flow:
         for storage, size in node.writes.items():
             # A fresh one may have the number of one that is gone.
             self.storages[storage] = _Tensor(size, call.id)
+        flops = flops_of(call.name, _shapes(call, "input"), _shapes(call, "output"))
+        if flops is not None:
+            node.attrs["flops"] = min(flops, units.LARGEST)
         node.attrs["moved_bytes"] = sum(read.values()) + sum(node.writes.values())
         return node
 

@@ -17,6 +17,7 @@ from talos_opt.core.errors import InputError
 from talos_opt.core.model import Input
 from talos_opt.core.problem import Objective, Problem
 from talos_opt.formats import read_problem, write_problem
+from talos_opt.formats.chakra_flops import flops_of
 from talos_opt.formats.chakra_pytorch import _changed
 
 from .samples import DELETE, SHARED, spoil
@@ -484,3 +485,29 @@ def test_public_traces(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
         assert read_problem(tmp_path / "again.json", objective="makespan") == problem
         assert main(["solve", str(path), "--from", "chakra", "--solver", "heft"]) == 0
     assert "makespan" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "read", "made", "flops"),
+    [
+        ("aten::mm", [[2, 3], [3, 5]], [[2, 5]], 60),
+        ("aten::addmm", [[5], [2, 3], [3, 5], []], [[2, 5]], 60),
+        ("aten::bmm", [[7, 2, 3], [7, 3, 5]], [[7, 2, 5]], 420),
+        ("aten::linear", [[4, 2, 3], [5, 3], [5]], [[4, 2, 5]], 240),
+        ("aten::conv2d", [[1, 4, 8, 8], [6, 2, 3, 3], [6]], [[1, 6, 6, 6]], 2 * 216 * 18),
+        (
+            "aten::convolution_backward",
+            [[1, 6, 6, 6], [1, 4, 8, 8], [6, 2, 3, 3]],
+            [[1, 4, 8, 8], [6, 2, 3, 3], [6]],
+            4 * 216 * 18,
+        ),
+        ("aten::scaled_dot_product_attention", [[1, 2, 5, 8], [1, 2, 7, 8]], [[1, 2, 5, 8]], 2240),
+        ("aten::relu_", [[2, 3]], [[2, 3]], None),
+        ("aten::mm", [], [], None),
+        ("aten::mm", [[], [[1], []]], [[2, 5]], None),
+    ],
+)
+def test_flops_of_a_call(
+    name: str, read: list[object], made: list[object], flops: float | None
+) -> None:
+    assert flops_of(name, read, made) == flops

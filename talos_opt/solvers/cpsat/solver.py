@@ -39,7 +39,7 @@ _TIE_SHARE, _TIE_S = 0.3, 2.0
 _MOST_BOUNDED, _WINDOW_SHARE = 400, 0.1
 #: Fewer ops are mostly proven before the kernel of joins is loaded; for so many seconds, and for
 #: such a share of the time, that is tried first.
-_FEW_OPS, _QUICK_S, _QUICK_SHARE = 30, 1.0, 0.3
+_FEW_OPS, _QUICK_S, _QUICK_SHARE = 30, 2.0, 0.3
 #: Above this size a makespan is left to polishing.
 _TIE_UP_TO_OPS = 120
 #: On a fine grid the objective may pass what presolve of CP-SAT 9.15 is right for.
@@ -132,6 +132,7 @@ class CpsatSolver(Solver):
         if not problem.objective.is_timed or options.deterministic or count > _MOST_BOUNDED:
             return self._refine(problem, run, bounded=False)
         if count < _FEW_OPS:
+            backend.load()  # before the clock of the first try starts
             part = run.limited(min(_QUICK_S, _QUICK_SHARE * run.remaining))
             verdict = self._refine(problem, part, bounded=False)
             if run.stopped or not part.stopped:
