@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -53,8 +52,6 @@ class Evaluator:
 
     def cost(self, node: fx.Node) -> Cost:
         """Return what a call costs."""
-        if node.target is operator.getitem:
-            return Cost(0.0, 0)
         key = _key(node)
         if key not in self._known:
             self._known[key] = self._evaluate(node)

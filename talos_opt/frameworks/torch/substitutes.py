@@ -1,4 +1,4 @@
-"""What stands in for an op where it runs on another device than it was captured on.
+"""What stands in for an op that does not run as it was captured, or not on every device.
 
 A graph is captured on the CPU. Some kernels lay their output out differently elsewhere, so that a
 view of it has to be a copy there; and in training, attention is a kernel that only the CPU has.
@@ -27,7 +27,8 @@ def callee(node: fx.Node, device: torch.device | str, *, mixed: bool = False) ->
     """
     assert callable(node.target), "captured graphs hold calls of functions only"
     if torch.device(device).type == "cpu":
-        return _LAID_OUT.get(node.target, node.target) if mixed else node.target
+        stand_in = _LAID_OUT if mixed and node.target in _LAID_OUT else _ON_CPU
+        return stand_in.get(node.target, node.target)
     return _ELSEWHERE.get(node.target, node.target)
 
 
@@ -120,6 +121,17 @@ def _scale(query: Tensor, scale: float | None) -> float:
     return query.shape[-1] ** -0.5 if scale is None else scale
 
 
+def recurrent(*given: Any) -> tuple[Tensor, ...]:
+    """Return what ``mkldnn_rnn_layer`` does where gradients are recorded.
+
+    Elsewhere it makes no workspace, which its gradient reads.
+    """
+    with torch.enable_grad():
+        made: tuple[Tensor, ...] = _aten.mkldnn_rnn_layer.default(*given)
+    return made
+
+
+_ON_CPU: dict[Any, Callable[..., Any]] = {_aten.mkldnn_rnn_layer.default: recurrent}
 _LAID_OUT: dict[Any, Callable[..., Any]] = {_aten.view.default: _aten.reshape.default}
 _ELSEWHERE: dict[Any, Callable[..., Any]] = _LAID_OUT | {
     _aten._scaled_dot_product_flash_attention_for_cpu.default: attention,

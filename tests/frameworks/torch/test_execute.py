@@ -39,6 +39,7 @@ MODELS: dict[str, tuple[Callable[[], Any], Callable[[], tuple[Any, ...]]]] = {
     "googlenet": (nets.googlenet_like, lambda: image(64)),
     "tied": (nets.tied, lambda: ids(50)),
     "bert": (nets.bert, lambda: ids(500)),
+    "several": (nets.several, lambda: (torch.randn(2, 6, 8),)),
 }
 
 
@@ -65,7 +66,10 @@ def execute(captured: Captured, inputs: tuple[Any, ...], document: dict[str, Any
         dict.fromkeys(("cpu0", "gpu0", "gpu1"), CPU),
         captured.flat_values(inputs),
         {row["op"]: row["start"] for row in document["ops"]},
-        [Hop(row["op"], row["from"], row["to"]) for row in document["transfers"]],
+        [
+            Hop(row["op"], row["from"], row["to"], row.get("output", ""))
+            for row in document["transfers"]
+        ],
     )
     return executor.run()
 
@@ -82,8 +86,11 @@ def test_random_placements(captures: Any, name: str, mode: str) -> None:
         error, equal = compare_outputs(expected, done.outputs)
         assert equal, error
         assert len(done.ops) == len(document["ops"])
-        moved = Counter((m.op, m.device, m.target, m.bytes) for m in done.transfers)
-        planned = ((t["op"], t["from"], t["to"], t["bytes"]) for t in document["transfers"])
+        moved = Counter((m.op, m.output, m.device, m.target, m.bytes) for m in done.transfers)
+        planned = (
+            (t["op"], t.get("output", ""), t["from"], t["to"], t["bytes"])
+            for t in document["transfers"]
+        )
         assert moved == Counter(planned)
         assert set(moved.values()) == {1}, "a tensor moves once over a hop"
 
@@ -243,7 +250,10 @@ def test_with_cuda(captures: Any, name: str, mode: str) -> None:
             {row["op"]: row["device"] for row in document["ops"]},
             devices,
             captured.flat_values(inputs),
-            hops=[Hop(row["op"], row["from"], row["to"]) for row in document["transfers"]],
+            hops=[
+                Hop(row["op"], row["from"], row["to"], row.get("output", ""))
+                for row in document["transfers"]
+            ],
         )
         for _ in range(3):  # memory and streams are used again
             assert compare_outputs(expected, executor.run().outputs, tf32=True)[1]
