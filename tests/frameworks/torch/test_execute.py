@@ -15,7 +15,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from talos_opt.frameworks.torch import substitutes  # noqa: E402
+from talos_opt.frameworks.torch import steps, substitutes  # noqa: E402
 from talos_opt.frameworks.torch.capture import capture  # noqa: E402
 from talos_opt.frameworks.torch.captured import Captured  # noqa: E402
 from talos_opt.frameworks.torch.execute import Execution, Executor, Hop  # noqa: E402
@@ -140,11 +140,11 @@ def test_what_a_thread_raises_ends_the_others(captures: Any) -> None:
         raise FloatingPointError("by the test")
 
     name = max(executor.programs, key=lambda name: len(executor.programs[name].steps))
-    steps = executor.programs[name].steps
-    whole, steps[:] = list(steps), [step._replace(call=fail) for step in steps]
+    todo = executor.programs[name].steps
+    whole, todo[:] = list(todo), [step._replace(call=fail) for step in todo]
     with pytest.raises(FloatingPointError, match="by the test"):
         executor.run()
-    steps[:] = whole
+    todo[:] = whole
     assert compare_outputs(captured.reference(inputs), executor.run().outputs)[1]
 
 
@@ -221,6 +221,35 @@ def test_attention_elsewhere_is_that_of_the_cpu() -> None:
             ),
             back,
         )
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_an_lstm_elsewhere_is_that_of_the_cpu(reverse: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    # Input; two weights, two biases; hidden and cell state.
+    shapes = ((5, 2, 3), (16, 3), (16, 4), (16,), (16,), (2, 4), (2, 4))
+    given = [torch.randn(shape, generator=generator) for shape in shapes]
+    aten = torch.ops.aten
+    lstm, *more = 2, 4, 1, True  # and hidden size, layers, biases
+    there = substitutes.recurrent(*given, reverse, [], lstm, *more, False, False, False)
+    here = substitutes.recurrent_elsewhere(*given, reverse, [], lstm, *more, False, False, False)
+    torch.testing.assert_close(here[:3], there[:3])
+    slope = torch.randn((5, 2, 4), generator=generator)
+    rest = (reverse, lstm, *more, True, False, [], False)
+    back = aten.mkldnn_rnn_layer_backward(
+        *given, *there[:3], slope, None, slope[0], *rest, there[3]
+    )
+    again = substitutes.recurrent_backward(*given, *here[:3], slope, None, slope[0], *rest, here[3])
+    torch.testing.assert_close(again, back)
+
+
+def test_what_stands_in_elsewhere_trains_as_well(
+    captures: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captured, inputs = captures("several", "training")
+    monkeypatch.setattr(steps, "callee", lambda node, *_, **__: substitutes.callee(node, "cuda"))
+    done = execute(captured, inputs, random_schedule(problem_of(captured), 0))
+    assert compare_outputs(captured.reference(inputs), done.outputs)[1]
 
 
 def test_nothing_is_changed_by_a_run(captures: Any) -> None:
