@@ -81,9 +81,9 @@ class Tensors:
         for reader in graph.nodes:
             if is_pick(reader):
                 continue
-            for node, path in tensors_read(reader):
-                value = value_at(node.meta.get("val"), path)
-                if isinstance(value, (tuple, list)):
+            for source in reader.all_input_nodes:
+                node, path = made_by(source)
+                if isinstance(source.meta.get("val"), (tuple, list)):
                     raise InputError(
                         f"the model cannot be captured: {reader.name} reads all results of op "
                         f"{node.name} as one, expected a pick of each"
