@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch", reason="needs talos-opt[torch]")
 from talos_opt.core.errors import InputError  # noqa: E402
 from talos_opt.core.metrics import measure  # noqa: E402
 from talos_opt.core.simulator import simulate  # noqa: E402
+from talos_opt.frameworks.common.op_classes import class_of  # noqa: E402
 from talos_opt.frameworks.common.profile import OpProfile, Read  # noqa: E402
 from talos_opt.frameworks.torch.capture import capture  # noqa: E402
 from talos_opt.frameworks.torch.execute import Executor  # noqa: E402
@@ -168,6 +169,16 @@ def test_an_op_has_a_named_output_for_each_result_that_is_read() -> None:
     position = problem.index["model/topk"]
     first, last = problem.arrays.tensor_ptr[position : position + 2]
     assert problem.arrays.tensor_bytes[first:last].tolist() == [96, 192]
+
+
+def test_an_lstm_does_the_same_work_in_training() -> None:
+    x = torch.randn(2, 6, 8)
+    forward = described(nets.several(), x, "inference")["lstm"]
+    training = described(nets.several(), x, "training")
+    layer, back = (training[f"mkldnn_rnn_layer{end}"] for end in ("", "_backward"))
+    assert forward.flops == layer.flops == 2 * (2 * 6) * (4 * 12 * 8 + 4 * 12 * 12)
+    assert back.flops == 2 * layer.flops
+    assert class_of(layer.type) == class_of(forward.type) == "matmul"
 
 
 def test_running_statistics_live_where_the_old_ones_were() -> None:
