@@ -89,7 +89,7 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ("conv_grad", r"conv.*(backward|backprop|grad)"),
     ("conv", r"conv(?!ert)"),
     ("batch_matmul", r"bmm|batchmatmul|attention|einsum"),
-    ("matmul", r"matmul|addmm|^mm$|^linear|^addmv$|^mv$|gemm|dense|lstm|gru"),
+    ("matmul", r"matmul|addmm|^mm$|^linear|^addmv$|^mv$|gemm|dense|lstm|gru|rnn"),
     ("gather", r"embedding|gather|index|scatter|take|nonzero|sort|topk"),
     ("normal", r"softmax|norm|pool|^(sum|mean|var|amax|amin|max|min|argmax)$|reduce|cumsum|loss"),
 )

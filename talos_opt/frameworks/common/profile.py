@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from talos_opt.core.cluster import Cluster, Device, Link
 from talos_opt.core.graph import Graph, Input, Memory, Model, Op
@@ -44,6 +44,17 @@ class Timing:
         return self.repeats == 0
 
 
+class Read(NamedTuple):
+    """What an op reads of another one: of its tensors the one of this name, so many bytes of it.
+
+    Without a name it reads the only one; with no bytes it only waits.
+    """
+
+    op: str
+    bytes: int
+    output: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class OpProfile:
     """One op of a captured model.
@@ -54,8 +65,7 @@ class OpProfile:
         Unique in the model; the same whenever the model is captured again.
     type : str
         Operator type, as the framework names it.
-    inputs : tuple of (str, int)
-        Producing ops, and the bytes of theirs that are read.
+    inputs : tuple of Read
     timings : mapping of str to Timing
         By device id; a device that is absent cannot run the op.
     flops : float, optional
@@ -64,6 +74,10 @@ class OpProfile:
         Bytes read and written by the op, weights included.
     weights, output : int
         Bytes. Output 0: a view, which lives in its base.
+    outputs : mapping of str to int
+        Bytes of each tensor that is read, by name, where there are several; `output` is their sum.
+    unread : int
+        Bytes of results that nothing reads: held while the op runs.
     workspace : int, optional
         None: unknown, counted as 0.
     colocate : str, optional
@@ -76,12 +90,14 @@ class OpProfile:
 
     id: str
     type: str
-    inputs: tuple[tuple[str, int], ...] = ()
+    inputs: tuple[Read, ...] = ()
     timings: Mapping[str, Timing] = field(default_factory=dict)
     flops: float | None = None
     moved_bytes: int = 0
     weights: int = 0
     output: int = 0
+    outputs: Mapping[str, int] = field(default_factory=dict)
+    unread: int = 0
     workspace: int | None = None
     colocate: str | None = None
     module: str = ""
@@ -105,11 +121,12 @@ class OpProfile:
         return Op(
             id=self.id,
             time={d: t.time_s * _PER_SECOND for d, t in self.timings.items()},
-            memory=Memory(self.weights, self.output, self.workspace or 0),
-            inputs=tuple(Input(op, size) for op, size in self.inputs),
+            memory=Memory(self.weights, self.output, (self.workspace or 0) + self.unread),
+            inputs=tuple(Input(op, size, output or None) for op, size, output in self.inputs),
             type=self.type,
             colocate=self.colocate,
             attrs=attrs,
+            outputs=self.outputs,
         )
 
 

@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,33 +19,49 @@ from talos_opt.core.graph import SEPARATOR, Graph, Input, Model, Op
 from talos_opt.core.problem import Objective, Problem
 from talos_opt.core.schedule import Schedule, TransferRow, Transfers
 from talos_opt.formats.schedule import ScheduleFile
-from talos_opt.formats.schedule_document import named_schedule
+from talos_opt.formats.schedule_document import NamedSchedule, named_schedule
 from talos_opt.formats.schedule_header import read_header
 
 _US = 1e6
 
 
 class CapturedOp(NamedTuple):
-    """An op of a captured model: its id and type, and the ids of the ops that it reads."""
+    """An op of a captured model.
+
+    Parameters
+    ----------
+    id, type : str
+    inputs : sequence of (str, str)
+        Ids of the ops that it reads, each with the name of the tensor; empty: the only one.
+    outputs : sequence of str
+        Names of its tensors, where it has several.
+    """
 
     id: str
     type: str
-    producers: Sequence[str]
+    inputs: Sequence[tuple[str, str]] = ()
+    outputs: Sequence[str] = ()
+
+    @property
+    def producers(self) -> Sequence[str]:
+        """Ids of the ops that it reads, each once."""
+        return tuple(dict.fromkeys(op for op, _ in self.inputs))
 
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """A tensor (or what else an op returns) goes from one device to another."""
+    """A tensor goes from one device to another; `output` is its name, if its op has several."""
 
     op: str
     source: str
     target: str
+    output: str = ""
 
 
 def in_turn(hops: Iterable[Hop], home: str) -> list[Hop]:
-    """Return the hops of one op's output from where it is made on, each after what it needs.
+    """Return the hops of one tensor from where it is made on, each after what it needs.
 
-    Of several to one device the last counts; hops from where the output never is are left out.
+    Of several to one device the last counts; hops from where it never is are left out.
     """
     left = {hop.target: hop for hop in hops}
     there, found = {home}, []
@@ -71,6 +88,8 @@ class Span:
         Since the run began.
     bytes : int
         Moved by a transfer.
+    output : str
+        Which tensor of the op a transfer moved, if the op has several.
     """
 
     op: str
@@ -79,6 +98,7 @@ class Span:
     end_s: float
     target: str | None = None
     bytes: int = 0
+    output: str = ""
 
 
 @dataclass(frozen=True)
@@ -213,7 +233,11 @@ class Planned:
         return self.end_s[op] - self.start_s[op]
 
 
-def read_plan(ops: Sequence[CapturedOp], schedule: Mapping[str, Any] | ScheduleFile) -> Planned:
+def read_plan(
+    ops: Sequence[CapturedOp],
+    schedule: Mapping[str, Any] | ScheduleFile,
+    picks: Mapping[str, str] | None = None,
+) -> Planned:
     """Return what a schedule says, if its ops are those of the captured model.
 
     Parameters
@@ -222,6 +246,8 @@ def read_plan(ops: Sequence[CapturedOp], schedule: Mapping[str, Any] | ScheduleF
         All ops of the model.
     schedule : mapping or ScheduleFile
         A talos-schedule/1 document, or the file of a schedule.
+    picks : mapping of str to str, optional
+        What was an op in earlier versions and is a tensor now, by the op that makes it.
 
     Returns
     -------
@@ -247,7 +273,7 @@ def read_plan(ops: Sequence[CapturedOp], schedule: Mapping[str, Any] | ScheduleF
         )
     model = named.models[0]
     placed = [name[len(model) + 1 :] for name in named.names]
-    _require_same(ids, placed)
+    _require_same(ids, placed, picks or {})
     unit = 1.0 / units.PER_SECOND[named.time_unit or "us"]
     start = dict(zip(placed, (named.start * unit).tolist(), strict=True))
     end = dict(zip(placed, (named.end * unit).tolist(), strict=True))
@@ -255,13 +281,35 @@ def read_plan(ops: Sequence[CapturedOp], schedule: Mapping[str, Any] | ScheduleF
         {op: named.devices[d] for op, d in zip(placed, named.device.tolist(), strict=True)},
         start,
         end,
-        tuple(Hop(placed[k], named.devices[a], named.devices[b]) for k, a, b, *_ in named.moves),
+        tuple(_hops(ops, placed, named)),
         tuple(_notes(ops, model, made.fingerprint, start, end)),
         named.devices,
     )
 
 
-def _require_same(ops: Sequence[str], placed: Sequence[str]) -> None:
+def _hops(ops: Sequence[CapturedOp], placed: Sequence[str], named: NamedSchedule) -> Iterator[Hop]:
+    """Yield the transfers; of columns, which number the tensors of the whole graph, by name."""
+    known = {op.id: op.outputs for op in ops}
+    counts = [max(1, len(known[op])) for op in placed]
+    first = [0, *accumulate(counts)]
+    for k, move in enumerate(named.moves):
+        op = placed[move.op]
+        outputs = known[op]
+        output = named.outputs[k] if named.outputs else ""
+        if not named.outputs and outputs:
+            position = move.tensor - first[move.op]
+            output = outputs[position] if 0 <= position < len(outputs) else f"number {position}"
+        if output not in (outputs or ("",)):
+            found = f"output {output!r}" if output else "no output"
+            expected = f"one of {', '.join(outputs)}" if outputs else "no name: it has a single one"
+            raise InputError(
+                f"a schedule of another graph: a transfer of op {op!r} names {found}, "
+                f"expected {expected}"
+            )
+        yield Hop(op, named.devices[move.source], named.devices[move.target], output)
+
+
+def _require_same(ops: Sequence[str], placed: Sequence[str], picks: Mapping[str, str]) -> None:
     known, there = set(ops), set(placed)
     counts = f"({len(placed)} ops there, {len(ops)} here)"
     for k, op in enumerate(ops):
@@ -272,6 +320,11 @@ def _require_same(ops: Sequence[str], placed: Sequence[str]) -> None:
                 f"{counts}"
             )
     for op in placed:
+        if op in picks:
+            raise InputError(
+                f"a schedule of a graph of an earlier version, in which {op!r} is an op: now it is "
+                f"a tensor of op {picks[op]!r}, so profile the model again and solve that graph"
+            )
         if op not in known:
             raise InputError(f"a schedule of another graph: the model has no op {op!r} {counts}")
 
@@ -284,7 +337,7 @@ def _notes(
     end: Mapping[str, float],
 ) -> Iterator[str]:
     position = {op.id: k for k, op in enumerate(ops)}
-    edges = [(position[p], k) for k, op in enumerate(ops) for p in dict.fromkeys(op.producers)]
+    edges = [(position[p], k) for k, op in enumerate(ops) for p in op.producers]
     producer, reader = np.array(edges, dtype=np.int64).reshape(-1, 2).T
     names = [f"{model}{SEPARATOR}{op.id}" for op in ops]
     if stated is not None and stated != fingerprint(names, producer, reader):
@@ -315,7 +368,7 @@ def op_times(runs: Sequence[Execution], plan: Planned) -> tuple[OpTimes, ...]:
 
 
 def measured_schedule(
-    ops: Iterable[CapturedOp],
+    ops: Sequence[CapturedOp],
     report: RunReport,
     kinds: Mapping[str, str],
     name: str = "measured",
@@ -326,7 +379,7 @@ def measured_schedule(
 
     Parameters
     ----------
-    ops : iterable of CapturedOp
+    ops : sequence of CapturedOp
     report : RunReport
     kinds : mapping of str to str
         Kind of every device.
@@ -334,25 +387,36 @@ def measured_schedule(
         Of the graph.
     """
     spans = {span.op: span for span in report.execution.ops}
+    moved = {(move.op, move.output): move.bytes for move in report.execution.transfers}
     ids = list(report.devices)
     made = [
         Op(
-            id=op,
-            time={spans[op].device: max(0.0, spans[op].end_s - spans[op].start_s) * _US},
-            inputs=tuple(Input(producer) for producer in dict.fromkeys(producers)),
-            type=type_,
+            id=op.id,
+            time={spans[op.id].device: max(0.0, spans[op.id].end_s - spans[op.id].start_s) * _US},
+            inputs=tuple(
+                Input(producer, output=output or None)
+                for producer, output in dict.fromkeys(op.inputs)
+            ),
+            type=op.type,
+            outputs={name: moved.get((op.id, name), 0) for name in op.outputs},
         )
-        for op, type_, producers in ops
+        for op in ops
     ]
     cluster = Cluster(tuple(Device(d, kind) for d, kind in _distinct(ids, kinds).items()))
     graph = Graph(name, (Model(name.replace("/", "-"), tuple(made)),), "us")
     problem = Problem(graph, cluster, Objective.MAKESPAN)
     place, number = {d: k for k, d in enumerate(ids)}, {op.id: k for k, op in enumerate(made)}
     ordered = [spans[op.id] for op in made]
+
+    def tensor(move: Span) -> int:
+        op, outputs = number[move.op], ops[number[move.op]].outputs
+        position = outputs.index(move.output) if outputs else 0
+        return int(problem.arrays.tensor_ptr[op]) + position
+
     moves = [
         TransferRow(
             number[m.op], place[m.device], place[m.target or ""], m.start_s * _US, m.end_s * _US,
-            m.bytes,
+            m.bytes, tensor(m),
         )
         for m in report.execution.transfers
     ]  # fmt: skip

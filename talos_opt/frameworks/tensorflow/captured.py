@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from talos_opt.frameworks.tensorflow.backend import tf
-from talos_opt.frameworks.tensorflow.folding import Folded
+from talos_opt.frameworks.tensorflow.folding import Folded, node_of, port_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,37 @@ class Captured:
     def op_ids(self) -> tuple[str, ...]:
         """Return the ids of the ops, producers before their readers: names of their nodes."""
         return self.folded.ops
+
+    def reads(self, op: str) -> list[tuple[str, int]]:
+        """Return the ops that an op reads, with which output; -1: it only waits for it."""
+        found: list[tuple[str, int]] = []
+        for name, ports in self.folded.producers(op).items():
+            found += [(name, port) for port in sorted(ports - {-1} or ports)]
+        return found
+
+    @cached_property
+    def outputs_read(self) -> dict[str, dict[int, str]]:
+        """Names of the outputs of every op that other ops read or the graph returns.
+
+        The only output of an op that is read has none.
+        """
+        ports: dict[str, set[int]] = {op: set() for op in self.op_ids()}
+        for op in self.op_ids():
+            for name, port in self.reads(op):
+                if port >= 0:
+                    ports[name].add(port)
+        for tensor in self.outputs:
+            if node_of(tensor) in ports:
+                ports[node_of(tensor)].add(port_of(tensor))
+        return {
+            op: {port: str(port) if len(found) > 1 else "" for port in sorted(found)}
+            for op, found in ports.items()
+        }
+
+    def output_name(self, op: str, port: int) -> str:
+        """Return the name of an output; who only waits for an op, waits for the first of them."""
+        names = self.outputs_read[op]
+        return names.get(port) or next(iter(names.values()), "")
 
     def variables(self) -> tuple[Given, ...]:
         """Return what is given by variables."""

@@ -101,7 +101,7 @@ def execute(
     names = {string: name for name, string in strings.items()}
     executions = [_execution(placed, read_runs(trace), where, outputs) for trace in traces]
     executions.sort(key=lambda execution: execution.wall_s)
-    return Runs(outputs, wall, executions, _sends(placed, traces[0], names, hops))
+    return Runs(outputs, wall, executions, _sends(captured, placed, traces[0], names, hops))
 
 
 def _execution(
@@ -137,12 +137,17 @@ def _transfers(placed: Placed, runs: Mapping[str, NodeRun], origin: float) -> It
             sender.end_s - origin,
             max(arrival.start_s, sender.end_s) - origin,
             hop.target,
-            arrival.output_bytes,
+            sum(arrival.output_bytes.values()),
+            hop.output,
         )
 
 
 def _sends(
-    placed: Placed, metadata: Any, names: Mapping[str, str], hops: Iterable[Hop]
+    captured: Captured,
+    placed: Placed,
+    metadata: Any,
+    names: Mapping[str, str],
+    hops: Iterable[Hop],
 ) -> frozenset[Hop]:
     """Return what was sent between devices, with the schedule's names for ops and devices.
 
@@ -151,8 +156,12 @@ def _sends(
     planned = set(hops)
     found: set[Hop] = set()
     for send in read_sends(metadata):
-        op = placed.hops[send.node][0].op if send.node in placed.hops else send.node
-        hop = Hop(op, names[_short(send.source)], names[_short(send.target)])
+        if send.node in placed.hops:
+            op, output = placed.hops[send.node][0].op, placed.hops[send.node][0].output
+        else:
+            op = send.node
+            output = captured.output_name(op, -1 if send.control else send.port)
+        hop = Hop(op, names[_short(send.source)], names[_short(send.target)], output)
         if not send.control or hop in planned:
             found.add(hop)
     return frozenset(found)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from talos_opt.frameworks.common.groups import REPLICATED_BYTES, Groups
-from talos_opt.frameworks.common.profile import OpProfile
+from talos_opt.frameworks.common.profile import OpProfile, Read
 from talos_opt.frameworks.tensorflow.backend import tf
 from talos_opt.frameworks.tensorflow.captured import Captured
 from talos_opt.frameworks.tensorflow.costs import flops, nbytes, shape_of
@@ -30,6 +30,7 @@ def describe_ops(
     - What reads or writes a variable is colocated, and the first such op holds it.
     - A view (Reshape, Identity and the like) is colocated with its base and has no output.
     - Ops that hand each other resources or lists of tensors are colocated.
+    - An op of several outputs names those that are read; the others are held while it runs.
     - An op that another one waits for is an input of no bytes.
     - Inputs of the model are taken to be wherever they are read: no op makes them.
 
@@ -37,7 +38,7 @@ def describe_ops(
     ----------
     captured : Captured
     sizes : mapping of str to int, optional
-        Measured bytes of ops' outputs, for those whose shapes are not known beforehand.
+        Measured bytes of outputs (``node:1``), for those whose shapes are not known beforehand.
     """
     return _Description(captured, sizes or {}).ops()
 
@@ -66,20 +67,23 @@ class _Description:
     def _op(self, op: str, weights: int) -> OpProfile:
         node = self._nodes[op]
         base = self._base(op)
-        made = self._made(op)
+        made = [self._bytes(op, port) for port in range(len(node.outputs))]
+        names = self._captured.outputs_read[op]
+        if not names and len(made) == 1:
+            names = {0: ""}
+        sizes = {name: 0 if base else made[port] for port, name in names.items()}
         read = sum(nbytes(tensor) or 0 for tensor in node.inputs)
         shapes = [shape_of(tensor) for tensor in node.outputs]
         return OpProfile(
             id=op,
             type=node.type,
-            inputs=tuple(
-                (name, self._read_bytes(name, ports))
-                for name, ports in self._folded.producers(op).items()
-            ),
+            inputs=tuple(self._reads(op)),
             flops=flops(node),
-            moved_bytes=0 if base else read + made,
+            moved_bytes=0 if base else read + sum(made),
             weights=weights,
-            output=0 if base else made,
+            output=sum(sizes.values()),
+            outputs=sizes if len(sizes) > 1 else {},
+            unread=0 if base else sum(made) - sum(sizes.values()),
             colocate=self._groups.get(op),
             module=module_of(op),
             facts={
@@ -88,18 +92,16 @@ class _Description:
             },
         )
 
-    def _made(self, op: str) -> int:
-        known = [nbytes(tensor) for tensor in self._nodes[op].outputs]
-        if any(size is None for size in known):
-            return self._sizes.get(op, 0)
-        return sum(size or 0 for size in known)
+    def _reads(self, op: str) -> Iterator[Read]:
+        for name, port in self._captured.reads(op):
+            if port < 0:
+                yield Read(name, 0)
+            else:
+                yield Read(name, self._bytes(name, port), self._captured.output_name(name, port))
 
-    def _read_bytes(self, name: str, ports: Iterable[int]) -> int:
-        outputs = self._nodes[name].outputs
-        found = [nbytes(outputs[port]) for port in ports if port >= 0]
-        if any(size is None for size in found):
-            return self._sizes.get(name, 0)
-        return sum(size or 0 for size in found)
+    def _bytes(self, op: str, port: int) -> int:
+        size = nbytes(self._nodes[op].outputs[port])
+        return self._sizes.get(f"{op}:{port}", 0) if size is None else size
 
     def _base(self, op: str) -> str | None:
         """Return what a view is a view of: an op, or a source; None for other ops."""

@@ -113,10 +113,13 @@ class _Placing:
 
     def __post_init__(self) -> None:
         self.folded: Folded = self.captured.folded
-        self.ports = _read_ports(self.folded)
-        self.routes: dict[str, list[Hop]] = defaultdict(list)
+        self.ports: dict[str, set[int]] = defaultdict(set)
+        for op in self.folded.ops:
+            for name, port in self.captured.reads(op):
+                self.ports[name] |= {port} - {-1}
+        self.routes: dict[tuple[str, str], list[Hop]] = defaultdict(list)
         for hop in self.hops:
-            self.routes[hop.op].append(hop)
+            self.routes[hop.op, hop.output].append(hop)
 
     def run(self) -> Placed:
         queues = self._queues()
@@ -183,7 +186,8 @@ class _Placing:
         """Add a node for every device that a tensor hops to, in the order of the hops."""
         there = {self.where[op]: op if port == 0 else f"{op}:{port}"}
         kind = self.captured.graph.get_operation_by_name(op).outputs[port].dtype
-        for hop in in_turn(self.routes[op], self.where[op]):
+        name = self.captured.output_name(op, port)
+        for hop in in_turn(self.routes[op, name], self.where[op]):
             name = f"{_PREFIX}/hop/{op}/{port}/{len(self.landed)}"
             node = self._add("Identity", name, self.strings[hop.target])
             node.attr["T"].type = kind.as_datatype_enum
@@ -282,12 +286,3 @@ class _Placing:
         node = self._add("AssignVariableOp", name, place)
         node.attr["dtype"].type = kind.as_datatype_enum
         node.input.extend((handle, value))
-
-
-def _read_ports(folded: Folded) -> Mapping[str, set[int]]:
-    """Return which outputs of every op are read by other ops."""
-    found: dict[str, set[int]] = defaultdict(set)
-    for op in folded.ops:
-        for name, ports in folded.producers(op).items():
-            found[name] |= {port for port in ports if port >= 0}
-    return found

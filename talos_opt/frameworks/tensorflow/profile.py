@@ -92,7 +92,8 @@ def profile_model(
     ) -> tuple[Measured, int | None]:
         used = None if is_gpu(device) else _threads(captured, device, inputs, budget, threads, cpus)
         measured, runs = measure(captured, device, inputs, budget, threads=used, progress=share)
-        sizes.update((op, run.output_bytes) for op, run in runs.items())
+        for op, run in runs.items():
+            sizes.update((f"{op}:{port}", size) for port, size in run.output_bytes.items())
         return measured, used
 
     found = measure_each(

@@ -91,7 +91,13 @@ def run_schedule(
 def _ops(captured: Captured) -> list[CapturedOp]:
     folded = captured.folded
     return [
-        CapturedOp(op, folded.nodes[op].op, tuple(folded.producers(op))) for op in captured.op_ids()
+        CapturedOp(
+            op,
+            folded.nodes[op].op,
+            [(name, captured.output_name(name, port)) for name, port in captured.reads(op)],
+            [name for name in captured.outputs_read[op].values() if name],
+        )
+        for op in captured.op_ids()
     ]
 
 

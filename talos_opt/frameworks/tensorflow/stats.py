@@ -17,15 +17,15 @@ class NodeRun:
     ----------
     start_s, end_s : float
         Of its kernel, in seconds since the first node of the step began.
-    output_bytes : int
-        Of all its outputs.
+    output_bytes : mapping of int to int
+        Of each of its outputs.
     workspace_bytes : int
         Most bytes that were allocated while it ran, beyond its outputs.
     """
 
     start_s: float
     end_s: float
-    output_bytes: int
+    output_bytes: Mapping[int, int]
     workspace_bytes: int
 
 
@@ -83,17 +83,18 @@ def _kernel_spans(devices: Any) -> Mapping[str, tuple[int, int]]:
     return found
 
 
-def _memory(stats: Any) -> tuple[int, int]:
-    outputs = sum(
-        output.tensor_description.allocation_description.requested_bytes for output in stats.output
-    )
+def _memory(stats: Any) -> tuple[dict[int, int], int]:
+    outputs = {
+        int(output.slot): int(output.tensor_description.allocation_description.requested_bytes)
+        for output in stats.output
+    }
     # Bytes in the allocator's records that no output took: scratch space of the kernel.
     peak = sum(used.peak_bytes for used in stats.memory)
     kept = sum(
         output.tensor_description.allocation_description.allocated_bytes for output in stats.output
     )
     scratch = max(peak - kept, stats.memory_stats.temp_memory_size, 0)
-    return int(outputs), int(scratch if stats.memory or stats.memory_stats.temp_memory_size else 0)
+    return outputs, int(scratch if stats.memory or stats.memory_stats.temp_memory_size else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +109,15 @@ class Send:
         TensorFlow's full names of the devices.
     control : bool
         It is an empty tensor that stands for a control edge.
+    port : int
+        Which output of the node it is.
     """
 
     node: str
     source: str
     target: str
     control: bool = False
+    port: int = 0
 
 
 def read_sends(metadata: Any) -> list[Send]:
@@ -133,12 +137,14 @@ def read_sends(metadata: Any) -> list[Send]:
             if node.op not in ("_Send", "_HostSend"):
                 continue
             name, control, _ = node.input[0].removeprefix("^").partition("/ctrl/_")
+            name, _, port = (name, "", "") if control else name.partition(":")
             found.append(
                 Send(
-                    name if control else name.partition(":")[0],
+                    name,
                     node.attr["send_device"].s.decode(),
                     node.attr["recv_device"].s.decode(),
                     bool(control),
+                    int(port or 0),
                 )
             )
     return found

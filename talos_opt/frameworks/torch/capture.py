@@ -8,6 +8,7 @@ import logging
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import fx, nn
@@ -16,6 +17,7 @@ from talos_opt.core.errors import InputError
 from talos_opt.frameworks.common.loading import explain, user_line
 from talos_opt.frameworks.torch.captured import Captured
 from talos_opt.frameworks.torch.exporting import export_inference, export_training
+from talos_opt.frameworks.torch.faking import on_cpu
 from talos_opt.frameworks.torch.signature import Output, Placeholder
 from talos_opt.frameworks.torch.tracing import trace
 from talos_opt.frameworks.torch.training import set_mode
@@ -55,7 +57,7 @@ def capture(module: nn.Module, inputs: Sequence[torch.Tensor], mode: str = "infe
     try:
         with _quiet():
             export = export_training if mode == "training" else export_inference
-            found = export(module, given)
+            found = on_cpu(export, module, given)
     except InputError:
         raise
     except Exception as failed:
@@ -63,7 +65,7 @@ def capture(module: nn.Module, inputs: Sequence[torch.Tensor], mode: str = "infe
         by = "fx"
         try:
             with _quiet():
-                found = trace(module, given, mode)
+                found = on_cpu(partial(trace, mode=mode), module, given)
         except InputError:
             raise
         except Exception as error:

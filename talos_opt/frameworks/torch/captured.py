@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ import torch.utils._pytree as pytree
 from torch import fx, nn
 
 from talos_opt.frameworks.torch.signature import Output, Placeholder
+from talos_opt.frameworks.torch.tensors import Tensors, is_pick, tensors_read
 from talos_opt.frameworks.torch.training import training_step
 
 
@@ -45,8 +47,25 @@ class Captured:
     by: str = "export"
 
     def ops(self) -> list[fx.Node]:
-        """Return the calls, producers before their readers."""
-        return [node for node in self.graph_module.graph.nodes if node.op == "call_function"]
+        """Return the calls, producers before their readers.
+
+        Picks of one result out of several are not among them: see `tensors`.
+        """
+        nodes = self.graph_module.graph.nodes
+        return [node for node in nodes if node.op == "call_function" and not is_pick(node)]
+
+    @cached_property
+    def tensors(self) -> Tensors:
+        """The tensors that the calls make."""
+        return Tensors(self.graph_module.graph)
+
+    def reads(self, node: fx.Node) -> list[tuple[str, str]]:
+        """Return the ids of the calls that a call reads, each with the name of the tensor."""
+        return [
+            (self.op_id(tensor.node), self.tensors.name(tensor))
+            for tensor in tensors_read(node)
+            if tensor.node.op == "call_function"
+        ]
 
     def op_id(self, node: fx.Node) -> str:
         """Return the id of a call; the same whenever the model is captured again."""

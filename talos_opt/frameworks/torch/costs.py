@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -53,8 +52,6 @@ class Evaluator:
 
     def cost(self, node: fx.Node) -> Cost:
         """Return what a call costs."""
-        if node.target is operator.getitem:
-            return Cost(0.0, 0)
         key = _key(node)
         if key not in self._known:
             self._known[key] = self._evaluate(node)
@@ -76,7 +73,7 @@ class Evaluator:
         alias = _shared(made, tensors)
         if alias is None and node.target is _aten._unsafe_view.default:
             alias = 0
-        flops = float(counter.get_total_flops()) or _attention_flops(node, tensors)
+        flops = float(counter.get_total_flops()) or _fused_flops(node, tensors)
         if not flops and alias is None:
             # One operation per element: the estimate for whatever has no formula.
             flops = float(max((t.numel() for t in (*tensors, *made)), default=0))
@@ -127,13 +124,23 @@ def _declared_alias(node: fx.Node) -> int | None:
     return 0
 
 
-def _attention_flops(node: fx.Node, tensors: list[torch.Tensor]) -> float:
-    """FLOPs of the CPU's fused attention, which torch's counter has no formula for."""
+def _fused_flops(node: fx.Node, tensors: list[torch.Tensor]) -> float:
+    """FLOPs of what only the CPU has fused, for which torch's counter has no formula."""
     if node.target is _aten._scaled_dot_product_flash_attention_for_cpu.default:
         return float(sdpa_flop_count(*(t.shape for t in tensors[:3])))  # type: ignore[no-untyped-call]
     if node.target is _aten._scaled_dot_product_flash_attention_for_cpu_backward.default:
         return float(sdpa_backward_flop_count(*(t.shape for t in tensors[:4])))  # type: ignore[no-untyped-call]
+    if node.target is _aten.mkldnn_rnn_layer.default:
+        return _recurrent_flops(tensors)
+    if node.target is _aten.mkldnn_rnn_layer_backward.default:
+        return 2 * _recurrent_flops(tensors)  # for what is read, and for the weights
     return 0.0
+
+
+def _recurrent_flops(tensors: list[torch.Tensor]) -> float:
+    """FLOPs of a layer of an LSTM: at every step two weights, (4h, i) and (4h, h), are applied."""
+    x, *weights = tensors[:3]
+    return 2.0 * math.prod(x.shape[:2]) * sum(weight.numel() for weight in weights)
 
 
 def op_type(node: fx.Node) -> str:

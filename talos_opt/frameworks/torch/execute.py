@@ -26,6 +26,7 @@ from talos_opt.frameworks.common.running import Execution, Hop, Span, in_turn
 from talos_opt.frameworks.torch.captured import Captured
 from talos_opt.frameworks.torch.copying import Clock, Mark, Streams
 from talos_opt.frameworks.torch.steps import Program, Send, outputs, programs
+from talos_opt.frameworks.torch.tensors import Made, made_by, tensors_read
 from talos_opt.frameworks.torch.threads import threads_each, threads_set
 from talos_opt.frameworks.torch.workers import Workers
 
@@ -89,7 +90,12 @@ class Executor:
     def _sort(self, priority: Mapping[str, float]) -> list[fx.Node]:
         """Topological order by priority: starts in files may be equal, or rounded."""
         place = {node: k for k, node in enumerate(self.nodes)}
-        missing = {node: len(_producers(node, self.nodes)) for node in self.nodes}
+        producers = {node: _producers(node, self.nodes) for node in self.nodes}
+        missing = {node: len(found) for node, found in producers.items()}
+        readers: dict[fx.Node, list[fx.Node]] = defaultdict(list)
+        for node, found in producers.items():
+            for producer in found:
+                readers[producer].append(node)
         keys = {node: (priority.get(op, 0.0), place[node]) for node, op in self.nodes.items()}
         ready = [(keys[node], node) for node, count in missing.items() if count == 0]
         heapq.heapify(ready)
@@ -97,33 +103,33 @@ class Executor:
         while ready:
             _, node = heapq.heappop(ready)
             order.append(node)
-            for user in node.users:
-                if user in missing:
-                    missing[user] -= 1
-                    if missing[user] == 0:
-                        heapq.heappush(ready, (keys[user], user))
+            for reader in readers[node]:
+                missing[reader] -= 1
+                if missing[reader] == 0:
+                    heapq.heappush(ready, (keys[reader], reader))
         return order
 
-    def _route(self, hops: Iterable[Hop] | None) -> dict[fx.Node, list[tuple[str, str, bool]]]:
+    def _route(self, hops: Iterable[Hop] | None) -> dict[Made, list[tuple[str, str, bool]]]:
         """Return source, target and whether it counts, of every hop, sources before targets."""
-        wanted: dict[fx.Node, dict[str, None]] = defaultdict(dict)
+        wanted: dict[Made, dict[str, None]] = defaultdict(dict)
         for node in self.order:
-            for producer in _producers(node, self.nodes):
-                wanted[producer].setdefault(self.where[node])
-        planned: dict[str, list[Hop]] = defaultdict(list)
+            for tensor in tensors_read(node):
+                wanted[tensor].setdefault(self.where[node])
+        planned: dict[tuple[str, str], list[Hop]] = defaultdict(list)
         for hop in hops or ():
             if not {hop.source, hop.target} <= self.devices.keys():
                 raise ValueError(f"{hop} is over a device that is not among those given")
-            planned[hop.op].append(hop)
-        routes: dict[fx.Node, list[tuple[str, str, bool]]] = {}
+            planned[hop.op, hop.output].append(hop)
+        routes: dict[Made, list[tuple[str, str, bool]]] = {}
         for node, op in self.nodes.items():
             home = self.where[node]
-            found = [(hop.source, hop.target, True) for hop in in_turn(planned[op], home)]
-            there = {home, *(target for _, target, _ in found)}
-            for target in wanted[node]:
-                if target not in there:
-                    found.append((home, target, hops is None))
-            routes[node] = found
+            for path, name in self.captured.tensors.of(node).items():
+                found = [(hop.source, hop.target, True) for hop in in_turn(planned[op, name], home)]
+                there = {home, *(target for _, target, _ in found)}
+                for target in wanted[Made(node, path)]:
+                    if target not in there:
+                        found.append((home, target, hops is None))
+                routes[Made(node, path)] = found
         return routes
 
     def _put_in_place(self, values: Sequence[torch.Tensor]) -> dict[fx.Node, torch.Tensor]:
@@ -160,7 +166,7 @@ class _Run:
         self.failed = False
         self.clock = Clock(executor.devices.values())
         self.marks: dict[str, list[tuple[Mark, Mark]]] = {}
-        self.moves: list[tuple[str, Send, Mark, Mark, int]] = []
+        self.moves: list[tuple[str, str, Send, Mark, Mark, int]] = []
 
     def finish(self, workers: Workers) -> Execution:
         plan = self.plan
@@ -228,7 +234,7 @@ class _Run:
         # What is done here for each op keeps a GPU waiting: so it is little.
         values, mark = self.values[name], self.clock.marker(self.plan.devices[name])
         marks = self.marks[name] = []
-        for op, call, arguments, awaited, place, freed, sends in program.steps:
+        for op, call, arguments, awaited, place, picked, freed, sendings in program.steps:
             if self.failed:
                 raise _Stopped
             for number, where in awaited:
@@ -239,8 +245,10 @@ class _Run:
             marks.append((begin, mark()))
             if place is not None:
                 values[place] = made
-            if sends:
-                self._send(op, made, sends)
+            for take, where in picked:
+                values[where] = take(made)
+            for output, pick, sends in sendings:
+                self._send(op, output, made if pick is None else pick(made), sends)
             del given, made  # nothing is held for longer than it is read
             for where in freed:
                 values[where] = None
@@ -254,7 +262,7 @@ class _Run:
         if event is not None:
             self.plan.streams.receive(values[place], event, name)
 
-    def _send(self, op: str, made: Any, sends: Sequence[Send]) -> None:
+    def _send(self, op: str, output: str, made: Any, sends: Sequence[Send]) -> None:
         there = {sends[0].source: (made, None)}  # the first goes from where it was made
         for send in sends:
             value, arrival = there[send.source]
@@ -266,7 +274,7 @@ class _Run:
                 self.values[send.target][send.place] = moved
             self.arrivals[send.number] = event
             if send.counted:
-                self.moves.append((op, send, begin, end, _size(value)))
+                self.moves.append((op, output, send, begin, end, _size(value)))
             with suppress(RuntimeError):  # all were released: another thread has failed
                 self.sent[send.number].release()
 
@@ -282,8 +290,8 @@ class _Run:
     def _move_spans(self) -> tuple[Span, ...]:
         read = self.clock.read
         spans = [
-            Span(op, send.source, read(begin), read(end), send.target, size)
-            for op, send, begin, end, size in self.moves
+            Span(op, send.source, read(begin), read(end), send.target, size, output)
+            for op, output, send, begin, end, size in self.moves
         ]
         return tuple(sorted(spans, key=lambda span: span.start_s))
 
@@ -307,8 +315,9 @@ class _Run:
         def find(node: fx.Node) -> Any:
             if node in plan.given:
                 return plan.given[node]
-            home = plan.where[node]
-            return self.values[home][plan.programs[home].kept[node]]
+            tensor = made_by(node)
+            home = plan.where[tensor.node]
+            return self.values[home][plan.programs[home].kept[tensor]]
 
         return [fx.node.map_arg(item, find) for item in outputs(plan.captured)]
 
@@ -331,7 +340,7 @@ def _share(threads: int) -> None:
 
 def _producers(node: fx.Node, nodes: Mapping[fx.Node, str]) -> list[fx.Node]:
     """Return the ops that an op reads, each once."""
-    return [item for item in node.all_input_nodes if item in nodes]
+    return [n for n in dict.fromkeys(item.node for item in tensors_read(node)) if n in nodes]
 
 
 def _size(value: Any) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,16 +12,19 @@ import torch.utils._pytree as pytree
 from torch import fx
 
 from talos_opt.frameworks.common.groups import REPLICATED_BYTES, Groups
-from talos_opt.frameworks.common.profile import OpProfile
+from talos_opt.frameworks.common.profile import OpProfile, Read
 from talos_opt.frameworks.torch.captured import Captured
 from talos_opt.frameworks.torch.costs import Cost, Evaluator, moved_bytes, nbytes, op_type
 from talos_opt.frameworks.torch.signature import Placeholder
+from talos_opt.frameworks.torch.tensors import Made, is_pick, made_by, tensors_read, value_at
 
 
 def describe_ops(captured: Captured) -> tuple[OpProfile, ...]:
     """Return the ops of a captured model, without timings.
 
-    - A view, or what picks a value out of several, is colocated with its base and has no output.
+    - A view is colocated with its base and has no output.
+    - A call with several results has a named output for each that something reads; the others
+      are held while it runs.
     - All readers of a weight are colocated, through views too; the first one holds it. Tied
       weights are one weight; a weight's gradient and update belong to its readers.
     - Inputs of the model are taken to be wherever they are read: no op makes them.
@@ -48,12 +51,16 @@ class _Description:
         self._nodes = captured.ops()
         evaluator = Evaluator()
         self._costs = {node: evaluator.cost(node) for node in self._nodes}
-        self._bases = {node: base for node in self._nodes if (base := self._base(node))}
         graph = captured.graph_module.graph
+        self._bases: dict[fx.Node, fx.Node] = {
+            node: made_by(node).node for node in graph.nodes if is_pick(node)
+        }
+        self._bases |= {node: base for node in self._nodes if (base := self._base(node))}
         self._placeholders = dict(
             zip(graph.find_nodes(op="placeholder"), captured.placeholders, strict=True)
         )
         self._returned = pytree.tree_leaves(graph.output_node().args[0])
+        self._in_place = self._find_in_place()
         self._weights = self._find_weights()
 
     def ops(self) -> tuple[OpProfile, ...]:
@@ -68,19 +75,17 @@ class _Description:
     def _op(self, node: fx.Node, group: str | None, weights: int, module: str) -> OpProfile:
         cost = self._costs[node]
         value = node.meta.get("val")
-        fresh = cost.alias_of is None and node not in self._in_place()
+        sizes = self._sizes(node)
         return OpProfile(
             id=self._captured.op_id(node),
             type=op_type(node),
-            inputs=tuple(
-                (self._captured.op_id(source), self._read_bytes(node, source))
-                for source in node.all_input_nodes
-                if source.op == "call_function"
-            ),
+            inputs=tuple(self._reads(node)),
             flops=cost.flops,
             moved_bytes=moved_bytes(node, cost),
             weights=weights,
-            output=nbytes(value) if fresh else 0,
+            output=sum(sizes.values()),
+            outputs=sizes if len(sizes) > 1 else {},
+            unread=self._unread(node),
             colocate=group,
             module=module,
             facts=_facts(value),
@@ -99,15 +104,33 @@ class _Description:
             node = self._bases[node]
         return node
 
-    def _read_bytes(self, node: fx.Node, source: fx.Node) -> int:
-        value = source.meta.get("val")
-        return nbytes(node.meta.get("val") if isinstance(value, (tuple, list)) else value)
+    def _reads(self, node: fx.Node) -> Iterator[Read]:
+        for tensor in tensors_read(node):
+            if tensor.node.op == "call_function":
+                name = self._captured.tensors.name(tensor)
+                yield Read(self._captured.op_id(tensor.node), _bytes_of(tensor), name)
 
-    def _in_place(self) -> set[fx.Node]:
-        """Ops whose output is a new value of a weight, which lives where the old one did."""
+    def _sizes(self, node: fx.Node) -> dict[str, int]:
+        """Return the bytes of each tensor that a call makes and something reads, by its name."""
+        fresh = self._costs[node].alias_of is None
+        return {
+            name: _bytes_of(tensor) if fresh and tensor not in self._in_place else 0
+            for path, name in self._captured.tensors.of(node).items()
+            for tensor in (Made(node, path),)
+        }
+
+    def _unread(self, node: fx.Node) -> int:
+        """Return the bytes of the results that nothing reads."""
+        if self._costs[node].alias_of is not None:
+            return 0
+        read = sum(_bytes_of(Made(node, path)) for path in self._captured.tensors.of(node))
+        return nbytes(node.meta.get("val")) - read
+
+    def _find_in_place(self) -> set[Made]:
+        """Return the tensors that are a new value of a weight, which live where the old one did."""
         kinds = ("mutation", "update")
         pairs = zip(self._captured.outputs, self._returned, strict=True)
-        return {node for spec, node in pairs if spec.kind in kinds}
+        return {made_by(node) for spec, node in pairs if spec.kind in kinds}
 
     def _find_weights(self) -> dict[str | int, _Weight]:
         """Return the weights by qualified name, tied ones by the least of theirs."""
@@ -154,17 +177,19 @@ class _Description:
         """Return the colocation group of each op that has one: the id of its first op."""
         union = Groups(self._nodes)
         for node in self._nodes:
-            if node in self._bases and self._bases[node].op == "call_function":
-                union.join(node, self._bases[node])
+            base = made_by(self._bases[node]).node if node in self._bases else None
+            if base is not None and base.op == "call_function":
+                union.join(node, base)
         for weight in self._weights.values():
             if weight.together:
                 union.join(*weight.readers)
         tied = {name: min(names) for names in self._captured.tied for name in names}
-        for spec, node in zip(self._captured.outputs, self._returned, strict=True):
-            if spec.kind in ("gradient", "update", "mutation") and node in self._costs:
+        for spec, value in zip(self._captured.outputs, self._returned, strict=True):
+            maker = made_by(value).node if isinstance(value, fx.Node) else None
+            if spec.kind in ("gradient", "update", "mutation") and maker in self._costs:
                 target = tied.get(str(spec.target), spec.target)
                 owned = self._weights.get(target)
-                union.join(node, *(owned.readers if owned is not None else ()))
+                union.join(maker, *(owned.readers if owned is not None else ()))
         return {node: self._captured.op_id(first) for node, first in union.leaders().items()}
 
     def _modules(self) -> dict[fx.Node, str]:
@@ -181,7 +206,7 @@ class _Description:
                 if (placeholder := self._placeholders.get(self._root(source)))
                 and placeholder.kind in ("parameter", "buffer")
             ]
-            made = [found[source] for source in node.all_input_nodes if found.get(source)]
+            made = [found[item.node] for item in tensors_read(node) if found.get(item.node)]
             # What was saved by the forward pass comes last among a gradient's arguments.
             found[node] = (owned or made[::-1] or [""])[0]
         return found
@@ -192,6 +217,10 @@ def _is_tensor(value: Any) -> bool:
     return isinstance(value, fx.Node) and any(
         isinstance(leaf, torch.Tensor) for leaf in pytree.tree_leaves(value.meta.get("val"))
     )
+
+
+def _bytes_of(tensor: Made) -> int:
+    return nbytes(value_at(tensor.node.meta.get("val"), tensor.path))
 
 
 def _facts(value: Any) -> dict[str, Any]:

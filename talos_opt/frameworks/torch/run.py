@@ -23,6 +23,7 @@ from talos_opt.frameworks.common.threads import require_threads
 from talos_opt.frameworks.torch.captured import Captured
 from talos_opt.frameworks.torch.devices import torch_devices
 from talos_opt.frameworks.torch.execute import Executor
+from talos_opt.frameworks.torch.tensors import is_pick, made_by
 from talos_opt.frameworks.torch.threads import threads_each
 
 #: Floating-point types that NumPy has too; the others are compared as float32.
@@ -60,7 +61,7 @@ def run_schedule(
     InputError
         If the schedule is of another graph, or a device is not there.
     """
-    plan = read_plan(_ops(captured), schedule)
+    plan = read_plan(_ops(captured), schedule, _picks(captured))
     devices = torch_devices(plan.device.values(), device_map)
     for hop in plan.hops:  # a tensor may be staged on a device that runs no op
         if not {hop.source, hop.target} <= devices.keys():
@@ -103,10 +104,17 @@ def _ops(captured: Captured) -> list[CapturedOp]:
         CapturedOp(
             captured.op_id(node),
             str(node.target),
-            [p.name for p in node.all_input_nodes if p.op == "call_function"],
+            captured.reads(node),
+            captured.tensors.outputs(node),
         )
         for node in captured.ops()
     ]
+
+
+def _picks(captured: Captured) -> dict[str, str]:
+    """Return the ids that picks had as ops, with those of the ops that they pick from."""
+    picks = [node for node in captured.graph_module.graph.nodes if is_pick(node)]
+    return {pick.name: captured.op_id(made_by(pick).node) for pick in picks}
 
 
 def rounds_to_tf32(devices: Iterable[torch.device]) -> list[str]:

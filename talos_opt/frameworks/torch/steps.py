@@ -8,7 +8,7 @@ placement and the order of the ops alone.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from operator import itemgetter
@@ -19,13 +19,16 @@ from torch import fx
 
 from talos_opt.frameworks.torch.captured import Captured
 from talos_opt.frameworks.torch.substitutes import callee, place_call
+from talos_opt.frameworks.torch.tensors import Made, Path, made_by, picker, tensors_read
 
 #: Takes a device's values, returns the arguments of a call.
 Arguments = Callable[[list[Any]], Sequence[Any]]
+#: Takes what a call returns, returns one of its tensors; None: it returns just that.
+Pick = Callable[[Any], Any] | None
 
 
 class Send(NamedTuple):
-    """A value goes from one device to another.
+    """A tensor goes from one device to another.
 
     Parameters
     ----------
@@ -45,6 +48,23 @@ class Send(NamedTuple):
     counted: bool
 
 
+class Sending(NamedTuple):
+    """Where one tensor of an op goes.
+
+    Parameters
+    ----------
+    output : str
+        Its name, if the op has several.
+    pick : Pick
+    sends : tuple of Send
+        Sources before targets.
+    """
+
+    output: str
+    pick: Pick
+    sends: tuple[Send, ...]
+
+
 class Step(NamedTuple):
     """One op.
 
@@ -56,11 +76,12 @@ class Step(NamedTuple):
     awaited : tuple of (int, int)
         Numbers of the sends that have to be there first, and their places.
     place : int or None
-        Of what it makes; None: nothing here reads it.
+        Of what it returns; None: nothing here reads it, or only single results of several.
+    picked : tuple of (Pick, int)
+        Places of single results.
     freed : tuple of int
         Places that nothing reads after it.
-    sends : tuple of Send
-        Sources before targets.
+    sendings : tuple of Sending
     """
 
     op: str
@@ -68,8 +89,9 @@ class Step(NamedTuple):
     arguments: Arguments
     awaited: tuple[tuple[int, int], ...]
     place: int | None
+    picked: tuple[tuple[Callable[[Any], Any], int], ...]
     freed: tuple[int, ...]
-    sends: tuple[Send, ...]
+    sendings: tuple[Sending, ...]
 
 
 @dataclass
@@ -82,7 +104,7 @@ class Program:
         To begin with: constants, and None where weights, inputs and values will be.
     given : dict of torch.fx.Node to int
         Places of weights and inputs.
-    kept : dict of torch.fx.Node to int
+    kept : dict of Made to int
         Places of outputs of the model.
     steps : list of Step
     peak : int
@@ -91,7 +113,7 @@ class Program:
 
     values: list[Any] = field(default_factory=list)
     given: dict[fx.Node, int] = field(default_factory=dict)
-    kept: dict[fx.Node, int] = field(default_factory=dict)
+    kept: dict[Made, int] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
     peak: int = 0
 
@@ -101,7 +123,7 @@ def programs(
     order: Sequence[fx.Node],
     where: Mapping[fx.Node, str],
     devices: Mapping[str, torch.device],
-    hops: Mapping[fx.Node, Sequence[tuple[str, str, bool]]],
+    hops: Mapping[Made, Sequence[tuple[str, str, bool]]],
 ) -> dict[str, Program]:
     """Return a program for every device that runs an op.
 
@@ -113,31 +135,36 @@ def programs(
     where : mapping of torch.fx.Node to str
         Device of every op.
     devices : mapping of str to torch.device
-    hops : mapping of torch.fx.Node to sequence of (str, str, bool)
-        Source, target and whether it counts, sources before targets.
+    hops : mapping of Made to sequence of (str, str, bool)
+        Of every tensor of every op: source, target and whether it counts, sources before targets.
     """
     mixed = any(device.type != "cpu" for device in devices.values())
     makers: dict[str, _Maker] = {}
     for node in order:
         makers.setdefault(where[node], _Maker()).read(node, where)
-    for node in captured.graph_module.graph.output_node().all_input_nodes:
-        if node in where:
-            makers[where[node]].keep(node)
+    for tensor in tensors_read(captured.graph_module.graph.output_node()):
+        if tensor.node in where:
+            makers[where[tensor.node]].keep(tensor)
     numbers = iter(range(sum(len(found) for found in hops.values())))
-    arriving: dict[tuple[fx.Node, str], int] = {}
+    arriving: dict[tuple[Made, str], int] = {}
     for node in order:
-        sends = []
-        for source, target, counted in hops[node]:
-            number = next(numbers)
-            there = makers.get(target)
-            place = there.places.get(node) if there is not None else None
-            sends.append(Send(source, target, number, place, counted))
-            arriving[node, target] = number
+        sendings = []
+        for path, name in captured.tensors.of(node).items():
+            tensor, sends = Made(node, path), []
+            for source, target, counted in hops[tensor]:
+                number = next(numbers)
+                there = makers.get(target)
+                place = there.places.get(tensor) if there is not None else None
+                sends.append(Send(source, target, number, place, counted))
+                arriving[tensor, target] = number
+            if sends:
+                sendings.append(Sending(name, picker(path) if path else None, tuple(sends)))
         home = where[node]
         call = callee(node, devices[home], mixed=mixed)
         kwargs = place_call(node, devices[home])
         op = captured.op_id(node)
-        makers[home].add(node, op, call, kwargs, home, arriving, tuple(sends))
+        paths = captured.tensors.of(node)
+        makers[home].add(node, paths, op, call, kwargs, home, arriving, tuple(sendings))
     return {name: maker.finish() for name, maker in makers.items()}
 
 
@@ -146,27 +173,27 @@ class _Maker:
 
     def __init__(self) -> None:
         self.program = Program()
-        self.places: dict[fx.Node, int] = {}
-        self.last: dict[fx.Node, int] = {}  # the step that reads a value last
+        self.places: dict[Made, int] = {}
+        self.last: dict[Made, int] = {}  # the step that reads a tensor last
         self.freed: dict[int, list[int]] = defaultdict(list)
         self.count = 0
-        self.here: set[fx.Node] = set()
+        self.here: set[Made] = set()
 
     def read(self, node: fx.Node, where: Mapping[fx.Node, str]) -> None:
-        for item in node.all_input_nodes:
+        for item in tensors_read(node):
             if item not in self.places:
                 self.places[item] = self._place(None)
-            if item in where:
+            if item.node in where:
                 self.last[item] = self.count
             else:
-                self.program.given[item] = self.places[item]
+                self.program.given[item.node] = self.places[item]
         self.count += 1
 
-    def keep(self, node: fx.Node) -> None:
-        if node not in self.places:
-            self.places[node] = self._place(None)
-        self.program.kept[node] = self.places[node]
-        self.last.pop(node, None)
+    def keep(self, tensor: Made) -> None:
+        if tensor not in self.places:
+            self.places[tensor] = self._place(None)
+        self.program.kept[tensor] = self.places[tensor]
+        self.last.pop(tensor, None)
 
     def _place(self, value: Any) -> int:
         self.program.values.append(value)
@@ -175,28 +202,31 @@ class _Maker:
     def add(
         self,
         node: fx.Node,
+        paths: Iterable[Path],
         op: str,
         call: Callable[..., Any],
         kwargs: Mapping[str, Any],
         home: str,
-        arriving: Mapping[tuple[fx.Node, str], int],
-        sends: tuple[Send, ...],
+        arriving: Mapping[tuple[Made, str], int],
+        sendings: tuple[Sending, ...],
     ) -> None:
         steps = self.program.steps
-        foreign = [item for item in node.all_input_nodes if (item, home) in arriving]
+        foreign = [item for item in tensors_read(node) if (item, home) in arriving]
         awaited = [item for item in foreign if item not in self.here]
         self.here.update(awaited)
         call, arguments = self._bind(call, node.args, kwargs)
-        read = [item for item in node.all_input_nodes if self.last.get(item) == len(steps)]
+        read = [item for item in tensors_read(node) if self.last.get(item) == len(steps)]
+        made = [(path, self.places.get(Made(node, path))) for path in paths if path]
         steps.append(
             Step(
                 op,
                 call,
                 arguments,
                 tuple((arriving[item, home], self.places[item]) for item in awaited),
-                self.places.get(node),
+                self.places.get(Made(node)),
+                tuple((picker(path), place) for path, place in made if place is not None),
                 tuple(self.places[item] for item in read),
-                sends,
+                sendings,
             )
         )
 
@@ -217,7 +247,10 @@ class _Maker:
         if any(not isinstance(item, fx.Node) and _nodes_in(item) for item in args):
             parts = [self._nested(item) for item in args]
             return call, lambda values: [part(values) for part in parts]
-        flat = [self.places[i] if isinstance(i, fx.Node) else self._place(i) for i in args]
+        flat = [
+            self.places[made_by(item)] if isinstance(item, fx.Node) else self._place(item)
+            for item in args
+        ]
         if len(flat) > 1:
             return call, itemgetter(*flat)
         return call, lambda values: [values[place] for place in flat]
@@ -225,7 +258,7 @@ class _Maker:
     def _nested(self, argument: Any) -> Callable[[list[Any]], Any]:
         """Return what puts values in the place of nodes, as `torch.fx.map_arg` does."""
         if isinstance(argument, fx.Node):
-            return itemgetter(self.places[argument])
+            return itemgetter(self.places[made_by(argument)])
         if not _nodes_in(argument):
             return lambda values: argument
         if isinstance(argument, Mapping):
@@ -241,7 +274,7 @@ class _Maker:
     def finish(self) -> Program:
         held = 0
         for step in self.program.steps:
-            held += len(step.awaited) + (step.place is not None)
+            held += len(step.awaited) + (step.place is not None) + len(step.picked)
             self.program.peak = max(self.program.peak, held)
             held -= len(step.freed)
         return self.program

@@ -1,12 +1,13 @@
-"""What stands in for an op where it runs on another device than it was captured on.
+"""What stands in for an op that does not run as it was captured, or not on every device.
 
 A graph is captured on the CPU. Some kernels lay their output out differently elsewhere, so that a
-view of it has to be a copy there; and in training, attention is a kernel that only the CPU has.
+view of it has to be a copy there; and in training, attention and a layer of an LSTM are kernels
+that only the CPU has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -27,7 +28,8 @@ def callee(node: fx.Node, device: torch.device | str, *, mixed: bool = False) ->
     """
     assert callable(node.target), "captured graphs hold calls of functions only"
     if torch.device(device).type == "cpu":
-        return _LAID_OUT.get(node.target, node.target) if mixed else node.target
+        stand_in = _LAID_OUT if mixed and node.target in _LAID_OUT else _ON_CPU
+        return stand_in.get(node.target, node.target)
     return _ELSEWHERE.get(node.target, node.target)
 
 
@@ -120,8 +122,68 @@ def _scale(query: Tensor, scale: float | None) -> float:
     return query.shape[-1] ** -0.5 if scale is None else scale
 
 
+def recurrent(*given: Any) -> tuple[Tensor, ...]:
+    """Return what ``mkldnn_rnn_layer`` does where gradients are recorded.
+
+    Elsewhere it makes no workspace, which its gradient reads.
+    """
+    with torch.enable_grad():
+        made: tuple[Tensor, ...] = _aten.mkldnn_rnn_layer.default(*given)
+    return made
+
+
+def recurrent_elsewhere(x: Tensor, *given: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return what ``mkldnn_rnn_layer`` does, on any device; the workspace is empty.
+
+    Parameters
+    ----------
+    x : (t, b, i) Tensor
+    *given
+        Two weights, two biases, and the first hidden and cell state, (b, h); whether x is read
+        backwards; and what is the same for every layer of an LSTM.
+    """
+    *weights, hidden, cell, reverse = given[:7]
+    return *_recur(x, weights, hidden, cell, reverse), x.new_empty(0)
+
+
+def recurrent_backward(x: Tensor, *given: Any) -> tuple[Tensor, ...]:
+    """Return the gradients of x, both weights, both biases, and both states.
+
+    The layer is run once more: what other kernels keep for their gradients, this one's have not.
+
+    Parameters
+    ----------
+    x : (t, b, i) Tensor
+    *given
+        Weights, biases and states as above; the three results and their gradients, of which some
+        may be None; whether x was read backwards; and what is the same for every layer.
+    """
+    slopes, reverse = given[9:12], given[12]
+    with torch.enable_grad():
+        leaves = [value.detach().requires_grad_() for value in (x, *given[:6])]
+        made = _recur(leaves[0], leaves[1:5], leaves[5], leaves[6], reverse)
+        pairs = [(a, b) for a, b in zip(made, slopes, strict=True) if b is not None]
+        return torch.autograd.grad([a for a, _ in pairs], leaves, [b for _, b in pairs])
+
+
+def _recur(
+    x: Tensor, weights: Sequence[Tensor], hidden: Tensor, cell: Tensor, reverse: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Run a layer of an LSTM; torch calls the best kernel that the device has."""
+    states = [hidden.unsqueeze(0).contiguous(), cell.unsqueeze(0).contiguous()]
+    train = torch.is_grad_enabled()  # some kernels have no gradient otherwise
+    given = x.flip(0) if reverse else x
+    made, last, memory = _aten.lstm.input(
+        given, states, list(weights), True, 1, 0.0, train, False, False
+    )
+    return made.flip(0) if reverse else made, last.squeeze(0), memory.squeeze(0)
+
+
+_ON_CPU: dict[Any, Callable[..., Any]] = {_aten.mkldnn_rnn_layer.default: recurrent}
 _LAID_OUT: dict[Any, Callable[..., Any]] = {_aten.view.default: _aten.reshape.default}
 _ELSEWHERE: dict[Any, Callable[..., Any]] = _LAID_OUT | {
     _aten._scaled_dot_product_flash_attention_for_cpu.default: attention,
     _aten._scaled_dot_product_flash_attention_for_cpu_backward.default: attention_backward,
+    _aten.mkldnn_rnn_layer.default: recurrent_elsewhere,
+    _aten.mkldnn_rnn_layer_backward.default: recurrent_backward,
 }

@@ -27,6 +27,7 @@ from talos_opt.frameworks.torch.captured import Captured
 from talos_opt.frameworks.torch.costs import nbytes
 from talos_opt.frameworks.torch.signature import Output
 from talos_opt.frameworks.torch.substitutes import callee, place_call
+from talos_opt.frameworks.torch.tensors import is_pick
 from talos_opt.frameworks.torch.training import training_step
 
 #: Ops that are started while a CUDA device sleeps, for so long; its queue holds about a thousand.
@@ -122,7 +123,7 @@ class _Clock(fx.Interpreter):
 
     def run_node(self, n: fx.Node) -> Any:
         """Run one node, timed if it is an op."""
-        if n.op != "call_function":
+        if n.op != "call_function" or is_pick(n):
             return super().run_node(n)
         if self._budget.spent:
             raise Stopped

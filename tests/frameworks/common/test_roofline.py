@@ -18,6 +18,7 @@ from talos_opt.frameworks.common.profile import (
     LinkProfile,
     OpProfile,
     Profile,
+    Read,
     Timing,
 )
 from talos_opt.frameworks.common.roofline import (
@@ -134,7 +135,7 @@ def measured(
         like = {"mm": MM, "add": ADD, "view": VIEW}[name]
         seconds = factor * estimate(like, lookup(sheet)).raw_s
         timing = Timing(seconds, seconds, repeats=9)
-        inputs = ((ops[-1].id, 100),) if ops else ()
+        inputs = (Read(ops[-1].id, 100),) if ops else ()
         ops.append(replace(like, timings={device: timing}, inputs=inputs))
     return Profile(
         "net", "torch", "inference", tuple(ops), (DeviceProfile(device, kind, whole_s=1.0),)
@@ -207,7 +208,7 @@ def test_estimates_are_marked_in_the_problem() -> None:
 def test_a_model_that_was_never_run_can_be_planned() -> None:
     import talos_opt
 
-    chain = [replace(MM, id="first"), replace(MM, id="second", inputs=(("first", 10**8),))]
+    chain = [replace(MM, id="first"), replace(MM, id="second", inputs=(Read("first", 10**8),))]
     profile = Profile("net", "torch", "inference", tuple(chain), ())
     problem = with_estimates(profile, {"host": "epyc-9654", "big": "h100", "small": "l4"}).problem()
     result = talos_opt.solve(problem, time_limit=2, solver="heft")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -30,7 +31,8 @@ from talos_opt.frameworks.common.running import (
     read_plan,
 )
 
-OPS = (CapturedOp("a", "t", ()), CapturedOp("b", "t", ("a",)), CapturedOp("c", "t", ("a",)))
+A = (("a", ""),)  # reads op a
+OPS = (CapturedOp("a", "t", ()), CapturedOp("b", "t", A), CapturedOp("c", "t", A))
 
 
 def row(op: str, device: str, start: float, end: float, model: str = "m") -> dict[str, Any]:
@@ -130,7 +132,7 @@ def test_what_does_not_fit_the_model_is_noted() -> None:
     assert read_plan(OPS, document(made={"fingerprint": made})).notes == ()
     (note,) = read_plan(OPS[::-1], document(made={"fingerprint": "other"})).notes
     assert "other edges than the graph that the schedule was made for" in note
-    changed = (*OPS[:2], CapturedOp("c", "t", ("a", "b")))
+    changed = (*OPS[:2], CapturedOp("c", "t", (*A, ("b", ""))))
     edges, order = read_plan(changed, document(made={"fingerprint": made})).notes
     assert edges == note
     assert "starts op 'c' before op 'b', which it reads, ends" in order
@@ -146,6 +148,68 @@ def test_columns_are_read_by_the_ids_of_the_model(tmp_path: Path) -> None:
     assert read_plan(OPS, file) == read_plan(OPS, result.to_dict())
     with pytest.raises(InputError, match=r"s\.npz: op_names: .* 3 ops .* expected the 2 ops of"):
         read_plan(OPS[:2], file)
+
+
+#: Op a makes two tensors, of which b reads the second and c both.
+SEVERAL = (
+    CapturedOp("a", "Split", (), ("0", "1")),
+    CapturedOp("b", "t", (("a", "1"),)),
+    CapturedOp("c", "t", (("a", "0"), ("a", "1"))),
+)
+
+
+def move(output: str | None, op: str = "a") -> dict[str, Any]:
+    named = {} if output is None else {"output": output}
+    return {
+        "model": "m",
+        "op": op,
+        "from": "x",
+        "to": "y",
+        "start": 2,
+        "end": 3,
+        "bytes": 8,
+    } | named
+
+
+def test_transfers_name_the_tensor(tmp_path: Path) -> None:
+    plan = read_plan(SEVERAL, document(transfers=[move("1")]))
+    assert plan.hops == (Hop("a", "x", "y", "1"),)
+    ops = tuple(
+        Op(
+            op.id,
+            {"x": 1, "y": 2} if op.id != "b" else {"y": 1},
+            inputs=tuple(Input(producer, output=output) for producer, output in op.inputs),
+            outputs=dict.fromkeys(op.outputs, 8),
+        )
+        for op in SEVERAL
+    )
+    problem = Problem(
+        Graph("g", (Model("m", ops),)), Cluster((Device("x", "cpu"), Device("y", "gpu")))
+    )
+    result = solve(problem, "heft")
+    write_schedule(result, tmp_path / "s.npz")  # columns number the tensors
+    plan = read_plan(SEVERAL, ScheduleFile(tmp_path / "s.npz"))
+    assert plan == read_plan(SEVERAL, result.to_dict())
+    assert plan.hops == (Hop("a", "x", "y", "1"),)
+
+
+@pytest.mark.parametrize(
+    ("transfer", "message"),
+    [
+        (move("2"), "a transfer of op 'a' names output '2', expected one of 0, 1"),
+        (move(None), "a transfer of op 'a' names no output, expected one of 0, 1"),
+        (move("0", "b"), "a transfer of op 'b' names output '0', expected no name"),
+    ],
+)
+def test_a_transfer_of_an_unknown_tensor(transfer: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read_plan(SEVERAL, document(transfers=[transfer]))
+
+
+def test_a_schedule_of_the_days_when_picks_were_ops() -> None:
+    older = document(ops=[*document()["ops"], row("pick", "x", 0, 1)])
+    with pytest.raises(InputError, match="'pick' is an op: now it is a tensor of op 'a'"):
+        read_plan(SEVERAL, older, {"pick": "a"})
 
 
 def test_op_times_are_medians_over_the_runs() -> None:
@@ -170,7 +234,7 @@ def test_the_report_is_json_even_without_finite_numbers() -> None:
 
 
 def test_what_was_measured_as_a_schedule() -> None:
-    ops = [("a", "Conv", ()), ("b", "Add", ("a", "a")), ("c", "Relu", ("a",))]
+    ops = [CapturedOp("a", "Conv"), CapturedOp("b", "Add", A * 2), CapturedOp("c", "Relu", A)]
     kinds = {"x": "cpu", "y": "gpu", "idle": "cpu"}
     problem, schedule = measured_schedule(ops, report(), kinds, "nets/net")
     assert problem.graph.name == "nets/net"
@@ -190,6 +254,16 @@ def test_what_was_measured_as_a_schedule() -> None:
     found = measure(problem, schedule)
     assert found.makespan == 4e6
     assert found.transferred_bytes == 8
+
+
+def test_each_tensor_that_moved_is_told_apart() -> None:
+    moves = (Span("a", "x", 1, 2, "y", 8, "1"), Span("a", "x", 1, 3, "y", 4, "0"))
+    run = dataclasses.replace(executed(), transfers=moves)
+    kinds = {"x": "cpu", "y": "gpu", "idle": "cpu"}
+    problem, schedule = measured_schedule(SEVERAL, report(execution=run), kinds)
+    found = {(t.op, t.output): t.bytes for t in schedule.named_transfers(problem)}
+    assert found == {("a", "1"): 8, ("a", "0"): 4}
+    assert problem.graph.models[0].ops[0].outputs == {"0": 4, "1": 8}
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,26 @@ def bert(blocks: int = 2, width: int = 64, words: int = 100) -> tf.keras.Model:
     return tf.keras.Model(tokens, layers.Dense(2)(x[:, 0]))
 
 
+class Parts(layers.Layer):
+    """Ops with several outputs: a split, and the largest values."""
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """Return a mix of the three parts of x, scaled by its two largest values."""
+        a, b, c = tf.split(x, 3, axis=-1)
+        mixed = tf.sigmoid(a) * b + c
+        return mixed * tf.reduce_sum(tf.math.top_k(mixed, 2).values, -1, keepdims=True)
+
+
+def several() -> tf.keras.Model:
+    """A split, a top_k and batch normalisation in one model."""
+    x = layers.Input((6, 12))
+    y = layers.Dense(12)(x)
+    y = layers.Reshape((6, 1, 12))(y)
+    y = layers.BatchNormalization()(y)
+    y = Parts()(layers.Reshape((6, 12))(y))
+    return tf.keras.Model(x, layers.Dense(3)(y))
+
+
 def resnet50() -> tf.keras.Model:
     """ResNet-50 for small pictures, with random weights."""
     return tf.keras.applications.ResNet50(weights=None, input_shape=(64, 64, 3), classes=10)

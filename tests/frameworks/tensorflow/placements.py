@@ -22,6 +22,7 @@ INPUTS = {
     "two_inputs": [((5, 4), "float32"), ((5, 4), "float32")],
     "loop": [((4, 8), "float32")],
     "twice": [((3, 5), "float32")],
+    "several": [((4, 6, 12), "float32")],
 }
 
 
@@ -56,7 +57,8 @@ def direct_hops(captured: Captured, where: dict[str, str]) -> list[Hop]:
     """Return a hop for every tensor that is read on another device."""
     found: dict[Hop, None] = {}
     for op in captured.op_ids():
-        for producer, ports in captured.folded.producers(op).items():
-            if where[producer] != where[op] and max(ports) >= 0:
-                found.setdefault(Hop(producer, where[producer], where[op]))
+        for producer, port in captured.reads(op):
+            if where[producer] != where[op] and port >= 0:
+                name = captured.output_name(producer, port)
+                found.setdefault(Hop(producer, where[producer], where[op], name))
     return list(found)

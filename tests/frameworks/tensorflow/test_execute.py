@@ -25,7 +25,7 @@ CPUS = {"a": "/device:CPU:0", "b": "/device:CPU:1", "c": "/device:CPU:2"}
 
 
 @pytest.mark.parametrize("mode", ["inference", "training"])
-@pytest.mark.parametrize("name", ["cnn", "branches", "bert", "two_inputs", "loop"])
+@pytest.mark.parametrize("name", ["cnn", "branches", "bert", "two_inputs", "loop", "several"])
 def test_outputs_are_those_of_the_model_and_sends_those_asked_for(name: str, mode: str) -> None:
     captured, inputs = captured_net(name, mode), inputs_of(name)
     expected = captured.reference(inputs)
@@ -38,7 +38,7 @@ def test_outputs_are_those_of_the_model_and_sends_those_asked_for(name: str, mod
         for a, b in zip(expected, found.outputs, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
         assert found.sends == set(hops)
-        arrived = {Hop(m.op, m.device, m.target) for m in found.executions[0].transfers}
+        arrived = {Hop(m.op, m.device, m.target, m.output) for m in found.executions[0].transfers}
         assert arrived == found.sends
         for span in found.executions[0].transfers:
             assert span.end_s >= span.start_s

@@ -61,15 +61,40 @@ def test_views_live_in_their_base() -> None:
     for op in views:
         assert op.output == 0
         assert op.moved_bytes == 0
-        for producer, size in op.inputs:
+        for producer, size, _ in op.inputs:
             assert ops[producer].colocate == op.colocate
             assert size > 0
+
+
+@pytest.mark.parametrize("mode", ["inference", "training"])
+def test_an_op_has_a_named_output_for_each_tensor_that_is_read(mode: str) -> None:
+    captured = captured_net("several", mode)
+    ops = {op.id: op for op in describe_ops(captured)}
+    (split,) = [op for op in only(tuple(ops.values()), "Split") if "gradient" not in op.id]
+    part = 4 * 6 * 4 * 4
+    assert split.outputs == {"0": part, "1": part, "2": part}
+    assert split.output == 3 * part
+    readers = [read for op in ops.values() for read in op.inputs if read.op == split.id]
+    assert {read.output for read in readers} == {"0", "1", "2"}
+    assert {read.bytes for read in readers} == {part}
+    (top,) = only(tuple(ops.values()), "TopKV2")
+    # Nothing reads the indices of inference; in training the gradient goes where they say.
+    indices = 4 * 6 * 2 * 4
+    if mode == "inference":
+        assert (top.outputs, top.output, top.unread) == ({}, 4 * 6 * 2 * 4, indices)
+    else:
+        assert top.outputs == {"0": 4 * 6 * 2 * 4, "1": indices}
+    for op in ops.values():
+        record = op.record()
+        assert record.memory.output == op.output
+        for read in op.inputs:
+            assert read.output in (ops[read.op].outputs or ("",)) or read.bytes == 0
 
 
 def test_waiting_is_an_input_of_no_bytes() -> None:
     ops = describe_ops(captured_net("loop"))
     (read,) = only(ops, "ReadVariableOp")
-    assert [size for _, size in read.inputs] == [0]
+    assert [size for _, size, _ in read.inputs] == [0]
 
 
 def test_modules_are_layers_for_gradients_too() -> None:

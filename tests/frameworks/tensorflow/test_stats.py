@@ -49,10 +49,11 @@ def test_memory_beyond_the_outputs_is_workspace() -> None:
     device = found.step_stats.dev_stats.add(device="/device:CPU:0")
     node = device.node_stats.add(node_name="a", all_start_nanos=1, op_end_rel_nanos=1)
     node.memory.add(peak_bytes=5000)
-    output = node.output.add().tensor_description.allocation_description
-    output.requested_bytes, output.allocated_bytes = 1000, 1024
+    for slot, size in ((2, 1000), (0, 24)):
+        output = node.output.add(slot=slot).tensor_description.allocation_description
+        output.requested_bytes, output.allocated_bytes = size, size + 24
     run = read_runs(found)["a"]
-    assert (run.output_bytes, run.workspace_bytes) == (1000, 5000 - 1024)
+    assert (run.output_bytes, run.workspace_bytes) == ({0: 24, 2: 1000}, 5000 - 1072)
 
 
 def test_sends_are_told_from_control_edges() -> None:
@@ -63,5 +64,6 @@ def test_sends_are_told_from_control_edges() -> None:
         node.attr["send_device"].s, node.attr["recv_device"].s = b"x", b"y"
     graph.node.add(op="_Recv", name="other")
     assert read_sends(found) == [
-        Send("a", "x", "y"), Send("a/b", "x", "y"), Send("a", "x", "y", True), Send("c", "x", "y"),
+        Send("a", "x", "y", port=1), Send("a/b", "x", "y"), Send("a", "x", "y", True),
+        Send("c", "x", "y"),
     ]  # fmt: skip

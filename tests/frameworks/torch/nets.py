@@ -50,6 +50,28 @@ def tied() -> nn.Module:
     return Tied()
 
 
+class Several(nn.Module):
+    """Ops with several results: an LSTM, chunks, a topk, and a layer norm's gradient."""
+
+    def __init__(self, width: int = 12) -> None:
+        super().__init__()
+        self.recur = nn.LSTM(8, width, batch_first=True)
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width // 3, 5)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.norm(self.recur(x)[0])
+        a, b, c = x.chunk(3, -1)
+        mixed = torch.sigmoid(a) * b + c
+        values, indices = mixed.topk(2, -1)
+        return self.head(mixed) * values.sum(-1, keepdim=True), x.gather(-1, indices)
+
+
+def several() -> nn.Module:
+    torch.manual_seed(0)
+    return Several()
+
+
 class Inception(nn.Module):
     """Four branches, as in GoogLeNet."""
 

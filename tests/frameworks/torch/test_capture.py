@@ -68,6 +68,45 @@ def test_the_graph_computes_what_the_module_does(name: str, mode: str) -> None:
     assert kinds == {"placeholder", "call_function", "output"}
 
 
+class Masked(torch.nn.Module):
+    """Attention with a mask, which no kernel of the meta device takes as it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads = torch.nn.Linear(8, 24)
+        self.scale = torch.full((2, 8), 0.5)  # neither a parameter nor a buffer
+        self.register_buffer("mask", torch.ones(6, 6, dtype=torch.bool).tril())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q, k, v = (part.view(2, 6, 2, 4).transpose(1, 2) for part in self.heads(x).chunk(3, -1))
+        attended = torch.nn.functional.scaled_dot_product_attention(q, k, v, self.mask)
+        return attended.mean((1, 2)).repeat(1, 2) * self.scale
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("make", [Masked, nets.several])
+def test_a_model_without_memory_has_the_same_ops(
+    make: Callable[[], torch.nn.Module], mode: str
+) -> None:
+    x = torch.randn(2, 6, 8)
+    with torch.device("meta"):
+        module = make()
+    before = dict(module.named_parameters()) | dict(module.named_buffers())
+    meta, here = capture(module, (x.to("meta"),), mode), capture(make(), (x,), mode)
+    edges_there, edges_here = (
+        # Which of two equal gradients of an LSTM's biases is read, torch decides anew each time.
+        [(node.name, node.target, {op for op, _ in found.reads(node)}) for node in found.ops()]
+        for found in (meta, here)
+    )
+    assert edges_there == edges_here
+    assert meta.outputs == here.outputs
+    assert meta.placeholders == here.placeholders
+    after = dict(module.named_parameters()) | dict(module.named_buffers())
+    assert all(after[name] is tensor for name, tensor in before.items())
+    weights = [p for p in meta.placeholders if p.kind in ("parameter", "buffer")]
+    assert all(p.value is before[p.target] for p in weights)
+
+
 def test_resnet50_by_export() -> None:
     inputs = (image(1),)
     captured = capture(nets.resnet50(), inputs)

@@ -15,7 +15,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from talos_opt.frameworks.torch import substitutes  # noqa: E402
+from talos_opt.frameworks.torch import steps, substitutes  # noqa: E402
 from talos_opt.frameworks.torch.capture import capture  # noqa: E402
 from talos_opt.frameworks.torch.captured import Captured  # noqa: E402
 from talos_opt.frameworks.torch.execute import Execution, Executor, Hop  # noqa: E402
@@ -39,6 +39,7 @@ MODELS: dict[str, tuple[Callable[[], Any], Callable[[], tuple[Any, ...]]]] = {
     "googlenet": (nets.googlenet_like, lambda: image(64)),
     "tied": (nets.tied, lambda: ids(50)),
     "bert": (nets.bert, lambda: ids(500)),
+    "several": (nets.several, lambda: (torch.randn(2, 6, 8),)),
 }
 
 
@@ -65,7 +66,10 @@ def execute(captured: Captured, inputs: tuple[Any, ...], document: dict[str, Any
         dict.fromkeys(("cpu0", "gpu0", "gpu1"), CPU),
         captured.flat_values(inputs),
         {row["op"]: row["start"] for row in document["ops"]},
-        [Hop(row["op"], row["from"], row["to"]) for row in document["transfers"]],
+        [
+            Hop(row["op"], row["from"], row["to"], row.get("output", ""))
+            for row in document["transfers"]
+        ],
     )
     return executor.run()
 
@@ -82,8 +86,11 @@ def test_random_placements(captures: Any, name: str, mode: str) -> None:
         error, equal = compare_outputs(expected, done.outputs)
         assert equal, error
         assert len(done.ops) == len(document["ops"])
-        moved = Counter((m.op, m.device, m.target, m.bytes) for m in done.transfers)
-        planned = ((t["op"], t["from"], t["to"], t["bytes"]) for t in document["transfers"])
+        moved = Counter((m.op, m.output, m.device, m.target, m.bytes) for m in done.transfers)
+        planned = (
+            (t["op"], t.get("output", ""), t["from"], t["to"], t["bytes"])
+            for t in document["transfers"]
+        )
         assert moved == Counter(planned)
         assert set(moved.values()) == {1}, "a tensor moves once over a hop"
 
@@ -133,11 +140,11 @@ def test_what_a_thread_raises_ends_the_others(captures: Any) -> None:
         raise FloatingPointError("by the test")
 
     name = max(executor.programs, key=lambda name: len(executor.programs[name].steps))
-    steps = executor.programs[name].steps
-    whole, steps[:] = list(steps), [step._replace(call=fail) for step in steps]
+    todo = executor.programs[name].steps
+    whole, todo[:] = list(todo), [step._replace(call=fail) for step in todo]
     with pytest.raises(FloatingPointError, match="by the test"):
         executor.run()
-    steps[:] = whole
+    todo[:] = whole
     assert compare_outputs(captured.reference(inputs), executor.run().outputs)[1]
 
 
@@ -216,6 +223,35 @@ def test_attention_elsewhere_is_that_of_the_cpu() -> None:
         )
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_an_lstm_elsewhere_is_that_of_the_cpu(reverse: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    # Input; two weights, two biases; hidden and cell state.
+    shapes = ((5, 2, 3), (16, 3), (16, 4), (16,), (16,), (2, 4), (2, 4))
+    given = [torch.randn(shape, generator=generator) for shape in shapes]
+    aten = torch.ops.aten
+    lstm, *more = 2, 4, 1, True  # and hidden size, layers, biases
+    there = substitutes.recurrent(*given, reverse, [], lstm, *more, False, False, False)
+    here = substitutes.recurrent_elsewhere(*given, reverse, [], lstm, *more, False, False, False)
+    torch.testing.assert_close(here[:3], there[:3])
+    slope = torch.randn((5, 2, 4), generator=generator)
+    rest = (reverse, lstm, *more, True, False, [], False)
+    back = aten.mkldnn_rnn_layer_backward(
+        *given, *there[:3], slope, None, slope[0], *rest, there[3]
+    )
+    again = substitutes.recurrent_backward(*given, *here[:3], slope, None, slope[0], *rest, here[3])
+    torch.testing.assert_close(again, back)
+
+
+def test_what_stands_in_elsewhere_trains_as_well(
+    captures: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    captured, inputs = captures("several", "training")
+    monkeypatch.setattr(steps, "callee", lambda node, *_, **__: substitutes.callee(node, "cuda"))
+    done = execute(captured, inputs, random_schedule(problem_of(captured), 0))
+    assert compare_outputs(captured.reference(inputs), done.outputs)[1]
+
+
 def test_nothing_is_changed_by_a_run(captures: Any) -> None:
     captured, inputs = captures("branches", "training")
     before = {name: t.clone() for name, t in captured.module.state_dict().items()}
@@ -243,7 +279,10 @@ def test_with_cuda(captures: Any, name: str, mode: str) -> None:
             {row["op"]: row["device"] for row in document["ops"]},
             devices,
             captured.flat_values(inputs),
-            hops=[Hop(row["op"], row["from"], row["to"]) for row in document["transfers"]],
+            hops=[
+                Hop(row["op"], row["from"], row["to"], row.get("output", ""))
+                for row in document["transfers"]
+            ],
         )
         for _ in range(3):  # memory and streams are used again
             assert compare_outputs(expected, executor.run().outputs, tf32=True)[1]

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs talos-opt[torch]")
 
-from talos_opt.frameworks.common.profile import OpProfile  # noqa: E402
+from talos_opt.core.errors import InputError  # noqa: E402
+from talos_opt.core.metrics import measure  # noqa: E402
+from talos_opt.core.simulator import simulate  # noqa: E402
+from talos_opt.frameworks.common.op_classes import class_of  # noqa: E402
+from talos_opt.frameworks.common.profile import OpProfile, Read  # noqa: E402
 from talos_opt.frameworks.torch.capture import capture  # noqa: E402
+from talos_opt.frameworks.torch.execute import Executor  # noqa: E402
 from talos_opt.frameworks.torch.ops import describe_ops  # noqa: E402
+from talos_opt.frameworks.torch.tensors import Tensors, made_by  # noqa: E402
 from tests.frameworks.torch import nets  # noqa: E402
+from tests.frameworks.torch.synthetic import problem_of  # noqa: E402
 from tests.frameworks.torch.test_capture import MODES, NETS, image, tokens  # noqa: E402
 
 
@@ -30,13 +38,15 @@ def test_invariants(name: str, mode: str) -> None:
     for op, node in zip(ops, captured.ops(), strict=True):
         assert op.id == captured.op_id(node)
         assert op.id not in earlier
-        assert [source for source, _ in op.inputs] == [
-            captured.op_id(n) for n in node.all_input_nodes if n.op == "call_function"
-        ]
-        assert all(source in earlier for source, _ in op.inputs)
+        assert [(read.op, read.output) for read in op.inputs] == captured.reads(node)
+        for read in op.inputs:
+            assert read.op in earlier
+            assert read.output in (earlier[read.op].outputs or ("",))
+        assert op.output == sum(op.outputs.values()) or not op.outputs
+        assert len(op.outputs) != 1
         assert op.flops is not None
         view = op.moved_bytes == 0 and op.output == 0
-        if view and op.inputs and op.type in ("getitem", "aten.t", "aten.view", "aten.transpose"):
+        if view and op.inputs and op.type in ("aten.t", "aten.view", "aten.transpose"):
             assert op.colocate is not None
             assert op.colocate == earlier[op.inputs[0][0]].colocate
         earlier[op.id] = op
@@ -77,9 +87,9 @@ def test_sizes_and_flops_by_hand() -> None:
     assert conv.module == "left"
     assert conv.facts == {"shape": [2, 8, 16, 16], "dtype": "float32"}
     assert ops["linear"].flops == 2 * 2 * 16 * 10
-    assert ops["cat"].inputs == (("relu_1", conv.output), ("relu_2", conv.output))
-    picked = ops["getitem"]
-    assert picked.inputs == (("_native_batch_norm_legit_no_training", conv.output),)
+    assert ops["cat"].inputs == (Read("relu_1", conv.output), Read("relu_2", conv.output))
+    assert ops["relu"].inputs == (Read("_native_batch_norm_legit_no_training", conv.output),)
+    assert "getitem" not in ops
 
 
 def test_gradients_stay_with_their_parameters() -> None:
@@ -93,7 +103,7 @@ def test_gradients_stay_with_their_parameters() -> None:
         if placeholder.kind != "parameter":
             continue
         readers = {group[user.name] for user in node.users}
-        gradient = group[at["gradient", placeholder.target].name]
+        gradient = group[made_by(at["gradient", placeholder.target]).node.name]
         update = group[at["update", placeholder.target].name]
         assert readers == {gradient} == {update}
         assert gradient is not None
@@ -140,3 +150,72 @@ def test_a_mask_that_every_layer_reads_ties_nothing() -> None:
     ops = described(Masked(), torch.ones(2, 4), "inference")
     assert [op.colocate for op in ops.values()] == [None] * 3
     assert [op.weights for op in ops.values()] == [16, 0, 16]
+
+
+def test_an_op_has_a_named_output_for_each_result_that_is_read() -> None:
+    ops = described(nets.several(), torch.randn(2, 6, 8), "inference")
+    assert not any(op.type == "getitem" for op in ops.values())
+    assert ops["topk"].outputs == {"values": 2 * 6 * 2 * 4, "indices": 2 * 6 * 2 * 8}
+    assert ops["gather"].inputs[-1] == Read("topk", 2 * 6 * 2 * 8, "indices")
+    # Chunks are views: they hold nothing of their own, but a reader elsewhere is sent one.
+    assert ops["split"].outputs == {"0": 0, "1": 0, "2": 0}
+    assert ops["split"].colocate is not None
+    assert ops["sigmoid"].inputs == (Read("split", 2 * 6 * 4 * 4, "0"),)
+    # What is read of an LSTM is its output alone; its last states live while it runs.
+    lstm = ops["lstm"]
+    assert (lstm.outputs, lstm.output, lstm.unread) == ({}, 2 * 6 * 12 * 4, 2 * 2 * 12 * 4)
+    assert lstm.record().memory.workspace == lstm.unread
+    problem = problem_of(capture(nets.several(), (torch.randn(2, 6, 8),)))
+    position = problem.index["model/topk"]
+    first, last = problem.arrays.tensor_ptr[position : position + 2]
+    assert problem.arrays.tensor_bytes[first:last].tolist() == [96, 192]
+
+
+def test_an_lstm_does_the_same_work_in_training() -> None:
+    x = torch.randn(2, 6, 8)
+    forward = described(nets.several(), x, "inference")["lstm"]
+    training = described(nets.several(), x, "training")
+    layer, back = (training[f"mkldnn_rnn_layer{end}"] for end in ("", "_backward"))
+    assert forward.flops == layer.flops == 2 * (2 * 6) * (4 * 12 * 8 + 4 * 12 * 12)
+    assert back.flops == 2 * layer.flops
+    assert class_of(layer.type) == class_of(forward.type) == "matmul"
+
+
+def test_running_statistics_live_where_the_old_ones_were() -> None:
+    ops = described(nets.branches(), image(), "training")
+    sizes = ops["native_batch_norm"].outputs
+    assert sizes == {"0": 65536, "1": 32, "2": 32, "running_mean_out": 0, "running_var_out": 0}
+
+
+def test_a_result_is_held_until_its_own_last_reader() -> None:
+    class Early(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            values, indices = x.topk(8)
+            return torch.ones_like(x) * values.sum(), x.gather(-1, indices)
+
+    captured = capture(Early(), (torch.randn(4, 64),))
+    problem = problem_of(captured)
+    order = range(problem.arrays.op_count)
+    schedule = simulate(problem, np.zeros(len(order), dtype=np.int64), list(order))
+    # At the product: the ones, itself, the sum, and the indices; the values are gone.
+    assert measure(problem, schedule).peak_memory["cpu0"] == 1024 + 1024 + 4 + 8 * 4 * 8
+    executor = Executor(
+        captured,
+        dict.fromkeys(map(captured.op_id, captured.ops()), "cpu"),
+        {"cpu": torch.device("cpu")},
+        captured.flat_values((torch.randn(4, 64),)),
+    )
+    freed = {step.op: step.freed for step in executor.programs["cpu"].steps}
+    topk = next(step for step in executor.programs["cpu"].steps if step.op == "topk")
+    values, indices = (place for _, place in topk.picked)
+    assert freed["sum_1"] == (values,)
+    assert freed["gather"] == (indices,)
+
+
+def test_several_results_are_read_one_at_a_time() -> None:
+    graph = torch.fx.Graph()
+    made = graph.call_function(torch.ops.aten.split.Tensor, (graph.placeholder("x"), 2))
+    made.meta["val"] = (torch.empty(2), torch.empty(2))
+    graph.output(graph.call_function(torch.ops.aten.cat.default, (made,)))
+    with pytest.raises(InputError, match="cat_default reads all results of op split_tensor as one"):
+        Tensors(graph)

@@ -21,6 +21,7 @@ from talos_opt.frameworks.torch.capture import capture  # noqa: E402
 from talos_opt.frameworks.torch.captured import Captured  # noqa: E402
 from talos_opt.frameworks.torch.devices import torch_devices  # noqa: E402
 from talos_opt.frameworks.torch.loading import make_inputs  # noqa: E402
+from talos_opt.frameworks.torch.profile import profile_module  # noqa: E402
 from talos_opt.frameworks.torch.run import (  # noqa: E402
     compare_outputs,
     measured_schedule,
@@ -81,6 +82,32 @@ def test_what_was_measured_as_a_trace(
     events = json.loads(target.read_text())["traceEvents"]
     assert sum(event.get("cat") == "op" for event in events) == len(document["ops"])
     assert sum(event.get("cat") == "transfer" for event in events) == len(document["transfers"])
+
+
+def test_a_schedule_of_estimates_fits_the_model() -> None:
+    with torch.device("meta"):
+        module = nets.several()
+    devices = ("gpu0=estimate:a100", "gpu1=estimate:a100")
+    given = make_inputs(["2x6x8"], "meta")
+    profile = profile_module(module, given, mode="training", devices=devices)
+    document = random_schedule(profile.problem(), 1)
+    inputs = make_inputs(["2x6x8"])
+    here = capture(nets.several(), inputs, "training")
+    report = run_schedule(here, inputs, document, ON_CPU, repeats=1)
+    assert report.outputs_equal
+    assert report.notes == ()  # the graphs have one fingerprint
+    assert report.transfers == len(document["transfers"])
+    assert report.moved_bytes == document["metrics"]["transferred_bytes"]
+    problem, schedule = measured_schedule(here, report)
+    assert len(schedule.transfers) == report.transfers
+    assert {t.output for t in schedule.named_transfers(problem)} > {""}
+
+
+def test_a_schedule_in_which_picks_are_ops(captured: Captured, document: dict[str, Any]) -> None:
+    row = document["ops"][0]
+    older = document | {"ops": [*document["ops"], row | {"op": "getitem"}]}
+    with pytest.raises(InputError, match="'getitem' is an op: now it is a tensor of op '_native"):
+        run_schedule(captured, make_inputs([SHAPE]), older, ON_CPU)
 
 
 def renamed(document: dict[str, Any], old: str, new: str) -> dict[str, Any]:
