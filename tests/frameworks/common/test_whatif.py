@@ -14,7 +14,7 @@ from talos_opt.core.cluster import Hop
 from talos_opt.core.errors import InputError
 from talos_opt.core.problem import Problem
 from talos_opt.frameworks.common.catalogue import lookup
-from talos_opt.frameworks.common.profile import DeviceProfile, OpProfile, Profile, Timing
+from talos_opt.frameworks.common.profile import DeviceProfile, OpProfile, Profile, Read, Timing
 from talos_opt.frameworks.common.roofline import with_estimates
 from talos_opt.frameworks.common.whatif import what_if, without_flops
 from tests.builders import device, op, problem
@@ -27,9 +27,9 @@ def profiled() -> Profile:
         "mm", "aten.mm.default", (), took, flops=2e9, moved_bytes=10**7, output=10**6
     )
     view = OpProfile(
-        "view", "aten.view.default", (("mm", 10**6),), {"cpu": Timing(0, 0, repeats=9)}
+        "view", "aten.view.default", (Read("mm", 10**6),), {"cpu": Timing(0, 0, repeats=9)}
     )
-    last = dataclasses.replace(product, id="last", inputs=(("view", 10**6),), flops=4e9)
+    last = dataclasses.replace(product, id="last", inputs=(Read("view", 10**6),), flops=4e9)
     cpu = DeviceProfile("cpu", "cpu", 10**10)
     return Profile("net", "torch", "inference", (product, view, last), (cpu,))
 
