@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from hypothesis import reject
+from hypothesis import HealthCheck, reject, settings
 from hypothesis import strategies as st
 
 from talos_opt.core.cluster import Cluster, Device, Link
@@ -25,6 +25,11 @@ Pick = Callable[[Sequence[T]], T]
 
 PER_SECOND = {"us": 1e6, "ms": 1e3, "s": 1.0}
 OBJECTIVES = ("toct", "makespan", "bottleneck")
+#: For property tests whose examples take a tenth of a second or more each: a third of the usual.
+costly = settings(
+    max_examples=max(1, settings.default.max_examples // 3),
+    suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
+)
 #: With the one that knows neither times nor loads: what draws it says so.
 ALL_OBJECTIVES = (*OBJECTIVES, "memory")
 

@@ -18,7 +18,7 @@ from talos_opt.core.simulator import simulate
 from tests.analysis.scheduled import scheduled_problems
 from tests.analysis.test_causes import MOMENT
 from tests.builders import fig1, link, op, problem
-from tests.strategies import large_problems
+from tests.strategies import costly, large_problems
 
 
 def test_fig1() -> None:
@@ -128,7 +128,7 @@ def pushed(given: Problem, answer: Schedule, late: int, by: float) -> Schedule:
     return Schedule(answer.device, start[:n], (start + length)[:n], transfers)
 
 
-@settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+@costly
 @given(
     scheduled_problems(max_ops=8) | scheduled_problems(large_problems(max_ops=25), short=True),
     st.randoms(use_true_random=False),

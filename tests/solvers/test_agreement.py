@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from talos_opt.core.feasibility import check
@@ -16,7 +16,7 @@ from talos_opt.solvers.engine import registry
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.shared.obstacles import find_obstacle
 from tests.naive import brute_force
-from tests.strategies import ALL_OBJECTIVES, problems
+from tests.strategies import ALL_OBJECTIVES, costly, problems
 
 HEURISTICS = ("single", "sequential", "aswm", "tsam", "heft", "etf", "talos")
 CLOSE = 1e-6
@@ -76,7 +76,7 @@ def test_root_bounds_never_exceed_the_optimum(problem: Problem) -> None:
 
 
 @pytest.mark.reaches(0.02)
-@settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+@costly
 @given(problems(max_ops=5, objectives=ALL_OBJECTIVES))
 def test_obstacles_are_only_seen_where_there_is_no_schedule(problem: Problem) -> None:
     assume(find_obstacle(problem))

@@ -23,7 +23,7 @@ from talos_opt.solvers.shared.obstacles import find_obstacle
 from tests.builders import device, link, op
 from tests.builders import problem as make
 from tests.naive import best_schedule, brute_force
-from tests.strategies import problems
+from tests.strategies import costly, problems
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared" / "data" / "sets" / "memory"
 
@@ -80,6 +80,7 @@ def least_peak(problem: Problem) -> int:
     return int(solve(frozenset()))
 
 
+@costly
 @given(one_device(), st.integers(0, 9))
 def test_a_wide_beam_finds_the_least_peak(problem: Problem, seed: int) -> None:
     expected = least_peak(problem)

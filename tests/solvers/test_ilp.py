@@ -37,7 +37,7 @@ from tests.builders import device, fig1, link, op, problem
 from tests.clocks import Looks, Stopwatch
 from tests.naive import brute_force
 from tests.reference.brute import placements
-from tests.strategies import problems
+from tests.strategies import costly, problems
 
 BACKENDS = ("highs", "cbc")
 both_backends = pytest.mark.parametrize("backend", BACKENDS)
@@ -305,6 +305,7 @@ def assert_agrees(case: Problem, backend: str, run: Run | None = None) -> None:
         assert run.proven
 
 
+@costly
 @given(problems(max_ops=6, **COVERED))
 def test_highs_agrees_with_brute_force(case: Problem) -> None:
     assert_agrees(case, "highs")
@@ -316,6 +317,7 @@ def test_cbc_agrees_with_brute_force(case: Problem) -> None:
     assert_agrees(case, "cbc")
 
 
+@costly
 @given(problems(max_ops=5, **COVERED), st.randoms(use_true_random=False))
 def test_a_start_changes_no_optimum(case: Problem, rng: object) -> None:
     """The incumbent sets deadlines and so the big-M: none may cut off a better schedule."""

@@ -27,7 +27,7 @@ from talos_opt.solvers.shared.instance import make_instance
 from tests.builders import device, link, op, problem
 from tests.graphs import KINDS
 from tests.naive import brute_force
-from tests.strategies import large_problems, problems
+from tests.strategies import costly, large_problems, problems
 
 CLOSE = 1e-9
 
@@ -171,6 +171,7 @@ def test_infeasible_is_said() -> None:
     assert verdict.status is Status.INFEASIBLE
 
 
+@costly
 @given(large_problems(objectives=("bottleneck",), memory=False, missing_routes=False))
 def test_single_moves_keep_loads_and_only_lower_the_bottleneck(given: Problem) -> None:
     first, run = solve(given, passes=1), solve(given, passes=4)

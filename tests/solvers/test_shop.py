@@ -28,7 +28,7 @@ from tests.builders import device, link, op
 from tests.builders import problem as make
 from tests.clocks import Looks
 from tests.naive import brute_force
-from tests.strategies import large_problems, problems
+from tests.strategies import costly, large_problems, problems
 
 FOLDER = Path(__file__).resolve().parents[3] / "shared" / "data" / "sets"
 CLOSE = 1e-9
@@ -71,6 +71,7 @@ def test_shop_is_feasible_and_mostly_ends_at_the_optimum(problem: Problem) -> No
     assume(run.value <= expected[0] * (1 + CLOSE) + CLOSE)  # how often is counted
 
 
+@costly
 @given(problems(max_ops=5, objectives=ORDERED, memory=False, colocation=False, **COVERED))
 def test_it_finds_the_optimum_of_nearly_all_tiny_problems(problem: Problem) -> None:
     expected = brute_force(problem)
@@ -89,6 +90,7 @@ def test_it_passes_check_on_larger_problems(problem: Problem) -> None:
 
 
 @pytest.mark.reaches(0.15)
+@costly
 @given(large_problems(max_ops=40, objectives=ORDERED, **COVERED), st.integers(0, 99))
 def test_what_is_repaired_step_by_step_is_what_is_found_from_scratch(
     problem: Problem, seed: int

@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from talos_opt.core.feasibility import check
@@ -36,7 +36,7 @@ from talos_opt.solvers.relax.superblocks import (
 from tests.builders import device, link, op
 from tests.builders import problem as make
 from tests.naive import best_schedule, brute_force
-from tests.strategies import problems
+from tests.strategies import costly, problems
 
 CLOSE = 1e-6
 TIMED = ("toct", "makespan")
@@ -122,11 +122,13 @@ def test_joins_never_exceed_the_optimum(problem: Problem, limited: bool) -> None
     check_joins(problem, limited)
 
 
+@costly
 @given(problems(max_ops=6, **CORE), st.booleans())
 def test_joins_never_exceed_the_optimum_of_core_problems(problem: Problem, limited: bool) -> None:
     check_joins(problem, limited)
 
 
+@costly
 @given(problems(max_ops=5, objectives=TIMED))
 def test_loads_and_paths_never_exceed_the_optimum(problem: Problem) -> None:
     expected = brute_force(problem)
@@ -260,7 +262,7 @@ def twins(draw: st.DrawFn) -> Problem:
     return make(ops, devices, links, objective="bottleneck")
 
 
-@settings(max_examples=30)
+@costly
 @given(twins(), st.sampled_from((1.0, 1.4)))
 def test_contents_never_exceed_the_optimum_on_identical_devices(
     problem: Problem, above: float
@@ -301,7 +303,7 @@ def check_contents(problem: Problem, value: float, above: float, prices: Floats)
         assert contents.bound(whole, fillings, limit) <= value * (1 + CLOSE)
 
 
-@settings(max_examples=30)
+@costly
 @given(twins())
 def test_superblocks_never_exceed_the_optimum_on_identical_devices(problem: Problem) -> None:
     schedule = best_placement(problem)
