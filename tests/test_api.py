@@ -234,7 +234,7 @@ def test_an_argument_wins_over_the_configuration() -> None:
 @in_own_process
 def test_ctrl_c_returns_the_incumbent(solver: str) -> None:
     """In the main thread of a caller who has no handler of his own."""
-    talos_opt.solve(fig1(), solver, time_limit=60)  # libraries are loaded, kernels compiled
+    talos_opt.solve(fig1(), solver, time_limit=1)  # libraries are loaded, kernels compiled
     big = layered(150) if solver != "dp" else wide_chains()
     warm = talos_opt.solve(big, "heft").schedule
     press_ctrl_c(1.2)
