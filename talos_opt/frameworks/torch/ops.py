@@ -15,6 +15,7 @@ from talos_opt.frameworks.common.groups import REPLICATED_BYTES, Groups
 from talos_opt.frameworks.common.profile import OpProfile
 from talos_opt.frameworks.torch.captured import Captured
 from talos_opt.frameworks.torch.costs import Cost, Evaluator, moved_bytes, nbytes, op_type
+from talos_opt.frameworks.torch.lines import line_of
 from talos_opt.frameworks.torch.signature import Placeholder
 
 
@@ -83,6 +84,7 @@ class _Description:
             output=nbytes(value) if fresh else 0,
             colocate=group,
             module=module,
+            line=line_of(node),
             facts=_facts(value),
         )
 

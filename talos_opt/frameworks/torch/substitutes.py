@@ -27,7 +27,7 @@ def callee(node: fx.Node, device: torch.device | str, *, mixed: bool = False) ->
     """
     assert callable(node.target), "captured graphs hold calls of functions only"
     if torch.device(device).type == "cpu":
-        return _LAID_OUT.get(node.target, node.target) if mixed else node.target
+        return (_LAID_OUT if mixed else _HERE).get(node.target, node.target)
     return _ELSEWHERE.get(node.target, node.target)
 
 
@@ -120,7 +120,17 @@ def _scale(query: Tensor, scale: float | None) -> float:
     return query.shape[-1] ** -0.5 if scale is None else scale
 
 
-_LAID_OUT: dict[Any, Callable[..., Any]] = {_aten.view.default: _aten.reshape.default}
+def rnn_layer(*args: Any) -> Any:
+    """Return what ``mkldnn_rnn_layer`` does, with what its backward pass needs.
+
+    It keeps that only where gradients are recorded; here nothing requires one.
+    """
+    with torch.enable_grad():
+        return _aten.mkldnn_rnn_layer.default(*args)
+
+
+_HERE: dict[Any, Callable[..., Any]] = {_aten.mkldnn_rnn_layer.default: rnn_layer}
+_LAID_OUT: dict[Any, Callable[..., Any]] = _HERE | {_aten.view.default: _aten.reshape.default}
 _ELSEWHERE: dict[Any, Callable[..., Any]] = _LAID_OUT | {
     _aten._scaled_dot_product_flash_attention_for_cpu.default: attention,
     _aten._scaled_dot_product_flash_attention_for_cpu_backward.default: attention_backward,
