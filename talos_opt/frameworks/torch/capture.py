@@ -253,11 +253,9 @@ def _require_tensors(graph_module: fx.GraphModule) -> None:
     for node in graph_module.graph.nodes:
         if node.op not in ("placeholder", "call_function", "output"):
             reader = next(iter(node.users), node)
-            kind = getattr(reader.target, "__name__", reader.target)
             raise InputError(
-                f"the model cannot be captured: op {reader.name} ({kind}) holds a graph of its "
-                f"own{at(reader)}, of which only torch.cond and while_loop can be placed: leave it "
-                "out of forward"
+                f"the model cannot be captured: op {node.name} is a {node.op}, which "
+                f"{reader.name} reads{at(reader)}"
             )
         value = node.meta.get("val")
         if isinstance(value, torch.Tensor) and any(

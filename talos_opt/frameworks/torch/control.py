@@ -6,14 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.utils._pytree as pytree
 from torch import fx
-
-#: What holds graphs of its own and is one op, by its name.
-_KINDS = ("cond", "while_loop")
 
 
 def fold_control_flow(graph_module: fx.GraphModule) -> None:
-    """Let every ``torch.cond`` and ``while_loop`` be a call of one function of tensors.
+    """Let every ``torch.cond``, ``while_loop`` and their like be a call of one function of tensors.
 
     Nothing may trace the graph afterwards: it would follow one of the ways.
     """
@@ -23,7 +21,7 @@ def fold_control_flow(graph_module: fx.GraphModule) -> None:
         if not isinstance(inner, fx.GraphModule):
             continue
         for user in list(node.users):
-            if getattr(user.target, "__name__", "") in _KINDS:
+            if user.op == "call_function":
                 _fold(graph_module, user)
         if not node.users:
             graph.erase_node(node)
@@ -31,19 +29,41 @@ def fold_control_flow(graph_module: fx.GraphModule) -> None:
 
 
 def _fold(graph_module: fx.GraphModule, node: fx.Node) -> None:
-    def graph_of(item: Any) -> fx.GraphModule:
-        inner = getattr(graph_module, str(item.target))
-        assert isinstance(inner, fx.GraphModule), "export keeps branches as graphs"
-        return inner
+    def inner(item: Any) -> Any:
+        held = isinstance(item, fx.Node) and item.op == "get_attr"
+        found = getattr(graph_module, str(item.target)) if held else item
+        return found if isinstance(found, fx.GraphModule) else item
 
-    if getattr(node.target, "__name__", "") == "cond":
+    name = getattr(node.target, "__name__", "")
+    if name == "cond":
         predicate, yes, no, operands = node.args
-        node.target = branch(graph_of(yes), graph_of(no))
+        node.target = branch(inner(yes), inner(no))
         node.args = (predicate, *operands)  # type: ignore[misc]
-        return
-    condition, body, carried, extra = node.args
-    node.target = loop(graph_of(condition), graph_of(body), len(carried))  # type: ignore[arg-type]
-    node.args = (*carried, *extra)  # type: ignore[misc]
+    elif name == "while_loop":
+        condition, body, carried, extra = node.args
+        node.target = loop(inner(condition), inner(body), len(carried))  # type: ignore[arg-type]
+        node.args = (*carried, *extra)  # type: ignore[misc]
+    else:
+        leaves, spec = pytree.tree_flatten((node.args, node.kwargs))
+        filled = [inner(leaf) for leaf in leaves]
+        node.target = holder(node.target, name, filled, spec)
+        node.args, node.kwargs = tuple(x for x in filled if isinstance(x, fx.Node)), {}
+
+
+def holder(call: Any, name: str, leaves: list[Any], spec: Any) -> Callable[..., Any]:
+    """Return a function of the tensors among a call's arguments; graphs and all else are fixed."""
+    places = [k for k, leaf in enumerate(leaves) if isinstance(leaf, fx.Node)]
+    fixed = [None if isinstance(leaf, fx.Node) else leaf for leaf in leaves]
+
+    def held(*tensors: Any) -> Any:
+        values = list(fixed)
+        for k, tensor in zip(places, tensors, strict=True):
+            values[k] = tensor
+        args, kwargs = pytree.tree_unflatten(values, spec)
+        return call(*args, **kwargs)
+
+    held.__name__ = held.__qualname__ = name
+    return held
 
 
 def branch(yes: fx.GraphModule, no: fx.GraphModule) -> Callable[..., Any]:

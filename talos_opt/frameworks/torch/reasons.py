@@ -43,6 +43,12 @@ def reason(error: BaseException) -> str:
         return f"{_branching(place)}{where}: {_instead(place)}"
     if ".numpy()" in message or ("numpy" in message and "FakeTensor" in message):
         return f"NumPy computes outside of the graph{where}: compute with torch in forward"
+    if "meta and cpu" in message or "cpu and meta" in message:
+        return (
+            f"forward makes a tensor on the CPU, and the model is on the meta device{where}: make "
+            "it on the device of an input, or measure the CPU as well, as with --devices "
+            "cpu,estimate:a100"
+        )
     if "fake tensor in the exported program constant" in message:
         return (
             "forward puts tensors that it made into the module (an assignment to .data, or to an "

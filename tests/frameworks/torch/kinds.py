@@ -113,6 +113,16 @@ class While(Base):
         )[1]
 
 
+class Flexible(Base):
+    """Attention whose scores a function changes."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        from torch.nn.attention.flex_attention import flex_attention
+
+        query = self.a(x)[None, None]
+        return flex_attention(query, query, query, score_mod=lambda s, b, h, i, j: s + i - j)
+
+
 class Item(Base):
     """Takes a number out of a tensor and computes on."""
 
@@ -167,6 +177,13 @@ class Makes(Base):
         return sums + torch.tensor([1.0, 2.0] * 4)
 
 
+class OnTheHost(Base):
+    """Makes a tensor on the CPU, by name."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.a(x) + torch.zeros(8, device="cpu")
+
+
 class KeywordOnly(Base):
     """Takes its inputs by name alone."""
 
@@ -219,14 +236,6 @@ def sequence() -> nn.Module:
 
 def nested() -> nn.Module:
     return Nested()
-
-
-def numpy() -> nn.Module:
-    return Numpy()
-
-
-def noise() -> nn.Module:
-    return Noise()
 
 
 def given() -> tuple[tuple[Any, ...], dict[str, Any]]:

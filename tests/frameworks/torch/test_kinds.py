@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
@@ -18,7 +19,9 @@ from talos_opt.frameworks.torch.checking import run_graph  # noqa: E402
 from talos_opt.frameworks.torch.comparing import compare_outputs  # noqa: E402
 from talos_opt.frameworks.torch.lines import line_of  # noqa: E402
 from talos_opt.frameworks.torch.ops import describe_ops  # noqa: E402
+from talos_opt.frameworks.torch.run import run_schedule  # noqa: E402
 from tests.frameworks.torch import kinds  # noqa: E402
+from tests.frameworks.torch.synthetic import ON_CPU, problem_of, random_schedule  # noqa: E402
 
 INFERENCE, TRAINING = "inference", "training"
 
@@ -34,6 +37,14 @@ def assert_right(captured: Captured, *others: Any) -> None:
         assert compare_outputs(expected, run_graph(captured, captured.given(inputs).tensors))[1]
 
 
+@cache
+def captured_kind(make: Callable[[], Any], mode: str) -> tuple[Captured, tuple[int, ...]]:
+    """Return a captured model, and the shape of its input."""
+    module = make()
+    shape = (2, 4, 8) if isinstance(module, kinds.Masked | nn.RNNBase) else (4, 8)
+    return capture(module, (values(*shape),), mode), shape
+
+
 RIGHT: list[tuple[Callable[[], Any], str, str]] = [
     (kinds.Numpy, INFERENCE, "strict export"),
     (kinds.Masked, INFERENCE, "export"),
@@ -46,6 +57,7 @@ RIGHT: list[tuple[Callable[[], Any], str, str]] = [
     (kinds.Cond, INFERENCE, "export"),
     (kinds.Cond, TRAINING, "export"),
     (kinds.While, INFERENCE, "export"),
+    (kinds.Flexible, INFERENCE, "export"),
     (kinds.Item, INFERENCE, "export"),
     (kinds.Makes, INFERENCE, "export"),
     (kinds.Constant, INFERENCE, "export"),
@@ -58,20 +70,21 @@ RIGHT: list[tuple[Callable[[], Any], str, str]] = [
 def test_a_graph_agrees_with_its_module_on_other_inputs(
     make: Callable[[], Any], mode: str, by: str
 ) -> None:
-    shape = (4, 8) if not isinstance(module := make(), kinds.Masked | nn.RNNBase) else (2, 4, 8)
-    captured = capture(module, (values(*shape),), mode)
+    captured, shape = captured_kind(make, mode)
     assert captured.by == by
     assert captured.other is not None
     assert_right(captured, (values(*shape, seed=1),), (-values(*shape, seed=2) - 1,))
+    document = random_schedule(problem_of(captured), 1)
+    report = run_schedule(captured, captured.other, document, ON_CPU, repeats=1, warmup=0)
+    assert report.outputs_equal
 
 
 def test_what_a_model_changes_itself_is_left_as_it_was() -> None:
-    for module in (kinds.OwnParameter(), kinds.Masked()):
-        before = {name: value.clone() for name, value in module.state_dict().items()}
-        shape = (4, 8) if isinstance(module, kinds.OwnParameter) else (2, 4, 8)
-        captured = capture(module, (values(*shape),), TRAINING)
-        captured.reference((values(*shape),))
-        assert all(torch.equal(value, before[n]) for n, value in module.state_dict().items())
+    module = kinds.OwnParameter()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    captured = capture(module, (values(4, 8),), TRAINING)
+    captured.reference((values(4, 8),))
+    assert all(torch.equal(value, before[n]) for n, value in module.state_dict().items())
 
 
 def test_gradients_are_those_of_the_backward_that_was_written() -> None:
@@ -86,7 +99,7 @@ def test_gradients_are_those_of_the_backward_that_was_written() -> None:
 
 @pytest.mark.parametrize("mode", [INFERENCE, TRAINING])
 def test_a_branch_is_one_op_with_its_cost(mode: str) -> None:
-    captured = capture(kinds.Cond(), (values(4, 8),), mode)
+    captured, _ = captured_kind(kinds.Cond, mode)
     ops = {op.id: op for op in describe_ops(captured)}
     assert ops["cond"].type == "cond"
     assert ops["cond"].flops == 3 * 2 * 4 * 8 * 8  # both ways: one product, and two
@@ -156,15 +169,27 @@ def test_a_model_that_runs_on_no_second_input_is_captured_with_a_note() -> None:
     assert "on which the model does not run: ValueError: ones only" in captured.notes[0]
 
 
-META = [kinds.Makes, kinds.Masked, kinds.Cond, kinds.StraightThrough, kinds.Noise]
+def test_a_tensor_made_on_the_cpu_in_a_model_without_memory() -> None:
+    with torch.device("meta"):
+        module = kinds.OnTheHost()
+    with pytest.raises(InputError, match=r"kinds\.py:\d+.*or measure the CPU as well"):
+        capture(module, (torch.empty(4, 8, device="meta"),))
 
 
-@pytest.mark.parametrize("make", META)
-def test_models_without_memory(make: Callable[[], Any]) -> None:
+META = [
+    (kinds.Makes, TRAINING),
+    (kinds.Masked, INFERENCE),
+    (kinds.StraightThrough, TRAINING),
+    (kinds.Noise, INFERENCE),
+]
+
+
+@pytest.mark.parametrize(("make", "mode"), META)
+def test_models_without_memory(make: Callable[[], Any], mode: str) -> None:
     with torch.device("meta"):
         module = make()
     x = torch.empty((2, 4, 8) if make is kinds.Masked else (4, 8), device="meta")
-    captured = capture(module, (x,), TRAINING)
+    captured = capture(module, (x,), mode)
     assert captured.other is None
     if make is kinds.StraightThrough:
         assert captured.by == "fx"
