@@ -11,6 +11,7 @@ from talos_opt.core.errors import InputError
 from talos_opt.frameworks.common.loading import explain
 from talos_opt.frameworks.tensorflow.backend import tf
 from talos_opt.frameworks.tensorflow.captured import Captured, Given
+from talos_opt.frameworks.tensorflow.checking import check
 from talos_opt.frameworks.tensorflow.flattening import flatten
 from talos_opt.frameworks.tensorflow.folding import fold
 from talos_opt.frameworks.tensorflow.models import Model
@@ -35,8 +36,8 @@ def capture(model: Model, inputs: Sequence[np.ndarray], mode: str = "inference")
     Raises
     ------
     InputError
-        If the model does not take the inputs, nothing in it can be trained, or it keeps
-        something that no variable holds, such as a table.
+        If the model does not take the inputs, nothing in it can be trained, it keeps something
+        that no variable holds, such as a table, or its graph differs from it.
     """
     if mode not in MODES:
         raise InputError(f"mode is {mode!r}, expected one of {', '.join(MODES)}")
@@ -61,6 +62,8 @@ def capture(model: Model, inputs: Sequence[np.ndarray], mode: str = "inference")
         raise InputError(f"the model's graph cannot be placed: {error}") from error
     if not folded.ops:
         raise InputError("the model computes nothing: its graph has no ops")
+    if model.by == "keras" and mode == "inference" and not folded.written:
+        check(call, function, inputs)
     graph = _import(graph_def, given)
     outputs = tuple(tensor.name for tensor in function.outputs)
     return Captured(folded, graph, given, outputs, function, mode, model.by)

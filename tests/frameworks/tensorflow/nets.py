@@ -1,5 +1,7 @@
 """Small networks to capture, profile and run; each function makes one, without arguments."""
 
+import random
+
 import tensorflow as tf
 from tensorflow.keras import layers
 
@@ -123,6 +125,17 @@ class Lookup(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec([None], name="x"), tf.TensorSpec([None], name="a")])
     def power(self, x: tf.Tensor, a: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"y": x**2 + a}
+
+
+class Restless(tf.keras.Model):
+    """Draws a number in Python, which a graph draws once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = layers.Dense(3)
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return self.dense(x) * random.random()
 
 
 def broken() -> None:
