@@ -165,7 +165,7 @@ def _refusal(mode: str, failures: Sequence[Exception]) -> str:
     text = f"the model cannot be captured for {mode}: {_why(first)}"
     if isinstance(last, Differs) and last is not first:
         return f"{text}; traced without torch.export its graph is wrong: {last}"
-    same = user_line(first) and user_line(first) == user_line(last)
+    same = (user_line(first) and user_line(first) == user_line(last)) or _why(first) == _why(last)
     return text if same or last is first else f"{text}; tracing it fails as well: {_why(last)}"
 
 

@@ -39,6 +39,11 @@ def reason(error: BaseException) -> str:
             f"packed sequences depend on the values of their lengths{where}: give the RNN the "
             "padded batch, and mask what it returns"
         )
+    if _through(error, "torch/_higher_order_ops/while_loop.py"):
+        return (
+            f"while_loop has no gradients that a graph can hold{where}: for training, write a "
+            "Python loop with a fixed number of rounds"
+        )
     if any(text in message for text in _BRANCHES):
         return f"{_branching(place)}{where}: {_instead(place)}"
     if ".numpy()" in message or ("numpy" in message and "FakeTensor" in message):

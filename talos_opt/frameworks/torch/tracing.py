@@ -54,7 +54,8 @@ class Call:
         found = torch.autograd.grad(loss, [values[k] for k in sources], allow_unused=True)
         gradients = {k: g for k, g in zip(sources, found, strict=True) if g is not None}
         self.reached = list(gradients)
-        return [loss.detach(), *(leaf.detach() for leaf in leaves), *gradients.values()]
+        plain = (leaf.detach() if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves)
+        return [loss.detach(), *plain, *gradients.values()]
 
     def outputs(self, placeholders: Sequence[Placeholder]) -> tuple[Output, ...]:
         """Return what the call returned."""

@@ -119,12 +119,18 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("make", "complaint"), REFUSED)
 def test_what_cannot_be_captured_is_told_with_a_way_out(
     make: Callable[[], Any], complaint: str
 ) -> None:
     with pytest.raises(InputError, match=complaint):
         capture(make(), (values(4, 8),))
+
+
+def test_loops_are_not_trained() -> None:
+    with pytest.raises(InputError, match=r"for training: while_loop has no gradients .*: for tr"):
+        capture(kinds.While(), (values(4, 8),), TRAINING)
 
 
 def test_packed_sequences_are_refused() -> None:
@@ -229,6 +235,19 @@ def test_inputs_by_name_and_nested(
     given = captured.arguments
     assert_right(captured, [tensor.flip(0) for tensor in given.tensors])
     assert all(name.isdecimal() or not name[0].isdecimal() or "[" in name for name in given.names)
+
+
+@pytest.mark.parametrize("mode", [INFERENCE, TRAINING])
+def test_what_is_no_tensor_is_fixed_and_returned(mode: str) -> None:
+    class Options(kinds.Base):
+        def forward(self, x: Any, times: int = 2, flag: bool = True) -> dict[str, Any]:
+            return {"y": self.a(x) * times if flag else x, "times": times, "none": None}
+
+    captured = capture(Options(), (values(4, 8), 3), mode)
+    assert captured.other is not None
+    pairs = zip(captured.outputs, run_graph(captured, (values(4, 8),)), strict=True)
+    found = {spec.target: value for spec, value in pairs if spec.kind == "user_output"}
+    assert (found[1], found[2]) == (3, None)
 
 
 def test_wrong_names_are_told_with_what_forward_takes() -> None:
