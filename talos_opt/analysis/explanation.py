@@ -16,6 +16,7 @@ from talos_opt.analysis.prices import Price, price
 from talos_opt.analysis.slack import find_slacks, path_ahead
 from talos_opt.analysis.turnaround import Turnaround
 from talos_opt.core.metrics import objective_value
+from talos_opt.core.origins import origin_of
 from talos_opt.core.problem import Ints, Problem
 from talos_opt.core.schedule import Schedule
 
@@ -228,6 +229,7 @@ class _Plain:
             "time_unit": problem.graph.time_unit,
             **self._op(op),
             "type": columns.types[columns.type[op]],
+            **origin_of(columns, op).known(),
             "slots": int(arrays.demand[op]),
             "memory": {
                 "weights": int(arrays.weights[op]),

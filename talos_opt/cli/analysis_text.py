@@ -149,12 +149,15 @@ def _costliest(model: Mapping[str, Any], document: Mapping[str, Any], top: int) 
             quantity(op["other"], unit),
             _ratio(op["speedup"]),
             percent(_share(op, whole)),
+            ", ".join(op[key] for key in ("module", "line") if key in op),
         )
         for op in ranked
     ]
-    columns = ("op", "type", document["reference"], document["other"], "speedup", "share")
+    columns = ("op", "type", document["reference"], document["other"], "speedup", "share", "of")
+    kept = len(columns) if any(row[-1] for row in rows) else len(columns) - 1
     title = f"{visible(model['model'])}: the {_many(len(rows), 'op')} that cost most"
-    return f"{title}\n{table(columns, rows, left=(0, 1))}"
+    lines = table(columns[:kept], [row[:kept] for row in rows], left=(0, 1, 6))
+    return f"{title}\n{lines}"
 
 
 def _cost(op: Mapping[str, Any]) -> float:

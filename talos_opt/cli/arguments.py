@@ -143,9 +143,16 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--input",
         action="append",
-        metavar="SHAPE[:DTYPE[:LOW-HIGH]]",
-        help="example input, such as 8x3x224x224 or 1x128:int64:0-30521 (both ends included); "
-        "once for each input of the model, and the same for profile and run",
+        metavar="[NAME=]SHAPE[:DTYPE[:LOW-HIGH]]",
+        help="example input, such as 8x3x224x224 or input_ids=1x128:int64:0-30521 (both ends "
+        "included); once for each input of the model, and the same for profile and run. A name "
+        "gives it by keyword; batch.x is x in a dict called batch, states.0 the first in a tuple",
+    )
+    parser.add_argument(
+        "--inputs",
+        metavar="FILE|MODULE:CALLABLE",
+        help="all inputs instead: a .pt file of torch.save, or a callable; a tuple is given by "
+        "position, a dict by name, a pair of both as both (tensorflow: a .npz file, or a callable)",
     )
     parser.add_argument(
         "--mode",

@@ -10,6 +10,7 @@ from talos_opt.analysis.causes import Cause, Step
 from talos_opt.cli.output import visible
 from talos_opt.cli.text import moment, number, quantity, settled, table
 from talos_opt.core.metrics import forced_value
+from talos_opt.core.origins import origin_of
 from talos_opt.core.shares import value_unit
 from talos_opt.core.units import format_bytes
 
@@ -98,6 +99,8 @@ class _Teller:
         start, end = float(self.schedule.start[op]), float(self.schedule.end[op])
         kind = visible(columns.types[columns.type[op]])
         held = int(arrays.demand[op])
+        where = visible(str(origin_of(columns, op)))
+        origin = f", of {where}," if where else ""
         sizes = [
             f"{name} {format_bytes(int(size[op]))}"
             for name, size in (
@@ -106,9 +109,10 @@ class _Teller:
                 ("workspace", arrays.workspace),
             )
         ]
+        name = f"{self.names[op]}{f' ({kind})' if kind else ''}{origin}"
         return (
-            f"{self.names[op]}{f' ({kind})' if kind else ''} runs on {self.device(op)} from "
-            f"{self.at(start)} to {self.at(end)}, for {self.long(end - start)}\n"
+            f"{name} runs on {self.device(op)} from {self.at(start)} to {self.at(end)}, "
+            f"for {self.long(end - start)}\n"
             f"holds {held} slot{'s' if held > 1 else ''}; {', '.join(sizes)}"
         )
 

@@ -100,10 +100,13 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
         emit_json(json.dumps(figures(profile), indent=1))
     elif args.output != STREAM:
         emit(describe(profile, args.output))
+    notes = list(profile.notes)
     for device in profile.devices:
         note = profile.facts.get(f"measured on {device.id}")
         if note:
-            complain(f"note: {device.id}: {note}")
+            notes.append(f"{device.id}: {note}")
+    for note in notes:
+        complain(f"note: {note}")
     return exits.INTERRUPTED if signals.interrupted else exits.SOLVED
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from talos_opt.core import rounding, units
+from talos_opt.core.origins import origin_of
 from talos_opt.core.problem import Floats, Ints, Problem
 from talos_opt.core.schedule import Schedule, TransferRow, Transfers
 from talos_opt.formats.lanes import assign_lanes
@@ -141,6 +142,7 @@ class _Drawing:
             "model": self.columns.model_ids[int(self.columns.model[i])],
             "op": self.columns.ids[i],
             "type": self.columns.types[int(self.columns.type[i])],
+            **origin_of(self.columns, i).known(),
             "device": self.devices[d].id,
             "bytes": int(self.columns.output[i]),
             "start": float(self.schedule.start[i]),

@@ -11,6 +11,7 @@ from talos_opt.analysis.model_choice import ModelChoice
 from talos_opt.analysis.model_speedups import ModelSpeedups
 from talos_opt.analysis.model_summary import ModelSummary, summarise_model
 from talos_opt.analysis.packing import PackingRow
+from talos_opt.core.origins import origin_of
 from talos_opt.core.problem import Problem
 from talos_opt.formats.emit import Layout
 
@@ -54,7 +55,9 @@ def analysis_document(
         "time_unit": problem.graph.time_unit,
         "reference": models[0].reference,
         "other": models[0].other,
-        "models": [_model(model) for model in models],
+        "models": [
+            _model(model, _origins(problem, j)) for model, j in zip(models, columns, strict=True)
+        ],
         "pairs": [_pair(pair) for pair in pairs],
         "packing": [
             {
@@ -73,9 +76,16 @@ def analysis_document(
     return document
 
 
-def _model(model: ModelSpeedups) -> dict[str, Any]:
+def _origins(problem: Problem, j: int) -> list[dict[str, str]]:
+    """Where the ops of a model come from, as far as the graph says."""
+    columns = problem.graph.columns
+    first, last = columns.model_ptr[j : j + 2].tolist()
+    return [origin_of(columns, i).known() for i in range(first, last)]
+
+
+def _model(model: ModelSpeedups, origins: Sequence[dict[str, str]]) -> dict[str, Any]:
     summary = summarise_model(model)
-    rows = list(_ops(model))
+    rows = [row | origin for row, origin in zip(_ops(model), origins, strict=True)]
     return {
         "model": model.model,
         "op_count": summary.ops,

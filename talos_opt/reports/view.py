@@ -13,6 +13,7 @@ from talos_opt.core import rounding
 from talos_opt.core.errors import ScheduleError
 from talos_opt.core.feasibility import check
 from talos_opt.core.metrics import idle_times, objective_value
+from talos_opt.core.origins import origin_of
 from talos_opt.core.problem import Floats, Ints, Problem
 from talos_opt.core.schedule import Schedule, Transfers
 from talos_opt.formats.schedule_document import named_schedule
@@ -60,6 +61,8 @@ class View:
         From top to bottom: devices in the cluster's order, then links.
     op_names, op_types : tuple of str
         ``MODEL/OP``, and the op's type, of the n ops.
+    op_origins : tuple of str
+        Module and line of code of every op; empty: the graph says it of none.
     op_model, op_device : (n,) int
     op_lane, op_lanes : (n,) int
         First lane of an op, and how many neighbouring lanes it fills: a slot each.
@@ -111,6 +114,7 @@ class View:
     transfer_bytes: Ints
     transfer_source: Ints
     transfer_target: Ints
+    op_origins: tuple[str, ...] = ()
     memory: tuple[MemoryCurve, ...] = ()
     critical_ops: Ints = field(default_factory=_none)
     critical_transfers: Ints = field(default_factory=_none)
@@ -171,6 +175,7 @@ def view_of(
         op_names=problem.names,
         op_types=tuple(columns.types[k] for k in columns.type.tolist()),
         op_model=columns.model,
+        op_origins=_origins(problem),
         idle=idle_times(problem, schedule),
         memory=memory_curves(problem, schedule, tolerance),
         facts=facts,
@@ -218,6 +223,12 @@ def view_of_document(document: Mapping[str, Any]) -> View:
         facts=_facts(document),
         **_columns(bars, layout),
     )
+
+
+def _origins(problem: Problem) -> tuple[str, ...]:
+    columns = problem.graph.columns
+    found = tuple(str(origin_of(columns, i)) for i in range(problem.graph.op_count))
+    return found if any(found) else ()
 
 
 def _require_sound(schedule: Schedule, count: int) -> None:

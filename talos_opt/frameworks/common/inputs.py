@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +18,9 @@ DTYPES = (
 )  # fmt: skip
 _NUMBER = r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?"
 _RANGE = re.compile(rf"({_NUMBER})-({_NUMBER})")
-_FORM = "SHAPE[:dtype[:low-high]] such as 8x3x224x224 or 1x128:int64:0-30521"
+_FORM = "[NAME=]SHAPE[:dtype[:low-high]] such as 8x3x224x224 or ids=1x128:int64:0-30521"
+#: A name, and the way into what it holds: ``batch.x``, ``states.0``.
+_NAME = re.compile(r"[^\W\d]\w*(?:\.\w+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,24 +34,29 @@ class InputSpec:
         One of `DTYPES`.
     low, high : float, optional
         Both ends belong to the range. None: normally distributed floats, or either truth value.
+    name : str, optional
+        Of the argument that it is given as; ``batch.x`` is the value at ``x`` in a dict called
+        ``batch``, ``states.0`` the first in a tuple. None: by position.
     """
 
     shape: tuple[int, ...]
     dtype: str = "float32"
     low: float | None = None
     high: float | None = None
+    name: str | None = None
 
     @classmethod
     def parse(cls, text: str) -> InputSpec:
-        """Read SHAPE[:dtype[:low-high]]; the shape of a scalar is ``scalar``.
+        """Read [NAME=]SHAPE[:dtype[:low-high]]; the shape of a scalar is ``scalar``.
 
         Raises
         ------
         InputError
             If it has another form, or if whole numbers have no range.
         """
-        shape_text, *rest = text.split(":")
-        if len(rest) > 2:
+        label, equals, body = text.rpartition("=")
+        shape_text, *rest = body.split(":")
+        if len(rest) > 2 or (equals and not _NAME.fullmatch(label)):
             raise InputError(f"input {text!r} is not of the form {_FORM}")
         name = rest[0] if rest else "float32"
         if name not in DTYPES:
@@ -59,7 +68,7 @@ class InputSpec:
             raise InputError(f"input {text!r}: {name} needs a range, such as :{name}:0-30521")
         if low is not None and not _is_float(name):
             _require_whole(text, name, (low, high or 0.0))
-        return cls(_shape(text, shape_text), name, low, high)
+        return cls(_shape(text, shape_text), name, low, high, label if equals else None)
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """Return an array of random values; the same for the same state of the generator."""
@@ -111,3 +120,47 @@ def _require_whole(text: str, name: str, ends: tuple[float, float]) -> None:
 def _limits(name: str) -> tuple[int, int]:
     info = np.iinfo(name)
     return int(info.min), int(info.max)
+
+
+def nest(named: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Return values by name, those with dotted names nested in dicts, and in tuples by number.
+
+    Parameters
+    ----------
+    named : iterable of (str, Any)
+
+    Raises
+    ------
+    InputError
+        If a name is given twice, is both a value and what holds others, or if the numbers of a
+        tuple do not count from 0.
+    """
+    found: dict[str, Any] = {}
+    for name, value in named:
+        *way, last = name.split(".")
+        inside = found
+        for part in way:
+            inside = inside.setdefault(part, _Held())
+            if not isinstance(inside, _Held):
+                raise InputError(f"input {name}: {part} is an input itself, and holds none")
+        if last in inside:
+            raise InputError(f"input {name} is given twice")
+        inside[last] = value
+    return {name: _settled(name, value) for name, value in found.items()}
+
+
+class _Held(dict[str, Any]):
+    """Inputs that are nested, told from values that are dicts."""
+
+
+def _settled(name: str, value: Any) -> Any:
+    if not isinstance(value, _Held):
+        return value
+    inner = {part: _settled(f"{name}.{part}", item) for part, item in value.items()}
+    if not any(part.isdecimal() for part in inner):
+        return inner
+    if set(inner) != {str(k) for k in range(len(inner))}:
+        raise InputError(
+            f"inputs in {name} are called {', '.join(inner)}: those of a tuple count from 0"
+        )
+    return tuple(inner[str(k)] for k in range(len(inner)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.util
 import sys
@@ -138,15 +139,32 @@ def explain(error: BaseException) -> str:
 
 def user_line(error: BaseException) -> str:
     """Return the last line of a user's own code that an error came through."""
-    loaded = (sys.modules.get(name) for name in _LIBRARIES)
-    folders = [Path(m.__file__).parent for m in loaded if m and m.__file__]
+    last = ""
+    for frame in traceback.extract_tb(error.__traceback__):
+        if is_users(frame.filename):
+            last = f"{frame.filename}:{frame.lineno}: {(frame.line or '').strip()}".rstrip(": ")
+    return last
+
+
+def is_users(file: str) -> bool:
+    """Whether a frame's file is the user's own code, not the framework's, Python's or this one's.
+
+    What else was installed, such as transformers, counts as the user's: it is what was called.
+    """
+    standard = str(Path(contextlib.__file__).parent)
+    if file.startswith(standard) and not file.startswith(_installed(standard)):
+        return False
+    return not file.startswith(_libraries(tuple(n for n in _LIBRARIES if n in sys.modules)))
+
+
+def _installed(standard: str) -> tuple[str, ...]:
+    return tuple(str(Path(standard) / name) for name in ("site-packages", "dist-packages"))
+
+
+@functools.cache
+def _libraries(names: tuple[str, ...]) -> tuple[str, ...]:
+    folders = [Path(file).parent for name in names if (file := sys.modules[name].__file__)]
     # An environment may be reached through a link; frames name their files as they were imported.
     inside = [str(path) for folder in folders for path in (folder, folder.resolve())]
     inside.append(str(Path(__file__).resolve().parents[2]))
-    inside.append(str(Path(contextlib.__file__).parent))
-    skipped = (*inside, "<frozen ", "<eval_with_key>", "<__array_function__")
-    last = ""
-    for frame in traceback.extract_tb(error.__traceback__):
-        if not frame.filename.startswith(skipped):
-            last = f"{frame.filename}:{frame.lineno}: {(frame.line or '').strip()}".rstrip(": ")
-    return last
+    return (*inside, "<frozen ", "<eval_with_key>", "<__array_function__", "<string>")

@@ -84,6 +84,8 @@ class OpProfile:
         Ops of one name share a device: tied weights, views and their base, in-place ops.
     module : str
         Path of the module that the op belongs to.
+    line : str
+        File and line of the user's code that it comes from, ``net.py:12``; empty: unknown.
     facts : mapping
         Shapes, types and the like, kept in the graph.
     """
@@ -101,6 +103,7 @@ class OpProfile:
     workspace: int | None = None
     colocate: str | None = None
     module: str = ""
+    line: str = ""
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def record(self) -> Op:
@@ -108,6 +111,8 @@ class OpProfile:
         attrs: dict[str, Any] = dict(self.facts)
         if self.module:
             attrs["module"] = self.module
+        if self.line:
+            attrs["line"] = self.line
         if self.flops is not None:
             attrs["flops"] = self.flops
         if self.workspace is None:
@@ -200,6 +205,8 @@ class Profile:
         Where two devices have none, tensors go through the first device of kind cpu.
     facts : mapping
         What the model was profiled with: input shapes, versions and the like.
+    notes : tuple of str
+        What its user should know of how it was captured.
     """
 
     name: str
@@ -209,6 +216,7 @@ class Profile:
     devices: tuple[DeviceProfile, ...]
     links: tuple[LinkProfile, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def problem(self, objective: Objective | str = Objective.MAKESPAN) -> Problem:
         """Return what is to be solved: one model on a cluster of the profiled devices."""

@@ -11,12 +11,14 @@ from talos_opt.core.errors import InputError
 from talos_opt.frameworks.common.loading import explain
 from talos_opt.frameworks.tensorflow.backend import tf
 from talos_opt.frameworks.tensorflow.captured import Captured, Given
+from talos_opt.frameworks.tensorflow.checking import check
 from talos_opt.frameworks.tensorflow.flattening import flatten
 from talos_opt.frameworks.tensorflow.folding import fold
 from talos_opt.frameworks.tensorflow.models import Model
 from talos_opt.frameworks.tensorflow.training import training_step
 
 MODES = ("inference", "training")
+_CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 
 
 def capture(model: Model, inputs: Sequence[np.ndarray], mode: str = "inference") -> Captured:
@@ -34,15 +36,19 @@ def capture(model: Model, inputs: Sequence[np.ndarray], mode: str = "inference")
     Raises
     ------
     InputError
-        If the model does not take the inputs, nothing in it can be trained, or it keeps
-        something that no variable holds, such as a table.
+        If the model does not take the inputs, nothing in it can be trained, it keeps something
+        that no variable holds, such as a table, or its graph differs from it.
     """
     if mode not in MODES:
         raise InputError(f"mode is {mode!r}, expected one of {', '.join(MODES)}")
+    if model.signature is not None and len(inputs) != len(model.signature):
+        raise InputError(
+            f"inputs given: {len(inputs)}; the model takes {len(model.signature)}: {model.takes()}"
+        )
     specs = [tf.TensorSpec(value.shape, tf.as_dtype(value.dtype)) for value in inputs]
     call = model.call(mode == "training")
-    function = _trace(training_step(call) if mode == "training" else call, specs)
-    given = _given(function, len(inputs))
+    function = _trace(training_step(call) if mode == "training" else call, specs, model)
+    given = _given(function, len(inputs), model)
     graph_def = flatten(function)
     resources = [item.node for item in given if item.kind == "variable"]
     try:
@@ -56,20 +62,23 @@ def capture(model: Model, inputs: Sequence[np.ndarray], mode: str = "inference")
         raise InputError(f"the model's graph cannot be placed: {error}") from error
     if not folded.ops:
         raise InputError("the model computes nothing: its graph has no ops")
+    if model.by == "keras" and mode == "inference" and not folded.written:
+        check(call, function, inputs)
     graph = _import(graph_def, given)
     outputs = tuple(tensor.name for tensor in function.outputs)
     return Captured(folded, graph, given, outputs, function, mode, model.by)
 
 
-def _trace(call: Callable[..., Any], specs: Sequence[Any]) -> Any:
+def _trace(call: Callable[..., Any], specs: Sequence[Any], model: Model) -> Any:
     try:
         return tf.function(call, autograph=False).get_concrete_function(*specs)
     except InputError:
         raise
     except Exception as error:
         shapes = ", ".join(f"{spec.dtype.name}{spec.shape.as_list()}" for spec in specs)
+        taken = "" if model.signature is None else f"; it takes {model.takes()}"
         raise InputError(
-            f"the model cannot be captured with the inputs ({shapes}): {explain(error)}"
+            f"the model cannot be captured with the inputs ({shapes}): {explain(error)}{taken}"
         ) from error
 
 
@@ -88,7 +97,7 @@ def _import(graph_def: Any, given: Sequence[Given]) -> Any:
     return graph
 
 
-def _given(function: Any, inputs: int) -> tuple[Given, ...]:
+def _given(function: Any, inputs: int, model: Model) -> tuple[Given, ...]:
     """Return what the function's placeholders stand for."""
     captures = list(function.graph.captures)
     own = function.inputs[: len(function.inputs) - len(captures)]
@@ -104,10 +113,21 @@ def _given(function: Any, inputs: int) -> tuple[Given, ...]:
             continue
         variable = variables.get(id(outer))
         if variable is None:
-            readers = ", ".join(op.name for op in inner.consumers()[:3])
+            taken = "" if model.signature is None else f"; it takes {model.takes()}"
             raise InputError(
-                f"{readers}: reads a resource that is not a variable (a table, say), which cannot "
-                "be put on another device"
+                f"{_reader(function, inner)}: reads a resource that is not a variable (a table, "
+                "say), which cannot be put on another device: give the part of the model behind "
+                f"it, as a function or a signature of its own{taken}"
             )
         found.append(Given(name, "variable", variable.dtype, variable))
     return tuple(found)
+
+
+def _reader(function: Any, handle: Any) -> str:
+    """Return the ops that read a resource; of a call, those of its kind inside it."""
+    found = [op.name for op in handle.consumers()]
+    if all(op.type in _CALLS for op in handle.consumers()):
+        library = function.graph.as_graph_def().library.function
+        inside = {node.op for inner in library for node in inner.node_def if "Table" in node.op}
+        found = sorted(inside) or found
+    return ", ".join(found[:3])

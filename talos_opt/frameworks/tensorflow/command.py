@@ -26,7 +26,7 @@ def profile(
     model = load_model(args.target, args.seed)
     return profile_model(
         model,
-        example_inputs(model, args.input or (), args.seed),
+        example_inputs(model, args.input or (), args.seed, args.inputs),
         mode=args.mode,
         devices=args.devices,
         logical_devices=args.logical_devices,
@@ -49,7 +49,7 @@ def run(
         Makes problem and schedule of what was measured.
     """
     model = load_model(args.target, args.seed)
-    inputs = example_inputs(model, args.input or (), args.seed)
+    inputs = example_inputs(model, args.input or (), args.seed, args.inputs)
     captured = capture(model, inputs, args.mode)
     report = run_schedule(
         captured,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,23 +83,97 @@ def _named(made: Any, target: str, name: str | None = None) -> Model:
 
 
 def example_inputs(
-    model: Model, specs: Sequence[InputSpec | str], seed: int = 0
+    model: Model, specs: Sequence[InputSpec | str], seed: int = 0, source: str | None = None
 ) -> tuple[np.ndarray, ...]:
     """Return example inputs of a model.
 
     Without specs they have the shapes that the model declares, with 1 for open dimensions.
 
+    Parameters
+    ----------
+    model : Model
+    specs : sequence of InputSpec or str
+        Those without names by position, before those with names.
+    seed : int
+    source : str, optional
+        Instead of them: a .npz file, or MODULE:CALLABLE; either holds or returns an array, a
+        tuple or list (by position) or a dict (by name).
+
     Raises
     ------
     InputError
         If there are no specs and the model declares nothing, or whole numbers, whose range it
-        does not tell.
+        does not tell; if a name is none of the model's; if it takes text.
     """
+    text = [spec for spec in model.signature or () if spec.dtype == tf.string]
+    if text:
+        raise InputError(
+            f"the model takes text, whose ops cannot be put on another device: {model.takes()}; "
+            "give the part behind its preprocessing, as a function or a signature of its own"
+        )
+    if source is not None:
+        if specs:
+            raise InputError("--input and --inputs cannot be combined: give one of them")
+        return _in_order(model, *_split(source))
     parsed = [InputSpec.parse(spec) if isinstance(spec, str) else spec for spec in specs]
     if not parsed:
         parsed = _declared(model)
     rng = np.random.default_rng(seed)
-    return tuple(spec.draw(rng) for spec in parsed)
+    drawn = [(spec.name, spec.draw(rng)) for spec in parsed]
+    named: dict[str, np.ndarray] = {}
+    for name, value in drawn:
+        if name in named:
+            raise InputError(f"input {name} is given twice")
+        if name is not None:
+            named[name] = value
+    return _in_order(model, [value for name, value in drawn if name is None], named)
+
+
+def _split(source: str) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
+    """Return the inputs of a file or a callable, by position and by name."""
+    if Path(source).suffix == ".npz":
+        if not Path(source).is_file():
+            raise InputError(f"there is no file {source}")
+        try:
+            with np.load(source) as held:
+                made: Any = {name: held[name] for name in held.files}
+        except Exception as error:
+            raise InputError(f"{source}: reading it raised {explain(error)}") from error
+        # What np.savez was given without names it calls arr_0, arr_1, ...
+        if all(name == f"arr_{k}" for k, name in enumerate(made)):
+            made = list(made.values())
+    else:
+        made = resolve(source).call()
+    if isinstance(made, dict):
+        return [], {str(name): np.asarray(value) for name, value in made.items()}
+    if isinstance(made, (tuple, list)):
+        return [np.asarray(value) for value in made], {}
+    return [np.asarray(made)], {}
+
+
+def _in_order(
+    model: Model, positional: Sequence[np.ndarray], named: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray, ...]:
+    """Return inputs by position, those by name in the places of the model's names."""
+    if not named:
+        return tuple(positional)
+    if not model.names:
+        raise InputError(
+            f"the model does not tell the names of its inputs, so {next(iter(named))} has no "
+            "place: give inputs by position"
+        )
+    left = dict(enumerate(positional))
+    for name, value in named.items():
+        if name not in model.names:
+            raise InputError(f"the model has no input {name!r}; it takes {model.takes()}")
+        place = model.names.index(name)
+        if place in left:
+            raise InputError(f"input {name} is given twice: it is number {place} by position")
+        left[place] = value
+    missing = [name for place, name in enumerate(model.names) if place not in left]
+    if missing:
+        raise InputError(f"input {missing[0]} is missing; the model takes {model.takes()}")
+    return tuple(left[place] for place in range(len(model.names)))
 
 
 def _declared(model: Model) -> list[InputSpec]:
@@ -109,8 +183,8 @@ def _declared(model: Model) -> list[InputSpec]:
     for k, spec in enumerate(model.signature):
         if spec.shape.rank is None or not spec.dtype.is_floating:
             raise InputError(
-                f"input {k} of the model is {spec.dtype.name}{spec.shape}: give each with --input, "
-                "such as --input 1x128:int64:0-30521"
+                f"input {k} of the model has no range or no shape: give each with --input, such "
+                f"as --input 1x128:int64:0-30521; it takes {model.takes()}"
             )
         sizes = tuple(1 if size is None else int(size) for size in spec.shape.as_list())
         found.append(InputSpec(sizes, spec.dtype.name))

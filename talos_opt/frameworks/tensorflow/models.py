@@ -24,6 +24,8 @@ class Model:
         Inputs that it declares, by position; dimensions may be open.
     owner : object
         The model itself: variables live as long as it does.
+    names : tuple of str
+        Of its inputs, by position; empty: it does not say.
     """
 
     name: str
@@ -31,6 +33,22 @@ class Model:
     call: Callable[[bool], Callable[..., Any]]
     signature: tuple[Any, ...] | None
     owner: Any
+    names: tuple[str, ...] = ()
+
+    def takes(self) -> str:
+        """Return its inputs as text, such as ``ids: int32[?, 128], mask: float32[?]``."""
+        if self.signature is None:
+            return "inputs that it does not declare"
+        names = self.names or tuple(map(str, range(len(self.signature))))
+        pairs = zip(names, self.signature, strict=True)
+        return ", ".join(f"{name}: {_spec_text(spec)}" for name, spec in pairs)
+
+
+def _spec_text(spec: Any) -> str:
+    if spec.shape.rank is None:
+        return f"{spec.dtype.name} of any shape"
+    sizes = ("?" if size is None else str(size) for size in spec.shape.as_list())
+    return f"{spec.dtype.name}[{', '.join(sizes)}]"
 
 
 def as_model(made: Any, name: str | None = None) -> Model:
@@ -60,22 +78,27 @@ def as_model(made: Any, name: str | None = None) -> Model:
 def _keras(made: Any, name: str | None) -> Model:
     # Sequential and functional models know their inputs; of subclasses only `call` does.
     functional = bool(getattr(made, "inputs", None))
-    nested = isinstance(getattr(made, "_inputs_struct", None), dict)
+    nested = getattr(made, "_inputs_struct", None)
 
     def call(training: bool) -> Callable[..., Any]:
         def run(*inputs: Any) -> Any:
             if not functional:
                 return made(*inputs, training=training)
-            if nested:
-                return made(dict(zip(made.input_names, inputs, strict=True)), training=training)
+            if isinstance(nested, dict):  # as flattened: keys in their order
+                given = tf.nest.pack_sequence_as(nested, list(inputs))
+                return made(given, training=training)
             return made(inputs[0] if len(inputs) == 1 else list(inputs), training=training)
 
         return run
 
-    signature = None
+    signature: tuple[Any, ...] | None = None
+    names: tuple[str, ...] = ()
     if functional:
         signature = tuple(tf.TensorSpec(t.shape, tf.as_dtype(t.dtype), t.name) for t in made.inputs)
-    return Model(name or made.name, "keras", call, signature, made)
+        names = tuple(str(t.name) for t in made.inputs)
+        if isinstance(nested, dict) and len(nested) == len(names):
+            names = tuple(map(str, sorted(nested)))
+    return Model(name or made.name, "keras", call, signature, made, names)
 
 
 def _function(made: Any, name: str | None) -> Model:
@@ -103,6 +126,8 @@ def _saved(made: Any, name: str | None) -> Model:
 
 def _signature(function: Any, name: str, by: str, owner: Any) -> Model:
     positional, named = function.structured_input_signature
+    # A loaded signature has them in any order, another one in every process.
+    named = dict(sorted(named.items()))
     specs = (*tf.nest.flatten(positional), *named.values())
 
     def call(training: bool) -> Callable[..., Any]:
@@ -112,4 +137,5 @@ def _signature(function: Any, name: str, by: str, owner: Any) -> Model:
 
         return run
 
-    return Model(name, by, call, specs, owner)
+    names = tuple(spec.name or str(k) for k, spec in enumerate(specs[: len(specs) - len(named)]))
+    return Model(name, by, call, specs, owner, (*names, *named))

@@ -1,7 +1,11 @@
 """PyTorch: capture a module, profile it, run it under a placement.
 
 loading                      modules and example inputs from the words on a command line
-capture                      a module as a flat graph of calls: by export, tracing where it fails
+arguments                    what a module is called with, nested and by name
+capture                      a module as a flat graph of calls, in the first way that is right:
+exporting, tracing, masks    the ways; control: branches and loops as one call
+checking, comparing          whether a graph agrees with its module on a second input
+reasons, lines               why a model cannot be captured; which line of code an op is of
 captured, training           what capturing yields; what one step of training is
 costs, ops                   FLOPs, bytes and colocation of the calls
 timing, threads, links       measurements

@@ -3,42 +3,66 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import inspect
 import io
 import logging
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import fx, nn
 
 from talos_opt.core.errors import InputError
 from talos_opt.frameworks.common.loading import explain, user_line
-from talos_opt.frameworks.torch.captured import Captured
+from talos_opt.frameworks.torch.arguments import Arguments, arguments, shape_text
+from talos_opt.frameworks.torch.captured import Captured, Inputs
+from talos_opt.frameworks.torch.checking import Differs, check
 from talos_opt.frameworks.torch.exporting import export_inference, export_training
 from talos_opt.frameworks.torch.faking import on_cpu
+from talos_opt.frameworks.torch.lines import at
+from talos_opt.frameworks.torch.masks import answered
+from talos_opt.frameworks.torch.reasons import plain_module, reason
 from talos_opt.frameworks.torch.signature import Output, Placeholder
-from talos_opt.frameworks.torch.tracing import trace
-from talos_opt.frameworks.torch.training import set_mode
+from talos_opt.frameworks.torch.tracing import Found, trace
+from talos_opt.frameworks.torch.training import own_backward, restored, set_mode
 
 __all__ = ["MODES", "Captured", "Output", "Placeholder", "capture"]
 
 MODES = ("inference", "training")
+#: Arguments that an error lists at most.
+_LISTED = 8
 
 
-def capture(module: nn.Module, inputs: Sequence[torch.Tensor], mode: str = "inference") -> Captured:
+def capture(
+    module: nn.Module,
+    inputs: Inputs,
+    mode: str = "inference",
+    *,
+    kwargs: Mapping[str, Any] | None = None,
+) -> Captured:
     """Capture a module, on the device that it and the inputs are on (`meta` is one).
+
+    Three ways are tried in turn: torch.export by running the module on tensors without values
+    (`export`), torch.export by reading its bytecode (`strict export`), and tracing real tensors
+    (`fx`). The first counts whose graph agrees with the module on a second, different input.
+    Models without memory have no values to compare, nor any that could be taken for constants.
 
     Parameters
     ----------
     module : torch.nn.Module
-        Is left in the mode that it was captured in: see `training.set_mode`.
-    inputs : sequence of torch.Tensor
-        Example inputs, by position. Shapes are fixed by them.
+        Is left in the mode that it was captured in: see `training.set_mode`. Of a compiled one
+        the module inside is captured.
+    inputs : sequence, mapping or Arguments
+        Example inputs: a sequence by position, a mapping by name. Each may nest tensors in
+        tuples, lists and dicts; what is no tensor is fixed, as shapes are.
     mode : {'inference', 'training'}
         Training: forwards, backwards, and a step of plain gradient descent, in one graph. What
         is minimised: see `training.loss_of`.
+    kwargs : mapping of str to Any, optional
+        Further inputs, by name.
 
     Returns
     -------
@@ -51,36 +75,74 @@ def capture(module: nn.Module, inputs: Sequence[torch.Tensor], mode: str = "infe
     """
     if mode not in MODES:
         raise InputError(f"mode {mode!r} is unknown, expected one of {', '.join(MODES)}")
-    given = tuple(inputs)
+    given = arguments(inputs, kwargs)
+    module = plain_module(module)
     set_mode(module, mode)
-    by = "export"
-    try:
-        with _quiet():
-            export = export_training if mode == "training" else export_inference
-            found = on_cpu(export, module, given)
-    except InputError:
-        raise
-    except Exception as failed:
-        _try(module, given)
-        by = "fx"
+    failures: list[Exception] = []
+    ways = ["export", "strict export", "fx"]
+    if mode == "training" and _is_meta(module, given):
+        with _quiet(), on_cpu(module, given) as (fakes, _):
+            own = own_backward(module, fakes)
+        if own:  # export leaves its backward out, which no comparison would tell here
+            failures.append(Differs(f"torch.export leaves out the backward of {own}"))
+            ways = ["fx"]
+    for by in ways:
+        if by == "strict export" and _is_hopeless(failures[-1]):
+            continue
         try:
             with _quiet():
-                found = on_cpu(partial(trace, mode=mode), module, given)
+                with answered(module, given), on_cpu(module, given) as (fakes, back):
+                    found = back(_find(module, fakes, mode, by))
+                captured = _assemble(found, module, given, mode, by)
+                other, notes = check(captured)
         except InputError:
             raise
         except Exception as error:
-            raise InputError(_refusal(mode, failed, error)) from failed
+            if not failures:
+                _try(module, given)
+            failures.append(error)
+            continue
+        return dataclasses.replace(captured, other=other, notes=(*_taken(by, failures), *notes))
+    raise InputError(_refusal(mode, failures)) from failures[0]
+
+
+def _find(module: nn.Module, given: Arguments, mode: str, by: str) -> Found:
+    """Capture in one way."""
+    if by == "fx":
+        return trace(module, given, mode)
+    export = export_training if mode == "training" else export_inference
+    return export(module, given, strict=True) if by == "strict export" else export(module, given)
+
+
+def _assemble(found: Found, module: nn.Module, given: Arguments, mode: str, by: str) -> Captured:
     graph_module, placeholders, outputs = found
     _simplify(graph_module)
     _require_tensors(graph_module)
-    return Captured(graph_module, placeholders, outputs, mode, module, find_tied(module), by)
+    tied = find_tied(module)
+    return Captured(graph_module, placeholders, outputs, mode, module, tied, given, by)
+
+
+def _is_hopeless(failed: Exception) -> bool:
+    """Whether reading bytecode would not help: it goes the same way, or crashes."""
+    return isinstance(failed, Differs) or "exported program constant" in str(failed)
+
+
+def _taken(by: str, failures: Sequence[Exception]) -> tuple[str, ...]:
+    if by != "fx":
+        return ()
+    why = _why(failures[0])
+    return (f"captured by tracing the example input, since torch.export does not do: {why}",)
+
+
+def _is_meta(module: nn.Module, given: Arguments) -> bool:
+    return any(tensor.device.type == "meta" for tensor in (*given.tensors, *module.parameters()))
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep to ourselves what torch prints and logs when it gives up: the error says it."""
     before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    logging.disable(logging.CRITICAL)
     try:
         with (
             warnings.catch_warnings(),
@@ -93,10 +155,18 @@ def _quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def _refusal(mode: str, failed: Exception, error: Exception) -> str:
-    text = f"the model cannot be captured for {mode}: {explain(failed)}"
-    same = user_line(failed) and user_line(failed) == user_line(error)
-    return text if same else f"{text}; tracing it fails as well: {explain(error)}"
+def _refusal(mode: str, failures: Sequence[Exception]) -> str:
+    """Say why the first way failed, and the last one, unless that says the same."""
+    first, last = failures[0], failures[-1]
+    text = f"the model cannot be captured for {mode}: {_why(first)}"
+    if isinstance(last, Differs) and last is not first:
+        return f"{text}; traced without torch.export its graph is wrong: {last}"
+    same = (user_line(first) and user_line(first) == user_line(last)) or _why(first) == _why(last)
+    return text if same or last is first else f"{text}; tracing it fails as well: {_why(last)}"
+
+
+def _why(failed: Exception) -> str:
+    return str(failed) if isinstance(failed, Differs) else reason(failed)
 
 
 def find_tied(module: nn.Module) -> tuple[frozenset[str], ...]:
@@ -118,22 +188,47 @@ def storage_key(tensor: torch.Tensor) -> object:
     return (tensor.device, tensor.untyped_storage().data_ptr())
 
 
-def _try(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+def _try(module: nn.Module, given: Arguments) -> None:
     """Run the module as it is: what fails here is no matter of capturing.
 
     On the meta device modules fail for many a reason that export knows its way around.
     """
-    if any(tensor.device.type == "meta" for tensor in (*inputs, *module.parameters())):
+    if _is_meta(module, given):
         return
-    buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    copied = given.replace([value.clone() for value in given.tensors])
     try:
-        with torch.no_grad():
-            module(*(value.clone() for value in inputs))
-            for name, buffer in module.named_buffers():
-                buffer.copy_(buffers[name])
+        with torch.no_grad(), restored(module):
+            copied.call(module)
     except Exception as error:
-        shapes = ", ".join("x".join(map(str, value.shape)) or "scalar" for value in inputs)
-        raise InputError(f"the model does not run on inputs {shapes}: {explain(error)}") from error
+        raise InputError(
+            f"the model does not run on inputs {_shapes(given)}: {explain(error)}"
+            f"{_takes(module, given, error)}"
+        ) from error
+
+
+def _shapes(given: Arguments) -> str:
+    pairs = zip(given.names, given.tensors, strict=True)
+    return ", ".join(
+        shape_text(value) if name.isdecimal() else f"{name}={shape_text(value)}"
+        for name, value in pairs
+    )
+
+
+def _takes(module: nn.Module, given: Arguments, error: Exception) -> str:
+    """Say what forward takes, where it seems to have been called wrongly."""
+    if not isinstance(error, (AttributeError, TypeError, ValueError)):
+        return ""
+    with contextlib.suppress(TypeError, ValueError):
+        taken = inspect.signature(module.forward).parameters.values()
+        plain = [p.replace(annotation=inspect.Parameter.empty) for p in taken]
+        if isinstance(error, TypeError) and "argument" in str(error):
+            return f"; forward takes {inspect.Signature(plain)}"
+        args, kwargs = given.nested()
+        left = [p.name for p in plain[len(args) :] if p.name not in kwargs]
+        if left:
+            more = ", ..." if len(left) > _LISTED else ""
+            return f"; forward also takes {', '.join(left[:_LISTED])}{more}"
+    return ""
 
 
 def _simplify(graph_module: fx.GraphModule) -> None:
@@ -153,18 +248,17 @@ def _require_tensors(graph_module: fx.GraphModule) -> None:
     """Refuse graphs whose shapes depend on values: how long their ops take is not one number."""
     for node in graph_module.graph.nodes:
         if node.op not in ("placeholder", "call_function", "output"):
-            raise InputError(f"the model cannot be captured: op {node.name} is a {node.op}")
+            reader = next(iter(node.users), node)
+            raise InputError(
+                f"the model cannot be captured: op {node.name} is a {node.op}, which "
+                f"{reader.name} reads{at(reader)}"
+            )
         value = node.meta.get("val")
         if isinstance(value, torch.Tensor) and any(
             isinstance(size, torch.SymInt) for size in value.shape
         ):
             raise InputError(
                 f"the model cannot be captured: the shape of op {node.name} ({node.target}) "
-                f"depends on values{_line(node)}"
+                f"depends on values{at(node)}: keep shapes fixed, with torch.where or a product "
+                "with the mask in place of picking by one, say"
             )
-
-
-def _line(node: fx.Node) -> str:
-    lines = str(node.meta.get("stack_trace") or "").strip().split("\n")
-    places = [line.strip() for line in lines if line.strip().startswith("File ")]
-    return f" ({places[-1]})" if places else ""

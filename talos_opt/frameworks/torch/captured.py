@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 import torch.utils._pytree as pytree
 from torch import fx, nn
 
+from talos_opt.frameworks.torch.arguments import Arguments, tensors_of
 from talos_opt.frameworks.torch.signature import Output, Placeholder
 from talos_opt.frameworks.torch.tensors import Tensors, is_pick, tensors_read
-from talos_opt.frameworks.torch.training import training_step
+from talos_opt.frameworks.torch.training import restored, training_step
+
+#: Arguments by position, by name, or both; or their tensors in a row.
+Inputs: TypeAlias = Sequence[Any] | Mapping[str, Any] | Arguments
 
 
 @dataclass(frozen=True)
@@ -34,8 +38,14 @@ class Captured:
         The captured module itself, in the mode that it was captured in.
     tied : tuple of frozenset of str
         Parameters and buffers that are one tensor, by their qualified names.
-    by : {'export', 'fx'}
-        What captured it.
+    arguments : Arguments
+        What it was captured with.
+    by : {'export', 'strict export', 'fx'}
+        What captured it; see `capture`.
+    other : tuple of torch.Tensor, optional
+        Other inputs, on which the graph and the module agree; None: it was not checked.
+    notes : tuple of str
+        What its user should know.
     """
 
     graph_module: fx.GraphModule
@@ -44,7 +54,10 @@ class Captured:
     mode: str
     module: nn.Module
     tied: tuple[frozenset[str], ...]
+    arguments: Arguments
     by: str = "export"
+    other: tuple[torch.Tensor, ...] | None = None
+    notes: tuple[str, ...] = ()
 
     def ops(self) -> list[fx.Node]:
         """Return the calls, producers before their readers.
@@ -71,7 +84,7 @@ class Captured:
         """Return the id of a call; the same whenever the model is captured again."""
         return node.name
 
-    def flat_values(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    def flat_values(self, inputs: Inputs) -> list[torch.Tensor]:
         """Return a tensor for every placeholder, weights from the module.
 
         Raises
@@ -79,36 +92,46 @@ class Captured:
         ValueError
             If the number of inputs is wrong.
         """
-        expected = sum(p.kind == "input" for p in self.placeholders)
-        if len(inputs) != expected:
-            raise ValueError(f"{len(inputs)} inputs given, the model was captured with {expected}")
+        given = self.given(inputs).tensors
         return [
-            inputs[int(p.target)] if p.kind == "input" else _present(p) for p in self.placeholders
+            given[int(p.target)] if p.kind == "input" else _present(p) for p in self.placeholders
         ]
 
-    def reference(self, inputs: Sequence[torch.Tensor]) -> list[Any]:
+    def given(self, inputs: Inputs) -> Arguments:
+        """Return arguments that nest as the captured ones do.
+
+        Parameters
+        ----------
+        inputs : sequence, mapping or Arguments
+            As `capture` takes them, or their tensors in a row.
+
+        Raises
+        ------
+        ValueError
+            If the number of tensors is another one.
+        """
+        return self.arguments.replace(tensors_of(inputs))
+
+    def reference(self, inputs: Inputs) -> list[Any]:
         """Return what the plain module computes for every output of the graph.
 
         The module is left as it was: neither buffers nor weights change.
         """
         if self.mode == "inference":
-            return self._plain(inputs)
-        return training_step(self.module, inputs, self.outputs)
+            return self._plain(self.given(inputs))
+        return training_step(self.module, self.given(inputs), self.outputs)
 
-    def _plain(self, inputs: Sequence[torch.Tensor]) -> list[Any]:
-        buffers = {name: b.detach().clone() for name, b in self.module.named_buffers()}
-        given = [value.clone() for value in inputs]
-        with torch.no_grad():
-            leaves = pytree.tree_leaves(self.module(*given))
-            after = {name: buffer.detach().clone() for name, buffer in self.module.named_buffers()}
-            for name, buffer in self.module.named_buffers():
-                buffer.copy_(buffers[name])
+    def _plain(self, inputs: Arguments) -> list[Any]:
+        given = inputs.replace([value.clone() for value in inputs.tensors])
+        with torch.no_grad(), restored(self.module, self.outputs) as now:
+            leaves = pytree.tree_leaves(given.call(self.module))
+            after = now()
         found: list[Any] = []
         for spec in self.outputs:
             if spec.kind == "user_output":
                 found.append(leaves[int(spec.target)])
             else:
-                source: Any = after if isinstance(spec.target, str) else given
+                source: Any = after if isinstance(spec.target, str) else given.tensors
                 found.append(source[spec.target])
         return found
 

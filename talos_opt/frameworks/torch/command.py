@@ -10,11 +10,10 @@ from talos_opt.core.errors import InputError
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.formats.schedule import ScheduleFile
-from talos_opt.frameworks.common.inputs import InputSpec
 from talos_opt.frameworks.common.profile import Profile
 from talos_opt.frameworks.common.running import RunReport
 from talos_opt.frameworks.torch.capture import capture
-from talos_opt.frameworks.torch.loading import load_callable, make_inputs
+from talos_opt.frameworks.torch.loading import load_callable, make_arguments
 from talos_opt.frameworks.torch.profile import profile_module
 from talos_opt.frameworks.torch.run import measured_schedule, run_schedule
 from talos_opt.frameworks.torch.targets import parse_targets
@@ -27,14 +26,14 @@ def profile(
 
     Where no device is measured it is made on the meta device, without memory.
     """
-    specs = [InputSpec.parse(text) for text in args.input or ()]
     targets = parse_targets(args.devices)
     measured = any(target.local is not None for target in targets)
     place = "cpu" if measured else "meta"
-    module = load_callable(args.target, None if measured else place)
+    # Inputs first: a spec that is wrong is told at once, a model may take its time.
+    inputs = make_arguments(args.input or (), args.inputs, place, args.seed)
     return profile_module(
-        module,
-        make_inputs(specs, place, args.seed),
+        load_callable(args.target, None if measured else place),
+        inputs,
         mode=args.mode,
         devices=args.devices,
         threads=args.threads,
@@ -48,16 +47,23 @@ def profile(
 def run(
     args: argparse.Namespace, file: ScheduleFile
 ) -> tuple[RunReport, Callable[[], tuple[Problem, Schedule]]]:
-    """Load the model that the arguments name, and run it under a schedule."""
-    if not args.input:
+    """Load the model that the arguments name, and run it under a schedule.
+
+    It runs on other inputs than those that it was captured with, if it takes any.
+    """
+    if not args.input and args.inputs is None:
         raise InputError(
             "a schedule does not hold the model's inputs: give each with --input, as to profile"
         )
-    module = load_callable(args.target)
-    inputs = make_inputs(args.input, seed=args.seed)
-    captured = capture(module, inputs, args.mode)
+    inputs = make_arguments(args.input or (), args.inputs, seed=args.seed)
+    captured = capture(load_callable(args.target), inputs, args.mode)
     report = run_schedule(
-        captured, inputs, file, args.map, repeats=args.repeats, threads=args.threads
+        captured,
+        inputs if captured.other is None else captured.other,
+        file,
+        args.map,
+        repeats=args.repeats,
+        threads=args.threads,
     )
     name = str(file.document.get("graph") or "measured")
     return report, lambda: measured_schedule(captured, report, name)

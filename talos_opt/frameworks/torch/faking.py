@@ -16,37 +16,36 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
+from talos_opt.frameworks.torch.arguments import Arguments
 from talos_opt.frameworks.torch.tracing import Found
 
-_Inputs = tuple[torch.Tensor, ...]
 
-
+@contextmanager
 def on_cpu(
-    capture: Callable[[nn.Module, _Inputs], Found], module: nn.Module, inputs: _Inputs
-) -> Found:
-    """Capture a module as if what it has on the meta device were on the CPU.
+    module: nn.Module, given: Arguments
+) -> Iterator[tuple[Arguments, Callable[[Found], Found]]]:
+    """Let what a module and its inputs have on the meta device be on the CPU for a while.
 
-    Parameters
-    ----------
-    capture : callable
-        Takes the module and inputs of the same shapes; returns a graph and what its ends stand for.
-    module : torch.nn.Module
-        Has its own tensors again when this returns.
-    inputs : tuple of torch.Tensor
-
-    Returns
-    -------
-    Found
-        Its placeholders hold the tensors that were given.
+    Yields
+    ------
+    fakes : Arguments
+        To call the module with.
+    back : callable
+        Returns what was found with them, for the tensors that were given.
     """
-    if not any(tensor.is_meta for tensor in (*inputs, *module.parameters(), *module.buffers())):
-        return capture(module, inputs)
+    every = (*given.tensors, *module.parameters(), *module.buffers())
+    if not any(tensor.is_meta for tensor in every):
+        yield given, lambda found: found
+        return
     fakes = _Fakes()
-    given = tuple(fakes.of(value) for value in inputs)
+
+    def back(found: Found) -> Found:
+        graph_module, placeholders, outputs = found
+        originals = tuple(replace(p, value=fakes.original(p.value)) for p in placeholders)
+        return graph_module, originals, outputs
+
     with _standing_in(module, fakes):
-        graph_module, placeholders, outputs = capture(module, given)
-    placeholders = tuple(replace(p, value=fakes.original(p.value)) for p in placeholders)
-    return graph_module, placeholders, outputs
+        yield given.replace([fakes.of(value) for value in given.tensors]), back
 
 
 class _Fakes:

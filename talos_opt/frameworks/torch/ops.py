@@ -15,6 +15,7 @@ from talos_opt.frameworks.common.groups import REPLICATED_BYTES, Groups
 from talos_opt.frameworks.common.profile import OpProfile, Read
 from talos_opt.frameworks.torch.captured import Captured
 from talos_opt.frameworks.torch.costs import Cost, Evaluator, moved_bytes, nbytes, op_type
+from talos_opt.frameworks.torch.lines import line_of
 from talos_opt.frameworks.torch.signature import Placeholder
 from talos_opt.frameworks.torch.tensors import Made, is_pick, made_by, tensors_read, value_at
 
@@ -88,6 +89,7 @@ class _Description:
             unread=self._unread(node),
             colocate=group,
             module=module,
+            line=line_of(node),
             facts=_facts(value),
         )
 

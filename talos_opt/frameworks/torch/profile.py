@@ -24,7 +24,7 @@ from talos_opt.frameworks.common.profile import Profile
 from talos_opt.frameworks.common.targets import Target
 from talos_opt.frameworks.common.threads import fastest, require_threads
 from talos_opt.frameworks.torch.capture import capture
-from talos_opt.frameworks.torch.captured import Captured
+from talos_opt.frameworks.torch.captured import Captured, Inputs
 from talos_opt.frameworks.torch.links import measure_links
 from talos_opt.frameworks.torch.ops import describe_ops
 from talos_opt.frameworks.torch.targets import parse_targets
@@ -36,7 +36,7 @@ _DTYPE_DEFAULT = "float32"
 
 def profile_module(
     module: nn.Module,
-    inputs: Sequence[torch.Tensor],
+    inputs: Inputs,
     *,
     mode: str = "inference",
     devices: Sequence[str] = ("cpu",),
@@ -53,8 +53,8 @@ def profile_module(
     module : torch.nn.Module
         On the CPU; on the meta device where no device is measured. Is left in the mode that it
         is profiled in.
-    inputs : sequence of torch.Tensor
-        Example inputs by position, on the same device.
+    inputs : sequence, mapping or Arguments
+        Example inputs as `capture` takes them, on the same device.
     mode : {'inference', 'training'}
         Training: forwards, backwards, and a step of plain gradient descent.
     devices : sequence of str
@@ -94,10 +94,12 @@ def profile_module(
         mode=mode,
         ops=describe_ops(captured),
         devices=(),
-        facts=_facts(captured, inputs),
+        facts=_facts(captured),
+        notes=captured.notes,
     )
     there = [target for target in targets if target.local is not None]
-    profile = _measure_all(profile, captured, inputs, there, threads, max_time_s, report, cancel)
+    tensors = captured.arguments.tensors
+    profile = _measure_all(profile, captured, tensors, there, threads, max_time_s, report, cancel)
     return with_sheets(profile, targets, _dtype(module))
 
 
@@ -112,12 +114,13 @@ def _check(module: nn.Module, targets: Sequence[Target], threads: int | str | No
         )
 
 
-def _facts(captured: Captured, inputs: Sequence[torch.Tensor]) -> dict[str, str]:
-    shapes = ", ".join(
-        f"{'x'.join(map(str, v.shape)) or 'scalar'}:{str(v.dtype).removeprefix('torch.')}"
-        for v in inputs
-    )
-    return {"inputs": shapes, "torch": torch.__version__, "captured by": captured.by}
+def _facts(captured: Captured) -> dict[str, str]:
+    by = captured.by if captured.other is None else f"{captured.by}, checked on a second input"
+    return {
+        "inputs": captured.arguments.describe(),
+        "torch": torch.__version__,
+        "captured by": by,
+    }
 
 
 def _measure_all(

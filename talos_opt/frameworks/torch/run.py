@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
 import math
 import statistics
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,23 +15,21 @@ import torch
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.formats.schedule import ScheduleFile
-from talos_opt.frameworks.common import comparing, running
-from talos_opt.frameworks.common.comparing import Value
+from talos_opt.frameworks.common import running
 from talos_opt.frameworks.common.running import CapturedOp, RunReport, op_times, read_plan
 from talos_opt.frameworks.common.threads import require_threads
-from talos_opt.frameworks.torch.captured import Captured
+from talos_opt.frameworks.torch.captured import Captured, Inputs
+from talos_opt.frameworks.torch.checking import drawing, seeded, why_random
+from talos_opt.frameworks.torch.comparing import compare_outputs, rounds_to_tf32
 from talos_opt.frameworks.torch.devices import torch_devices
 from talos_opt.frameworks.torch.execute import Executor
 from talos_opt.frameworks.torch.tensors import is_pick, made_by
 from talos_opt.frameworks.torch.threads import threads_each
 
-#: Floating-point types that NumPy has too; the others are compared as float32.
-_IN_NUMPY = (torch.float16, torch.float32, torch.float64)
-
 
 def run_schedule(
     captured: Captured,
-    inputs: Sequence[torch.Tensor],
+    inputs: Inputs,
     schedule: Mapping[str, Any] | ScheduleFile,
     device_map: Mapping[str, str] | None = None,
     *,
@@ -45,7 +42,8 @@ def run_schedule(
     Parameters
     ----------
     captured : Captured
-    inputs : sequence of torch.Tensor
+    inputs : sequence, mapping or Arguments
+        As `capture` takes them; better others than those that the model was captured with.
     schedule : mapping or ScheduleFile
         A talos-schedule/1 document, such as ``Result.to_dict()``, or a file.
     device_map : mapping of str to str, optional
@@ -66,15 +64,17 @@ def run_schedule(
     for hop in plan.hops:  # a tensor may be staged on a device that runs no op
         if not {hop.source, hop.target} <= devices.keys():
             devices |= torch_devices((hop.source, hop.target), device_map)
-    values = captured.flat_values(inputs)
+    given = captured.given(inputs).tensors
+    values = captured.flat_values(given)
     require_threads(threads)
     if threads is None:
-        given = device_map or {}
-        threads = threads_each(sum(given.get(d, d).startswith("cpu") for d in plan.devices))
+        where = device_map or {}
+        threads = threads_each(sum(where.get(d, d).startswith("cpu") for d in plan.devices))
     executor = Executor(captured, plan.device, devices, values, plan.start_s, plan.hops, threads)
     for _ in range(warmup):
         executor.run()
-    runs = [executor.run()]
+    with seeded(given):
+        runs = [executor.run()]
     outputs = runs[0].outputs
     for _ in range(repeats - 1):  # outputs of one run are enough to hold
         runs.append(dataclasses.replace(executor.run(), outputs=[]))
@@ -82,20 +82,28 @@ def run_schedule(
     runs.sort(key=lambda run: run.wall_s)
     median = runs[len(runs) // 2]
     short = rounds_to_tf32(devices.values())
-    error, equal = compare_outputs(captured.reference(inputs), outputs, tf32=bool(short))
+    with seeded(given):
+        expected = captured.reference(given)
+    error, equal = compare_outputs(expected, outputs, tf32=bool(short))
+    random = [] if equal else drawing(captured)
     return RunReport(
         outputs_equal=equal,
         max_abs_error=error,
         predicted_s=plan.makespan_s,
         measured_s=statistics.median(run.wall_s for run in runs),
-        single_device_s=time_plain(captured, inputs, devices.values(), repeats, warmup),
+        single_device_s=time_plain(captured, given, devices.values(), repeats, warmup),
         transfers=len(median.transfers),
         moved_bytes=sum(move.bytes for move in median.transfers),
         ops=op_times(runs, plan),
         outputs=outputs,
         execution=median,
         devices={name: str(device) for name, device in devices.items()},
-        notes=plan.notes + tuple(f"{what} rounds float32 to 10 bits, TF32" for what in short),
+        notes=(
+            *plan.notes,
+            *captured.notes,
+            *(f"{what} rounds float32 to 10 bits, TF32" for what in short),
+            *([f"the outputs differ, since {why_random(random)}"] if random else []),
+        ),
     )
 
 
@@ -115,47 +123,6 @@ def _picks(captured: Captured) -> dict[str, str]:
     """Return the ids that picks had as ops, with those of the ops that they pick from."""
     picks = [node for node in captured.graph_module.graph.nodes if is_pick(node)]
     return {pick.name: captured.op_id(made_by(pick).node) for pick in picks}
-
-
-def rounds_to_tf32(devices: Iterable[torch.device]) -> list[str]:
-    """Return what computes in TF32 on these devices, if anything does; torch lets cuDNN do so."""
-    if not any(device.type == "cuda" for device in devices):
-        return []
-    asked: dict[str, Any] = {"cuDNN": torch.backends.cudnn, "cuBLAS": torch.backends.cuda.matmul}
-    found = []
-    for name, backend in asked.items():
-        with contextlib.suppress(RuntimeError):  # it was set in a newer way
-            if not backend.allow_tf32:
-                continue
-        found.append(name)
-    return found
-
-
-def compare_outputs(
-    expected: Sequence[Any], found: Sequence[Any], *, tf32: bool = False
-) -> tuple[float, bool]:
-    """Return the largest absolute difference of two lists of outputs, and whether they agree.
-
-    Parameters
-    ----------
-    expected, found : sequence
-    tf32 : bool
-        Whether float32 may have been rounded to TF32 on the way.
-    """
-    pairs = [_value(item, tf32) for item in expected], [_value(item, tf32) for item in found]
-    return comparing.compare_outputs(*pairs)
-
-
-def _value(item: Any, tf32: bool) -> Any:
-    if not isinstance(item, torch.Tensor):
-        return item
-    tensor = item.detach().cpu().resolve_conj().resolve_neg()
-    name = str(tensor.dtype).removeprefix("torch.")
-    if tensor.is_floating_point() and tensor.dtype not in _IN_NUMPY:
-        tensor = tensor.float()
-    elif tensor.dtype == torch.complex32:
-        tensor = tensor.to(torch.complex64)
-    return Value(tensor.numpy(), "tf32" if tf32 and name == "float32" else name)
 
 
 def time_plain(
@@ -193,7 +160,7 @@ def _time_on(
         began = time.perf_counter()
         if captured.mode == "inference":
             with torch.no_grad():
-                there.module(*given)
+                there.given(given).call(there.module)
         else:
             there.reference(given)
         if not here:

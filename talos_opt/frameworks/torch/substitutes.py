@@ -28,8 +28,7 @@ def callee(node: fx.Node, device: torch.device | str, *, mixed: bool = False) ->
     """
     assert callable(node.target), "captured graphs hold calls of functions only"
     if torch.device(device).type == "cpu":
-        stand_in = _LAID_OUT if mixed and node.target in _LAID_OUT else _ON_CPU
-        return stand_in.get(node.target, node.target)
+        return (_LAID_OUT if mixed else _ON_CPU).get(node.target, node.target)
     return _ELSEWHERE.get(node.target, node.target)
 
 
@@ -180,7 +179,7 @@ def _recur(
 
 
 _ON_CPU: dict[Any, Callable[..., Any]] = {_aten.mkldnn_rnn_layer.default: recurrent}
-_LAID_OUT: dict[Any, Callable[..., Any]] = {_aten.view.default: _aten.reshape.default}
+_LAID_OUT: dict[Any, Callable[..., Any]] = _ON_CPU | {_aten.view.default: _aten.reshape.default}
 _ELSEWHERE: dict[Any, Callable[..., Any]] = _LAID_OUT | {
     _aten._scaled_dot_product_flash_attention_for_cpu.default: attention,
     _aten._scaled_dot_product_flash_attention_for_cpu_backward.default: attention_backward,

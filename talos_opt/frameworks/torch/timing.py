@@ -169,13 +169,14 @@ def whole_time(
     stay as they are.
     """
     asked: tuple[Output, ...] = tuple(s for s in captured.outputs if s.kind in ("loss", "update"))
+    given = captured.given(inputs)
     synchronise(device)
     start = time.perf_counter_ns()
     if captured.mode == "training":
-        training_step(module, inputs, asked)
+        training_step(module, given, asked)
     else:
         with torch.no_grad():
-            module(*inputs)
+            given.call(module)
     synchronise(device)
     return (time.perf_counter_ns() - start) / 1e9
 

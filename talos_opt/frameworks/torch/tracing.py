@@ -17,6 +17,8 @@ import torch.utils._pytree as pytree
 from torch import fx, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
+from talos_opt.frameworks.torch.arguments import Arguments
+from talos_opt.frameworks.torch.control import fold_control_flow
 from talos_opt.frameworks.torch.signature import Output, Placeholder
 from talos_opt.frameworks.torch.training import LEARNING_RATE, loss_index, loss_of
 
@@ -52,7 +54,8 @@ class Call:
         found = torch.autograd.grad(loss, [values[k] for k in sources], allow_unused=True)
         gradients = {k: g for k, g in zip(sources, found, strict=True) if g is not None}
         self.reached = list(gradients)
-        return [loss.detach(), *(leaf.detach() for leaf in leaves), *gradients.values()]
+        plain = (leaf.detach() if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves)
+        return [loss.detach(), *plain, *gradients.values()]
 
     def outputs(self, placeholders: Sequence[Placeholder]) -> tuple[Output, ...]:
         """Return what the call returned."""
@@ -63,7 +66,7 @@ class Call:
         return (Output("loss", 0), *user, *gradients)
 
 
-def trace(module: nn.Module, inputs: tuple[torch.Tensor, ...], mode: str) -> Found:
+def trace(module: nn.Module, given: Arguments, mode: str) -> Found:
     """Capture a module by tracing it with fx on real tensors.
 
     torch.export needs to know of every op what it does to shapes; this only needs it to run.
@@ -76,14 +79,13 @@ def trace(module: nn.Module, inputs: tuple[torch.Tensor, ...], mode: str) -> Fou
 
     def run(*values: torch.Tensor) -> tuple[Sequence[Any], Any]:
         weights = dict(zip(names, values, strict=False))
-        return pytree.tree_flatten(
-            torch.func.functional_call(module, weights, values[len(names) :])
-        )
+        args, kwargs = given.replace(values[len(names) :]).nested()
+        return pytree.tree_flatten(torch.func.functional_call(module, weights, args, kwargs))
 
     placeholders = tuple(
         Placeholder(f"{kind[0]}_{name.replace('.', '_')}", kind, name, tensor)
         for name, (kind, tensor) in named.items()
-    ) + tuple(Placeholder(f"input_{k}", "input", k, value) for k, value in enumerate(inputs))
+    ) + tuple(Placeholder(f"input_{k}", "input", k, value) for k, value in enumerate(given.tensors))
     # In-place ops must not reach the module's own tensors.
     flat = [p.value.detach().clone() for p in placeholders if p.value is not None]
     if mode == "training":
@@ -105,7 +107,7 @@ def trace_call(
     placeholders : tuple of Placeholder
     """
     with fx.traceback.preserve_node_meta():
-        mutating = make_fx(call, tracing_mode="real")(*values)
+        mutating = make_fx(call, tracing_mode="real", record_stack_traces=True)(*values)
 
         def again(*flat: torch.Tensor) -> Any:
             return fx.Interpreter(mutating).run(*flat)
@@ -118,6 +120,7 @@ def trace_call(
         graph_module.graph.find_nodes(op="placeholder"), placeholders, strict=True
     ):
         node.name = node.target = placeholder.name
+    fold_control_flow(graph_module)
     outputs = (
         *call.outputs(placeholders),
         *_take_copies(graph_module, placeholders),
@@ -220,6 +223,12 @@ def _add_descent(
     graph = graph_module.graph
     weights = {target: node for node, target in _targets(graph_module, placeholders).items()}
     values = _returned(graph_module)
+    # A parameter that the model changes itself is stepped from its new value.
+    changed = {
+        spec.target: value
+        for spec, value in zip(outputs, values, strict=True)
+        if spec.kind == "mutation"
+    }
     updates: list[Output] = []
     for spec, gradient in zip(outputs, tuple(values), strict=True):
         if spec.kind != "gradient":
@@ -229,7 +238,7 @@ def _add_descent(
             node = graph.create_node(
                 "call_function",
                 torch.ops.aten.add.Tensor,
-                (weight, gradient),
+                (changed.get(spec.target, weight), gradient),
                 {"alpha": -LEARNING_RATE},
                 name=f"sgd_{weight.name}",
             )

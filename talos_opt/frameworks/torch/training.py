@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ import torch.utils._pytree as pytree
 from torch import nn
 
 from talos_opt.core.errors import InputError
+from talos_opt.frameworks.torch.arguments import Arguments
 from talos_opt.frameworks.torch.signature import Output
 
 #: Step of the plain gradient descent that ends a training graph.
@@ -80,25 +82,20 @@ def _differentiable(leaf: Any) -> bool:
     )
 
 
-def training_step(
-    module: nn.Module, inputs: Sequence[torch.Tensor], specs: Sequence[Output]
-) -> list[Any]:
+def training_step(module: nn.Module, inputs: Arguments, specs: Sequence[Output]) -> list[Any]:
     """Run a module forwards and backwards; return one value for each output of its graph.
 
     Neither its weights and their gradients nor its buffers are changed.
     """
-    parameters = dict(module.named_parameters(remove_duplicate=False))
-    before = {name: buffer.detach().clone() for name, buffer in module.named_buffers()}
-    given = [value.clone() for value in inputs]
-    leaves, out_spec = pytree.tree_flatten(module(*given))
-    loss = loss_of(leaves, loss_index(out_spec, len(leaves)))
-    wanted = sorted({str(s.target) for s in specs if s.kind in ("gradient", "update")})
-    found = torch.autograd.grad(loss, [parameters[name] for name in wanted])
+    given = inputs.replace([value.clone() for value in inputs.tensors])
+    with restored(module, specs) as now:
+        leaves, out_spec = pytree.tree_flatten(given.call(module))
+        loss = loss_of(leaves, loss_index(out_spec, len(leaves)))
+        wanted = sorted({str(s.target) for s in specs if s.kind in ("gradient", "update")})
+        parameters = dict(module.named_parameters(remove_duplicate=False))
+        found = torch.autograd.grad(loss, [parameters[name] for name in wanted])
+        after, stepped = now(), {name: parameters[name].detach().clone() for name in wanted}
     gradients = dict(zip(wanted, found, strict=True))
-    after = {name: buffer.detach().clone() for name, buffer in module.named_buffers()}
-    with torch.no_grad():
-        for name, buffer in module.named_buffers():
-            buffer.copy_(before[name])
     values: list[Any] = []
     for spec in specs:
         if spec.kind == "loss":
@@ -109,9 +106,60 @@ def training_step(
         elif spec.kind == "gradient":
             values.append(gradients[str(spec.target)])
         elif spec.kind == "update":
-            weight = parameters[str(spec.target)].detach()
-            values.append(weight - LEARNING_RATE * gradients[str(spec.target)])
+            target = str(spec.target)
+            values.append(stepped[target] - LEARNING_RATE * gradients[target])
         else:
-            source: Any = after if isinstance(spec.target, str) else given
+            source: Any = after if isinstance(spec.target, str) else given.tensors
             values.append(source[spec.target])
     return values
+
+
+@contextlib.contextmanager
+def restored(
+    module: nn.Module, specs: Sequence[Output] = ()
+) -> Iterator[Callable[[], dict[str, torch.Tensor]]]:
+    """Put a module's buffers, and the parameters that it changes itself, back as they were.
+
+    Yields
+    ------
+    callable
+        Returns copies of what they are at the time.
+    """
+    changed = {s.target for s in specs if s.kind == "mutation"}
+
+    def held() -> dict[str, torch.Tensor]:
+        named = {n: p for n, p in module.named_parameters(remove_duplicate=False) if n in changed}
+        return {**named, **dict(module.named_buffers(remove_duplicate=False))}
+
+    def now() -> dict[str, torch.Tensor]:
+        return {name: value.detach().clone() for name, value in held().items()}
+
+    before = now()
+    try:
+        yield now
+    finally:
+        with torch.no_grad():
+            for name, value in held().items():
+                if name in before and value.shape == before[name].shape:
+                    value.copy_(before[name])
+
+
+def own_backward(module: nn.Module, inputs: Arguments) -> str:
+    """Return a ``torch.autograd.Function`` that a module calls; empty if none.
+
+    Its backward is what its author says, which need not be the derivative of its forward.
+    """
+    function: Any = torch.autograd.Function
+    plain, found = function.__dict__["apply"], []
+
+    def apply(cls: type, *args: Any, **kwargs: Any) -> Any:
+        found.append(cls.__name__)
+        return plain.__func__(cls, *args, **kwargs)
+
+    function.apply = classmethod(apply)
+    try:
+        with contextlib.suppress(Exception), torch.no_grad(), restored(module):
+            inputs.replace([value.clone() for value in inputs.tensors]).call(module)
+    finally:
+        function.apply = plain
+    return found[0] if found else ""

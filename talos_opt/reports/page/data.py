@@ -120,15 +120,21 @@ def schedule_data(
 
 
 def op_names(view: View) -> Json:
-    """Return name, model and type of every op; the names without their models."""
+    """Return name, model, type and origin of every op; the names without their models."""
     types = sorted(set(view.op_types))
     place = {name: k for k, name in enumerate(types)}
+    origins = sorted(set(view.op_origins))
+    at = {origin: k for k, origin in enumerate(origins)}
     return {
         "name": [name.split(SEPARATOR, 1)[-1] for name in view.op_names],
         "model": view.op_model.tolist(),
         "types": types,
         "type": [place[name] for name in view.op_types],
-    }
+    } | (
+        {"origins": origins, "origin": [at[origin] for origin in view.op_origins]}
+        if origins
+        else {}
+    )
 
 
 def op_details(problem: Problem) -> Json:

@@ -11,6 +11,7 @@ function opInShort(plan, i) {
     node("b", {}, page.name(i)),
     terms([
       type ? ["type", type] : null,
+      page.origin(i) ? ["code", page.origin(i)] : null,
       ["device", plan.devices[op.device[i]].id + (op.lanes[i] > 1 ? `, ${op.lanes[i]} slots` : "")],
       ["start", page.time(op.start[i])],
       ["end", page.time(op.end[i])],
@@ -139,6 +140,7 @@ function opAtLength(plan, i, { choose, close }) {
   const facts = [
     ["model", page.models[ops.model[i]].id],
     type ? ["type", type] : null,
+    page.origin(i) ? ["code", page.origin(i)] : null,
     ["device", plan.devices[op.device[i]].id],
     op.lanes[i] > 1 ? ["slots", String(op.lanes[i])] : null,
     ["start", page.time(op.start[i])],

@@ -124,6 +124,11 @@ class Page {
     return this.ops.types[this.ops.type[i]];
   }
 
+  // Module and line of code that an op comes from; empty where the graph does not say.
+  origin(i) {
+    return this.ops.origin ? this.ops.origins[this.ops.origin[i]] : "";
+  }
+
   time(value) {
     return `${number(value)} ${this.unit}`;
   }

@@ -1,5 +1,7 @@
 """Small networks to capture, profile and run; each function makes one, without arguments."""
 
+import random
+
 import tensorflow as tf
 from tensorflow.keras import layers
 
@@ -74,6 +76,15 @@ def two_inputs() -> tf.keras.Model:
     return tf.keras.Model([a, b], [layers.Dense(3)(x), layers.Dense(2)(x)])
 
 
+def by_name() -> tf.keras.Model:
+    """Inputs and outputs in dicts, not in the order of their names."""
+    a, b = layers.Input((4,), name="words"), layers.Input((3,), name="age")
+    x = layers.Concatenate()([a, b])
+    return tf.keras.Model(
+        {"words": a, "age": b}, {"score": layers.Dense(3)(x), "kind": layers.Dense(2)(x)}
+    )
+
+
 class Loop(tf.Module):
     """A loop whose length depends on the values, around a matrix product, and a counter."""
 
@@ -113,6 +124,38 @@ def table() -> tf.function:
         return found.lookup(tf.as_string(x))
 
     return look
+
+
+class Lookup(tf.Module):
+    """Looks words up; and a product of two inputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        keys = tf.lookup.KeyValueTensorInitializer(["a"], [1])
+        self.table = tf.lookup.StaticHashTable(keys, 0)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
+    def words(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"y": tf.cast(self.table.lookup(text), tf.float32) * 2.0}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32, name="ids")])
+    def numbers(self, ids: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"y": self.table.lookup(tf.as_string(ids))}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], name="x"), tf.TensorSpec([None], name="a")])
+    def power(self, x: tf.Tensor, a: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"y": x**2 + a}
+
+
+class Restless(tf.keras.Model):
+    """Draws a number in Python, which a graph draws once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = layers.Dense(3)
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return self.dense(x) * random.random()
 
 
 def broken() -> None:

@@ -12,6 +12,7 @@ tf = pytest.importorskip("tensorflow", reason="needs talos-opt[tensorflow]")
 from talos_opt.core.errors import InputError  # noqa: E402
 from talos_opt.frameworks.tensorflow.capture import capture  # noqa: E402
 from talos_opt.frameworks.tensorflow.captured import Captured  # noqa: E402
+from talos_opt.frameworks.tensorflow.checking import other_values  # noqa: E402
 from talos_opt.frameworks.tensorflow.folding import fold, node_of, port_of, sort_nodes  # noqa: E402
 from talos_opt.frameworks.tensorflow.models import as_model  # noqa: E402
 from tests.frameworks.tensorflow import nets  # noqa: E402
@@ -97,7 +98,7 @@ def test_the_reference_leaves_variables_as_they_were() -> None:
     [
         (lambda: nets.table(), [np.zeros(3, "int32")], "inference", "is not a variable"),
         (lambda: nets.cnn(), [np.zeros((1, 7), "float32")], "inference", "cannot be captured with"),
-        (lambda: nets.cnn(), [], "inference", "cannot be captured"),
+        (lambda: nets.cnn(), [], "inference", "inputs given: 0; the model takes 1: keras_tensor"),
         (lambda: nets.twice, [np.zeros(3, "float32")], "training", "no trainable variable"),
         (lambda: nets.twice, [np.zeros(3, "int32")], "training", "floating-point"),
         (lambda: nets.cnn(), [np.zeros((1, 16, 16, 3), "float32")], "both", "mode is 'both'"),
@@ -140,3 +141,17 @@ def test_sorting_keeps_the_order_where_it_may_and_refuses_circles() -> None:
     assert sort_nodes({"c": (), "b": ("a",), "a": ()}) == ["c", "a", "b"]
     with pytest.raises(ValueError, match="circle"):
         sort_nodes({"a": ("b",), "b": ("a",)})
+
+
+def test_what_python_computes_in_a_model_is_found() -> None:
+    model = as_model(nets.Restless())
+    with pytest.raises(InputError, match=r"differs from the model by .* on a second input"):
+        capture(model, [np.ones((2, 4), "float32")])
+
+
+def test_other_inputs_are_as_valid() -> None:
+    ids, floats = np.array([[3, 5, 7]]), np.array([1.0, 2.0, 4.0], "float32")
+    assert set(other_values(ids).ravel()) <= {3, 5, 7}
+    assert sorted(other_values(floats)) == [0.75, 1.5, 3.0]
+    assert other_values(floats).dtype == np.float32
+    assert other_values(np.float32(2.0).reshape(())).shape == ()

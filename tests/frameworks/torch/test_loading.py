@@ -10,7 +10,11 @@ torch = pytest.importorskip("torch", reason="needs talos-opt[torch]")
 
 from talos_opt.core.errors import InputError  # noqa: E402
 from talos_opt.frameworks.common.inputs import InputSpec  # noqa: E402
-from talos_opt.frameworks.torch.loading import load_callable, make_inputs  # noqa: E402
+from talos_opt.frameworks.torch.loading import (  # noqa: E402
+    load_callable,
+    make_arguments,
+    make_inputs,
+)
 
 NETS = "tests.frameworks.torch.nets"
 NETS_FILE = Path(__file__).with_name("nets.py")
@@ -83,3 +87,70 @@ def test_inputs_depend_on_the_seed_alone() -> None:
 def test_inputs_on_the_meta_device_have_no_values() -> None:
     (found,) = make_inputs(["3x3:int32:0-9"], "meta")
     assert (found.device.type, found.dtype, found.shape) == ("meta", torch.int32, (3, 3))
+
+
+def test_arguments_by_position_by_name_and_nested() -> None:
+    found = make_arguments(["2", "b.x=3:int64:4-4", "b.y.0=4", "b.y.1=5", "mask=1"])
+    args, kwargs = found.nested()
+    assert [tuple(a.shape) for a in args] == [(2,)]
+    assert kwargs["b"]["x"].tolist() == [4, 4, 4]
+    assert [tuple(t.shape) for t in kwargs["b"]["y"]] == [(4,), (5,)]
+    assert found.names == ("0", "b['x']", "b['y'][0]", "b['y'][1]", "mask")
+    assert found.describe().startswith("2:float32, b['x']=3:int64, ")
+    assert found.redraw is not None
+    other = found.redraw()
+    assert [t.shape for t in other] == [t.shape for t in found.tensors]
+    assert not torch.equal(other[0], found.tensors[0])
+
+
+@pytest.mark.parametrize(
+    ("specs", "complaint"),
+    [
+        (["x=2", "x=3"], "input x is given twice"),
+        (["x=2", "x.y=3"], "input x.y: x is an input itself, and holds none"),
+        (["x.y=2", "x=3"], "input x is given twice"),
+        (["s.1=2"], "inputs in s are called 1: those of a tuple count from 0"),
+        (["1x=2"], "not of the form"),
+    ],
+)
+def test_names_that_do_not_fit(specs: list[str], complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        make_arguments(specs)
+
+
+SAVED = [
+    (torch.ones(3), 1, ()),
+    ([torch.ones(3), torch.ones(2)], 2, ()),
+    ({"x": torch.ones(3), "flag": True}, 0, ("x", "flag")),
+    (((torch.ones(3), None), {"y": [torch.ones(2)]}), 2, ("y",)),
+]
+
+
+@pytest.mark.parametrize(("made", "count", "names"), SAVED)
+def test_inputs_from_a_file(
+    made: object, count: int, names: tuple[str, ...], tmp_path: Path
+) -> None:
+    torch.save(made, tmp_path / "inputs.pt")
+    args, kwargs = make_arguments(source=str(tmp_path / "inputs.pt")).nested()
+    assert (len(args), tuple(kwargs)) == (count, names)
+
+
+def test_inputs_from_a_callable() -> None:
+    found = make_arguments(source="tests.frameworks.torch.kinds:given", device="meta")
+    assert {tensor.device.type for tensor in found.tensors} == {"meta"}
+    assert found.names == ("0['x']", "0['states'][0]", "0['states'][1]", "shift")
+
+
+def test_inputs_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / "bad.pt").write_text("no tensors")
+    torch.save({"x": 3}, tmp_path / "none.pt")
+    for source, complaint in (
+        ("missing.pt", "there is no file missing.pt"),
+        (str(tmp_path / "bad.pt"), "not a file of tensors as torch.save writes it"),
+        (str(tmp_path / "none.pt"), "there is no tensor among the inputs"),
+        (f"{NETS}:number", "the inputs are a int, expected a tensor, a tuple"),
+    ):
+        with pytest.raises(InputError, match=complaint):
+            make_arguments(source=source)
+    with pytest.raises(InputError, match="cannot be combined"):
+        make_arguments(["3"], source=f"{NETS}:number")

@@ -1,0 +1,125 @@
+"""What a module is called with: tensors in a row, and how they nest in its arguments."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.utils._pytree as pytree
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Arguments of a module, by position and by name; made by `arguments`.
+
+    Parameters
+    ----------
+    tensors : tuple of torch.Tensor
+        In the order in which they stand in the arguments: by position, then by name.
+    names : tuple of str
+        How errors call them: ``0``, ``input_ids``, ``batch['mask']``.
+    leaves : tuple
+        All values, tensors and others, in the same order.
+    spec : torch.utils._pytree.TreeSpec
+        How they nest in (args, kwargs).
+    redraw : callable, optional
+        Returns other tensors of the same shapes and types that the model takes as well.
+    """
+
+    tensors: tuple[torch.Tensor, ...]
+    names: tuple[str, ...] = field(compare=False)
+    leaves: tuple[Any, ...] = field(compare=False, repr=False)
+    spec: Any = field(compare=False, repr=False)
+    redraw: Callable[[], Sequence[torch.Tensor]] | None = field(
+        default=None, compare=False, repr=False
+    )
+
+    def replace(self, tensors: Sequence[torch.Tensor]) -> Arguments:
+        """Return the same arguments with other tensors.
+
+        Raises
+        ------
+        ValueError
+            If their number is another one.
+        """
+        if len(tensors) != len(self.tensors):
+            raise ValueError(
+                f"{len(tensors)} inputs given, the model was captured with {len(self.tensors)}"
+            )
+        left = iter(tensors)
+        leaves = tuple(next(left) if _is_tensor(leaf) else leaf for leaf in self.leaves)
+        return dataclasses.replace(self, tensors=tuple(tensors), leaves=leaves)
+
+    def nested(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments by position and those by name."""
+        args, kwargs = pytree.tree_unflatten(list(self.leaves), self.spec)
+        return tuple(args), dict(kwargs)
+
+    def call(self, module: nn.Module) -> Any:
+        """Call a module with them."""
+        args, kwargs = self.nested()
+        return module(*args, **kwargs)
+
+    def describe(self) -> str:
+        """Return shapes and types, those given by name with it."""
+        parts = []
+        for name, value in zip(self.names, self.tensors, strict=True):
+            text = f"{shape_text(value)}:{str(value.dtype).removeprefix('torch.')}"
+            parts.append(text if name.isdecimal() else f"{name}={text}")
+        return ", ".join(parts)
+
+
+def arguments(
+    inputs: Sequence[Any] | Mapping[str, Any] | Arguments,
+    kwargs: Mapping[str, Any] | None = None,
+    redraw: Callable[[], Sequence[torch.Tensor]] | None = None,
+) -> Arguments:
+    """Return what a module is to be called with.
+
+    Parameters
+    ----------
+    inputs : sequence, mapping or Arguments
+        Arguments by position, or by name; each may nest tensors and other values.
+    kwargs : mapping of str to Any, optional
+        Further arguments, by name.
+    redraw : callable, optional
+        See `Arguments`.
+    """
+    if isinstance(inputs, Arguments):
+        return inputs
+    named = dict(inputs) if isinstance(inputs, Mapping) else {}
+    args = () if isinstance(inputs, Mapping) else tuple(inputs)
+    pairs, spec = pytree.tree_flatten_with_path((args, {**named, **(kwargs or {})}))
+    found = [(_name(path), leaf) for path, leaf in pairs if _is_tensor(leaf)]
+    return Arguments(
+        tuple(leaf for _, leaf in found),
+        tuple(name for name, _ in found),
+        tuple(leaf for _, leaf in pairs),
+        spec,
+        redraw,
+    )
+
+
+def tensors_of(inputs: Sequence[Any] | Mapping[str, Any] | Arguments) -> tuple[torch.Tensor, ...]:
+    """Return the tensors of arguments in a row."""
+    return arguments(inputs).tensors
+
+
+def shape_text(value: torch.Tensor) -> str:
+    """Return a shape as ``--input`` takes it."""
+    return "x".join(map(str, value.shape)) or "scalar"
+
+
+def _is_tensor(leaf: Any) -> bool:
+    return isinstance(leaf, torch.Tensor)
+
+
+def _name(path: Sequence[Any]) -> str:
+    """Return the name of an argument and the way into it."""
+    _, first, *rest = path
+    head = first.key if hasattr(first, "key") else first.idx
+    return f"{head}{pytree.keystr(tuple(rest))}"
