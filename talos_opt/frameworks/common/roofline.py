@@ -24,7 +24,7 @@ from talos_opt.frameworks.common.profile import DeviceProfile, OpProfile, Profil
 #: and the scheduler that feed them. Assumed.
 TENSOR_SHARE = 0.75
 _TENSOR_TYPES = frozenset(("tf32", "fp16", "bf16", "int8"))
-_TENSOR_CLASSES = frozenset(("matmul", "batch_matmul", "conv", "conv_grad"))
+_TENSOR_CLASSES = frozenset(("matmul", "batch_matmul", "attention", "conv", "conv_grad"))
 
 #: How much of what is peculiar to an op type on one kind of device is taken to hold on another:
 #: half, on a logarithmic scale. Half is put down to the op, half to the device. Assumed.
