@@ -134,7 +134,8 @@ def run(
     meters = _Meter(len(blocks))
     hooks = _attach(module, blocks, meters)
     try:
-        with torch.no_grad(), _without_loops(module), fake, meters.mode():
+        # The stand-ins are on the CPU, whatever device a caller makes tensors on.
+        with torch.no_grad(), _without_loops(module), torch.device("cpu"), fake, meters.mode():
             output = torch.func.functional_call(module, state, args, kwargs)
     except Exception as error:
         raise InputError(

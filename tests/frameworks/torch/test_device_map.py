@@ -127,6 +127,8 @@ def test_without_inputs_a_step_is_guessed() -> None:
     (flops,) = {sum(f for f, _ in a.ops) for b, a in zip(plan.blocks, plan.activities, strict=True)
                 if b.name == "layers.0"}  # fmt: skip
     assert flops == 2 * 10 * (LAYER - 32) / 4
+    lookup = plan.activities[[block.name for block in plan.blocks].index("table")]
+    assert lookup.ops == [(0.0, 0)], "no tokens of unknown width"
     with pytest.raises(InputError, match="does not run on fake tensors"):
         make_plan(Net(), Machine((HOST,)), (torch.zeros(2, 3),))
 
