@@ -9,7 +9,7 @@ from talos_opt.frameworks.common.groups import REPLICATED_BYTES, Groups
 from talos_opt.frameworks.common.profile import OpProfile
 from talos_opt.frameworks.tensorflow.backend import tf
 from talos_opt.frameworks.tensorflow.captured import Captured
-from talos_opt.frameworks.tensorflow.costs import flops, nbytes, shape_of
+from talos_opt.frameworks.tensorflow.costs import flops, nbytes, read_bytes, shape_of
 from talos_opt.frameworks.tensorflow.folding import node_of
 
 #: Outputs that share the memory of the first input.
@@ -67,7 +67,6 @@ class _Description:
         node = self._nodes[op]
         base = self._base(op)
         made = self._made(op)
-        read = sum(nbytes(tensor) or 0 for tensor in node.inputs)
         shapes = [shape_of(tensor) for tensor in node.outputs]
         return OpProfile(
             id=op,
@@ -77,7 +76,7 @@ class _Description:
                 for name, ports in self._folded.producers(op).items()
             ),
             flops=flops(node),
-            moved_bytes=0 if base else read + made,
+            moved_bytes=0 if base else read_bytes(node) + made,
             weights=weights,
             output=0 if base else made,
             colocate=self._groups.get(op),

@@ -15,6 +15,7 @@ from torch import fx, nn
 from talos_opt.core.errors import InputError
 from talos_opt.frameworks.common.loading import explain, user_line
 from talos_opt.frameworks.torch.captured import Captured
+from talos_opt.frameworks.torch.experts import without_loops
 from talos_opt.frameworks.torch.exporting import export_inference, export_training
 from talos_opt.frameworks.torch.signature import Output, Placeholder
 from talos_opt.frameworks.torch.tracing import trace
@@ -53,7 +54,7 @@ def capture(module: nn.Module, inputs: Sequence[torch.Tensor], mode: str = "infe
     set_mode(module, mode)
     by = "export"
     try:
-        with _quiet():
+        with _quiet(), without_loops(module):
             export = export_training if mode == "training" else export_inference
             found = export(module, given)
     except InputError:
@@ -62,7 +63,7 @@ def capture(module: nn.Module, inputs: Sequence[torch.Tensor], mode: str = "infe
         _try(module, given)
         by = "fx"
         try:
-            with _quiet():
+            with _quiet(), without_loops(module):
                 found = trace(module, given, mode)
         except InputError:
             raise

@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import weakref
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from talos_opt.core.errors import InputError
 from talos_opt.frameworks.torch.blocks import Block
+from talos_opt.frameworks.torch.experts import without_loops
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
-
-#: Where a config of transformers keeps how experts are run.
-_EXPERTS = "_experts_implementation_internal"
 
 
 @dataclass
@@ -135,7 +132,7 @@ def run(
     hooks = _attach(module, blocks, meters)
     try:
         # The stand-ins are on the CPU, whatever device a caller makes tensors on.
-        with torch.no_grad(), _without_loops(module), torch.device("cpu"), fake, meters.mode():
+        with torch.no_grad(), without_loops(module), torch.device("cpu"), fake, meters.mode():
             output = torch.func.functional_call(module, state, args, kwargs)
     except Exception as error:
         raise InputError(
@@ -145,23 +142,6 @@ def run(
         for hook in hooks:
             hook.remove()
     return Ran(meters, output, fake)
-
-
-@contextmanager
-def _without_loops(module: nn.Module) -> Iterator[None]:
-    """Let experts of transformers multiply in groups: a loop over them hangs on values.
-
-    The work is the same, but for the kernels that a loop starts.
-    """
-    configs = {id(c): c for part in module.modules() if (c := getattr(part, "config", None))}
-    looping = [config for config in configs.values() if getattr(config, _EXPERTS, None) == "eager"]
-    for config in looping:
-        setattr(config, _EXPERTS, "grouped_mm")
-    try:
-        yield
-    finally:
-        for config in looping:
-            setattr(config, _EXPERTS, "eager")
 
 
 def _attach(module: nn.Module, blocks: Sequence[Block], meters: _Meter) -> list[Any]:

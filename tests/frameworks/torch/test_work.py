@@ -192,9 +192,11 @@ def mixtral() -> Any:
         return modeling_mixtral.MixtralForCausalLM(config).eval()
 
 
-@pytest.mark.parametrize("tokens", [1, 16])
-def test_a_mixture_in_a_graph_multiplies_routed_tokens(tokens: int) -> None:
-    experts = mixtral().model.layers[0].mlp.experts
+@pytest.mark.parametrize(("tokens", "how"), [(1, "grouped_mm"), (16, "eager")])
+def test_a_mixture_in_a_graph_multiplies_routed_tokens(tokens: int, how: str) -> None:
+    module = mixtral()
+    module.set_experts_implementation(how)
+    experts = module.model.layers[0].mlp.experts
     chosen = torch.zeros(tokens, CHOSEN, dtype=torch.long, device="meta")
     ops = describe_ops(capture(experts, (meta(tokens, WIDTH), chosen, meta(tokens, CHOSEN))))
     found = [op for op in ops if "grouped_mm" in op.type]
@@ -203,6 +205,21 @@ def test_a_mixture_in_a_graph_multiplies_routed_tokens(tokens: int) -> None:
     moved = sum(op.moved_bytes for op in found)
     assert read < moved < read + 4 * tokens * CHOSEN * (2 * WIDTH + 3 * INNER) + 100
     assert sum(op.weights for op in ops) >= 4 * EXPERTS * EXPERT, "all of them are held"
+    assert experts.config._experts_implementation == how
+
+
+def test_the_gradient_of_experts_is_two_products() -> None:
+    experts = mixtral().model.layers[0].mlp.experts
+    chosen = torch.zeros(3, CHOSEN, dtype=torch.long, device="meta")
+    given = (meta(3, WIDTH), chosen, meta(3, CHOSEN))
+    found = [op for op in describe_ops(capture(experts, given, "training")) if "grouped" in op.type]
+    flops = dict.fromkeys(("", "_backward"), 0.0)
+    for op in found:
+        flops[op.type.removeprefix("transformers.grouped_mm_fallback")] += op.flops or 0
+    assert flops == {"": 2 * 3 * CHOSEN * EXPERT, "_backward": 4 * 3 * CHOSEN * EXPERT}
+    for op in found:
+        if op.type.endswith("_backward"):  # gradients of all experts are written, six are read
+            assert op.moved_bytes > op.output + 4 * 3 * CHOSEN * WIDTH * INNER
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float32])
