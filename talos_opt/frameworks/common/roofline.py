@@ -281,18 +281,28 @@ def with_estimates(
     )
     every = (*profile.devices, *added)
     host = next((device.id for device in every if device.kind == "cpu"), None)
+    ops = tuple(_estimated(op, sheets, found, dtype) for op in profile.ops)
     facts = {
-        f"estimate {name}": f"{sheet.title}, {dtype_name(dtype)}; {found[name].reason}; "
-        f"source: {sheet.source}"
+        f"estimate {name}": f"{sheet.title}, {dtype_name(dtype)}; {found[name].reason}"
+        f"{_held(ops, name, found[name])}; source: {sheet.source}"
         for name, sheet in sheets.items()
     }
     return replace(
         profile,
-        ops=tuple(_estimated(op, sheets, found, dtype) for op in profile.ops),
+        ops=ops,
         devices=every,
         links=(*profile.links, *links(sheets, host)),
         facts={**profile.facts, **facts},
     )
+
+
+def _held(ops: Sequence[OpProfile], name: str, calibration: Calibration) -> str:
+    """Say how many ops would have exceeded the datasheet."""
+    count = sum(
+        op.timings[name].time_s > op.timings[name].raw_s * calibration.ratios.of(op.type)
+        for op in ops
+    )
+    return f" ({count} held at the datasheet's limits)" if count else ""
 
 
 def _estimated(

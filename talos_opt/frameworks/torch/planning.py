@@ -294,10 +294,12 @@ def _guess(
     width = 4 if kind is None else kind.itemsize
     hidden = getattr(getattr(module, "config", None), "hidden_size", 0) or 0
     size = tokens * hidden * width
+    from torch import nn
+
     modules = dict(module.named_modules(remove_duplicate=False))
 
     def work(block: Block) -> tuple[float, int]:
-        if type(modules.get(block.name)).__name__ == "Embedding":  # looked up, not multiplied
+        if isinstance(modules.get(block.name), nn.Embedding):  # looked up, not multiplied
             return 0.0, 2 * size
         return 2.0 * block.parameter_bytes / width * tokens, block.tensor_bytes + 2 * size
 

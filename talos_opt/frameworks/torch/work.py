@@ -76,7 +76,7 @@ def unread_bytes(
     """
     name = _name(func)
     if name in _LOOKUPS or name in _PARTS:
-        table = args[0]
+        table = _bound(func, args, kwargs)[func._schema.arguments[0].name]
         return max(0, _bytes(table) - written_bytes) if isinstance(table, torch.Tensor) else 0
     if name in _BAGS:
         given = _bound(func, args, kwargs)

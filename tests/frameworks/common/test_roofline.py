@@ -208,6 +208,7 @@ def test_a_type_that_is_peculiarly_fast_on_a_cpu_stays_below_the_peak_of_a_gpu()
     assert MM.flops is not None
     assert times["mm"] == pytest.approx(MM.flops / v100.peak["fp32"])
     assert times["add"] > ADD.moved_bytes / v100.bandwidth
+    assert "on cpu (1 held at the datasheet's limits); source" in profile.facts["estimate v100"]
 
 
 def test_a_type_leans_on_its_class() -> None:

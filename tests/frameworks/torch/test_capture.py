@@ -76,6 +76,7 @@ def test_resnet50_by_export() -> None:
     captured = capture(nets.resnet50(), inputs)
     assert_as_plain(captured, inputs)
     assert sum("conv2d" in captured.op_id(node) for node in captured.ops()) == 53
+    assert_within_datasheets(describe_ops(captured))
 
 
 def test_gradients_are_those_of_autograd() -> None:
