@@ -6,6 +6,7 @@ sum and keeps the ratios of the ops, which are what placement needs.
 
 Estimates are mended per op type, by the median over the ops of a type of how many times longer
 they took than estimated. Medians of logarithms: twice as long and half as long weigh the same.
+A few ops of a type say little, so its ratio leans towards that of its class.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from talos_opt.frameworks.common.profile import OpProfile
 
 #: A ratio beyond this, either way, says that something else was measured than was estimated.
 MAX_RATIO = 10.0
+
+#: A type's ratio counts as many times as it has ops, the ratio of its class this often. Assumed.
+CLASS_WEIGHT = 2
 
 #: Seconds that no clock can tell from none.
 _LEAST_S = 1e-12
@@ -124,18 +128,27 @@ class TypeRatios:
     by_type : mapping of str to float
         Types that were measured; not yet clamped.
     overall : float
-        For all other types: the median over the types; 1 if none was measured.
+        For types of no class that was measured: the median over the types; 1 if there are none.
     counts : mapping of str to int
         Ops behind each type's ratio.
+    by_class : mapping of str to float
+        For types that were not measured, by their class: the median over its ops.
+    class_of : callable, optional
+        Class of a type; None: types have no classes.
     """
 
     by_type: Mapping[str, float] = field(default_factory=dict)
     overall: float = 1.0
     counts: Mapping[str, int] = field(default_factory=dict)
+    by_class: Mapping[str, float] = field(default_factory=dict)
+    class_of: Callable[[str], str] | None = None
 
     def of(self, type_: str) -> float:
         """Return the ratio of a type, measured or not, from 1/`MAX_RATIO` to `MAX_RATIO`."""
-        return _clamp(self.by_type.get(type_, self.overall))
+        likely = self.overall
+        if self.class_of is not None:
+            likely = self.by_class.get(self.class_of(type_), likely)
+        return _clamp(self.by_type.get(type_, likely))
 
     @property
     def clamped(self) -> tuple[str, ...]:
@@ -147,15 +160,22 @@ class TypeRatios:
 
         How good a device is as a whole cancels, so that the rest can be carried to another one.
         """
-        shaped = {name: (ratio / self.overall) ** power for name, ratio in self.by_type.items()}
-        return TypeRatios(shaped, 1.0, self.counts)
+
+        def shaped(ratios: Mapping[str, float]) -> dict[str, float]:
+            return {name: (ratio / self.overall) ** power for name, ratio in ratios.items()}
+
+        return TypeRatios(
+            shaped(self.by_type), 1.0, self.counts, shaped(self.by_class), self.class_of
+        )
 
 
 def _clamp(ratio: float) -> float:
     return max(1 / MAX_RATIO, min(MAX_RATIO, ratio))
 
 
-def type_ratios(observed: Iterable[tuple[str, float, float]]) -> TypeRatios:
+def type_ratios(
+    observed: Iterable[tuple[str, float, float]], class_of: Callable[[str], str] | None = None
+) -> TypeRatios:
     """Return the ratios per type that observations give.
 
     Parameters
@@ -163,6 +183,9 @@ def type_ratios(observed: Iterable[tuple[str, float, float]]) -> TypeRatios:
     observed : iterable of (str, float, float)
         Op type, measured time, estimated time, in one unit. Rows where either time is 0 say
         nothing about a ratio and are left out.
+    class_of : callable, optional
+        Class of a type. With it, the logarithm of a type's ratio is the mean of its median, which
+        counts once for each op, and of its class's, which counts `CLASS_WEIGHT` times.
     """
     logs: dict[str, list[float]] = {}
     for type_, measured, estimated in observed:
@@ -171,8 +194,23 @@ def type_ratios(observed: Iterable[tuple[str, float, float]]) -> TypeRatios:
     if not logs:
         return TypeRatios()
     medians = {type_: float(np.median(values)) for type_, values in logs.items()}
+    together: dict[str, list[float]] = {}
+    if class_of is not None:
+        for type_, values in logs.items():
+            together.setdefault(class_of(type_), []).extend(values)
+    classes = {name: float(np.median(values)) for name, values in together.items()}
+
+    def leaning(type_: str) -> float:
+        if class_of is None:
+            return medians[type_]
+        count = len(logs[type_])
+        weighed = count * medians[type_] + CLASS_WEIGHT * classes[class_of(type_)]
+        return weighed / (count + CLASS_WEIGHT)
+
     return TypeRatios(
-        by_type={type_: math.exp(value) for type_, value in medians.items()},
+        by_type={type_: math.exp(leaning(type_)) for type_ in logs},
         overall=math.exp(float(np.median(list(medians.values())))),
         counts={type_: len(values) for type_, values in logs.items()},
+        by_class={name: math.exp(value) for name, value in classes.items()},
+        class_of=class_of,
     )

@@ -43,7 +43,12 @@ EFFICIENCIES: Mapping[str, Efficiency] = {
     "batch_matmul": Efficiency(
         {"cpu": 0.35, "gpu": 0.40},
         _STREAM,
-        "many small products: tiles at the edges are partly empty; attention is one of these",
+        "many small products, as of experts: tiles at the edges are partly empty",
+    ),
+    "attention": Efficiency(
+        {"cpu": 0.35, "gpu": 0.45},
+        _STREAM,
+        "one kernel for two products; scores stay on the chip, but a softmax stands between them",
     ),
     "conv": Efficiency(
         {"cpu": 0.30, "gpu": 0.60},
@@ -88,12 +93,15 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ),
     ("conv_grad", r"conv.*(backward|backprop|grad)"),
     ("conv", r"conv(?!ert)"),
-    ("batch_matmul", r"bmm|batchmatmul|attention|einsum"),
+    ("attention", r"attention"),
+    ("batch_matmul", r"bmm|batchmatmul|groupedmm|einsum"),
     ("matmul", r"matmul|addmm|^mm$|^linear|^addmv$|^mv$|gemm|dense|lstm|gru|rnn"),
     ("gather", r"embedding|gather|index|scatter|take|nonzero|sort|topk"),
     ("normal", r"softmax|norm|pool|^(sum|mean|var|amax|amin|max|min|argmax)$|reduce|cumsum|loss"),
 )
-_NAMESPACES = frozenset(("", "aten", "ops", "torch", "nn", "prims", "operator", "_operator"))
+_NAMESPACES = frozenset(
+    ("", "aten", "ops", "torch", "nn", "prims", "operator", "_operator", "transformers")
+)
 _COMPILED = tuple((name, re.compile(pattern)) for name, pattern in _PATTERNS)
 
 

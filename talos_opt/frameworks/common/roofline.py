@@ -24,7 +24,7 @@ from talos_opt.frameworks.common.profile import DeviceProfile, OpProfile, Profil
 #: and the scheduler that feed them. Assumed.
 TENSOR_SHARE = 0.75
 _TENSOR_TYPES = frozenset(("tf32", "fp16", "bf16", "int8"))
-_TENSOR_CLASSES = frozenset(("matmul", "batch_matmul", "conv", "conv_grad"))
+_TENSOR_CLASSES = frozenset(("matmul", "batch_matmul", "attention", "conv", "conv_grad"))
 
 #: How much of what is peculiar to an op type on one kind of device is taken to hold on another:
 #: half, on a logarithmic scale. Half is put down to the op, half to the device. Assumed.
@@ -64,6 +64,22 @@ def estimate(op: OpProfile, device: Datasheet, dtype: str = "fp32") -> Timing:
     return Timing(seconds, seconds)
 
 
+def least_s(op: OpProfile, device: Datasheet, dtype: str = "fp32") -> float:
+    """Return the seconds below which a device would exceed its datasheet: at every efficiency 1.
+
+    Parameters
+    ----------
+    op : OpProfile
+    device : Datasheet
+    dtype : str
+        See `estimate`.
+    """
+    if is_free(op):
+        return 0.0
+    peak = _peak(device, class_of(op.type), dtype, share=1.0)
+    return max((op.flops or 0.0) / peak, op.moved_bytes / device.bandwidth)
+
+
 def is_free(op: OpProfile) -> bool:
     """Whether an op does nothing: a view has no output of its own, a name never has work."""
     work = class_of(op.type)
@@ -73,7 +89,7 @@ def is_free(op: OpProfile) -> bool:
     return op.output == 0 and (work == VIEW or idle)
 
 
-def _peak(device: Datasheet, work: str, dtype: str) -> float:
+def _peak(device: Datasheet, work: str, dtype: str, share: float = TENSOR_SHARE) -> float:
     """Operations per second, of tensor cores only where they are used."""
     name = dtype_name(dtype)
     tensor = device.kind == "gpu" and name in _TENSOR_TYPES and name in device.peak
@@ -81,7 +97,7 @@ def _peak(device: Datasheet, work: str, dtype: str) -> float:
         return device.peak_for(name)
     if work not in _TENSOR_CLASSES:
         return device.peak["fp32"]
-    return max(device.peak["fp32"], TENSOR_SHARE * device.peak[name])
+    return max(device.peak["fp32"], share * device.peak[name])
 
 
 @dataclass(frozen=True)
@@ -114,6 +130,9 @@ def calibrate(
       one fitted to what its ops reached; how fast it is as a whole cancels.
     - Nothing measured: the estimates stay.
 
+    A type that was measured a few times leans on its class, as `type_ratios` says, and one that was
+    not takes the ratio of its class. What comes of it never exceeds a datasheet: see `least_s`.
+
     Parameters
     ----------
     profile : Profile
@@ -132,12 +151,12 @@ def calibrate(
     for name in ids:
         sheet = known.get(name)
         if sheet is not None and sheet.kind == device.kind:
-            ratios = type_ratios(_observations(profile, name, sheet, dtype))
+            ratios = type_ratios(_observations(profile, name, sheet, dtype), class_of)
             text = f"calibrated per op type by {name} over its own roofline ({sheet.title})"
             return Calibration(ratios, text + _clamps(ratios))
     first = min(ids, key=lambda name: kinds[name] != device.kind)
     sheet = known.get(first) or fitted(profile, first, kinds[first], dtype)
-    ratios = type_ratios(_observations(profile, first, sheet, dtype)).shape(TRANSFER)
+    ratios = type_ratios(_observations(profile, first, sheet, dtype), class_of).shape(TRANSFER)
     text = f"calibrated per op type by {TRANSFER:g} of what is peculiar to it on {first}"
     return Calibration(ratios, text + _clamps(ratios))
 
@@ -262,18 +281,28 @@ def with_estimates(
     )
     every = (*profile.devices, *added)
     host = next((device.id for device in every if device.kind == "cpu"), None)
+    ops = tuple(_estimated(op, sheets, found, dtype) for op in profile.ops)
     facts = {
-        f"estimate {name}": f"{sheet.title}, {dtype_name(dtype)}; {found[name].reason}; "
-        f"source: {sheet.source}"
+        f"estimate {name}": f"{sheet.title}, {dtype_name(dtype)}; {found[name].reason}"
+        f"{_held(ops, name, found[name])}; source: {sheet.source}"
         for name, sheet in sheets.items()
     }
     return replace(
         profile,
-        ops=tuple(_estimated(op, sheets, found, dtype) for op in profile.ops),
+        ops=ops,
         devices=every,
         links=(*profile.links, *links(sheets, host)),
         facts={**profile.facts, **facts},
     )
+
+
+def _held(ops: Sequence[OpProfile], name: str, calibration: Calibration) -> str:
+    """Say how many ops would have exceeded the datasheet."""
+    count = sum(
+        op.timings[name].time_s > op.timings[name].raw_s * calibration.ratios.of(op.type)
+        for op in ops
+    )
+    return f" ({count} held at the datasheet's limits)" if count else ""
 
 
 def _estimated(
@@ -285,5 +314,6 @@ def _estimated(
     timings = dict(op.timings)
     for name, sheet in sheets.items():
         raw = estimate(op, sheet, dtype).raw_s
-        timings[name] = Timing(raw, raw * found[name].ratios.of(op.type))
+        mended = raw * found[name].ratios.of(op.type)
+        timings[name] = Timing(raw, max(mended, least_s(op, sheet, dtype)))
     return replace(op, timings=timings)

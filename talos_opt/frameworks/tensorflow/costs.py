@@ -25,6 +25,13 @@ _MOVES = frozenset(
         "InvertPermutation", "StatelessRandomGetKeyCounter", "NoOp", "VariableShape", "Bitcast",
     )
 )  # fmt: skip
+#: Lookups: they read of their first input what they return.
+_LOOKUPS = frozenset(
+    (
+        "Gather", "GatherV2", "GatherNd", "ResourceGather", "ResourceGatherNd", "Slice",
+        "StridedSlice",
+    )
+)  # fmt: skip
 #: What reads every element of its input once, whatever the size of its output.
 _REDUCTIONS = frozenset(
     (
@@ -49,6 +56,20 @@ def shape_of(tensor: Any) -> Shape | None:
     if not tensor.shape.is_fully_defined():
         return None
     return tuple(int(size) for size in tensor.shape.as_list())
+
+
+def read_bytes(op: Any) -> int:
+    """Return the bytes that a node reads, as far as shapes are known.
+
+    Parameters
+    ----------
+    op : tf.Operation
+    """
+    sizes = [nbytes(tensor) or 0 for tensor in op.inputs]
+    if op.type in _LOOKUPS:
+        found = nbytes(op.outputs[0])
+        sizes[0] = sizes[0] if found is None else found
+    return sum(sizes)
 
 
 def flops(op: Any) -> float | None:

@@ -9,7 +9,7 @@ from talos_opt.frameworks.common.groups import REPLICATED_BYTES, Groups
 from talos_opt.frameworks.common.profile import OpProfile, Read
 from talos_opt.frameworks.tensorflow.backend import tf
 from talos_opt.frameworks.tensorflow.captured import Captured
-from talos_opt.frameworks.tensorflow.costs import flops, nbytes, shape_of
+from talos_opt.frameworks.tensorflow.costs import flops, nbytes, read_bytes, shape_of
 from talos_opt.frameworks.tensorflow.folding import node_of
 
 #: Outputs that share the memory of the first input.
@@ -72,14 +72,13 @@ class _Description:
         if not names and len(made) == 1:
             names = {0: ""}
         sizes = {name: 0 if base else made[port] for port, name in names.items()}
-        read = sum(nbytes(tensor) or 0 for tensor in node.inputs)
         shapes = [shape_of(tensor) for tensor in node.outputs]
         return OpProfile(
             id=op,
             type=node.type,
             inputs=tuple(self._reads(op)),
             flops=flops(node),
-            moved_bytes=0 if base else read + sum(made),
+            moved_bytes=0 if base else read_bytes(node) + sum(made),
             weights=weights,
             output=sum(sizes.values()),
             outputs=sizes if len(sizes) > 1 else {},

@@ -29,8 +29,6 @@ class Block:
         Of all its tensors, shared ones included: what is copied if it is offloaded.
     owned_bytes : int
         The same without tensors that an earlier block has: what it adds to a device's memory.
-    attention : int
-        Attention layers in it; each has a KV cache.
     group : str, optional
         Blocks with tensors in common share a device.
     also : tuple of str
@@ -41,7 +39,6 @@ class Block:
     parameter_bytes: int
     buffer_bytes: int
     owned_bytes: int
-    attention: int = 0
     group: str | None = None
     also: tuple[str, ...] = ()
 
@@ -78,7 +75,7 @@ def find_blocks(
     owners: dict[int, int] = {}
     parts: list[tuple[int, int]] = []
     loose: list[str] = []
-    for name, tensors, part in _walk("", module, whole):
+    for name, tensors in _walk("", module, whole):
         if not tensors:
             if not blocks:
                 loose.append(name)
@@ -94,7 +91,7 @@ def find_blocks(
             else:
                 owners[id(tensor)] = here
                 owned += size
-        blocks.append(Block(name, sizes[0], sizes[1], owned, _attention_layers(part)))
+        blocks.append(Block(name, sizes[0], sizes[1], owned))
     if not blocks:
         raise InputError("the module has neither parameters nor buffers: nothing to place")
     blocks[0] = replace(blocks[0], also=(*loose, *blocks[0].also))
@@ -112,16 +109,14 @@ def _default_no_split(module: nn.Module) -> Iterable[str]:
 _Tensors = list[tuple["torch.Tensor", bool]]
 
 
-def _walk(
-    path: str, module: nn.Module, whole: frozenset[str]
-) -> Iterator[tuple[str, _Tensors, nn.Module | None]]:
-    """Yield name, tensors (with whether each is a buffer) and module of every block."""
+def _walk(path: str, module: nn.Module, whole: frozenset[str]) -> Iterator[tuple[str, _Tensors]]:
+    """Yield name and tensors (with whether each is a buffer) of every block."""
     if type(module).__name__ in whole or next(module.children(), None) is None:
-        yield path, [(tensor, buffer) for _, tensor, buffer in _tensors(module, True)], module
+        yield path, [(tensor, buffer) for _, tensor, buffer in _tensors(module, True)]
         return
     lead = f"{path}." if path else ""
     for name, tensor, buffer in _tensors(module, False):
-        yield f"{lead}{name}", [(tensor, buffer)], None
+        yield f"{lead}{name}", [(tensor, buffer)]
     # Not named_children: it leaves out a module that has been seen under another name.
     for name, child in module._modules.items():
         if child is not None:
@@ -140,15 +135,6 @@ def _size(tensor: torch.Tensor, dtype: torch.dtype | None) -> int:
     if dtype is not None and tensor.is_floating_point():
         each = min(each, dtype.itemsize)
     return tensor.numel() * each
-
-
-def _attention_layers(module: nn.Module | None) -> int:
-    """Count the outermost modules that are attention layers by their class name."""
-    if module is None:
-        return 0
-    if type(module).__name__.endswith("Attention"):
-        return 1
-    return sum(_attention_layers(child) for child in module.children())
 
 
 def _join(blocks: list[Block], parts: list[tuple[int, int]]) -> tuple[Block, ...]:

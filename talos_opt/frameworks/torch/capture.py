@@ -20,6 +20,7 @@ from talos_opt.frameworks.common.loading import explain, user_line
 from talos_opt.frameworks.torch.arguments import Arguments, arguments, shape_text
 from talos_opt.frameworks.torch.captured import Captured, Inputs
 from talos_opt.frameworks.torch.checking import Differs, check
+from talos_opt.frameworks.torch.experts import without_loops
 from talos_opt.frameworks.torch.exporting import export_inference, export_training
 from talos_opt.frameworks.torch.faking import on_cpu
 from talos_opt.frameworks.torch.lines import at
@@ -91,7 +92,11 @@ def capture(
             continue
         try:
             with _quiet():
-                with answered(module, given), on_cpu(module, given) as (fakes, back):
+                with (
+                    without_loops(module),
+                    answered(module, given),
+                    on_cpu(module, given) as (fakes, back),
+                ):
                     found = back(_find(module, fakes, mode, by))
                 captured = _assemble(found, module, given, mode, by)
                 other, notes = check(captured)

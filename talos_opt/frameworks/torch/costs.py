@@ -10,22 +10,12 @@ from typing import Any
 import torch
 import torch.utils._pytree as pytree
 from torch import fx
-from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+from torch.utils.flop_counter import FlopCounterMode
 
+from talos_opt.frameworks.torch import work
 from talos_opt.frameworks.torch.substitutes import place_call
 
 _aten = torch.ops.aten
-#: Calls that read of their first tensor only what they return.
-_PARTIAL = frozenset(
-    (
-        "aten.embedding",
-        "aten.index",
-        "aten.index_select",
-        "aten.gather",
-        "aten.slice",
-        "aten.select",
-    )
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +53,20 @@ class Evaluator:
             lambda a: fx.node.map_arg(a, _stand_in) if isinstance(a, fx.Node) else a,
         )
         tensors = [t for t in pytree.tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
+        known = work.flops(node.target, args, kwargs)
         try:
             counter = FlopCounterMode(display=False)
             with torch.no_grad(), counter:
                 result = _target(node)(*args, **kwargs)
         except Exception:  # an op that only runs on real tensors, say
-            return Cost(None, _declared_alias(node))
+            return Cost(known, _declared_alias(node))
         made = [t for t in pytree.tree_leaves(result) if isinstance(t, torch.Tensor)]
         alias = _shared(made, tensors)
         if alias is None and node.target is _aten._unsafe_view.default:
             alias = 0
-        flops = float(counter.get_total_flops()) or _fused_flops(node, tensors)
+        if known is not None:
+            return Cost(known, alias)
+        flops = float(counter.get_total_flops())
         if not flops and alias is None:
             # One operation per element: the estimate for whatever has no formula.
             flops = float(max((t.numel() for t in (*tensors, *made)), default=0))
@@ -124,25 +117,6 @@ def _declared_alias(node: fx.Node) -> int | None:
     return 0
 
 
-def _fused_flops(node: fx.Node, tensors: list[torch.Tensor]) -> float:
-    """FLOPs of what only the CPU has fused, for which torch's counter has no formula."""
-    if node.target is _aten._scaled_dot_product_flash_attention_for_cpu.default:
-        return float(sdpa_flop_count(*(t.shape for t in tensors[:3])))  # type: ignore[no-untyped-call]
-    if node.target is _aten._scaled_dot_product_flash_attention_for_cpu_backward.default:
-        return float(sdpa_backward_flop_count(*(t.shape for t in tensors[:4])))  # type: ignore[no-untyped-call]
-    if node.target is _aten.mkldnn_rnn_layer.default:
-        return _recurrent_flops(tensors)
-    if node.target is _aten.mkldnn_rnn_layer_backward.default:
-        return 2 * _recurrent_flops(tensors)  # for what is read, and for the weights
-    return 0.0
-
-
-def _recurrent_flops(tensors: list[torch.Tensor]) -> float:
-    """FLOPs of a layer of an LSTM: at every step two weights, (4h, i) and (4h, h), are applied."""
-    x, *weights = tensors[:3]
-    return 2.0 * math.prod(x.shape[:2]) * sum(weight.numel() for weight in weights)
-
-
 def op_type(node: fx.Node) -> str:
     """Return the name of what is called, such as ``aten.convolution``."""
     schema = getattr(node.target, "_schema", None)
@@ -162,7 +136,6 @@ def moved_bytes(node: fx.Node, cost: Cost) -> int:
     if cost.alias_of is not None:
         return 0
     written = nbytes(node.meta.get("val"))
-    read = [nbytes(source.meta.get("val")) for source in node.all_input_nodes]
-    if read and op_type(node) in _PARTIAL:
-        read[0] = min(read[0], written)
-    return written + sum(read)
+    read = sum(nbytes(source.meta.get("val")) for source in node.all_input_nodes)
+    args, kwargs = fx.node.map_arg((node.args, dict(node.kwargs)), lambda n: n.meta.get("val"))
+    return written + read - work.unread_bytes(node.target, args, kwargs, written)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from talos_opt.core.errors import InputError
 from talos_opt.frameworks.torch.blocks import Block
+from talos_opt.frameworks.torch.experts import without_loops
 
 if TYPE_CHECKING:
     import torch
@@ -78,6 +79,34 @@ def meter(
     InputError
         If the module does not run on fake tensors with these inputs.
     """
+    return run(module, blocks, inputs, dtype).meters.step()
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A step on fake tensors.
+
+    Parameters
+    ----------
+    meters : _Meter
+    output : object
+        What the module returned; its tensors are fake.
+    fake : torch._subclasses.FakeTensorMode
+        In which its tensors can be computed with.
+    """
+
+    meters: _Meter
+    output: Any
+    fake: Any
+
+
+def run(
+    module: nn.Module,
+    blocks: Sequence[Block],
+    inputs: Sequence[Any] | Mapping[str, Any],
+    dtype: torch.dtype | None = None,
+) -> Ran:
+    """Run one forward step on fake tensors; see `meter`."""
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.utils._pytree import tree_map_only
@@ -102,8 +131,9 @@ def meter(
     meters = _Meter(len(blocks))
     hooks = _attach(module, blocks, meters)
     try:
-        with torch.no_grad(), fake, meters.mode():
-            torch.func.functional_call(module, state, args, kwargs)
+        # The stand-ins are on the CPU, whatever device a caller makes tensors on.
+        with torch.no_grad(), without_loops(module), torch.device("cpu"), fake, meters.mode():
+            output = torch.func.functional_call(module, state, args, kwargs)
     except Exception as error:
         raise InputError(
             f"the module does not run on fake tensors: {type(error).__name__}: {error}"
@@ -111,7 +141,7 @@ def meter(
     finally:
         for hook in hooks:
             hook.remove()
-    return meters.step()
+    return Ran(meters, output, fake)
 
 
 def _attach(module: nn.Module, blocks: Sequence[Block], meters: _Meter) -> list[Any]:
@@ -163,7 +193,7 @@ class _Meter:
             def __torch_dispatch__(
                 self, func: Any, types: Any, args: Any = (), kwargs: Any = None
             ) -> Any:
-                out = func(*args, **(kwargs or {}))
+                out = _evaluate(func, args, kwargs or {})
                 count(func, args, kwargs or {}, out)
                 return out
 
@@ -173,6 +203,8 @@ class _Meter:
         """Take note of one op."""
         import torch
         from torch.utils._pytree import tree_leaves
+
+        from talos_opt.frameworks.torch import work
 
         read = [t for t in tree_leaves((args, dict(kwargs))) if isinstance(t, torch.Tensor)]
         made = [t for t in tree_leaves(out) if isinstance(t, torch.Tensor)]
@@ -184,7 +216,9 @@ class _Meter:
             self._made(tensor)
         mutates = func._schema.is_mutable
         if made and (fresh or mutates):  # else a view, which runs no kernel
-            size = sum(t.numel() * t.element_size() for t in (*read, *made))
+            written = sum(t.numel() * t.element_size() for t in made)
+            size = written + sum(t.numel() * t.element_size() for t in read)
+            size -= work.unread_bytes(func, args, kwargs, written)
             self.activities[self.here].ops.append((_flops(func, args, kwargs, out), size))
 
     def _read(self, tensor: torch.Tensor) -> None:
@@ -209,13 +243,28 @@ class _Meter:
         self.live -= size
 
 
-def _flops(func: Any, args: Any, kwargs: Mapping[str, Any], out: Any) -> float:
+def _evaluate(func: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
+    """Return what a call makes, also where a kernel of the same shapes has another type only."""
     import torch
+    from torch.utils._pytree import tree_map_only
+
+    if func.name() != "aten::_grouped_mm" or args[0].dtype == torch.bfloat16:
+        return func(*args, **kwargs)
+    # Shapes are worked out for bfloat16 alone, though devices have kernels for other types.
+    kind = args[0].dtype
+    stood_in = tree_map_only(
+        torch.Tensor, lambda t: t.bfloat16() if t.is_floating_point() else t, (args, dict(kwargs))
+    )
+    return func(*stood_in[0], **stood_in[1]).to(kind)
+
+
+def _flops(func: Any, args: Any, kwargs: Mapping[str, Any], out: Any) -> float:
     from torch.utils.flop_counter import flop_registry
 
-    aten = torch.ops.aten
-    packet = func._overloadpacket
-    if packet == aten._scaled_dot_product_flash_attention_for_cpu:  # has no entry of its own
-        packet = aten._scaled_dot_product_flash_attention
-    count: Callable[..., Any] | None = flop_registry.get(packet)
+    from talos_opt.frameworks.torch import work
+
+    known = work.flops(func, args, kwargs)
+    if known is not None:
+        return known
+    count: Callable[..., Any] | None = flop_registry.get(func._overloadpacket)
     return 0.0 if count is None else float(count(*args, **kwargs, out_val=out))

@@ -22,6 +22,7 @@ from talos_opt.core.problem import Objective, Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import simulate
 from talos_opt.frameworks.torch.blocks import Block, find_blocks
+from talos_opt.frameworks.torch.caching import KVCache, cache_bytes
 from talos_opt.frameworks.torch.machines import CPU, DISK, Machine, Target, device_id
 from talos_opt.frameworks.torch.metering import Activity, Step, meter
 
@@ -29,39 +30,19 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+__all__ = [
+    "Evaluation",
+    "KVCache",
+    "Plan",
+    "evaluate_device_map",
+    "evaluate_targets",
+    "make_plan",
+    "occupancy",
+    "schedule_of",
+    "targets_of",
+]
+
 _US = 1e6
-
-
-@dataclass(frozen=True)
-class KVCache:
-    """Keys and values that a decoder holds.
-
-    Parameters
-    ----------
-    length : int
-        Tokens.
-    batch : int
-    """
-
-    length: int
-    batch: int = 1
-
-    def bytes_per_layer(self, module: nn.Module, dtype: torch.dtype | None) -> int:
-        """Return the bytes that one attention layer holds, by the model's config."""
-        config = getattr(module, "config", None)
-        if config is not None and hasattr(config, "get_text_config"):
-            config = config.get_text_config()
-        heads = getattr(config, "num_attention_heads", None)
-        hidden = getattr(config, "hidden_size", None)
-        if not heads or not hidden:
-            raise InputError(
-                "a KV cache needs a model whose config has hidden_size and num_attention_heads"
-            )
-        size = getattr(config, "head_dim", None) or hidden // heads
-        kv_heads = getattr(config, "num_key_value_heads", None) or heads
-        if dtype is None:
-            dtype = next(p.dtype for p in module.parameters() if p.is_floating_point())
-        return 2 * int(kv_heads) * int(size) * self.length * self.batch * dtype.itemsize
 
 
 @dataclass(frozen=True)
@@ -270,7 +251,7 @@ def make_plan(
     dtype : torch.dtype, optional
         Type that the weights will be loaded as.
     cache : KVCache, optional
-        Counted in the memory of the blocks with attention, and read in every step.
+        Counted in the memory of the blocks that fill it, and read in every step.
     activations : bool
         Whether peaks of activations count as memory.
     name : str, optional
@@ -279,14 +260,18 @@ def make_plan(
     Raises
     ------
     InputError
-        If there is nothing to place, or no config that tells the size of the KV cache.
+        If there is nothing to place, or the module returns no cache.
     """
     blocks = find_blocks(module, no_split, dtype)
+    # First: it takes a moment, and may tell that there is nothing to keep.
+    if cache is None:
+        kept: tuple[int, ...] = (0,) * len(blocks)
+    else:
+        kept = cache_bytes(module, blocks, cache, inputs, dtype)
     if inputs is None:
         step = _guess(module, blocks, tokens, dtype)
     else:
         step = meter(module, blocks, inputs, dtype)
-    each = cache.bytes_per_layer(module, dtype) if cache is not None else 0
     place = {block: k for k, block in enumerate(step.order)}
     ordered = tuple(blocks[i] for i in step.order)
     return Plan(
@@ -296,7 +281,7 @@ def make_plan(
         # A block that is called again reads what later ones made: that cannot be in a DAG.
         {(place[a], place[b]): s for (a, b), s in step.edges.items() if place[a] < place[b]},
         machine,
-        tuple(each * block.attention for block in ordered),
+        tuple(kept[i] for i in step.order),
         activations,
     )
 
@@ -304,15 +289,21 @@ def make_plan(
 def _guess(
     module: nn.Module, blocks: Sequence[Block], tokens: int, dtype: torch.dtype | None
 ) -> Step:
-    """Return a step of a chain of matrix products over so many tokens."""
+    """Return a step of a chain of lookups and matrix products over so many tokens."""
     kind = dtype or next((p.dtype for p in module.parameters()), None)
     width = 4 if kind is None else kind.itemsize
     hidden = getattr(getattr(module, "config", None), "hidden_size", 0) or 0
     size = tokens * hidden * width
-    activities = tuple(
-        Activity([(2.0 * b.parameter_bytes / width * tokens, b.tensor_bytes + 2 * size)], 2 * size)
-        for b in blocks
-    )
+    from torch import nn
+
+    modules = dict(module.named_modules(remove_duplicate=False))
+
+    def work(block: Block) -> tuple[float, int]:
+        if isinstance(modules.get(block.name), nn.Embedding):  # looked up, not multiplied
+            return 0.0, 2 * size
+        return 2.0 * block.parameter_bytes / width * tokens, block.tensor_bytes + 2 * size
+
+    activities = tuple(Activity([work(block)], 2 * size) for block in blocks)
     edges = {(i, i + 1): size for i in range(len(blocks) - 1)}
     return Step(tuple(range(len(blocks))), activities, edges)
 

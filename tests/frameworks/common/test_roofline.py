@@ -28,6 +28,7 @@ from talos_opt.frameworks.common.roofline import (
     fitted,
     with_estimates,
 )
+from tests.frameworks.datasheets import assert_within_datasheets
 
 A100, T4, I9 = lookup("a100"), lookup("t4"), lookup("i9-13900k")
 MM = OpProfile("mm", "aten.mm.default", flops=2e12, moved_bytes=10**9, output=10**8)
@@ -48,7 +49,10 @@ VIEW = OpProfile("view", "aten.view.default", moved_bytes=10**6)
         ("linear", "matmul"),
         ("aten.upsample_bilinear2d.vec", "elementwise"),
         ("aten.bmm.default", "batch_matmul"),
-        ("aten.scaled_dot_product_attention.default", "batch_matmul"),
+        ("aten._grouped_mm", "batch_matmul"),
+        ("transformers.grouped_mm_fallback", "batch_matmul"),
+        ("aten.scaled_dot_product_attention.default", "attention"),
+        ("aten._scaled_dot_product_flash_attention_for_cpu_backward", "attention"),
         ("aten.embedding.default", "gather"),
         ("aten.native_layer_norm.default", "normal"),
         ("aten.max_pool2d_with_indices.default", "normal"),
@@ -143,9 +147,9 @@ def measured(
 
 
 def test_a_device_of_the_same_kind_hands_its_ratios_on() -> None:
-    profile = measured({"mm": 2.0, "add": 0.5}, "cuda:0", "gpu", "t4")
+    profile = measured({"mm": 2.0, "add": 0.9}, "cuda:0", "gpu", "t4")
     found = with_estimates(profile, ["a100"], measured={"cuda:0": "Tesla T4"})
-    for op, like, factor in zip(found.ops, (MM, ADD), (2.0, 0.5), strict=True):
+    for op, like, factor in zip(found.ops, (MM, ADD), (2.0, 0.9), strict=True):
         raw = estimate(like, A100).raw_s
         assert op.timings["a100"].raw_s == pytest.approx(raw)
         assert op.timings["a100"].time_s == pytest.approx(factor * raw)
@@ -159,7 +163,8 @@ def test_another_kind_hands_on_part_of_what_is_peculiar_to_a_type() -> None:
     found = calibrate(profile, A100, {"cpu": "i9-13900k"})
     assert found.ratios.of(MM.type) == pytest.approx(2**TRANSFER)
     assert found.ratios.of(ADD.type) == pytest.approx(0.5**TRANSFER)
-    assert found.ratios.of("aten.never_seen") == 1
+    assert found.ratios.of("aten.never_seen") == found.ratios.of(ADD.type), "elementwise as well"
+    assert found.ratios.of("aten.conv2d") == 1
     assert "what is peculiar to it on cpu" in found.reason
 
 
@@ -170,6 +175,56 @@ def test_how_fast_the_measured_machine_is_does_not_matter_to_another_kind() -> N
         assert ratios.of(MM.type) == pytest.approx(1)
         # without a datasheet for the measured device, one is fitted to it
         assert calibrate(profile, A100).ratios.of(MM.type) == pytest.approx(1, rel=0.05)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["aten.mm", "aten.bmm", "conv2d", "aten.add", "attention"]),
+            st.floats(0, 1e15),
+            st.integers(0, 10**12),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    st.integers(0, 99),
+)
+def test_no_estimate_exceeds_a_datasheet(work: list[tuple[str, float, int]], seed: int) -> None:
+    assert_within_datasheets(
+        [
+            OpProfile(f"op{i}", type_, flops=flops, moved_bytes=size, output=1)
+            for i, (type_, flops, size) in enumerate(work)
+        ],
+        seed,
+    )
+
+
+def test_a_type_that_is_peculiarly_fast_on_a_cpu_stays_below_the_peak_of_a_gpu() -> None:
+    """Half of a tenfold peculiarity would be 17.5 of 15.7 TFLOP/s and more."""
+    v100 = lookup("v100")
+    profile = with_estimates(
+        measured({"mm": 0.1, "add": 10.0}), ["v100"], measured={"cpu": "i9-13900k"}
+    )
+    times = {op.id: op.timings["v100"].time_s for op in profile.ops}
+    assert MM.flops is not None
+    assert times["mm"] == pytest.approx(MM.flops / v100.peak["fp32"])
+    assert times["add"] > ADD.moved_bytes / v100.bandwidth
+    assert "on cpu (1 held at the datasheet's limits); source" in profile.facts["estimate v100"]
+
+
+def test_a_type_leans_on_its_class() -> None:
+    factors = {"aten.relu": 1.0, "aten.add": 1.0, "aten.mul": 8.0}
+    ops = []
+    for type_, factor in factors.items():
+        for k in range(2):
+            op = replace(ADD, id=f"{type_}{k}", type=type_)
+            seconds = factor * estimate(op, T4).raw_s
+            ops.append(replace(op, timings={"cuda:0": Timing(seconds, seconds, repeats=9)}))
+    profile = Profile("net", "torch", "inference", tuple(ops), (DeviceProfile("cuda:0", "gpu"),))
+    ratios = calibrate(profile, A100, {"cuda:0": "t4"}).ratios
+    assert ratios.of("aten.mul") == pytest.approx(8**0.5)  # two ops against a class of weight two
+    assert ratios.of("aten.relu") == pytest.approx(1)
+    assert ratios.of("aten.sub") == pytest.approx(1), "not measured: as its class"
 
 
 def test_a_fitted_datasheet_says_what_was_measured() -> None:

@@ -7,8 +7,9 @@ import pytest
 tf = pytest.importorskip("tensorflow", reason="needs talos-opt[tensorflow]")
 
 from talos_opt.frameworks.common.profile import OpProfile  # noqa: E402
-from talos_opt.frameworks.tensorflow.costs import flops  # noqa: E402
+from talos_opt.frameworks.tensorflow.costs import flops, read_bytes  # noqa: E402
 from talos_opt.frameworks.tensorflow.ops import describe_ops, main_dtype, module_of  # noqa: E402
+from tests.frameworks.datasheets import assert_within_datasheets  # noqa: E402
 from tests.frameworks.tensorflow.placements import captured_net  # noqa: E402
 
 
@@ -128,3 +129,19 @@ def test_flops(make: object, expected: float | None) -> None:
     with tf.Graph().as_default():
         made = make(tf.compat.v1)  # type: ignore[operator]
     assert flops(made.op) == expected
+
+
+def test_a_lookup_reads_rows_of_its_table() -> None:
+    with tf.Graph().as_default():
+        table = tf.zeros((1000, 16))
+        ids = tf.zeros((5,), tf.int32)
+        (gather,) = {tf.gather(table, ids).op}
+        assert gather.type == "GatherV2"
+        assert read_bytes(gather) == 5 * 16 * 4 + 5 * 4 + 4  # rows, indices, the axis
+        open_ended = tf.gather(table, tf.compat.v1.placeholder(tf.int32, (None,))).op
+        assert read_bytes(open_ended) == 1000 * 16 * 4 + 4
+        assert read_bytes(tf.nn.relu(table).op) == 1000 * 16 * 4
+
+
+def test_estimates_stay_within_datasheets() -> None:
+    assert_within_datasheets(describe_ops(captured_net("bert", "training")))

@@ -12,6 +12,8 @@ from talos_opt.core.errors import InputError  # noqa: E402
 from talos_opt.frameworks.torch import capture as capture_module  # noqa: E402
 from talos_opt.frameworks.torch.capture import capture  # noqa: E402
 from talos_opt.frameworks.torch.captured import Captured  # noqa: E402
+from talos_opt.frameworks.torch.ops import describe_ops  # noqa: E402
+from tests.frameworks.datasheets import assert_within_datasheets  # noqa: E402
 from tests.frameworks.torch import nets  # noqa: E402
 
 MODES = ("inference", "training")
@@ -66,6 +68,7 @@ def test_the_graph_computes_what_the_module_does(name: str, mode: str) -> None:
     assert_as_plain(captured, inputs)
     kinds = {node.op for node in captured.graph_module.graph.nodes}
     assert kinds == {"placeholder", "call_function", "output"}
+    assert_within_datasheets(describe_ops(captured))
 
 
 class Masked(torch.nn.Module):
@@ -112,6 +115,7 @@ def test_resnet50_by_export() -> None:
     captured = capture(nets.resnet50(), inputs)
     assert_as_plain(captured, inputs)
     assert sum("conv2d" in captured.op_id(node) for node in captured.ops()) == 53
+    assert_within_datasheets(describe_ops(captured))
 
 
 def test_gradients_are_those_of_autograd() -> None:

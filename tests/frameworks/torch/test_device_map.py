@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
@@ -17,6 +19,7 @@ from talos_opt.core.problem import Problem  # noqa: E402
 from talos_opt.core.schedule import Schedule  # noqa: E402
 from talos_opt.formats.device_map import device_map_of  # noqa: E402
 from talos_opt.formats.schedule_document import bound_schedule  # noqa: E402
+from talos_opt.frameworks.common.catalogue import lookup, names  # noqa: E402
 from talos_opt.frameworks.torch.blocks import find_blocks  # noqa: E402
 from talos_opt.frameworks.torch.capture import capture  # noqa: E402
 from talos_opt.frameworks.torch.loading import make_inputs  # noqa: E402
@@ -127,6 +130,8 @@ def test_without_inputs_a_step_is_guessed() -> None:
     (flops,) = {sum(f for f, _ in a.ops) for b, a in zip(plan.blocks, plan.activities, strict=True)
                 if b.name == "layers.0"}  # fmt: skip
     assert flops == 2 * 10 * (LAYER - 32) / 4
+    lookup = plan.activities[[block.name for block in plan.blocks].index("table")]
+    assert lookup.ops == [(0.0, 0)], "no tokens of unknown width"
     with pytest.raises(InputError, match="does not run on fake tensors"):
         make_plan(Net(), Machine((HOST,)), (torch.zeros(2, 3),))
 
@@ -181,6 +186,15 @@ def test_machines_that_make_no_sense() -> None:
         Machine((HOST,), host_bandwidth=0.0)
     assert catalogued(0, "t4").memory == 16 * 2**30
     assert catalogued(0, "t4", 5, "float32").memory == 5
+
+
+@given(st.floats(0, 1e16), st.integers(0, 10**13), st.sampled_from(["float32", "float16"]))
+def test_no_processor_exceeds_its_datasheet(flops: float, size: int, dtype: str) -> None:
+    for name in names():
+        sheet = lookup(name)
+        seconds = catalogued(0, name, dtype=dtype).seconds(flops, size)
+        assert flops / seconds <= sheet.peak_for(dtype)
+        assert size / seconds <= sheet.bandwidth
 
 
 def test_tied_weights_stay_together_and_all_is_mapped() -> None:
