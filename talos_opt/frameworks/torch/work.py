@@ -158,7 +158,7 @@ def _attention(given: _Args, with_keys: int, with_values: int) -> float:
 
 def _recurrent(given: _Args, *weights: str) -> float:
     """At every step two weights, (4h, i) and (4h, h), are applied."""
-    steps = math.prod(given["input"].shape[:2])
+    steps: int = math.prod(given["input"].shape[:2])
     applied: int = sum(given[name].numel() for name in weights)
     return 2.0 * steps * applied
 
