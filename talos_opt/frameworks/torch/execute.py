@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any
 
 import torch
@@ -32,6 +32,8 @@ from talos_opt.frameworks.torch.workers import Workers
 
 #: Seconds for which a Ctrl-C waits for an op to end: a thread in the middle of one cannot be ended.
 _PATIENCE = 5.0
+#: Seconds between two looks at whether it has.
+_PAUSE = 1e-3
 
 
 class Executor:
@@ -164,6 +166,7 @@ class _Run:
         for lock in self.sent:
             lock.acquire()
         self.failed = False
+        self.ended: set[str] = set()  # devices whose programs have ended
         self.clock = Clock(executor.devices.values())
         self.marks: dict[str, list[tuple[Mark, Mark]]] = {}
         self.moves: list[tuple[str, str, Send, Mark, Mark, int]] = []
@@ -190,21 +193,22 @@ class _Run:
         """Run all programs; what one of them raises, or Ctrl-C, ends the others."""
         ended: SimpleQueue[BaseException | None] = SimpleQueue()
         errors: list[BaseException] = []
-        left = 0
+        begun: list[str] = []
         try:
             for name in self.plan.programs:
                 workers.put(name, partial(self._work, name, ended))
-                left += 1
-            while left:
+                begun.append(name)
+            for _ in begun:
                 error = ended.get()
-                left -= 1
                 if error is not None and not isinstance(error, _Stopped):
                     errors.append(error)
         except BaseException:
             self._stop()
-            with suppress(Empty):  # each ends after its present op
-                for _ in range(left):
-                    ended.get(timeout=_PATIENCE)
+            # Each ends after its present op. What the queue says is not enough here: Ctrl-C may
+            # have come between taking something out of it and counting that.
+            patience = time.monotonic() + _PATIENCE
+            while not self.ended.issuperset(begun) and time.monotonic() < patience:
+                time.sleep(_PAUSE)
             raise
         try:
             for error in errors:
@@ -229,6 +233,8 @@ class _Run:
             ended.put(error.with_traceback(None) if isinstance(error, _Stopped) else error)
         else:
             ended.put(None)
+        finally:
+            self.ended.add(name)
 
     def _run(self, program: Program, name: str) -> None:
         # What is done here for each op keeps a GPU waiting: so it is little.
