@@ -6,7 +6,6 @@ import itertools
 import random
 import signal
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -183,7 +182,7 @@ def test_an_interrupt_ends_every_thread(captures: Any) -> None:
 def test_threads_end_with_their_executor(captures: Any) -> None:
     captured, inputs = captures("branches", "inference")
     document = random_schedule(problem_of(captured), 3)
-    before = threading.active_count()
+    before = set(threading.enumerate())
     executor = Executor(
         captured,
         {row["op"]: row["device"] for row in document["ops"]},
@@ -191,13 +190,12 @@ def test_threads_end_with_their_executor(captures: Any) -> None:
         captured.flat_values(inputs),
     )
     executor.run()
-    assert threading.active_count() > before
+    own = set(threading.enumerate()) - before
+    assert len(own) == 3
     del executor
-    for _ in range(100):
-        if threading.active_count() == before:
-            break
-        time.sleep(0.05)
-    assert threading.active_count() == before
+    for thread in own:
+        thread.join(5)
+    assert not any(thread.is_alive() for thread in own)
 
 
 def test_attention_elsewhere_is_that_of_the_cpu() -> None:
