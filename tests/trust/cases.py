@@ -60,6 +60,7 @@ TURNS = {
     "fast": Turn(8, 0.1),
     "shop": Turn(8, 0.1),
     "large": Turn(8, 0.1),
+    "beam": Turn(8, 0.1),
     "coarse": Turn(8, 0.1),
 }
 
