@@ -65,11 +65,12 @@ def by_module(problem: Problem, no_split: Sequence[str] = ()) -> Problem:
     groups = _Groups()
     for model, row in zip(problem.graph.models, paths, strict=True):
         for op, path in zip(model.ops, row, strict=True):
-            block = _block(op, path, no_split, parents)
+            block = None if _is_view(op) else _block(op, path, no_split, parents)
             names: list[_Key] = [] if block is None else [("module", model.id, block)]
             if op.colocate is not None:
                 names.append(("group", op.colocate))
             groups.join(names)
+    _require_apart(problem, paths, no_split, groups)
     models = tuple(
         _regroup(model, row, no_split, parents, groups)
         for model, row in zip(problem.graph.models, paths, strict=True)
@@ -91,7 +92,7 @@ def _regroup(
 ) -> Model:
     ops: list[Op] = []
     for op, path in zip(model.ops, paths, strict=True):
-        block = _block(op, path, no_split, parents)
+        block = None if _is_view(op) else _block(op, path, no_split, parents)
         if block is not None:
             ops.append(replace(op, colocate=groups.name(("module", model.id, block))))
         elif op.colocate is not None:
@@ -99,6 +100,41 @@ def _regroup(
         else:
             ops.append(op)
     return replace(model, ops=tuple(ops))
+
+
+def _is_view(op: Op) -> bool:
+    """Whether an op says that it is a view: it goes where its base is (``attrs: {view_of: op}``).
+
+    A gradient is often read through a view that belongs to the next module, and would bind the two.
+    """
+    return op.colocate is not None and "view_of" in op.attrs and op.memory.weights == 0
+
+
+def _require_apart(
+    problem: Problem, paths: Sequence[Sequence[str]], no_split: Sequence[str], groups: _Groups
+) -> None:
+    """Refuse blocks that were named and that colocation binds to each other.
+
+    Raises
+    ------
+    GraphError
+    """
+    for model, row in zip(problem.graph.models, paths, strict=True):
+        first: dict[str, str] = {}
+        for path in dict.fromkeys(row):
+            block = next((p for p in _prefixes(path) if _named(p, no_split)), None)
+            if block is None or not groups.has(("module", model.id, block)):
+                continue
+            other = first.setdefault(groups.name(("module", model.id, block)), block)
+            if other != block:
+                raise GraphError(
+                    f"modules {other!r} and {block!r} have to share a device, as ops of both are "
+                    "in one colocation group (tied weights, for example): name what holds them both"
+                )
+
+
+def _named(path: str, patterns: Sequence[str]) -> bool:
+    return any(_fits(path, pattern) for pattern in patterns)
 
 
 def _prefixes(path: str) -> Iterator[str]:
@@ -115,7 +151,7 @@ def _fits(path: str, pattern: str) -> bool:
 def _block(op: Op, path: str, no_split: Sequence[str], parents: set[str]) -> str | None:
     """Return the path of what an op must stay with; None: it is free."""
     for prefix in _prefixes(path):
-        if any(_fits(prefix, pattern) for pattern in no_split):
+        if _named(prefix, no_split):
             return prefix
     return None if path in parents and not op.memory.weights else path
 
@@ -132,6 +168,10 @@ class _Groups:
         for key in keys[1:]:
             a, b = self._find(keys[0]), self._find(key)
             self._root[max(a, b)] = min(a, b)
+
+    def has(self, key: _Key) -> bool:
+        """Whether any op has a name."""
+        return key in self._root
 
     def name(self, key: _Key) -> str:
         """Return the name of the group that a name has come to mean.

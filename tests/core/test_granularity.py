@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from talos_opt.core.cluster import Cluster, Device
@@ -68,11 +70,26 @@ def test_modules_of_two_models_are_apart_but_shared_groups_join_them() -> None:
     assert together(by_module(problem(("x", "g"), ("x", None), models=2))) == ["abab"]
 
 
+def test_a_view_follows_its_base_and_binds_no_modules() -> None:
+    given = problem(("x", "x"), ("y", None), ("y", "x"), ("x", None))
+    assert together(by_module(given)) == ["abcd"]
+    (model,) = given.graph.models
+    view = replace(model.ops[2], attrs={"module": "y", "view_of": "a"})
+    models = (replace(model, ops=(*model.ops[:2], view, *model.ops[3:])),)
+    given = replace(given, graph=replace(given.graph, models=models))
+    assert together(by_module(given)) == ["acd", "b"]
+
+
 @pytest.mark.parametrize(
     ("rows", "patterns", "message"),
     [
         ([("", None)], [], "no op says which module"),
         ([("x.a", None)], ["y.*"], "no module is called 'y.\\*', such as 'x.a'"),
+        (
+            [("x.0.a", "tied"), ("x.1.b", None), ("x.1.c", "tied")],
+            ["x.*"],
+            "modules 'x.0' and 'x.1' have to share a device",
+        ),
     ],
 )
 def test_errors(rows: list[tuple[str, str | None]], patterns: list[str], message: str) -> None:

@@ -88,6 +88,7 @@ class _Description:
             facts={
                 "shape": [list(shape) if shape is not None else None for shape in shapes],
                 "dtype": [tensor.dtype.name for tensor in node.outputs],
+                **({"view_of": base} if base else {}),
             },
         )
 

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
 
 from talos_opt.frameworks.torch.arguments import Arguments
 from talos_opt.frameworks.torch.control import fold_control_flow
+from talos_opt.frameworks.torch.origins import Origins
 from talos_opt.frameworks.torch.signature import Output, Placeholder
 from talos_opt.frameworks.torch.tracing import Call, Found, trace_call
 
@@ -103,9 +104,12 @@ def export_training(module: nn.Module, given: Arguments, *, strict: bool = False
         for fake, p in zip(fakes, placeholders, strict=True)
     ]
 
+    # Node by node, so that modules and lines stay known.
+    origins = Origins(forward)
+
     def run(*values: torch.Tensor) -> tuple[Sequence[Any], Any]:
-        # Node by node, so that modules and lines stay known.
-        return list(fx.Interpreter(forward).run(*values)), out_spec
+        return list(origins.run(*values)), out_spec
 
     with fakes[0].fake_mode:
-        return trace_call(Call(run, training=True), copies, placeholders)
+        call = Call(run, training=True, origins=origins.of)
+        return trace_call(call, copies, placeholders)

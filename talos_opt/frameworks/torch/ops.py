@@ -90,8 +90,15 @@ class _Description:
             colocate=group,
             module=module,
             line=line_of(node),
-            facts=_facts(value),
+            facts={**_facts(value), **self._view_of(node)},
         )
+
+    def _view_of(self, node: fx.Node) -> dict[str, str]:
+        """Return the op in whose output a call's is, if there is one: see `core.granularity`."""
+        base = made_by(self._bases[node]).node if node in self._bases else None
+        if base is None or base.op != "call_function":
+            return {}
+        return {"view_of": self._captured.op_id(base)}
 
     def _base(self, node: fx.Node) -> fx.Node | None:
         """Return the node whose memory a call's output is in, if it is another's."""

@@ -8,7 +8,7 @@ refuses weights that are tied or that no gradient reaches.)
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -19,6 +19,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from talos_opt.frameworks.torch.arguments import Arguments
 from talos_opt.frameworks.torch.control import fold_control_flow
+from talos_opt.frameworks.torch.origins import follow
 from talos_opt.frameworks.torch.signature import Output, Placeholder
 from talos_opt.frameworks.torch.training import LEARNING_RATE, loss_index, loss_of
 
@@ -35,10 +36,13 @@ class Call:
     run : callable
         Tensors in the order of the placeholders -> flat outputs, and how they nest.
     training : bool
+    origins : mapping of int to mapping
+        What is known of the steps that autograd records meanwhile; see `origins.follow`.
     """
 
     run: Callable[..., tuple[Sequence[Any], Any]]
     training: bool
+    origins: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     out_spec: Any = None
     count: int = 0
     reached: list[int] = field(default_factory=list)
@@ -50,6 +54,7 @@ class Call:
         if not self.training:
             return list(leaves)
         loss = loss_of(leaves, loss_index(self.out_spec, self.count))
+        follow(loss, self.origins)
         sources = [k for k, value in enumerate(values) if value.requires_grad]
         found = torch.autograd.grad(loss, [values[k] for k in sources], allow_unused=True)
         gradients = {k: g for k, g in zip(sources, found, strict=True) if g is not None}

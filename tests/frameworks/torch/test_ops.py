@@ -8,7 +8,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs talos-opt[torch]")
 
 from talos_opt.core.errors import InputError  # noqa: E402
+from talos_opt.core.granularity import by_module  # noqa: E402
 from talos_opt.core.metrics import measure  # noqa: E402
+from talos_opt.core.problem import Problem  # noqa: E402
 from talos_opt.core.simulator import simulate  # noqa: E402
 from talos_opt.frameworks.common.op_classes import class_of  # noqa: E402
 from talos_opt.frameworks.common.profile import OpProfile, Read  # noqa: E402
@@ -114,6 +116,47 @@ def test_updates_live_where_the_weights_are() -> None:
     updates = [op for op in ops.values() if op.id.startswith("sgd_")]
     assert len(updates) == len(list(nets.branches().parameters()))
     assert all(op.output == 0 and op.moved_bytes > 0 for op in updates)
+
+
+class Block(torch.nn.Module):
+    """A part of a network whose gradients pass views, sums and norms on their way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.up = torch.nn.LayerNorm(8), torch.nn.Linear(8, 16)
+        self.down = torch.nn.Linear(16, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.down(torch.relu(self.up(self.norm(x))))
+
+
+def test_gradients_belong_to_the_module_and_the_line_of_their_forward_op() -> None:
+    net = torch.nn.Sequential(Block(), Block(), Block())
+    captured = capture(net, (torch.randn(4, 8),), "training")
+    ops = {op.id: op for op in describe_ops(captured)}
+    forward = [op for op in ops.values() if op.type == "aten.addmm"]
+    backward = [op for op in ops.values() if op.type in ("aten.mm", "aten.threshold_backward")]
+    assert [op.module for op in forward] == [f"{k}.{p}" for k in range(3) for p in ("up", "down")]
+    expected = [
+        path for k in (2, 1, 0) for path in (f"{k}.down", f"{k}.down", f"{k}", f"{k}.up", f"{k}.up")
+    ]
+    assert [op.module for op in backward] == expected
+    relu = {op.line for op in ops.values() if op.type == "aten.relu"}
+    assert {op.line for op in backward if op.type == "aten.threshold_backward"} == relu != {""}
+    given = by_module(problem_of(captured), ["*"])
+    groups = [
+        {path.partition(".")[0] for path in paths if path} for paths in given_paths(given).values()
+    ]
+    assert sorted(map(sorted, groups)) == [["0"], ["1"], ["2"]]
+
+
+def given_paths(given: Problem) -> dict[str, list[str]]:
+    """Paths of the modules of all ops that are no views, by colocation group."""
+    found: dict[str, list[str]] = {}
+    for op in given.graph.models[0].ops:
+        if op.colocate is not None and "view_of" not in op.attrs:
+            found.setdefault(op.colocate, []).append(str(op.attrs.get("module", "")))
+    return found
 
 
 def test_ops_of_the_backward_pass_know_their_module() -> None:
