@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from talos_opt.core import rounding
-from talos_opt.core.problem import Floats, Ints, Problem
+from talos_opt.core.problem import Arrays, Floats, Ints, Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.sums import max_by, sum_by
 
@@ -121,6 +121,13 @@ def static_memory(problem: Problem, device: Ints) -> Ints:
     arrays = problem.arrays
     held = sum_by(device, arrays.weights + arrays.output, arrays.device_count)
     return held + max_by(device, arrays.workspace, arrays.device_count)
+
+
+def most_needed(arrays: Arrays) -> int:
+    """Bytes that no device ever needs more of, whatever is placed there, under either rule."""
+    sent = max_by(arrays.edge_tensor, arrays.edge_bytes, arrays.tensor_count)
+    largest = np.maximum(arrays.tensor_size, sent)
+    return int((arrays.weights + arrays.workspace).sum() + largest.sum())
 
 
 def resident_weights(problem: Problem, device: Ints) -> Ints:

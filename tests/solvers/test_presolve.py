@@ -143,6 +143,7 @@ def test_relays_become_tensors() -> None:
 
 def test_relays_that_hold_bytes_stay_where_memory_is_counted_over_time() -> None:
     ops = [op("a", 1, colocate="g"), relay("x", "a", output=2), op("b", 2, "x")]
+    ops.append(op("c", 1, output=8))
     limited = problem(ops, [device("cpu0", 9)], rule="peak")
     assert presolve(limited).problem is limited
     free = problem(ops, [device("cpu0")], rule="peak")
@@ -215,3 +216,23 @@ def test_a_problem_without_a_schedule_is_left_to_the_solvers() -> None:
         [device("cpu0", 10), device("gpu0", 10)],
     )
     assert presolve(given).problem is given
+
+
+@pytest.mark.parametrize("rule", ["static", "peak"])
+def test_limits_that_nothing_reaches_are_dropped_and_others_stay(rule: str) -> None:
+    ops = [op("a", 1, weights=3, output=4, workspace=5), op("b", 1, "a:6", weights=1)]
+    least = 3 + 1 + 5 + 6  # the tensor of a travels with more bytes than it is held in
+
+    def given(room: int, **more: str) -> Problem:
+        devices = [device("cpu0", room), device("gpu0", least - 1)]
+        return problem(ops, devices, [link("cpu gpu")], rule=rule, **more)
+
+    roomy, tight = given(least), given(least - 1)
+    kept = presolve(roomy)
+    assert [d.memory for d in kept.problem.cluster.devices] == [None, least - 1]
+    assert kept.describe() == ""
+    assert presolve(tight).problem is tight
+    assert presolve(given(least, objective="memory")).problem.cluster.devices[0].memory == least
+    result = talos_opt.solve(roomy, "auto", time_limit=5)
+    assert check(roomy, result.schedule) == ()
+    assert result.value == talos_opt.solve(tight, "cpsat", time_limit=5).value

@@ -10,7 +10,8 @@ import numpy as np
 from talos_opt.core.columns import Outputs, Texts, pointers
 from talos_opt.core.errors import GraphError
 from talos_opt.core.graph import ColumnarModels, Graph
-from talos_opt.core.problem import Floats, Ints, MemoryRule, Problem
+from talos_opt.core.occupancy import most_needed
+from talos_opt.core.problem import UNLIMITED, Floats, Ints, MemoryRule, Objective, Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.sums import max_by, sum_by
 from talos_opt.solvers.presolve.rules import Findings, apply_rules
@@ -109,7 +110,7 @@ class Presolved:
 
     def describe(self) -> str:
         """Say what was done; empty if nothing was."""
-        if self.problem is self.original:
+        if not self.counts:
             return ""
         done = ", ".join(f"{count} {what}" for what, count in self.counts.items())
         before, after = self.original.arrays.op_count, self.problem.arrays.op_count
@@ -118,14 +119,29 @@ class Presolved:
 
 def presolve(problem: Problem) -> Presolved:
     """Apply the rules to a problem."""
-    found = apply_rules(problem)
+    roomy = _without_idle_limits(problem)
+    found = apply_rules(roomy)
     if found.counts:
         try:
-            return _contract(problem, found)
+            return replace(_contract(roomy, found), original=problem)
         except GraphError:
             pass  # ops that must share a device fit on none: the solvers say so, op by op
     ops, tensors = np.arange(problem.arrays.op_count), np.arange(problem.arrays.tensor_count)
-    return Presolved(problem, problem, ops, ops, ops, tensors, {})
+    return Presolved(problem, roomy, ops, ops, ops, tensors, {})
+
+
+def _without_idle_limits(problem: Problem) -> Problem:
+    """Return the problem without the limits of devices that everything together fits on."""
+    arrays, cluster = problem.arrays, problem.cluster
+    idle = (arrays.capacity < UNLIMITED) & (arrays.capacity >= most_needed(arrays))
+    if problem.objective is Objective.MEMORY or not idle.any():
+        return problem
+    devices = tuple(
+        replace(device, memory=None) if free else device
+        for device, free in zip(cluster.devices, idle.tolist(), strict=True)
+    )
+    lifted = replace(arrays, capacity=np.where(idle, UNLIMITED, arrays.capacity))
+    return problem.replaced(problem.graph, replace(cluster, devices=devices), lifted)
 
 
 def _contract(problem: Problem, found: Findings) -> Presolved:

@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from talos_opt.core.arrays import devices_allowed, op_needs
-from talos_opt.core.problem import Arrays, Ints, MemoryRule, Objective, Problem
+from talos_opt.core.occupancy import most_needed
+from talos_opt.core.problem import Ints, MemoryRule, Objective, Problem
 from talos_opt.core.result import Status
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.shares import room_for, share_units
-from talos_opt.core.sums import max_by
 from talos_opt.solvers.engine.base import Verdict
 from talos_opt.solvers.engine.run import Run
 
@@ -60,7 +60,7 @@ def squeeze(problem: Problem, value: float, *, below: bool = False) -> Squeezed:
     """
     arrays = problem.arrays
     step = arrays.byte_unit(sent=problem.memory_rule is MemoryRule.PEAK)
-    capacity, above, everything = arrays.capacity.copy(), math.inf, _everything(arrays)
+    capacity, above, everything = arrays.capacity.copy(), math.inf, most_needed(arrays)
     for d, unit in enumerate(share_units(arrays)):
         if unit == 0:
             continue
@@ -72,13 +72,6 @@ def squeeze(problem: Problem, value: float, *, below: bool = False) -> Squeezed:
     if (capacity < 0).any():
         return Squeezed(None, capacity, max(above, value))
     return Squeezed(_cut(problem, capacity), capacity, max(above, value))
-
-
-def _everything(arrays: Arrays) -> int:
-    """Bytes that no device ever needs more of."""
-    sent = max_by(arrays.edge_tensor, arrays.edge_bytes, arrays.tensor_count)
-    largest = np.maximum(arrays.tensor_size, sent)
-    return int((arrays.weights + arrays.workspace).sum() + largest.sum())
 
 
 def _cut(problem: Problem, capacity: Ints) -> Problem | None:
