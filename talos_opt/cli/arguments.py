@@ -38,6 +38,25 @@ def share(text: str) -> float:
     return value
 
 
+def fraction(text: str) -> float:
+    """Read a share above 0 and at most 1: 0.9, or 90%."""
+    value = share(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share above 0 and at most 1")
+    return value
+
+
+def size(text: str) -> int:
+    """Read an amount of bytes: 1073741824, 1GiB."""
+    from talos_opt.core import units
+    from talos_opt.core.errors import GraphError
+
+    try:
+        return units.size(text, "the amount")
+    except GraphError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def seed(text: str) -> int:
     """Read a seed: a whole number of at least 0."""
     return _whole(text, 0)

@@ -40,6 +40,20 @@ def add_parser(commands: Any) -> None:
         "several as 4xcpu; another id as gpu0=estimate:a100 (default: cpu)",
     )
     _add_measuring(parser)
+    parser.add_argument(
+        "--memory-fraction",
+        type=arguments.fraction,
+        default=0.9,
+        metavar="SHARE",
+        help="share of each device's memory that ops may fill (default: 0.9)",
+    )
+    parser.add_argument(
+        "--reserve",
+        type=arguments.size,
+        default=0,
+        metavar="BYTES",
+        help="memory of each device to leave free beside that, such as 1GiB (default: 0)",
+    )
     arguments.add_target(
         parser, "file to write the graph to; - writes YAML to standard output, alone"
     )
@@ -89,6 +103,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
             bar.draw,
             "what has been measured so far",
         )
+    profile = profile.with_room(args.memory_fraction, args.reserve)
     if args.output:
         formats.write_problem(profile.problem(), args.output)
     if args.trace:

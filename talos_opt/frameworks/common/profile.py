@@ -5,13 +5,16 @@ Seconds and bytes throughout; the problem is in microseconds.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from talos_opt.core.cluster import Cluster, Device, Link
+from talos_opt.core.errors import InputError
 from talos_opt.core.graph import Graph, Input, Memory, Model, Op
 from talos_opt.core.problem import Objective, Problem
+from talos_opt.core.units import format_bytes
 
 TIME_UNIT = "us"
 _PER_SECOND = 1e6
@@ -144,6 +147,8 @@ class DeviceProfile:
     id, kind : str
     memory : int, optional
         Bytes; None: no limit.
+    memory_fraction : float
+        Share of them that ops may fill.
     estimated : bool
         Whether it stands in the catalogue only.
     whole_s : float, optional
@@ -165,6 +170,7 @@ class DeviceProfile:
     factor: float = 1.0
     threads: int | None = None
     launch_s: float = 0.0
+    memory_fraction: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,12 +230,33 @@ class Profile:
         graph = Graph(self.name, (model,), TIME_UNIT, description=self._describe())
         return Problem(graph, self._cluster(), Objective(objective))
 
+    def with_room(self, fraction: float, reserve: int = 0) -> Profile:
+        """Return the profile with less of each device's memory to fill.
+
+        Runtimes, other processes and fragmentation need the rest.
+
+        Parameters
+        ----------
+        fraction : float
+            Above 0, at most 1.
+        reserve : int
+            Bytes that are left free of what that leaves.
+
+        Raises
+        ------
+        InputError
+            If nothing is left of some device.
+        """
+        return replace(self, devices=tuple(_with_room(d, fraction, reserve) for d in self.devices))
+
     def sum_of_ops_s(self, device: str) -> float:
         """Sum of the calibrated op times on a device, in seconds."""
         return sum(op.timings[device].time_s for op in self.ops if device in op.timings)
 
     def _cluster(self) -> Cluster:
-        devices = tuple(Device(d.id, d.kind, d.memory) for d in self.devices)
+        devices = tuple(
+            Device(d.id, d.kind, d.memory, memory_fraction=d.memory_fraction) for d in self.devices
+        )
         links = [
             Link(link.a, link.b, link.latency_s * _PER_SECOND, link.bandwidth)
             for link in self.links
@@ -257,3 +284,17 @@ class Profile:
                 if device.launch_s:
                     parts[-1] += f", at least {device.launch_s * _PER_SECOND:.2f} us to start one"
         return "; ".join(parts)
+
+
+def _with_room(device: DeviceProfile, fraction: float, reserve: int) -> DeviceProfile:
+    if device.memory is None:
+        return device
+    left = device.memory
+    if reserve:  # taken from what may be filled, not from the whole
+        left -= math.ceil(reserve / fraction)
+    if left <= 0:
+        raise InputError(
+            f"{device.id} has {format_bytes(device.memory)}: nothing is left with a memory "
+            f"fraction of {fraction:g} and {format_bytes(reserve)} in reserve"
+        )
+    return replace(device, memory=left, memory_fraction=fraction)
