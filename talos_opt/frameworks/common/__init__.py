@@ -5,6 +5,7 @@ inputs       example inputs from their texts
 targets      devices that a profile is made for, from their texts
 profile      what is known of a model's ops, devices and links; as a problem
 measuring    what was measured on a device, and how it enters a profile
+disturbance  what other processes took of the machine meanwhile
 threads      the best number of threads
 links        latency and bandwidth
 statistics   medians and spreads of repeated measurements

@@ -13,6 +13,7 @@ from threading import Event
 from typing import TypeAlias, TypeVar
 
 from talos_opt.frameworks.common.calibration import calibrated, launch_time, whole_factor
+from talos_opt.frameworks.common.disturbance import Others, note_of
 from talos_opt.frameworks.common.profile import DeviceProfile, OpProfile, Profile, Timing
 from talos_opt.frameworks.common.roofline import with_estimates
 from talos_opt.frameworks.common.statistics import timing
@@ -21,7 +22,6 @@ from talos_opt.frameworks.common.targets import Target
 #: Called with the share that is done, and what is being done.
 ProgressCallback: TypeAlias = Callable[[float, str], None]
 Device = TypeVar("Device")
-Found = TypeVar("Found")
 
 #: Parts that the runs of the plain model are split into, in the order of time.
 BATCHES = 5
@@ -49,6 +49,8 @@ class Measured:
         Ops that the device cannot run: they get no time there.
     kernels : bool
         Whether `ops` are times of kernels that the host had started well ahead.
+    others : float, optional
+        Share of all cores that other processes took meanwhile; None: unknown.
     """
 
     ops: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -58,6 +60,7 @@ class Measured:
     stopped: bool = False
     unable: AbstractSet[str] = frozenset()
     kernels: bool = False
+    others: float | None = None
 
     @property
     def whole_s(self) -> float | None:
@@ -116,12 +119,12 @@ def silent(share: float, doing: str) -> None:
 
 def measure_each(
     devices: Iterable[Device],
-    measure: Callable[[Device, Budget, Callable[[float], None]], Found],
+    measure: Callable[[Device, Budget, Callable[[float], None]], tuple[Measured, int | None]],
     *,
     max_time_s: float,
     cancel: Event | None,
     report: ProgressCallback,
-) -> dict[Device, Found]:
+) -> dict[Device, tuple[Measured, int | None]]:
     """Measure on each device once, with an equal share of the time for each.
 
     Parameters
@@ -129,20 +132,23 @@ def measure_each(
     devices : iterable
         As the framework has them; several of one are measured once.
     measure : callable
-        Called with a device, its budget, and whom to tell which share of it is done.
+        Called with a device, its budget, and whom to tell which share of it is done; returns what
+        was measured, and the intra-op threads.
     max_time_s : float
     cancel : threading.Event, optional
     report : callable
     """
     distinct = list(dict.fromkeys(devices))
-    found: dict[Device, Found] = {}
+    found: dict[Device, tuple[Measured, int | None]] = {}
     for k, device in enumerate(distinct):
 
         def share(done: float, k: int = k, device: Device = device) -> None:
             report((k + done) / len(distinct), f"measuring on {device}")
 
         share(0.0)
+        others = Others()
         found[device] = measure(device, Budget(max_time_s / len(distinct), cancel), share)
+        found[device][0].others = others.share()
     return found
 
 
@@ -179,8 +185,10 @@ def with_device(
     facts = dict(profile.facts)
     if threads is not None:
         facts[f"threads on {target.id}"] = str(threads)
-    if measured.stopped:
-        facts[f"measured on {target.id}"] = "stopped before every op had been timed repeatedly"
+    stopped = "stopped before every op had been timed repeatedly" if measured.stopped else ""
+    said = "; ".join(filter(None, (stopped, note_of(measured.others))))
+    if said:
+        facts[f"measured on {target.id}"] = said
     ops = calibrated(ops, target.id, whole_s, launch_s)
     return dataclasses.replace(profile, ops=ops, devices=(*profile.devices, device), facts=facts)
 

@@ -29,5 +29,7 @@ def test_room_is_left_on_devices_with_a_limit(fraction: float, reserve: int, usa
 
 
 def test_nothing_left_is_an_error() -> None:
-    with pytest.raises(InputError, match=r"gpu0 has 10\.00 GiB: nothing is left with a memory fraction"):
+    with pytest.raises(
+        InputError, match=r"gpu0 has 10\.00 GiB: nothing is left with a memory fraction"
+    ):
         profile(10 * GIB).with_room(0.9, 9 * GIB)
