@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import struct
 from pathlib import Path
 from typing import Any
@@ -502,6 +503,16 @@ def test_public_traces(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
             4 * 216 * 18,
         ),
         ("aten::scaled_dot_product_attention", [[1, 2, 5, 8], [1, 2, 7, 8]], [[1, 2, 5, 8]], 2240),
+        ("aten::_flash_attention_forward", [[1, 5, 2, 8], [1, 7, 2, 8]], [[1, 5, 2, 8]], 2240),
+        (
+            "aten::_scaled_dot_product_flash_attention_backward",
+            [[1, 2, 5, 8], [1, 2, 5, 8], [1, 2, 7, 8]],
+            [[1, 2, 5, 8], [1, 2, 7, 8]],
+            5600,
+        ),
+        ("aten::scaled_dot_product_attention", [], [[1, 2, 5, 8]], None),
+        ("aten::_convert_weight_to_int4pack", [[2, 3], [4, 5]], [[2, 3]], None),
+        ("aten::mm", [[2, 10**200], [10**200, 10**200]], [[2, 10**200]], math.inf),
         ("aten::relu_", [[2, 3]], [[2, 3]], None),
         ("aten::mm", [], [], None),
         ("aten::mm", [[], [[1], []]], [[2, 5]], None),
