@@ -104,11 +104,6 @@ def arguments(
     )
 
 
-def tensors_of(inputs: Sequence[Any] | Mapping[str, Any] | Arguments) -> tuple[torch.Tensor, ...]:
-    """Return the tensors of arguments in a row."""
-    return arguments(inputs).tensors
-
-
 def shape_text(value: torch.Tensor) -> str:
     """Return a shape as ``--input`` takes it."""
     return "x".join(map(str, value.shape)) or "scalar"
