@@ -74,7 +74,7 @@ class Arguments:
 
 
 def arguments(
-    inputs: Sequence[Any] | Mapping[str, Any] | Arguments,
+    inputs: torch.Tensor | Sequence[Any] | Mapping[str, Any] | Arguments,
     kwargs: Mapping[str, Any] | None = None,
     redraw: Callable[[], Sequence[torch.Tensor]] | None = None,
 ) -> Arguments:
@@ -82,8 +82,8 @@ def arguments(
 
     Parameters
     ----------
-    inputs : sequence, mapping or Arguments
-        Arguments by position, or by name; each may nest tensors and other values.
+    inputs : torch.Tensor, sequence, mapping or Arguments
+        The only argument, or those by position or by name; each may nest tensors and other values.
     kwargs : mapping of str to Any, optional
         Further arguments, by name.
     redraw : callable, optional
@@ -91,6 +91,8 @@ def arguments(
     """
     if isinstance(inputs, Arguments):
         return inputs
+    if _is_tensor(inputs):
+        inputs = (inputs,)
     named = dict(inputs) if isinstance(inputs, Mapping) else {}
     args = () if isinstance(inputs, Mapping) else tuple(inputs)
     pairs, spec = pytree.tree_flatten_with_path((args, {**named, **(kwargs or {})}))

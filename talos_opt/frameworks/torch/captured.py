@@ -17,8 +17,8 @@ from talos_opt.frameworks.torch.signature import Output, Placeholder
 from talos_opt.frameworks.torch.tensors import Tensors, is_pick, tensors_read
 from talos_opt.frameworks.torch.training import restored, training_step
 
-#: Arguments by position, by name, or both; or their tensors in a row.
-Inputs: TypeAlias = Sequence[Any] | Mapping[str, Any] | Arguments
+#: The only argument, or all by position, by name, or both; or their tensors in a row.
+Inputs: TypeAlias = torch.Tensor | Sequence[Any] | Mapping[str, Any] | Arguments
 
 
 @dataclass(frozen=True)

@@ -268,6 +268,13 @@ def test_inputs_by_name_may_come_in_another_order_later() -> None:
         captured.reference((a,))
 
 
+def test_a_single_tensor_is_the_only_argument() -> None:
+    rows = torch.arange(6.0).reshape(1, 6)
+    captured = capture(nn.Softmax(-1), rows)
+    assert [tuple(value.shape) for value in captured.arguments.tensors] == [(1, 6)]
+    assert captured.reference(rows)[0].shape == (1, 6)
+
+
 def test_inputs_of_eight_bits() -> None:
     eight = torch.tensor([1.0, 2.0]).to(torch.float8_e4m3fn)
     captured = capture(Less(), (eight, torch.ones(2)))
