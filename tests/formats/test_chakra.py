@@ -152,6 +152,17 @@ def test_a_workload_in_json(tmp_path: Path) -> None:
     assert talos_opt.solve(problem, "cpsat").value == 45.5
 
 
+def test_a_tensor_that_is_not_given_is_none(tmp_path: Path) -> None:
+    document, missing = calls(), [77, 0, 0, 0, 0, ""]
+    nodes = document["nodes"]
+    nodes[-1]["outputs"]["values"].append(missing)  # of aten::rand
+    nodes.append(
+        call(11, 2, "aten::exp", schema="aten::exp()", reads=[missing], makes=[tensor(7, 4, "cpu")])
+    )
+    last = read(tmp_path, document, format="chakra").ops[-1]
+    assert (last.id, list(last.time), last.inputs) == ("11", ["cpu"], ())
+
+
 def varint(value: int) -> bytes:
     found = b""
     while value > 0x7F:
