@@ -275,6 +275,22 @@ def test_a_single_tensor_is_the_only_argument() -> None:
     assert captured.reference(rows)[0].shape == (1, 6)
 
 
+class Held:
+    def __init__(self, *layers: torch.Tensor) -> None:
+        self.layers = [{"keys": layer} for layer in layers]
+
+
+class Reader(nn.Module):
+    def forward(self, x: torch.Tensor, cache: Held) -> torch.Tensor:
+        return x + cache.layers[0]["keys"]
+
+
+def test_objects_that_hide_tensors_are_refused() -> None:
+    x = torch.ones(2)
+    with pytest.raises(InputError, match=r"input cache is a Held, whose tensors would become"):
+        capture(Reader(), {"x": x, "cache": Held(x)})
+
+
 def test_inputs_of_eight_bits() -> None:
     eight = torch.tensor([1.0, 2.0]).to(torch.float8_e4m3fn)
     captured = capture(Less(), (eight, torch.ones(2)))
