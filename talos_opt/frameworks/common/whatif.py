@@ -8,7 +8,7 @@ may lack FLOPs; then the bytes decide, and `remarks` says for how many ops.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -286,17 +286,41 @@ def _cluster(
         for link in links(sheets, host)
     ]
     joined = dataclasses.replace(cluster, devices=tuple(devices), links=(*kept, *made))
-    routes, rest = joined.routes, list[Link]()
+    rest: list[Link] = []
     for name, sheet in sheets.items():
         for other in joined.index:
-            apart = other != name and routes[name, other] is None
-            if not apart or any({link.a, link.b} == {name, other} for link in rest):
+            if any({link.a, link.b} == {name, other} for link in rest):
                 continue
-            if {name, other} <= cluster.index.keys() and cluster.routes[name, other] is None:
-                continue  # there was no way before either
-            if host is None:  # its memory is assumed to be no faster than the new link
-                latency = 2 * sheet.host_latency_s * per_second
-                rest.append(Link(name, other, latency, sheet.host_bandwidth))
-            elif all(isinstance(routes.get((host, end)), Hop) for end in (name, other)):
-                rest.append(Link(name, other, via=host))
+            found = list(_missing(cluster, joined, host, (name, other), sheet, per_second))
+            if len(found) == 2 and found[0].via == found[1].via:
+                found = [dataclasses.replace(found[0], one_way=False)]
+            rest += found
     return dataclasses.replace(joined, links=(*kept, *made, *rest))
+
+
+def _missing(
+    before: Cluster,
+    after: Cluster,
+    host: str | None,
+    pair: tuple[str, str],
+    sheet: Datasheet,
+    per_second: float,
+) -> Iterator[Link]:
+    """Yield links for the directions of a pair that lack a way: through the host, if it has both.
+
+    Where there was no way before, or the host reaches only one of the two, there is none.
+    """
+    old = before.index.keys()
+    for a, b in (pair, pair[::-1]):
+        if a == b or after.routes[a, b] is not None:
+            continue
+        known = {a, b} <= old
+        if known and before.routes[a, b] is None:
+            continue
+        hops = () if host in (None, a, b) else ((a, host), (host, b))
+        if hops and all(isinstance(after.routes[hop], Hop) for hop in hops):
+            yield Link(a, b, via=host, one_way=True)
+        elif known or host in (None, a, b):
+            # Its memory is assumed to be no faster than the new link.
+            latency = 2 * sheet.host_latency_s * per_second
+            yield Link(a, b, latency, sheet.host_bandwidth, one_way=True)

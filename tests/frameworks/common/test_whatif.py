@@ -18,7 +18,7 @@ from talos_opt.frameworks.common.catalogue import lookup
 from talos_opt.frameworks.common.profile import DeviceProfile, OpProfile, Profile, Read, Timing
 from talos_opt.frameworks.common.roofline import with_estimates
 from talos_opt.frameworks.common.whatif import remarks, what_if, without_flops
-from tests.builders import device, op, problem
+from tests.builders import device, link, op, problem
 
 
 def profiled() -> Profile:
@@ -135,6 +135,18 @@ def test_a_card_that_the_host_does_not_reach_is_not_reached_by_new_ones() -> Non
     routes = what_if(given, add=["h100"]).cluster.routes
     assert isinstance(routes["cpu0", "h100"], Hop)
     assert routes["gpu0", "h100"] is None
+
+
+def test_ways_that_there_were_are_still_there() -> None:
+    ops = [op("a", {"cpu": 1, "gpu": 1}, output=8)]
+    ends = [link("cpu0 gpu0"), link("cpu0 gpu1"), link("gpu0 gpu1", 7)]
+    for links in (ends, [dataclasses.replace(one, one_way=True) for one in ends]):
+        given = problem(ops, "cpu0 gpu0 gpu1", links=links).cluster
+        for wanted in ({"replace": {"gpu0": "h100"}}, {"replace": {"cpu0": "epyc-9654"}}):
+            found = what_if(problem(ops, "cpu0 gpu0 gpu1", links=links), **wanted).cluster  # type: ignore[arg-type]
+            assert all(found.routes[pair] for pair, way in given.routes.items() if way is not None)
+    bare = problem([op("a", {"gpu": 1}, output=8)], "gpu0", links=[])
+    assert None not in what_if(bare, add=["epyc-9654"]).cluster.routes.values()
 
 
 @pytest.mark.parametrize(
