@@ -523,7 +523,7 @@ def test_public_traces(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
         ),
         ("aten::scaled_dot_product_attention", [], [[1, 2, 5, 8]], None),
         ("aten::_convert_weight_to_int4pack", [[2, 3], [4, 5]], [[2, 3]], None),
-        ("aten::mm", [[2, 10**200], [10**200, 10**200]], [[2, 10**200]], math.inf),
+        ("aten::mm", [[10**200, 2], [2, 10**200]], [[10**200, 10**200]], math.inf),
         ("aten::relu_", [[2, 3]], [[2, 3]], None),
         ("aten::mm", [], [], None),
         ("aten::mm", [[], [[1], []]], [[2, 5]], None),
