@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from talos_opt.cli import arguments, exits
-from talos_opt.cli.output import emit_written
+from talos_opt.cli.output import complain, emit_written
 from talos_opt.cli.signals import Signals
 
 
@@ -56,9 +56,11 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
         args.graph, cluster=args.cluster, objective=args.objective, format=args.source_format
     )
     if args.estimate:
-        from talos_opt.frameworks.common.whatif import what_if
+        from talos_opt.frameworks.common.whatif import remarks, what_if
 
+        notes = remarks(problem)
         problem = what_if(problem, add=args.estimate, dtype=args.dtype, measured=args.measured)
+        complain(*notes)
     formats.write_problem(problem, args.output, format=args.target_format)
     facts = {
         "models": len(problem.graph.model_ids),

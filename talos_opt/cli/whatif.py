@@ -62,7 +62,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     from talos_opt.cli import files
     from talos_opt.cli.solve import read_problem
     from talos_opt.core.errors import InputError
-    from talos_opt.frameworks.common.whatif import what_if, without_flops
+    from talos_opt.frameworks.common.whatif import remarks, what_if
 
     if not (args.add or args.replace):
         raise InputError("give a device with --add or --replace: there is nothing to compare")
@@ -73,16 +73,18 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     )
     if args.output:
         formats.write_problem(after, args.output)
-    lacking = without_flops(before)
-    if lacking:
-        complain(f"note: {lacking} ops of arithmetic have no FLOPs: their bytes alone count")
+    complain(*remarks(before))
     found = []
     for title, problem in (("as it is", before), ("what if", after)):
         if signals.interrupted:
             break
         found.append(_solve(args, signals, title, problem))
+    if not found:
+        return exits.INTERRUPTED
     if args.json:
         emit_json(json.dumps([_figures(result) for result in found], indent=1))
+    elif args.output == "-":  # the graph is there
+        complain(_describe(found))
     else:
         emit(_describe(found))
         if args.output:
@@ -137,6 +139,7 @@ def _sums(problem: Problem) -> dict[str, float]:
 
 def _describe(found: list[Result]) -> str:
     """Return a table of devices, and one of values."""
+    from talos_opt.core.problem import Objective
     from talos_opt.core.shares import value_unit
 
     unit = found[0].problem.graph.time_unit
@@ -155,5 +158,8 @@ def _describe(found: list[Result]) -> str:
     rows.append(("status", *(result.status.value for result in found)))
     text += "\n\n" + table((first.problem.objective.value, *titles[1:]), rows, left=(0,))
     if len(found) > 1 and first.value and last.value:
-        text += f"\n\nwhat if is {first.value / last.value:.3g} times as fast"
+        if first.problem.objective is Objective.MEMORY:
+            text += f"\n\nwhat if needs {last.value / first.value:.3g} times the share"
+        else:
+            text += f"\n\nwhat if is {first.value / last.value:.3g} times as fast"
     return text

@@ -16,7 +16,7 @@ _PRODUCTS = {"mm": 0, "bmm": 0, "matmul": 0, "addmm": 1, "baddbmm": 1, "_int_mm"
 
 
 def flops_of(name: str, inputs: Sequence[object], outputs: Sequence[object]) -> float | None:
-    """Return the operations of a call; None where they are unknown.
+    """Return the operations of a call; None where they are unknown, infinite beyond all floats.
 
     Parameters
     ----------
@@ -25,7 +25,13 @@ def flops_of(name: str, inputs: Sequence[object], outputs: Sequence[object]) -> 
     inputs, outputs : sequence
         Shapes, a list of sizes for each tensor; anything else for other values.
     """
-    base = name.rpartition("::")[2].removesuffix("_")
+    try:
+        return _flops(name.rpartition("::")[2].removesuffix("_"), inputs, outputs)
+    except OverflowError:
+        return math.inf
+
+
+def _flops(base: str, inputs: Sequence[object], outputs: Sequence[object]) -> float | None:
     read, made = [_shape(item) for item in inputs], [_shape(item) for item in outputs]
     result = next((shape for shape in made if shape), None)
     if result is None:
@@ -35,13 +41,22 @@ def flops_of(name: str, inputs: Sequence[object], outputs: Sequence[object]) -> 
         return 2.0 * math.prod(result) * first[-1] if first else None
     if base == "linear" and read and read[0]:
         return 2.0 * math.prod(result) * read[0][-1]
-    if "conv" in base and len(read) > 1:
+    if "conv" in base and "convert" not in base and len(read) > 1:
         return _convolution(base, read, made)
-    if "scaled_dot_product" in base or base.endswith("attention_forward"):
-        query, key = read[0], read[1] if len(read) > 1 else None
-        if query and key and len(query) == len(key) and len(query) > 2:
-            return 4.0 * math.prod(query) * key[-2]
+    if "scaled_dot_product" in base or base.endswith(("attention_forward", "attention_backward")):
+        return _attention(base, read)
     return None
+
+
+def _attention(base: str, read: Sequence[Shape | None]) -> float | None:
+    """Scores, and values weighted by them; backwards the scores again, and four gradients."""
+    backwards = "backward" in base
+    query, key = read[1:3] if backwards and len(read) > 2 else (*read, None, None)[:2]
+    if not query or not key or len(query) != len(key) or len(query) < 3:
+        return None
+    # The kernels inside have heads beside channels, (b, t, h, d), the operator (b, h, t, d).
+    inner = "scaled_dot_product" not in base and len(key) > 3
+    return (10.0 if backwards else 4.0) * math.prod(query) * key[-3 if inner else -2]
 
 
 def _convolution(

@@ -253,6 +253,8 @@ def tensors_in(value: object, depth: int = 0) -> Iterator[tuple[int, int, str]]:
         return
     if len(value) >= 6 and isinstance(value[5], str) and all(type(v) is int for v in value[:5]):
         _, storage, _, count, width, device = value[:6]
+        if not device and not count:  # an optional tensor that was not given
+            return
         size = max(0, count) * max(0, width)
         yield storage, min(size, units.MAX_BYTES), device
         return

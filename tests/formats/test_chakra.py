@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import struct
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,17 @@ def test_a_workload_in_json(tmp_path: Path) -> None:
         problem.graph.description
     )
     assert talos_opt.solve(problem, "cpsat").value == 45.5
+
+
+def test_a_tensor_that_is_not_given_is_none(tmp_path: Path) -> None:
+    document, missing = calls(), [77, 0, 0, 0, 0, ""]
+    nodes = document["nodes"]
+    nodes[-1]["outputs"]["values"].append(missing)  # of aten::rand
+    nodes.append(
+        call(11, 2, "aten::exp", schema="aten::exp()", reads=[missing], makes=[tensor(7, 4, "cpu")])
+    )
+    last = read(tmp_path, document, format="chakra").ops[-1]
+    assert (last.id, list(last.time), last.inputs) == ("11", ["cpu"], ())
 
 
 def varint(value: int) -> bytes:
@@ -502,6 +514,16 @@ def test_public_traces(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
             4 * 216 * 18,
         ),
         ("aten::scaled_dot_product_attention", [[1, 2, 5, 8], [1, 2, 7, 8]], [[1, 2, 5, 8]], 2240),
+        ("aten::_flash_attention_forward", [[1, 5, 2, 8], [1, 7, 2, 8]], [[1, 5, 2, 8]], 2240),
+        (
+            "aten::_scaled_dot_product_flash_attention_backward",
+            [[1, 2, 5, 8], [1, 2, 5, 8], [1, 2, 7, 8]],
+            [[1, 2, 5, 8], [1, 2, 7, 8]],
+            5600,
+        ),
+        ("aten::scaled_dot_product_attention", [], [[1, 2, 5, 8]], None),
+        ("aten::_convert_weight_to_int4pack", [[2, 3], [4, 5]], [[2, 3]], None),
+        ("aten::mm", [[10**200, 2], [2, 10**200]], [[10**200, 10**200]], math.inf),
         ("aten::relu_", [[2, 3]], [[2, 3]], None),
         ("aten::mm", [], [], None),
         ("aten::mm", [[], [[1], []]], [[2, 5]], None),

@@ -26,7 +26,6 @@ class Target:
     local : str, optional
         The framework's own name for a device that is there; None: it is only estimated.
     kind : str
-        Of a device that is there.
     memory : int, optional
         Bytes of a device that is there; None where the system does not tell.
     product : str
@@ -61,7 +60,8 @@ def parse_targets(
     Raises
     ------
     InputError
-        If a device is not there, not in the catalogue, or named twice, or if there is none.
+        If a device is not there, not in the catalogue, named twice or as the kind of another, or
+        if there is none.
     """
     found: list[Target] = []
     for spec in specs:
@@ -71,7 +71,7 @@ def parse_targets(
         if not what or (equals and not name) or count < 1:
             raise InputError(f"device {spec!r} is not of the form {form}")
         sheet = from_spec(what)
-        made = find(what) if sheet is None else Target(sheet.name, sheet=sheet.name)
+        made = Target(sheet.name, None, sheet.kind, sheet=sheet.name) if sheet else find(what)
         stem = name or made.id
         for k in range(count):
             found.append(dataclasses.replace(made, id=f"{stem}{k}" if match else stem))
@@ -79,6 +79,12 @@ def parse_targets(
     for name in ids:
         if ids.count(name) > 1:
             raise InputError(f"two devices are called {name!r}: name them, as in NAME={name}")
+        kin = [target.id for target in found if target.kind == name]
+        if any(other != name for other in kin):
+            raise InputError(
+                f"a device is called {name!r}, as the kind of {', '.join(kin)} is: name it, as in "
+                f"{name}0={name}"
+            )
     if not found:
         raise InputError(f"no device is given, expected some of {form}")
     return tuple(found)

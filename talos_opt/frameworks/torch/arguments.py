@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 import torch.utils._pytree as pytree
 from torch import nn
+
+from talos_opt.core.errors import InputError
+
+#: Parts of parts of an argument that are looked into for tensors.
+_DEPTH = 4
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ class Arguments:
 
 
 def arguments(
-    inputs: Sequence[Any] | Mapping[str, Any] | Arguments,
+    inputs: torch.Tensor | Sequence[Any] | Mapping[str, Any] | Arguments,
     kwargs: Mapping[str, Any] | None = None,
     redraw: Callable[[], Sequence[torch.Tensor]] | None = None,
 ) -> Arguments:
@@ -82,18 +87,32 @@ def arguments(
 
     Parameters
     ----------
-    inputs : sequence, mapping or Arguments
-        Arguments by position, or by name; each may nest tensors and other values.
+    inputs : torch.Tensor, sequence, mapping or Arguments
+        The only argument, or those by position or by name; each may nest tensors and other values.
     kwargs : mapping of str to Any, optional
         Further arguments, by name.
     redraw : callable, optional
         See `Arguments`.
+
+    Raises
+    ------
+    InputError
+        If an argument is an object that hides tensors, such as a cache of transformers.
     """
     if isinstance(inputs, Arguments):
         return inputs
+    if _is_tensor(inputs):
+        inputs = (inputs,)
     named = dict(inputs) if isinstance(inputs, Mapping) else {}
     args = () if isinstance(inputs, Mapping) else tuple(inputs)
     pairs, spec = pytree.tree_flatten_with_path((args, {**named, **(kwargs or {})}))
+    for path, leaf in pairs:
+        if not _is_tensor(leaf) and _holds_tensor(leaf):
+            raise InputError(
+                f"input {_name(path)} is a {type(leaf).__name__}, whose tensors would become "
+                "constants: register it with torch.utils._pytree.register_pytree_node, or wrap the "
+                "model in a module that takes its tensors and makes it"
+            )
     found = [(_name(path), leaf) for path, leaf in pairs if _is_tensor(leaf)]
     return Arguments(
         tuple(leaf for _, leaf in found),
@@ -104,11 +123,6 @@ def arguments(
     )
 
 
-def tensors_of(inputs: Sequence[Any] | Mapping[str, Any] | Arguments) -> tuple[torch.Tensor, ...]:
-    """Return the tensors of arguments in a row."""
-    return arguments(inputs).tensors
-
-
 def shape_text(value: torch.Tensor) -> str:
     """Return a shape as ``--input`` takes it."""
     return "x".join(map(str, value.shape)) or "scalar"
@@ -116,6 +130,21 @@ def shape_text(value: torch.Tensor) -> str:
 
 def _is_tensor(leaf: Any) -> bool:
     return isinstance(leaf, torch.Tensor)
+
+
+def _holds_tensor(value: Any, depth: int = 0) -> bool:
+    """Whether an object has tensors among its attributes, or among those of its parts."""
+    if _is_tensor(value):
+        return True
+    if depth > _DEPTH or isinstance(value, (type, nn.Module)):
+        return False
+    if isinstance(value, Mapping):
+        parts: Iterable[Any] = value.values()
+    elif isinstance(value, (list, tuple)):
+        parts = value
+    else:
+        parts = getattr(value, "__dict__", {}).values()
+    return any(_holds_tensor(part, depth + 1) for part in parts)
 
 
 def _name(path: Sequence[Any]) -> str:

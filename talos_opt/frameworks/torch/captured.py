@@ -11,13 +11,14 @@ import torch
 import torch.utils._pytree as pytree
 from torch import fx, nn
 
-from talos_opt.frameworks.torch.arguments import Arguments, tensors_of
+from talos_opt.core.errors import InputError
+from talos_opt.frameworks.torch.arguments import Arguments, arguments
 from talos_opt.frameworks.torch.signature import Output, Placeholder
 from talos_opt.frameworks.torch.tensors import Tensors, is_pick, tensors_read
 from talos_opt.frameworks.torch.training import restored, training_step
 
-#: Arguments by position, by name, or both; or their tensors in a row.
-Inputs: TypeAlias = Sequence[Any] | Mapping[str, Any] | Arguments
+#: The only argument, or all by position, by name, or both; or their tensors in a row.
+Inputs: TypeAlias = torch.Tensor | Sequence[Any] | Mapping[str, Any] | Arguments
 
 
 @dataclass(frozen=True)
@@ -103,14 +104,25 @@ class Captured:
         Parameters
         ----------
         inputs : sequence, mapping or Arguments
-            As `capture` takes them, or their tensors in a row.
+            As `capture` takes them, those by name in any order, or their tensors in a row.
 
         Raises
         ------
         ValueError
             If the number of tensors is another one.
+        InputError
+            If they have other names.
         """
-        return self.arguments.replace(tensors_of(inputs))
+        own, found = self.arguments, arguments(inputs)
+        by_name = dict(zip(found.names, found.tensors, strict=True))
+        if by_name.keys() == set(own.names):
+            return own.replace([by_name[name] for name in own.names])
+        if isinstance(inputs, Sequence) and len(found.tensors) == len(inputs):
+            return own.replace(found.tensors)
+        raise InputError(
+            f"the inputs are {', '.join(found.names)}; "
+            f"the model was captured with {', '.join(own.names)}"
+        )
 
     def reference(self, inputs: Inputs) -> list[Any]:
         """Return what the plain module computes for every output of the graph.

@@ -110,7 +110,11 @@ def _other(value: torch.Tensor, seed: int) -> torch.Tensor:
     else:
         picked = torch.randint(0, max(count, 1), (count,), generator=rng)
     made = value.detach().reshape(-1)[picked.to(value.device)].reshape(value.shape)
-    return made * _SHRINK if value.is_floating_point() or value.is_complex() else made
+    if not (value.is_floating_point() or value.is_complex()):
+        return made
+    if value.element_size() == 1:  # nothing multiplies floats of 8 bits
+        return (made.float() * _SHRINK).to(value.dtype)
+    return made * _SHRINK
 
 
 @contextlib.contextmanager

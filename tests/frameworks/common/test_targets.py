@@ -54,6 +54,10 @@ def test_devices_of_the_catalogue() -> None:
         (("estimate:abacus",), "catalogue has no device 'abacus'"),
         (("cpu", "cpu"), "two devices are called 'cpu': name them, as in NAME=cpu"),
         (("2xcpu", "cpu1=npu:0"), "two devices are called 'cpu1'"),
+        (
+            ("cpu", "estimate:epyc-9654"),
+            "a device is called 'cpu', as the kind of cpu, epyc-9654 is: name it, as in cpu0=cpu",
+        ),
         (("=cpu",), f"'=cpu' is not of the form {FORM}"),
         (("a=",), "not of the form"),
         (("0xcpu",), "not of the form"),

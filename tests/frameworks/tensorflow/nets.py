@@ -158,6 +158,13 @@ class Restless(tf.keras.Model):
         return self.dense(x) * random.random()
 
 
+class Noisy(Restless):
+    """Lets TensorFlow draw, anew in every run of its graph."""
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        return self.dense(x) + tf.random.normal((3,))
+
+
 def broken() -> None:
     """What raises when it is called."""
     raise RuntimeError("no such network")

@@ -149,6 +149,11 @@ def test_what_python_computes_in_a_model_is_found() -> None:
         capture(model, [np.ones((2, 4), "float32")])
 
 
+def test_a_model_may_draw_random_numbers_in_its_graph() -> None:
+    captured = capture(as_model(nets.Noisy()), [np.ones((2, 4), "float32")])
+    assert "RandomStandardNormal" in {captured.folded.nodes[op].op for op in captured.op_ids()}
+
+
 def test_other_inputs_are_as_valid() -> None:
     ids, floats = np.array([[3, 5, 7]]), np.array([1.0, 2.0, 4.0], "float32")
     assert set(other_values(ids).ravel()) <= {3, 5, 7}

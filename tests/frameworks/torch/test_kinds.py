@@ -251,6 +251,53 @@ def test_what_is_no_tensor_is_fixed_and_returned(mode: str) -> None:
     assert (found[1], found[2]) == (3, None)
 
 
+class Less(nn.Module):
+    def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return a.float() - b
+
+
+def test_inputs_by_name_may_come_in_another_order_later() -> None:
+    a, b = torch.full((2,), 7.0), torch.full((2,), 2.0)
+    captured = capture(Less(), {"a": a, "b": b})
+    for given in ({"a": a, "b": b}, {"b": b, "a": a}, (a, b)):
+        assert run_graph(captured, captured.given(given).tensors)[0].tolist() == [5, 5]
+        assert captured.reference(given)[0].tolist() == [5, 5]
+    with pytest.raises(InputError, match="the inputs are x, a; the model was captured with a, b"):
+        captured.reference({"x": a, "a": b})
+    with pytest.raises(ValueError, match="1 inputs given, the model was captured with 2"):
+        captured.reference((a,))
+
+
+def test_a_single_tensor_is_the_only_argument() -> None:
+    rows = torch.arange(6.0).reshape(1, 6)
+    captured = capture(nn.Softmax(-1), rows)
+    assert [tuple(value.shape) for value in captured.arguments.tensors] == [(1, 6)]
+    assert captured.reference(rows)[0].shape == (1, 6)
+
+
+class Held:
+    def __init__(self, *layers: torch.Tensor) -> None:
+        self.layers = [{"keys": layer} for layer in layers]
+
+
+class Reader(nn.Module):
+    def forward(self, x: torch.Tensor, cache: Held) -> torch.Tensor:
+        return x + cache.layers[0]["keys"]
+
+
+def test_objects_that_hide_tensors_are_refused() -> None:
+    x = torch.ones(2)
+    with pytest.raises(InputError, match=r"input cache is a Held, whose tensors would become"):
+        capture(Reader(), {"x": x, "cache": Held(x)})
+
+
+def test_inputs_of_eight_bits() -> None:
+    eight = torch.tensor([1.0, 2.0]).to(torch.float8_e4m3fn)
+    captured = capture(Less(), (eight, torch.ones(2)))
+    assert captured.other is not None
+    assert sorted(captured.other[0].float().tolist()) == [0.75, 1.5]
+
+
 def test_wrong_names_are_told_with_what_forward_takes() -> None:
     with pytest.raises(InputError, match=r"inputs y=4x8: .*'y'.*forward takes \(\*, x, scale=1"):
         capture(kinds.KeywordOnly(), {"y": values(4, 8)})
