@@ -7,7 +7,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from talos_opt.core.feasibility import check
@@ -262,7 +262,7 @@ def twins(draw: st.DrawFn) -> Problem:
     return make(ops, devices, links, objective="bottleneck")
 
 
-@costly
+@settings(max_examples=max(1, settings.default.max_examples // 6))  # all placements take a second
 @given(twins(), st.sampled_from((1.0, 1.4)))
 def test_contents_never_exceed_the_optimum_on_identical_devices(
     problem: Problem, above: float
