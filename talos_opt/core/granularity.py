@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 
 from talos_opt.core.errors import GraphError
 from talos_opt.core.graph import Model, Op
-from talos_opt.core.module_paths import module_of
+from talos_opt.core.module_paths import is_view, module_of
 from talos_opt.core.problem import Problem
 
 _Key = tuple[str, ...]
@@ -65,7 +65,7 @@ def by_module(problem: Problem, no_split: Sequence[str] = ()) -> Problem:
     groups = _Groups()
     for model, row in zip(problem.graph.models, paths, strict=True):
         for op, path in zip(model.ops, row, strict=True):
-            block = None if _is_view(op) else _block(op, path, no_split, parents)
+            block = None if is_view(op) else _block(op, path, no_split, parents)
             names: list[_Key] = [] if block is None else [("module", model.id, block)]
             if op.colocate is not None:
                 names.append(("group", op.colocate))
@@ -92,7 +92,7 @@ def _regroup(
 ) -> Model:
     ops: list[Op] = []
     for op, path in zip(model.ops, paths, strict=True):
-        block = None if _is_view(op) else _block(op, path, no_split, parents)
+        block = None if is_view(op) else _block(op, path, no_split, parents)
         if block is not None:
             ops.append(replace(op, colocate=groups.name(("module", model.id, block))))
         elif op.colocate is not None:
@@ -100,14 +100,6 @@ def _regroup(
         else:
             ops.append(op)
     return replace(model, ops=tuple(ops))
-
-
-def _is_view(op: Op) -> bool:
-    """Whether an op says that it is a view: it goes where its base is (``attrs: {view_of: op}``).
-
-    A gradient is often read through a view that belongs to the next module, and would bind the two.
-    """
-    return op.colocate is not None and "view_of" in op.attrs and op.memory.weights == 0
 
 
 def _require_apart(

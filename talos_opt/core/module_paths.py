@@ -18,6 +18,14 @@ def module_of(op: Op) -> str:
     return path if isinstance(path, str) else ""
 
 
+def is_view(op: Op) -> bool:
+    """Whether an op says that it is a view: it goes where its base is (``attrs: {view_of: op}``).
+
+    A gradient is often read through a view that belongs to the next module, and would bind the two.
+    """
+    return op.colocate is not None and "view_of" in op.attrs and op.memory.weights == 0
+
+
 def also_of(op: Op) -> list[str]:
     """Return the paths of the other modules that an op holds tensors of: tied weights.
 

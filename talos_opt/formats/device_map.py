@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 
 from talos_opt.core.errors import InputError
-from talos_opt.core.module_paths import Target, above, also_of, merge, module_of
+from talos_opt.core.module_paths import Target, above, also_of, is_view, merge, module_of
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.formats.target import write_lines
@@ -58,7 +58,7 @@ def device_map_of(
     parents = _parents(problem)
     for op, device in zip(problem.ops, schedule.device.tolist(), strict=True):
         path = module_of(op)
-        if path in parents and not op.memory.weights:
+        if is_view(op) or (path in parents and not op.memory.weights):
             continue  # what a module with parts does between them has nothing to place
         target = targets[device]
         for name in (path, *also_of(op)):

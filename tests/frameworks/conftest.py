@@ -26,3 +26,14 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     if _asked_for(config):
         return None
     return "left out unless named: tests/frameworks/tensorflow"
+
+
+@pytest.fixture(autouse=True)
+def _undisturbed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no note depend on what else the machine does."""
+
+    class Nobody:
+        def share(self) -> None:
+            return None
+
+    monkeypatch.setattr("talos_opt.frameworks.common.measuring.Others", Nobody)

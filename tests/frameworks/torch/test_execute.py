@@ -158,12 +158,14 @@ def test_an_interrupt_ends_every_thread(captures: Any) -> None:
     )
     expected = captured.reference(inputs)
     threads = torch.get_num_threads()
-    lasts = executor.run().wall_s
+    lasts = min(executor.run().wall_s for _ in range(3))
     draw = random.Random(0)
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
     interrupted = 0
     try:
-        for _ in range(60):
+        for _ in range(1000):
+            if interrupted > 20:
+                break
             try:
                 signal.setitimer(signal.ITIMER_REAL, 1e-6 + 1.5 * lasts * draw.random())
                 found = executor.run()
