@@ -187,6 +187,11 @@ class Arrays:
         """Largest workspace of each colocation group (g,)."""
         return _frozen(max_by(self.group, self.workspace, self.group_count))
 
+    @cached_property
+    def sent_bytes(self) -> Ints:
+        """Bytes of the largest edge that reads each tensor (t,)."""
+        return _frozen(max_by(self.edge_tensor, self.edge_bytes, self.tensor_count))
+
     def byte_unit(self, *, sent: bool = True) -> int:
         """Return the bytes that all sizes are multiples of, what edges send included or not."""
         sizes = [self.weights, self.tensor_size, self.workspace]

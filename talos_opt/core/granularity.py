@@ -65,7 +65,7 @@ def by_module(problem: Problem, no_split: Sequence[str] = ()) -> Problem:
     groups = _Groups()
     for model, row in zip(problem.graph.models, paths, strict=True):
         for op, path in zip(model.ops, row, strict=True):
-            block = None if is_view(op) else _block(op, path, no_split, parents)
+            block = _block(op, path, no_split, parents)
             names: list[_Key] = [] if block is None else [("module", model.id, block)]
             if op.colocate is not None:
                 names.append(("group", op.colocate))
@@ -92,7 +92,7 @@ def _regroup(
 ) -> Model:
     ops: list[Op] = []
     for op, path in zip(model.ops, paths, strict=True):
-        block = None if is_view(op) else _block(op, path, no_split, parents)
+        block = _block(op, path, no_split, parents)
         if block is not None:
             ops.append(replace(op, colocate=groups.name(("module", model.id, block))))
         elif op.colocate is not None:
@@ -141,7 +141,9 @@ def _fits(path: str, pattern: str) -> bool:
 
 
 def _block(op: Op, path: str, no_split: Sequence[str], parents: set[str]) -> str | None:
-    """Return the path of what an op must stay with; None: it is free."""
+    """Return the path of what an op must stay with; None: it is free, or a view."""
+    if is_view(op):
+        return None
     for prefix in _prefixes(path):
         if _named(prefix, no_split):
             return prefix

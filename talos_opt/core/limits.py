@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from talos_opt.core import units
 from talos_opt.core.errors import GraphError, ScheduleError
-from talos_opt.core.sums import max_by
 
 if TYPE_CHECKING:
     from talos_opt.core.arrays import Arrays
@@ -66,11 +65,11 @@ def require_moved(sizes: Ints, path: str) -> None:
 def _require_bytes(columns: Columns, arrays: Arrays) -> None:
     """All that ops hold, and a copy of each tensor, at its largest, for every device."""
     held = columns.weights + columns.output + columns.workspace  # of three times 2^53 at most
-    copies = exact_sum(_largest(arrays)) * arrays.device_count
+    copies = exact_sum(arrays.sent_bytes) * arrays.device_count
     total = exact_sum(held) + copies
     if total < BYTES_BELOW:
         return
-    copied = np.add.reduceat(_largest(arrays), arrays.tensor_ptr[:-1])
+    copied = np.add.reduceat(arrays.sent_bytes, arrays.tensor_ptr[:-1])
     i = int(np.argmax(held + copied))
     raise GraphError(
         f"bytes add up to {total} ({units.format_bytes(total)}) over all ops and the copies that "
@@ -78,11 +77,6 @@ def _require_bytes(columns: Columns, arrays: Arrays) -> None:
         "the largest share",
         path=columns.op_path(i, "memory" if held[i] else "inputs"),
     )
-
-
-def _largest(arrays: Arrays) -> Ints:
-    """Bytes of the largest edge that reads each tensor (t,)."""
-    return max_by(arrays.edge_tensor, arrays.edge_bytes, arrays.tensor_count)
 
 
 def _require_capacity(arrays: Arrays, cluster: Cluster) -> None:

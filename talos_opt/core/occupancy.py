@@ -125,8 +125,7 @@ def static_memory(problem: Problem, device: Ints) -> Ints:
 
 def most_needed(arrays: Arrays) -> int:
     """Bytes that no device ever needs more of, whatever is placed there, under either rule."""
-    sent = max_by(arrays.edge_tensor, arrays.edge_bytes, arrays.tensor_count)
-    largest = np.maximum(arrays.tensor_size, sent)
+    largest = np.maximum(arrays.tensor_size, arrays.sent_bytes)
     return int((arrays.weights + arrays.workspace).sum() + largest.sum())
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from talos_opt.kernels.compiling import kernel
+from talos_opt.kernels.compiling import kernel, part
 from talos_opt.kernels.sorting import stable_order
 
 
-@kernel
+@part
 def running_bytes(live, made, workspace):  # type: ignore[no-untyped-def]
     """Return the bytes on the device while an op runs, 0 for one that takes no time."""
     if workspace < 0:

@@ -24,7 +24,8 @@ from talos_opt.frameworks.common.profile import DeviceProfile, OpProfile, Profil
 #: and the scheduler that feed them. Assumed.
 TENSOR_SHARE = 0.75
 _TENSOR_TYPES = frozenset(("tf32", "fp16", "bf16", "int8"))
-_TENSOR_CLASSES = frozenset(("matmul", "batch_matmul", "attention", "conv", "conv_grad"))
+#: Work that is multiplications for the most part: what tensor cores do, where there are any.
+TENSOR_CLASSES = frozenset(("matmul", "batch_matmul", "attention", "conv", "conv_grad"))
 
 #: How much of what is peculiar to an op type on one kind of device is taken to hold on another:
 #: half, on a logarithmic scale. Half is put down to the op, half to the device. Assumed.
@@ -95,7 +96,7 @@ def _peak(device: Datasheet, work: str, dtype: str, share: float = TENSOR_SHARE)
     tensor = device.kind == "gpu" and name in _TENSOR_TYPES and name in device.peak
     if not tensor:
         return device.peak_for(name)
-    if work not in _TENSOR_CLASSES:
+    if work not in TENSOR_CLASSES:
         return device.peak["fp32"]
     return max(device.peak["fp32"], share * device.peak[name])
 
@@ -214,7 +215,7 @@ def fitted(profile: Profile, device: str, kind: str, dtype: str = "fp32") -> Dat
     for op in _observed(profile, device):
         efficiency = EFFICIENCIES.get(class_of(op.type), EFFICIENCIES["elementwise"])
         busy = max(op.timings[device].time_s - launch, op.timings[device].time_s / 10)
-        if op.flops and class_of(op.type) in _TENSOR_CLASSES:
+        if op.flops and class_of(op.type) in TENSOR_CLASSES:
             rates.append(op.flops / busy / efficiency.compute[like])
         if op.moved_bytes:
             flows.append(op.moved_bytes / busy / efficiency.memory[like])

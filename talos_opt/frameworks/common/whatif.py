@@ -23,12 +23,10 @@ from talos_opt.frameworks.common.catalogue import PREFIX, links, lookup
 from talos_opt.frameworks.common.datasheets import Datasheet
 from talos_opt.frameworks.common.op_classes import NOTHING, VIEW, class_of
 from talos_opt.frameworks.common.profile import DeviceProfile, OpProfile, Profile, Timing
-from talos_opt.frameworks.common.roofline import with_estimates
+from talos_opt.frameworks.common.roofline import TENSOR_CLASSES, with_estimates
 from talos_opt.frameworks.common.targets import Target, parse_targets
 
 _FORM = "a100, 2xl4 or NAME=a100"
-#: Work that is bound by arithmetic as a rule, so that bytes alone say too little.
-_ARITHMETIC = frozenset(("matmul", "batch_matmul", "conv", "conv_grad"))
 
 
 def what_if(
@@ -131,7 +129,7 @@ def _require_free(cluster: Cluster, name: str, sheet: Datasheet) -> None:
 def without_flops(problem: Problem) -> int:
     """Return the number of ops that are mostly arithmetic, and do not say how much of it."""
     return sum(
-        op.attrs.get("flops") is None and class_of(op.type) in _ARITHMETIC
+        op.attrs.get("flops") is None and class_of(op.type) in TENSOR_CLASSES
         for model in problem.graph.models
         for op in model.ops
     )

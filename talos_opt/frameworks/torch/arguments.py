@@ -69,11 +69,13 @@ class Arguments:
         args, kwargs = self.nested()
         return module(*args, **kwargs)
 
-    def describe(self) -> str:
-        """Return shapes and types, those given by name with it."""
+    def describe(self, *, types: bool = True) -> str:
+        """Return shapes, and types if asked for, those given by name with it."""
         parts = []
         for name, value in zip(self.names, self.tensors, strict=True):
-            text = f"{shape_text(value)}:{str(value.dtype).removeprefix('torch.')}"
+            text = shape_text(value)
+            if types:
+                text += f":{str(value.dtype).removeprefix('torch.')}"
             parts.append(text if name.isdecimal() else f"{name}={text}")
         return ", ".join(parts)
 
@@ -121,6 +123,12 @@ def arguments(
         spec,
         redraw,
     )
+
+
+def is_meta(module: nn.Module, given: Arguments) -> bool:
+    """Whether a module or its inputs have no memory: some of it is on the meta device."""
+    every = (*given.tensors, *module.parameters(), *module.buffers())
+    return any(tensor.is_meta for tensor in every)
 
 
 def shape_text(value: torch.Tensor) -> str:

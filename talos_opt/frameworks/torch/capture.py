@@ -17,7 +17,7 @@ from torch import fx, nn
 
 from talos_opt.core.errors import InputError
 from talos_opt.frameworks.common.loading import explain, user_line
-from talos_opt.frameworks.torch.arguments import Arguments, arguments, shape_text
+from talos_opt.frameworks.torch.arguments import Arguments, arguments, is_meta
 from talos_opt.frameworks.torch.captured import Captured, Inputs
 from talos_opt.frameworks.torch.checking import Differs, check
 from talos_opt.frameworks.torch.experts import without_loops
@@ -81,7 +81,7 @@ def capture(
     set_mode(module, mode)
     failures: list[Exception] = []
     ways = ["export", "strict export", "fx"]
-    if mode == "training" and _is_meta(module, given):
+    if mode == "training" and is_meta(module, given):
         with _quiet(), on_cpu(module, given) as (fakes, _):
             own = own_backward(module, fakes)
         if own:  # export leaves its backward out, which no comparison would tell here
@@ -139,10 +139,6 @@ def _taken(by: str, failures: Sequence[Exception]) -> tuple[str, ...]:
     return (f"captured by tracing the example input, since torch.export does not do: {why}",)
 
 
-def _is_meta(module: nn.Module, given: Arguments) -> bool:
-    return any(tensor.device.type == "meta" for tensor in (*given.tensors, *module.parameters()))
-
-
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep to ourselves what torch prints and logs when it gives up: the error says it."""
@@ -198,7 +194,7 @@ def _try(module: nn.Module, given: Arguments) -> None:
 
     On the meta device modules fail for many a reason that export knows its way around.
     """
-    if _is_meta(module, given):
+    if is_meta(module, given):
         return
     copied = given.replace([value.clone() for value in given.tensors])
     try:
@@ -206,17 +202,9 @@ def _try(module: nn.Module, given: Arguments) -> None:
             copied.call(module)
     except Exception as error:
         raise InputError(
-            f"the model does not run on inputs {_shapes(given)}: {explain(error)}"
+            f"the model does not run on inputs {given.describe(types=False)}: {explain(error)}"
             f"{_takes(module, given, error)}"
         ) from error
-
-
-def _shapes(given: Arguments) -> str:
-    pairs = zip(given.names, given.tensors, strict=True)
-    return ", ".join(
-        shape_text(value) if name.isdecimal() else f"{name}={shape_text(value)}"
-        for name, value in pairs
-    )
 
 
 def _takes(module: nn.Module, given: Arguments, error: Exception) -> str:

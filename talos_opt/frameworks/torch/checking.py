@@ -14,7 +14,7 @@ import torch
 from torch import fx
 
 from talos_opt.frameworks.common.loading import explain
-from talos_opt.frameworks.torch.arguments import Arguments, shape_text
+from talos_opt.frameworks.torch.arguments import Arguments, is_meta, shape_text
 from talos_opt.frameworks.torch.captured import Captured
 from talos_opt.frameworks.torch.comparing import compare_outputs, rounds_to_tf32
 from talos_opt.frameworks.torch.lines import at
@@ -50,7 +50,7 @@ def check(captured: Captured) -> tuple[tuple[torch.Tensor, ...] | None, tuple[st
     Differs
         If they do not agree, or the graph does not run.
     """
-    if is_empty(captured):
+    if is_meta(captured.module, captured.arguments):
         return None, _independent(captured)
     random = drawing(captured)
     for other in others(captured.arguments):
@@ -78,12 +78,6 @@ def check(captured: Captured) -> tuple[tuple[torch.Tensor, ...] | None, tuple[st
         f"not run: {explain(failed)}",
         *_independent(captured),
     )
-
-
-def is_empty(captured: Captured) -> bool:
-    """Whether the model has no values: it is on the meta device."""
-    values = (*captured.arguments.tensors, *(p.value for p in captured.placeholders))
-    return any(value is not None and value.device.type == "meta" for value in values)
 
 
 def others(given: Arguments) -> Iterator[tuple[torch.Tensor, ...]]:

@@ -16,7 +16,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
-from talos_opt.frameworks.torch.arguments import Arguments
+from talos_opt.frameworks.torch.arguments import Arguments, is_meta
 from talos_opt.frameworks.torch.tracing import Found
 
 
@@ -33,8 +33,7 @@ def on_cpu(
     back : callable
         Returns what was found with them, for the tensors that were given.
     """
-    every = (*given.tensors, *module.parameters(), *module.buffers())
-    if not any(tensor.is_meta for tensor in every):
+    if not is_meta(module, given):
         yield given, lambda found: found
         return
     fakes = _Fakes()

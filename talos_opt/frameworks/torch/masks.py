@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from talos_opt.frameworks.torch.arguments import Arguments
+from talos_opt.frameworks.torch.arguments import Arguments, is_meta
 from talos_opt.frameworks.torch.training import restored
 
 _transformer: Any = nn.modules.transformer
@@ -26,11 +26,10 @@ def answered(module: nn.Module, given: Arguments) -> Iterator[None]:
     kinds = (nn.TransformerEncoder, nn.TransformerDecoder)
     asked = any(isinstance(part, kinds) for part in module.modules())
     plain = getattr(_transformer, _ASKS, None)
-    empty = any(p.device.type == "meta" for p in (*module.parameters(), *given.tensors))
     if not asked or plain is None:
         yield
         return
-    if empty:
+    if is_meta(module, given):
         with _replaced(lambda *_, **__: False):
             yield
         return

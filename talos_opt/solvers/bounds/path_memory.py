@@ -147,11 +147,17 @@ class PathMemory:
         runs = np.isfinite(self.classes.time)
         return np.where(runs, self.head - np.where(runs, self.classes.time, 0.0), np.inf)
 
+    @cached_property
+    def class_of(self) -> Ints:
+        """Class of each device (m,)."""
+        found = np.zeros(self.arrays.device_count, dtype=np.int64)
+        for c, members in enumerate(self.classes.members):
+            found[members] = c
+        return found
+
     def by_device(self) -> tuple[Floats, Floats]:
         """Earliest start of every op on each device, and least time from its end on (n, m)."""
-        of = np.zeros(self.arrays.device_count, dtype=np.int64)
-        for c, members in enumerate(self.classes.members):
-            of[members] = c
+        of = self.class_of
         return np.ascontiguousarray(self.starts()[:, of]), np.ascontiguousarray(self.tail[:, of])
 
     def bound(self) -> float:

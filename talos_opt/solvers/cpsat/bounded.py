@@ -45,9 +45,7 @@ class BoundedFormulation(SequencingFormulation):
     ) -> None:
         super().__init__(cp, problem, grid, upper, stopped)
         self.memory = memory
-        self.class_of = np.zeros(self.arrays.device_count, dtype=np.int64)
-        for c, members in enumerate(memory.classes.members):
-            self.class_of[members] = c
+        self.class_of = memory.class_of
 
     def build(self) -> None:
         """Add every variable and constraint."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import numpy as np
 
 from talos_opt.core.problem import UNLIMITED, Arrays, Floats, Ints, Problem
-from talos_opt.core.sums import max_by
 from talos_opt.solvers.shared.constructive import depth_first_rank
 from talos_opt.solvers.shared.symmetry import device_kinds
 
@@ -118,7 +117,7 @@ def _move_times(arrays: Arrays, tensors: Ints, device: int) -> Floats:
     """Least time that a tensor's transfer in or out holds a device; 0 with a copy engine."""
     if arrays.copy_engine[device]:
         return np.zeros(len(tensors))
-    size = max_by(arrays.edge_tensor, arrays.edge_bytes, arrays.tensor_count)
+    size = arrays.sent_bytes
     others = [d for d in range(arrays.device_count) if d != device and arrays.via[device, d] == -1]
     if not others:
         return np.zeros(len(tensors))

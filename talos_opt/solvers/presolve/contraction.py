@@ -26,7 +26,7 @@ class Presolved:
     Parameters
     ----------
     original, problem : Problem
-        The same one if no rule applied.
+        Of the same ops if no rule applied.
     part_of : (n,) int
         Op of `problem` that each op is part of.
     first : (k,) int
@@ -36,7 +36,7 @@ class Presolved:
     tensor : (t,) int
         Number in `problem` of each tensor of `original`.
     counts : dict of str to int
-        What was done, and how often.
+        What was done, and how often; empty: schedules of one are those of the other.
     """
 
     original: Problem
@@ -49,7 +49,7 @@ class Presolved:
 
     def restore(self, schedule: Schedule) -> Schedule:
         """Return a schedule of `problem` as one of `original`, op by op; it is worth the same."""
-        if self.problem is self.original:
+        if not self.counts:
             return schedule
         device = schedule.device[self.part_of]
         first, last = schedule.start[self.part_of], schedule.end[self.part_of]
@@ -71,7 +71,7 @@ class Presolved:
 
     def adopt(self, schedule: Schedule) -> Schedule:
         """Return a schedule of `original` as one of `problem`, which may have to be mended."""
-        if self.problem is self.original:
+        if not self.counts:
             return schedule
         # One op starts with the first of its parts that takes time; if none does, with the last,
         # which has waited for what all of them read.

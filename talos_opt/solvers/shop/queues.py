@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from talos_opt.core.problem import Arrays, Floats, Ints, Objective, Problem
-from talos_opt.core.sums import max_by
 from talos_opt.solvers.shared.queues import route_delays
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ def with_largest_bytes(arrays: Arrays, instance: Instance) -> Instance:
     """
     if arrays.tensor_bytes is not None:
         return instance
-    largest = max_by(arrays.edge_tensor, arrays.edge_bytes, arrays.tensor_count)
+    largest = arrays.sent_bytes
     return instance._replace(
         in_bytes=largest[instance.in_tensor], out_bytes=largest[arrays.edge_tensor].astype(np.int64)
     )
