@@ -38,6 +38,7 @@ from talos_opt.solvers.engine.warmup import TOO_LATE
 from talos_opt.solvers.infeasibility.diagnosis import explain_infeasibility
 from talos_opt.solvers.polish import consolidate, polish, reserve
 from talos_opt.solvers.presolve import presolve
+from talos_opt.solvers.shared.steps import value_step
 from talos_opt.solvers.shared.whole_models import first_schedule
 
 #: Share of the time limit that bounds by paths may take before a solver starts.
@@ -180,6 +181,7 @@ class Session:
     def _first_bounds(self) -> None:
         """Raise the bounds that need no search: all of the quick one, the other as time allows."""
         run = self.run
+        run.count_in(value_step(run.problem))
         run.raise_bound(bounds.quick_bound(run.problem, lambda: run.stopped), "bounds")
         part = run.limited(_BOUND_SHARE * run.remaining)
         run.raise_bound(bounds.path_bound(run.problem, lambda: part.stopped), "bounds")

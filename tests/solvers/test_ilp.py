@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import subprocess
 import sys
 import tempfile
@@ -654,25 +653,6 @@ def test_a_bound_is_lowered_then_rounded_up_to_a_possible_value() -> None:
     assert bounding.safe_bound(90.0, 0.1, 0.5) == 9.0
     assert bounding.safe_bound(90.1, 0.1, 0.5) == 9.5
     assert bounding.safe_bound(0.0, 1.0, 0.5) <= 0.0
-
-
-@pytest.mark.parametrize(
-    ("times", "weight", "slots", "objective", "step"),
-    [
-        ((1, 2), 1.0, 1, "makespan", 1.0),
-        ((1, 2.5), 1.0, 1, "makespan", 0.5),
-        ((1, 2.5), 0.5, 1, "toct", 0.25),
-        ((1, 3), 1.0, 4, "bottleneck", 0.25),
-        ((1, 1 / 3), 1.0, 1, "makespan", 1 / 3),
-        ((1, math.pi), 1.0, 1, "makespan", 0.0),
-    ],
-)
-def test_value_step(
-    times: tuple[float, float], weight: float, slots: int, objective: str, step: float
-) -> None:
-    ops = [op(f"o{i}", time) for i, time in enumerate(times)]
-    case = problem(ops, [device("cpu0", slots=slots)], objective=objective, weight={"m": weight})
-    assert bounding.value_step(case) == pytest.approx(step)
 
 
 @pytest.mark.parametrize(

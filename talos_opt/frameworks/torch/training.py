@@ -88,7 +88,7 @@ def training_step(module: nn.Module, inputs: Arguments, specs: Sequence[Output])
     Neither its weights and their gradients nor its buffers are changed.
     """
     given = inputs.replace([value.clone() for value in inputs.tensors])
-    with restored(module, specs) as now:
+    with restored(module, specs) as now, recurrent_training(module):
         leaves, out_spec = pytree.tree_flatten(given.call(module))
         loss = loss_of(leaves, loss_index(out_spec, len(leaves)))
         wanted = sorted({str(s.target) for s in specs if s.kind in ("gradient", "update")})
@@ -112,6 +112,20 @@ def training_step(module: nn.Module, inputs: Arguments, specs: Sequence[Output])
             source: Any = after if isinstance(spec.target, str) else given.tensors
             values.append(source[spec.target])
     return values
+
+
+@contextlib.contextmanager
+def recurrent_training(module: nn.Module) -> Iterator[None]:
+    """Let recurrent layers train, without dropout: cuDNN differentiates no others."""
+    layers = [part for part in module.modules() if isinstance(part, nn.RNNBase)]
+    before = [(layer.training, layer.dropout) for layer in layers]
+    try:
+        for layer in layers:
+            layer.training, layer.dropout = True, 0.0
+        yield
+    finally:
+        for layer, (training, dropout) in zip(layers, before, strict=True):
+            layer.training, layer.dropout = training, dropout
 
 
 @contextlib.contextmanager

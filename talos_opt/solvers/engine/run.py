@@ -24,6 +24,9 @@ from talos_opt.core.ties import Standing, standing, value_slack
 from talos_opt.solvers.engine.budget import Budget, Clock
 from talos_opt.solvers.engine.compilation import MOST_S, Compilation
 
+#: Share of a step, and of a bound, that a bound must pass a step by before it is rounded up to the
+#: next: more than proofs may be off by.
+_CLEAR, _PASSED = 1e-3, 1e-6
 #: Seconds by which a quick solver may outlast the time limit if there is no schedule yet.
 GRACE = 0.5
 
@@ -65,6 +68,7 @@ class _Known:
     """What all parts of a run share and may change, under the lock."""
 
     lower_bound: float
+    step: float = 0.0
     best: Schedule | None = None
     best_solver: str = ""
     value: float = math.inf
@@ -236,6 +240,25 @@ class Run:
             return math.inf
         return self.value - 0.5 * OPTIMALITY_TOLERANCE * (self.value - self.forced)
 
+    def count_in(self, step: float) -> None:
+        """Round bounds up to multiples of a step from now on; 0: do not.
+
+        Parameters
+        ----------
+        step : float
+            The value of some optimal schedule is a multiple of it.
+        """
+        self._known.step = step
+
+    def _next_value(self, bound: float) -> float:
+        """Return the least value that the optimum may have if it is no less than a bound."""
+        step = self._known.step
+        if step <= 0:
+            return bound
+        steps = bound / step
+        whole = math.ceil(steps - _CLEAR - _PASSED * steps) * step
+        return max(bound, whole - self._rounding_of(whole))
+
     def offer(self, schedule: Schedule, solver: str) -> bool:
         """Keep a schedule if it is better: smaller value, then less idle time, then fewer bytes.
 
@@ -326,7 +349,8 @@ class Run:
         """Keep a proven lower bound if it is better.
 
         It is lowered by what rounding may have added to its sums, so that no value falls below
-        it later and what was reported never has to be taken back.
+        it later and what was reported never has to be taken back. Then it goes up to the next
+        possible value (`count_in`).
 
         Raises
         ------
@@ -340,7 +364,7 @@ class Run:
                 raise RefutedProofError(
                     f"{solver} claims the bound {bound!r}, above the known value {self.value!r}"
                 )
-            bound = min(bound - self._rounding_of(bound), self.value)
+            bound = min(self._next_value(bound - self._rounding_of(bound)), self.value)
             if bound > self.lower_bound:
                 self._known.lower_bound = bound
                 self._record(solver)

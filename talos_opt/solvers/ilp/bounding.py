@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from talos_opt.core.problem import Objective, Problem
-from talos_opt.solvers.shared.grid import common_tick, whole_weights
 
 #: A MILP bound holds up to the backend's tolerances (1e-9 on rows and integrality; node pruning
 #: and printed digits at 1e-6 or less, all absolute, on objectives of the order of 100): it is
@@ -49,20 +46,3 @@ def safe_bound(bound: float, unit: float, step: float, error: float = 0.0) -> fl
     """
     safe = (bound - _ABSOLUTE - _RELATIVE * abs(bound)) * unit - error
     return max(safe, math.ceil(safe / step - _CLEAR) * step) if step > 0 else safe
-
-
-def value_step(problem: Problem) -> float:
-    """Return a number that every value of the objective is a multiple of; 0 if none is known.
-
-    Where all times are multiples of a tick, so are completion times and loads, and a bound can
-    be rounded up to the next multiple.
-    """
-    per_unit = common_tick(problem)
-    if per_unit <= 0:
-        return 0.0
-    if problem.objective is Objective.MAKESPAN:
-        return 1.0 / per_unit
-    if problem.objective is Objective.BOTTLENECK:  # loads are divided over slots
-        return 1.0 / (per_unit * int(np.lcm.reduce(problem.arrays.slots)))
-    _, factor = whole_weights(problem.arrays.model_weight)
-    return 1.0 / (per_unit * factor) if factor > 0 else 0.0

@@ -15,7 +15,7 @@ from talos_opt.solvers.engine.base import Verdict, is_placement_only
 from talos_opt.solvers.engine.budget import Budget
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.ilp.backend import Job, Outcome
-from talos_opt.solvers.ilp.bounding import safe_bound, time_error, value_step
+from talos_opt.solvers.ilp.bounding import safe_bound, time_error
 from talos_opt.solvers.ilp.builder import BuildStoppedError
 from talos_opt.solvers.ilp.cbc import solve_cbc
 from talos_opt.solvers.ilp.diagnosis import diagnose
@@ -26,6 +26,7 @@ from talos_opt.solvers.ilp.placement import PlacementFormulation
 from talos_opt.solvers.ilp.sequencing import SequencingFormulation
 from talos_opt.solvers.ilp.windows import make_windows, possible_devices, safe_horizon
 from talos_opt.solvers.shared.paths import best_times
+from talos_opt.solvers.shared.steps import value_step
 
 BACKENDS: dict[str, Callable[[Job], Outcome]] = {"highs": solve_highs, "cbc": solve_cbc}
 

@@ -252,6 +252,19 @@ def test_what_stands_in_elsewhere_trains_as_well(
     assert compare_outputs(captured.reference(inputs), done.outputs)[1]
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_recurrent_layers_train_in_a_step_and_only_there(dropout: float) -> None:
+    # cuDNN differentiates no recurrent layer that evaluates.
+    module = torch.nn.LSTM(8, 8, 2, dropout=dropout, batch_first=True)
+    seen = []
+    module.register_forward_hook(lambda lstm, *_: seen.append((lstm.training, lstm.dropout)))
+    captured = capture(module, [torch.randn(2, 4, 8)], "training")
+    seen.clear()
+    captured.reference([torch.randn(2, 4, 8)])
+    assert seen == [(True, 0.0)]
+    assert (module.training, module.dropout) == (False, dropout)
+
+
 def test_nothing_is_changed_by_a_run(captures: Any) -> None:
     captured, inputs = captures("branches", "training")
     before = {name: t.clone() for name, t in captured.module.state_dict().items()}

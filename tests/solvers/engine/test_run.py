@@ -273,3 +273,30 @@ def test_progress_is_told_with_its_gap() -> None:
     run.raise_bound(101, "mine")
     run.offer(ending(given, 104), "mine")
     assert [item.gap for item in told] == [None, pytest.approx(0.75)]
+
+
+def test_bounds_go_up_to_the_next_possible_value() -> None:
+    given = pair()
+    run = Run(given)
+    run.raise_bound(0.6, "mine")
+    assert run.lower_bound == pytest.approx(0.6)
+    run.count_in(0.5)
+    run.raise_bound(1.0 + 1e-4, "mine")  # no more than what proofs may be off by
+    assert run.lower_bound == pytest.approx(1.0, abs=2e-4)
+    run.raise_bound(1.01, "mine")
+    assert run.lower_bound == pytest.approx(1.5)
+    assert run.lower_bound <= 1.5
+    run.offer(ending(given, 2.0), "yours")
+    run.limited(5).raise_bound(1.51, "mine")
+    assert run.proven
+
+
+def test_a_bound_that_goes_up_to_more_than_is_known_is_refused() -> None:
+    given = pair()
+    run = Run(given)
+    run.count_in(0.5)
+    run.offer(ending(given, 2.25), "mine")  # one that waits: some optimal schedule ends at 2
+    run.raise_bound(2.1, "mine")
+    assert run.lower_bound == 2.25
+    with pytest.raises(RefutedProofError, match="above the known value"):
+        run.raise_bound(2.3, "mine")
