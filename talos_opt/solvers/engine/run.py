@@ -253,7 +253,7 @@ class Run:
     def _next_value(self, bound: float) -> float:
         """Return the least value that the optimum may have if it is no less than a bound."""
         step = self._known.step
-        if step <= 0:
+        if step <= 0 or not math.isfinite(bound):
             return bound
         steps = bound / step
         whole = math.ceil(steps - _CLEAR - _PASSED * steps) * step

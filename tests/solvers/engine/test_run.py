@@ -291,6 +291,13 @@ def test_bounds_go_up_to_the_next_possible_value() -> None:
     assert run.proven
 
 
+def test_a_bound_without_end_before_there_is_a_schedule_says_nothing() -> None:
+    run = Run(pair())
+    run.count_in(0.5)
+    run.raise_bound(math.inf, "mine")
+    assert run.lower_bound == 0.0
+
+
 def test_a_bound_that_goes_up_to_more_than_is_known_is_refused() -> None:
     given = pair()
     run = Run(given)
