@@ -21,6 +21,7 @@ TESTS = (
     "test_graphs.py",
     "test_contracting.py",
     "test_chunks.py",
+    "test_cuts.py",
     "test_labels.py::test_labels_are_the_minimal_rows_of_all_partial_schedules",
     "test_loads.py",
     "test_anneal.py::test_books_are_right_after_a_run",

@@ -16,6 +16,7 @@ from talos_opt.core.feasibility import check
 from talos_opt.core.problem import MemoryRule, Problem
 from talos_opt.core.result import Status
 from talos_opt.solvers.beam.orders import OrderSearch, Tensors
+from talos_opt.solvers.bounds.cuts import MomentCuts
 from talos_opt.solvers.engine import registry
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.shared.moments import fullest_moment
@@ -99,6 +100,37 @@ def test_no_moment_holds_more_than_the_best_order(problem: Problem) -> None:
     assert (moment is None) == (problem.arrays.time.max() == 0)
     if moment is not None:
         assert moment.held <= least_peak(problem) + problem.arrays.weights.sum()
+
+
+@given(one_device())
+def test_no_cut_holds_more_than_the_best_order(problem: Problem) -> None:
+    arrays = problem.arrays
+    search = OrderSearch(Tensors.of(arrays), arrays.order.copy(), 0, never)
+    cuts, weights = MomentCuts(arrays), int(arrays.weights.sum())
+    moment = cuts.fullest(search.tops(), -1, 2**60, never)
+    forced = fullest_moment(arrays)
+    assert (moment is None) == (forced is None)
+    if moment is not None and forced is not None:
+        assert forced.held <= moment.held <= least_peak(problem) + weights
+        assert cuts.fullest(search.tops(), moment.held, 2**60, never) is None
+        less = cuts.fullest(search.tops(), -1, moment.held - 1, never)
+        assert less is not None
+        assert less.held == moment.held
+
+
+def test_what_may_come_before_or_after_is_put_where_it_needs_least() -> None:
+    # p, which q alone reads, may come before d or after it: 9 bytes of p, or 3 of q, or none.
+    ops = [
+        op("a", output=4),
+        op("p", output=9),
+        op("q", 1, "p", output=3),
+        op("d", 1, "a", output=5),
+    ]
+    given = make([*ops, op("f", 1, "d q")], [device("cpu0", 14)], rule=MemoryRule.PEAK)
+    search = OrderSearch(Tensors.of(given.arrays), given.arrays.order.copy(), 0, never)
+    moment = MomentCuts(given.arrays).fullest(search.tops(), -1, 2**60, never)
+    assert moment == (2, 12)
+    assert moment.held == least_peak(given)
 
 
 @given(problems(max_ops=5, tight=True))

@@ -12,12 +12,16 @@ from talos_opt.core.result import Status
 from talos_opt.core.shares import room_for, share_units
 from talos_opt.solvers.beam.lockstep import in_lockstep, place
 from talos_opt.solvers.beam.orders import OrderSearch, Tensors
+from talos_opt.solvers.bounds.cuts import MomentCuts
+from talos_opt.solvers.bounds.least_memory import next_value
 from talos_opt.solvers.engine.base import Verdict
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.shared.offering import offer_placement
 from talos_opt.solvers.shared.sequences import offer_sequence
 from talos_opt.solvers.shared.squeezing import SqueezedRun, squeeze
 
+#: Share of the time for the bound.
+_CUT_SHARE = 0.1
 #: Share of the time for the order, where it is all that counts, and where it has to be cut up.
 _ALONE, _FIRST = 0.9, 0.7
 #: Sequences of devices that the order is cut up over.
@@ -58,6 +62,7 @@ class LeastMemory:
         orders = OrderSearch(self.tensors, arrays.order.copy(), run.seed, lambda: part.stopped)
         if self.problem.memory_rule is MemoryRule.PEAK:
             self._offer_alone(orders.order)
+            self._bound(orders.tops())
             orders.reach(self._target())
         self._offer_alone(orders.order)
         if arrays.device_count > 1:
@@ -67,6 +72,20 @@ class LeastMemory:
         if run.best is not None:
             return Verdict(Status.FEASIBLE)
         return Verdict(Status.UNKNOWN, "beam found no order that fits")
+
+    def _bound(self, top: Ints) -> None:
+        """Raise the bound to what all devices together need at some moment."""
+        units, run = sum(self.units), self.run
+        if not all(self.units):
+            return
+        part = run.limited(_CUT_SHARE * run.remaining)
+        known = room_for(units, run.lower_bound)
+        cuts = MomentCuts(self.arrays)
+        moment = cuts.fullest(top, known, room_for(units, run.value), lambda: part.stopped)
+        if moment is not None:
+            run.raise_bound(
+                min(next_value(self.problem, moment.held / units), run.value), self.name
+            )
 
     def _target(self) -> int:
         """Peak, without weights, that no order is below, or that proves what is known."""

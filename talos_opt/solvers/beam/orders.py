@@ -110,6 +110,12 @@ class OrderSearch:
         count = len(order)
         self._code = self.random.integers(1, 2**62, count).astype(np.uint64)
 
+    def tops(self) -> Ints:
+        """Return the bytes alive while each op runs (n,), by op."""
+        top = np.empty_like(self.order)
+        top[self.order] = self.tensors.profile(self.order)[0]
+        return top
+
     def reach(self, target: int) -> bool:
         """Search until the peak is no more than a target; False if that was not found."""
         for width in _WIDTHS:

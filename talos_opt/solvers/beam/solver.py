@@ -6,18 +6,22 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from talos_opt.core.problem import MemoryRule, Objective, Problem
+from talos_opt.core.problem import UNLIMITED, MemoryRule, Objective, Problem
 from talos_opt.core.result import Status
 from talos_opt.solvers.beam.least import LeastMemory
 from talos_opt.solvers.beam.orders import OrderSearch, Tensors
+from talos_opt.solvers.bounds.cuts import MomentCuts
 from talos_opt.solvers.engine.base import NoOptions, Solver, Verdict
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.engine.warmup import get_ready, give_up, tiny_problem
-from talos_opt.solvers.shared.obstacles import find_obstacle
+from talos_opt.solvers.shared.moments import Moment
+from talos_opt.solvers.shared.obstacles import describe_moment, find_obstacle
 from talos_opt.solvers.shared.offering import offer_placement
 
 #: Share of its time for an order, where several devices may have to share what it holds.
 _ORDER_SHARE = 0.5
+#: Share of its time for a proof that no order fits.
+_CUT_SHARE = 0.1
 #: Shares of the time of all ops after which the second of two devices takes over.
 _CUTS = (0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8)
 
@@ -54,6 +58,9 @@ class BeamSolver(Solver):
         )
         room = (arrays.capacity - arrays.weights.sum())[alone]
         if problem.memory_rule is MemoryRule.PEAK:
+            moment = self._too_full(problem, search, run.limited(_CUT_SHARE * run.remaining))
+            if moment is not None:
+                return Verdict(Status.INFEASIBLE, describe_moment(problem, moment))
             search.reach(int(room.max(initial=0)))
         priority = np.empty(arrays.op_count)
         priority[search.order] = np.arange(arrays.op_count)
@@ -64,6 +71,14 @@ class BeamSolver(Solver):
         if run.best is not None:
             return Verdict(Status.FEASIBLE)
         return Verdict(Status.UNKNOWN, "beam found no order that fits")
+
+    def _too_full(self, problem: Problem, search: OrderSearch, run: Run) -> Moment | None:
+        """Return a moment that all devices together have no room for, if one is found."""
+        arrays = problem.arrays
+        if run.best is not None or (arrays.capacity >= UNLIMITED).any():
+            return None
+        room = sum(arrays.capacity.tolist())
+        return MomentCuts(arrays).fullest(search.tops(), room, room, lambda: run.stopped)
 
 
 def placements(problem: Problem, order: np.ndarray) -> Iterator[tuple[bool, np.ndarray]]:
@@ -99,7 +114,8 @@ def _repaired(problem: Problem, device: np.ndarray) -> np.ndarray:
 
 
 def use_orders() -> None:
-    """Call the kernels of orders."""
+    """Call the kernels of orders, and of cuts."""
     arrays = tiny_problem().arrays
     search = OrderSearch(Tensors.of(arrays), arrays.order.copy(), 0, lambda: True)
     search.search(0, arrays.op_count, 0, width=2)
+    MomentCuts(arrays).fullest(search.tops() + 1, 0, 0, lambda: False)

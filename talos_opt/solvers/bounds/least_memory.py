@@ -36,9 +36,13 @@ def memory_bound(problem: Problem) -> float:
         moment = fullest_moment(arrays) if problem.memory_rule is MemoryRule.PEAK else None
         if moment is not None:
             bound = max(bound, moment.held / float(units.sum()))
+    return next_value(problem, bound)
+
+
+def next_value(problem: Problem, bound: float) -> float:
+    """Return the least value that a schedule may have, of those that are not below a bound."""
     if bound <= 0:
         return 0.0
-    # The least value that a schedule may have, of those that are not below it.
     least = squeeze(problem, bound * (1 - 4 * _ROUNDING), below=True).above
     return least if math.isfinite(least) else bound
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from talos_opt.core.problem import UNLIMITED, Ints, MemoryRule, Problem
 from talos_opt.core.units import format_bytes
-from talos_opt.solvers.shared.moments import fullest_moment
+from talos_opt.solvers.shared.moments import Moment, fullest_moment
 
 
 def find_obstacle(problem: Problem) -> str:
@@ -100,11 +100,17 @@ def _describe_moment(problem: Problem) -> str:
     moment, room = fullest_moment(arrays), sum(arrays.capacity.tolist())
     if moment is None or moment.held <= room:
         return ""
+    return describe_moment(problem, moment)
+
+
+def describe_moment(problem: Problem, moment: Moment) -> str:
+    """Say what all devices together are short of while some op runs."""
+    room = sum(problem.arrays.capacity.tolist())
     return (
         f"while {problem.names[moment.op]} runs, its inputs and output, and what was made before "
         f"it and is read after it, need {moment.held} bytes ({format_bytes(moment.held)}) with all "
-        f"weights; the usable memory is {room} bytes: short by {moment.held - room} bytes "
-        f"({format_bytes(moment.held - room)})"
+        f"weights, in every order; the usable memory is {room} bytes: short by "
+        f"{moment.held - room} bytes ({format_bytes(moment.held - room)})"
     )
 
 
