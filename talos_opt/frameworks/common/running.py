@@ -170,6 +170,8 @@ class RunReport:
         The framework's name for each device of the schedule.
     notes : tuple of str
         What in the schedule does not fit the model.
+    spread : float
+        Half the interquartile range of the steps that were measured over their median.
     """
 
     outputs_equal: bool
@@ -184,6 +186,7 @@ class RunReport:
     execution: Execution
     devices: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    spread: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers that scripts read."""
@@ -196,6 +199,7 @@ class RunReport:
             if math.isfinite(self.single_device_s)
             else None,
             "transfers": self.transfers,
+            "spread": self.spread,
         }
 
 

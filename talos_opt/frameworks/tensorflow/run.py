@@ -20,6 +20,7 @@ from talos_opt.frameworks.common.running import (
     op_times,
     read_plan,
 )
+from talos_opt.frameworks.common.statistics import summarise
 from talos_opt.frameworks.tensorflow.captured import Captured
 from talos_opt.frameworks.tensorflow.devices import CPU, device_strings, is_gpu, logical_cpus
 from talos_opt.frameworks.tensorflow.execute import execute
@@ -77,6 +78,7 @@ def run_schedule(
         max_abs_error=error,
         predicted_s=plan.makespan_s,
         measured_s=found.measured_s,
+        spread=summarise(found.wall_s).spread,
         single_device_s=time_single(captured, inputs, strings, threads, repeats),
         transfers=len(found.sends),
         moved_bytes=sum(move.bytes for move in median.transfers),
