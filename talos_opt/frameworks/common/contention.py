@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import statistics
 import threading
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from talos_opt.core.schedule import Schedule
 from talos_opt.frameworks.common.measuring import Budget, undisturbed
+from talos_opt.frameworks.common.running import RunReport, Span
 
 #: Rounds of some steps alone and as many beside the others: at most so many,
 ROUNDS, STEPS = 7, 3
@@ -116,6 +118,48 @@ def contended(spans: Iterable[tuple[str, float, float]], factors: Mapping[str, f
         running[device] += change
         now = time
     return last + extra
+
+
+def stretched(report: RunReport) -> tuple[float | None, float | None]:
+    """Return how many times as long as predicted ops took, alone and beside other devices.
+
+    Ops count as beside others if, in the run of the median, others computed for most of their
+    time. None: there are no such ops, or they were predicted to take no time.
+    """
+    spans = report.execution.ops
+    sums = {False: [0.0, 0.0], True: [0.0, 0.0]}
+    busy = {device: _merged(spans, device) for device in {span.device for span in spans}}
+    times = {op.op: op for op in report.ops}
+    for span in spans:
+        others = [found for device, found in busy.items() if device != span.device]
+        shared = max((_within(found, span) for found in others), default=0.0)
+        measured = sums[2 * shared > span.end_s - span.start_s]
+        measured[0] += times[span.op].measured_s
+        measured[1] += times[span.op].predicted_s
+    alone, beside = (took / planned if planned > 0 else None for took, planned in sums.values())
+    return alone, beside
+
+
+def _merged(spans: Iterable[Span], device: str) -> tuple[list[float], list[float]]:
+    """Return starts and ends of the times in which a device computes."""
+    starts: list[float] = []
+    ends: list[float] = []
+    for span in sorted((s for s in spans if s.device == device), key=lambda s: s.start_s):
+        if ends and span.start_s <= ends[-1]:
+            ends[-1] = max(ends[-1], span.end_s)
+        else:
+            starts.append(span.start_s)
+            ends.append(span.end_s)
+    return starts, ends
+
+
+def _within(busy: tuple[list[float], list[float]], span: Span) -> float:
+    """Return for how long of a span's time a device computes."""
+    starts, ends = busy
+    total = 0.0
+    for k in range(bisect_right(ends, span.start_s), bisect_left(starts, span.end_s)):
+        total += min(ends[k], span.end_s) - max(starts[k], span.start_s)
+    return total
 
 
 def contended_schedule(

@@ -172,6 +172,8 @@ class RunReport:
         What in the schedule does not fit the model.
     spread : float
         Half the interquartile range of the steps that were measured over their median.
+    others : float, optional
+        Share of all cores that other processes took meanwhile; None: unknown.
     """
 
     outputs_equal: bool
@@ -187,6 +189,7 @@ class RunReport:
     devices: Mapping[str, str]
     notes: tuple[str, ...] = ()
     spread: float = 0.0
+    others: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers that scripts read."""
@@ -200,6 +203,7 @@ class RunReport:
             else None,
             "transfers": self.transfers,
             "spread": self.spread,
+            "others": self.others,
         }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 
 import numpy as np
@@ -10,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from talos_opt.core.schedule import Schedule, Transfers
-from talos_opt.frameworks.common.contention import contended, contended_schedule, slowdown
+from talos_opt.frameworks.common.contention import (
+    contended,
+    contended_schedule,
+    slowdown,
+    stretched,
+)
+from talos_opt.frameworks.common.running import Execution, OpTimes, RunReport, Span
 
 FACTORS = {"a": 1.5, "b": 1.2, "c": 2.0}
 
@@ -48,6 +55,21 @@ def test_of_a_schedule() -> None:
     made = Schedule(np.array([0, 1]), start, end, Transfers.from_rows([]))
     assert contended_schedule(made, ("a", "b"), {"a": 1.5, "b": 1.5}) == 3.5
     assert contended_schedule(made, ("a", "b"), {}) == 3
+
+
+def test_ops_of_a_run_are_told_apart_by_who_else_computed() -> None:
+    # a: the other device computes for 2 of its 3 s; b: for all of it; c and d: never.
+    spans = (
+        Span("a", "x", 0, 3), Span("b", "y", 1, 2), Span("e", "y", 2, 3),
+        Span("c", "x", 3, 4), Span("d", "y", 5, 6),
+    )  # fmt: skip
+    ops = tuple(OpTimes(s.op, s.device, 1.0, s.end_s - s.start_s) for s in spans)
+    report = RunReport(
+        True, 0.0, 1.0, 6.0, 6.0, 0, 0, ops, [], Execution([], 6.0, spans, ()), {"x": "", "y": ""}
+    )
+    assert stretched(report) == (1.0, 5 / 3)
+    none = dataclasses.replace(report, execution=Execution([], 0.0, (), ()), ops=())
+    assert stretched(none) == (None, None)
 
 
 def test_others_compute_while_a_step_is_timed() -> None:

@@ -231,6 +231,7 @@ def test_the_report_is_json_even_without_finite_numbers() -> None:
         "single_device_s": None,
         "transfers": 1,
         "spread": 0.0,
+        "others": None,
     }
 
 
