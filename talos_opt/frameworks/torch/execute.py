@@ -288,10 +288,12 @@ class _Run:
             if send.place is not None:
                 self.values[send.target][send.place] = moved
             self.arrivals[send.number] = event
-            if send.counted:
-                self.moves.append((op, output, send, begin, end, _size(value)))
-            with suppress(RuntimeError):  # all were released: another thread has failed
+            try:
                 self.sent[send.number].release()
+            except RuntimeError:  # all were released
+                raise _Stopped from None
+            if send.counted:  # the reader need not wait for the books
+                self.moves.append((op, output, send, begin, end, _size(value)))
 
     def _op_spans(self, origin: float) -> tuple[Span, ...]:
         read = self.clock.read
@@ -362,5 +364,7 @@ def _producers(node: fx.Node, nodes: Mapping[fx.Node, str]) -> list[fx.Node]:
 
 
 def _size(value: Any) -> int:
+    if type(value) is torch.Tensor:
+        return value.nbytes
     leaves = pytree.tree_leaves(value)
     return sum(t.numel() * t.element_size() for t in leaves if isinstance(t, torch.Tensor))
