@@ -133,7 +133,7 @@ def _seeded(make: Callable[[], nn.Module]) -> nn.Module:
     return make().eval()
 
 
-def _case(name: str, make: Callable[[], nn.Module], inputs: Callable[[], Inputs]) -> Case:
+def case(name: str, make: Callable[[], nn.Module], inputs: Callable[[], Inputs]) -> Case:
     def seeded() -> Inputs:
         torch.manual_seed(1)
         return inputs()
@@ -144,9 +144,9 @@ def _case(name: str, make: Callable[[], nn.Module], inputs: Callable[[], Inputs]
 def full() -> tuple[Case, ...]:
     """Return the models in the size that is measured."""
     return (
-        _case("ResNet-50", resnet, lambda: (torch.randn(16, 3, 224, 224),)),
-        _case("GPT-2", GPT2, lambda: (torch.randint(0, 50257, (4, 256)),)),
-        _case(
+        case("ResNet-50", resnet, lambda: (torch.randn(16, 3, 224, 224),)),
+        case("GPT-2", GPT2, lambda: (torch.randint(0, 50257, (4, 256)),)),
+        case(
             "two branches",
             TwoBranches,
             lambda: (torch.randn(16, 3, 64, 64), torch.randn(16, 100, 32)),
@@ -157,9 +157,9 @@ def full() -> tuple[Case, ...]:
 def small() -> tuple[Case, ...]:
     """Return small models of the same kinds: to try the benchmark, not the machine."""
     return (
-        _case("ResNet", partial(resnet, (1, 1), 8), lambda: (torch.randn(2, 3, 32, 32),)),
-        _case("GPT-2", partial(GPT2, 2, 32, 2, 100), lambda: (torch.randint(0, 100, (2, 16)),)),
-        _case(
+        case("ResNet", partial(resnet, (1, 1), 8), lambda: (torch.randn(2, 3, 32, 32),)),
+        case("GPT-2", partial(GPT2, 2, 32, 2, 100), lambda: (torch.randint(0, 100, (2, 16)),)),
+        case(
             "two branches",
             partial(TwoBranches, 2, 8, 6, 4),
             lambda: (torch.randn(2, 3, 16, 16), torch.randn(2, 6, 4)),

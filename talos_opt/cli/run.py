@@ -92,12 +92,23 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
 
 def describe(report: RunReport) -> str:
     """Return the text that ``run`` prints."""
+    from talos_opt.frameworks.common.contention import stretched
+    from talos_opt.frameworks.common.disturbance import note_of
+
     ratio = report.measured_s / report.predicted_s if report.predicted_s > 0 else float("nan")
+    alone, beside = stretched(report)
+    ops = [
+        f"{number(times)} times as long as predicted {when}"
+        for times, when in ((alone, "alone"), (beside, "while other devices computed"))
+        if times is not None
+    ]
+    spread = f"{number(ratio)} times as long, spread {report.spread:.0%}"
     lines = [
         ("outputs", "equal" if report.outputs_equal else "differ"),
         ("largest error", f"{report.max_abs_error:.3g}"),
         ("predicted", f"{number(report.predicted_s * 1e3)} ms"),
-        ("measured", f"{number(report.measured_s * 1e3)} ms, {number(ratio)} times as long"),
+        ("measured", f"{number(report.measured_s * 1e3)} ms, {spread}"),
+        ("ops", ", ".join(ops)),
         ("single device", f"{number(report.single_device_s * 1e3)} ms, the whole model on one"),
         ("transfers", f"{report.transfers}, {report.moved_bytes} bytes"),
         (
@@ -105,6 +116,9 @@ def describe(report: RunReport) -> str:
             ", ".join(f"{visible(name)}: {where}" for name, where in report.devices.items()),
         ),
     ]
+    note = note_of(report.others)
+    if note:
+        lines.append(("machine", note))
     longest = sorted(report.ops, key=lambda op: op.measured_s, reverse=True)[:SHOWN]
     rows = [
         (op.op, op.device, number(op.predicted_s * 1e6), number(op.measured_s * 1e6))

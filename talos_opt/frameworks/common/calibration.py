@@ -4,6 +4,10 @@ An op that is timed alone pays for the timer, for a dispatch that the whole mode
 caches that nobody warmed; so the sum of the ops is not the whole. One factor per device mends the
 sum and keeps the ratios of the ops, which are what placement needs.
 
+The whole is a step of what runs placed models, which starts op by op. What it takes to start one is
+a term of its own: the same for a lookup and for a convolution. A CPU computes nothing meanwhile, so
+it is added to the op; a GPU computes what it was told before, so the longer of the two counts.
+
 Estimates are mended per op type, by the median over the ops of a type of how many times longer
 they took than estimated. Medians of logarithms: twice as long and half as long weigh the same.
 A few ops of a type say little, so its ratio leans towards that of its class.
@@ -30,8 +34,12 @@ CLASS_WEIGHT = 2
 _LEAST_S = 1e-12
 
 
-def whole_factor(ops: Iterable[OpProfile], device: str, whole_s: float | None) -> float:
+def whole_factor(
+    ops: Iterable[OpProfile], device: str, whole_s: float | None, launch_s: float = 0.0
+) -> float:
     """Return what raw op times on a device are multiplied by, so that their sum is the whole.
+
+    What starting the ops takes is part of the whole, and of no raw time.
 
     1 where the whole was not measured, or where all ops took no time (less than any clock can
     tell): nothing can be said then.
@@ -43,6 +51,8 @@ def whole_factor(ops: Iterable[OpProfile], device: str, whole_s: float | None) -
         Ops without a timing on it do not count.
     whole_s : float or None
         Measured time of the whole model, in seconds.
+    launch_s : float
+        What starting an op takes, in seconds, while nothing computes.
 
     Raises
     ------
@@ -55,10 +65,11 @@ def whole_factor(ops: Iterable[OpProfile], device: str, whole_s: float | None) -
         raise InputError(
             f"the whole model's time on {device} is {whole_s!r}, expected seconds of at least 0"
         )
-    total = sum(op.timings[device].raw_s for op in ops if device in op.timings)
-    if total <= _LEAST_S or whole_s == 0:
+    raw = [op.timings[device].raw_s for op in ops if device in op.timings]
+    left = whole_s - launch_s * len(raw)
+    if sum(raw) <= _LEAST_S or left <= 0:
         return 1.0
-    return whole_s / total
+    return left / sum(raw)
 
 
 def launch_time(ops: Iterable[OpProfile], device: str, whole_s: float | None) -> float:
@@ -91,7 +102,12 @@ def launch_time(ops: Iterable[OpProfile], device: str, whole_s: float | None) ->
 
 
 def calibrated(
-    ops: Sequence[OpProfile], device: str, whole_s: float | None, launch_s: float = 0.0
+    ops: Sequence[OpProfile],
+    device: str,
+    whole_s: float | None,
+    launch_s: float = 0.0,
+    *,
+    ahead: bool = True,
 ) -> tuple[OpProfile, ...]:
     """Return the ops with times on a device that sum to the whole; raw times stay.
 
@@ -102,12 +118,15 @@ def calibrated(
     whole_s : float or None
         Measured time of the whole model, in seconds.
     launch_s : float
-        See `launch_time`.
+        What starting an op takes the host.
+    ahead : bool
+        Whether the host starts ops ahead of a device that is still computing, so that an op takes
+        the longer of both; see `launch_time`. Else it takes the sum.
     """
-    if launch_s > 0:
+    if ahead and launch_s > 0:
         return tuple(_timed(op, device, lambda raw: max(raw, launch_s)) for op in ops)
-    factor = whole_factor(ops, device, whole_s)
-    return tuple(_timed(op, device, lambda raw: raw * factor, views=True) for op in ops)
+    factor = whole_factor(ops, device, whole_s, launch_s)
+    return tuple(_timed(op, device, lambda raw: raw * factor + launch_s, views=True) for op in ops)
 
 
 def _timed(

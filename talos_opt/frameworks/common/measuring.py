@@ -39,6 +39,11 @@ class Measured:
         Times of each op, by id; empty where it was not reached.
     whole : list of float
         Times of the plain model.
+    steps : list of float
+        Times of the model as what runs placed models runs it, op by op, with all on this device;
+        empty where that is how `whole` was measured.
+    starting : list of float
+        Of each such step, the share in which no op ran, as the next one was being started.
     workspace : dict of str to int
         By op; empty where the allocator does not tell.
     resolution_s : float
@@ -55,6 +60,8 @@ class Measured:
 
     ops: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     whole: list[float] = field(default_factory=list)
+    steps: list[float] = field(default_factory=list)
+    starting: list[float] = field(default_factory=list)
     workspace: dict[str, int] = field(default_factory=dict)
     resolution_s: float = 0.0
     stopped: bool = False
@@ -64,17 +71,13 @@ class Measured:
 
     @property
     def whole_s(self) -> float | None:
-        """Time of the plain model: the least median of `BATCHES` in a row.
+        """Time of the plain model; see `undisturbed`."""
+        return undisturbed(self.whole)
 
-        A model's run is hit by any interruption, one of its ops seldom; so what is wanted is the
-        model's time while nobody interrupts.
-        """
-        if not self.whole:
-            return None
-        size = max(3, -(-len(self.whole) // BATCHES))
-        batches = (self.whole[k : k + size] for k in range(0, len(self.whole), size))
-        full = [batch for batch in batches if len(batch) == size] or [self.whole]
-        return min(statistics.median(batch) for batch in full)
+    @property
+    def step_s(self) -> float | None:
+        """Time of the model run op by op; see `undisturbed`."""
+        return undisturbed(self.steps)
 
     @property
     def sum_s(self) -> float:
@@ -85,6 +88,20 @@ class Measured:
         """Whether an op's time is not much more than what the timer can tell."""
         times = self.ops.get(op)
         return bool(times) and statistics.median(times or ()) < RESOLUTIONS * self.resolution_s
+
+
+def undisturbed(times: Sequence[float]) -> float | None:
+    """Return the least median of `BATCHES` in a row; None of nothing.
+
+    A model's run is hit by any interruption, one of its ops seldom; so what is wanted is the
+    model's time while nobody interrupts.
+    """
+    if not times:
+        return None
+    size = max(3, -(-len(times) // BATCHES))
+    batches = (times[k : k + size] for k in range(0, len(times), size))
+    full = [batch for batch in batches if len(batch) == size] or [times]
+    return min(statistics.median(batch) for batch in full)
 
 
 class Budget:
@@ -170,17 +187,23 @@ def with_device(
     """
     ops = tuple(_timed(op, target.id, measured) for op in profile.ops)
     ops = _filled(ops, target.id, measured.unable)
-    whole_s, launch_s = measured.whole_s, 0.0
+    whole_s, step_s, launch_s = measured.whole_s, measured.step_s, 0.0
+    total = whole_s if step_s is None else step_s
     if measured.kernels:
-        launch_s = launch_time(ops, target.id, whole_s)
+        launch_s = launch_time(ops, target.id, total)
+    elif step_s is not None:
+        count = sum(target.id in op.timings for op in ops)
+        launch_s = statistics.median(measured.starting) * step_s / count if count else 0.0
+    ahead = measured.kernels and launch_s > 0
     device = DeviceProfile(
         target.id,
         target.kind,
         target.memory,
         whole_s=whole_s,
-        factor=whole_factor(ops, target.id, whole_s) if launch_s == 0 else 1.0,
+        factor=1.0 if ahead else whole_factor(ops, target.id, total, launch_s),
         threads=threads,
         launch_s=launch_s,
+        step_s=step_s,
     )
     facts = dict(profile.facts)
     if threads is not None:
@@ -189,7 +212,7 @@ def with_device(
     said = "; ".join(filter(None, (stopped, note_of(measured.others))))
     if said:
         facts[f"measured on {target.id}"] = said
-    ops = calibrated(ops, target.id, whole_s, launch_s)
+    ops = calibrated(ops, target.id, total, launch_s, ahead=ahead)
     return dataclasses.replace(profile, ops=ops, devices=(*profile.devices, device), facts=facts)
 
 

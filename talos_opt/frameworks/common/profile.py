@@ -152,14 +152,17 @@ class DeviceProfile:
     estimated : bool
         Whether it stands in the catalogue only.
     whole_s : float, optional
-        Measured time of the whole model on it, undisturbed.
+        Measured time of the whole plain model on it, undisturbed.
+    step_s : float, optional
+        The same of the model as `run` runs it, op by op; None: where that was not measured, ops
+        sum to `whole_s`.
     factor : float
-        What raw times of ops were multiplied by, so that their sum is `whole_s`.
+        What raw times of ops were multiplied by, so that their sum is the step.
     threads : int, optional
         Intra-op threads that the times hold for.
     launch_s : float
-        What starting an op takes the host, where that is longer than some kernels; see
-        `calibration.launch_time`.
+        What starting an op takes the host. On a GPU it is the least time of an op, and 0 where
+        kernels are longer than that; on a CPU it is part of every op's time. See `calibration`.
     """
 
     id: str
@@ -171,6 +174,7 @@ class DeviceProfile:
     threads: int | None = None
     launch_s: float = 0.0
     memory_fraction: float = 1.0
+    step_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +217,9 @@ class Profile:
         What the model was profiled with: input shapes, versions and the like.
     notes : tuple of str
         What its user should know of how it was captured.
+    contention : mapping of str to float
+        By device, how many times as long its ops take while all others in it compute; empty: not
+        measured. Op times are those of a device alone: see `contention.contended_schedule`.
     """
 
     name: str
@@ -223,6 +230,7 @@ class Profile:
     links: tuple[LinkProfile, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    contention: Mapping[str, float] = field(default_factory=dict)
 
     def problem(self, objective: Objective | str = Objective.MAKESPAN) -> Problem:
         """Return what is to be solved: one model on a cluster of the profiled devices."""
@@ -281,8 +289,15 @@ class Profile:
                     f"{device.id}: measured, whole model {device.whole_s * 1e3:.3f} ms, "
                     f"op times calibrated by {device.factor:.4f}"
                 )
+                if device.step_s is not None:
+                    parts[-1] += f", run op by op {device.step_s * 1e3:.3f} ms"
                 if device.launch_s:
-                    parts[-1] += f", at least {device.launch_s * _PER_SECOND:.2f} us to start one"
+                    least = "at least " if device.kind == "gpu" else ""
+                    start = f"{device.launch_s * _PER_SECOND:.2f} us"
+                    parts[-1] += f", {least}{start} to start one"
+        if self.contention:
+            slow = ", ".join(f"{device} by {f:.3f}" for device, f in self.contention.items())
+            parts.append(f"slowed down while all of them compute: {slow}")
         return "; ".join(parts)
 
 

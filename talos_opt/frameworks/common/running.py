@@ -170,6 +170,10 @@ class RunReport:
         The framework's name for each device of the schedule.
     notes : tuple of str
         What in the schedule does not fit the model.
+    spread : float
+        Half the interquartile range of the steps that were measured over their median.
+    others : float, optional
+        Share of all cores that other processes took meanwhile; None: unknown.
     """
 
     outputs_equal: bool
@@ -184,6 +188,8 @@ class RunReport:
     execution: Execution
     devices: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    spread: float = 0.0
+    others: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers that scripts read."""
@@ -196,6 +202,8 @@ class RunReport:
             if math.isfinite(self.single_device_s)
             else None,
             "transfers": self.transfers,
+            "spread": self.spread,
+            "others": self.others,
         }
 
 

@@ -23,6 +23,7 @@ from talos_opt.frameworks.common.threads import fastest, require_threads
 from talos_opt.frameworks.tensorflow.backend import tf
 from talos_opt.frameworks.tensorflow.capture import capture
 from talos_opt.frameworks.tensorflow.captured import Captured
+from talos_opt.frameworks.tensorflow.contention import measure_contention
 from talos_opt.frameworks.tensorflow.devices import is_gpu
 from talos_opt.frameworks.tensorflow.links import measure_links
 from talos_opt.frameworks.tensorflow.measuring import measure
@@ -113,6 +114,11 @@ def profile_model(
     report(1.0, "measuring links")
     links = measure_links(strings_of(targets))
     profile = dataclasses.replace(profile, links=links)
+    if not any(measured.stopped for measured, _ in found.values()):
+        report(1.0, "measuring contention")
+        used = next((count for _, count in found.values() if count is not None), None)
+        beside = measure_contention(captured, there, inputs, used, max_time_s)
+        profile = dataclasses.replace(profile, contention=beside)
     return with_sheets(profile, targets, main_dtype(captured))
 
 

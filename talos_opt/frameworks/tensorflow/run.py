@@ -13,6 +13,7 @@ from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.formats.schedule import ScheduleFile
 from talos_opt.frameworks.common.comparing import Value, compare_outputs
+from talos_opt.frameworks.common.disturbance import Others
 from talos_opt.frameworks.common.running import (
     CapturedOp,
     RunReport,
@@ -20,6 +21,7 @@ from talos_opt.frameworks.common.running import (
     op_times,
     read_plan,
 )
+from talos_opt.frameworks.common.statistics import summarise
 from talos_opt.frameworks.tensorflow.captured import Captured
 from talos_opt.frameworks.tensorflow.devices import CPU, device_strings, is_gpu, logical_cpus
 from talos_opt.frameworks.tensorflow.execute import execute
@@ -63,10 +65,12 @@ def run_schedule(
     cpus = _logical(strings, logical_devices)
     threads = threads or max(1, available_cores() // cpus)
     order = sorted(captured.op_ids(), key=lambda op: plan.start_s[op])
+    others = Others()
     found = execute(
         captured, inputs, plan.device, strings,
         order=order, hops=plan.hops, cpus=cpus, threads=threads, repeats=repeats,
     )  # fmt: skip
+    share = others.share()
     expected = captured.reference(inputs)
     error, equal = compare_outputs(
         [_value(array) for array in expected], [_value(array) for array in found.outputs]
@@ -77,6 +81,8 @@ def run_schedule(
         max_abs_error=error,
         predicted_s=plan.makespan_s,
         measured_s=found.measured_s,
+        spread=summarise(found.wall_s).spread,
+        others=share,
         single_device_s=time_single(captured, inputs, strings, threads, repeats),
         transfers=len(found.sends),
         moved_bytes=sum(move.bytes for move in median.transfers),

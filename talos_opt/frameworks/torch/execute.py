@@ -150,6 +150,13 @@ class Executor:
         return given
 
 
+def alone(captured: Captured, device: torch.device, values: Sequence[torch.Tensor]) -> Executor:
+    """Return what runs a captured model with all ops on one device, with torch's threads."""
+    placement = dict.fromkeys(map(captured.op_id, captured.ops()), "alone")
+    threads = torch.get_num_threads()
+    return Executor(captured, placement, {"alone": device}, values, threads=threads)
+
+
 class _Stopped(Exception):
     """Another device's thread has failed."""
 
@@ -176,15 +183,17 @@ class _Run:
         before = _allocated(plan.devices)
         for device in before:
             torch.cuda.reset_peak_memory_stats(device)
-        began = time.perf_counter()
         self._run_all(workers)
         self.clock.wait()
-        wall = time.perf_counter() - began
+        # From the first op on, not from when this thread woke the others: that is no part of a
+        # schedule, and takes as long as many a short op.
+        starts = [self.clock.read(marks[0][0]) for marks in self.marks.values() if marks]
+        ops = self._op_spans(min(starts, default=0.0))
         return Execution(
             self._outputs(),
-            wall,
-            self._op_spans(),
-            self._move_spans(),
+            max((span.end_s for span in ops), default=0.0),
+            ops,
+            self._move_spans(min(starts, default=0.0)),
             sum(program.peak for program in plan.programs.values()),
             self._peak_bytes(before),
         )
@@ -279,26 +288,31 @@ class _Run:
             if send.place is not None:
                 self.values[send.target][send.place] = moved
             self.arrivals[send.number] = event
-            if send.counted:
-                self.moves.append((op, output, send, begin, end, _size(value)))
-            with suppress(RuntimeError):  # all were released: another thread has failed
+            try:
                 self.sent[send.number].release()
+            except RuntimeError:  # all were released
+                raise _Stopped from None
+            if send.counted:  # the reader need not wait for the books
+                self.moves.append((op, output, send, begin, end, _size(value)))
 
-    def _op_spans(self) -> tuple[Span, ...]:
+    def _op_spans(self, origin: float) -> tuple[Span, ...]:
         read = self.clock.read
         spans = [
-            Span(step.op, name, read(begin), read(end))
+            Span(step.op, name, read(begin) - origin, read(end) - origin)
             for name, program in self.plan.programs.items()
             for step, (begin, end) in zip(program.steps, self.marks[name], strict=True)
         ]
         return tuple(sorted(spans, key=lambda span: span.start_s))
 
-    def _move_spans(self) -> tuple[Span, ...]:
+    def _move_spans(self, origin: float) -> tuple[Span, ...]:
         read = self.clock.read
         spans = [
-            Span(op, send.source, read(begin), read(end), send.target, size, output)
+            Span(
+                op, send.source, read(begin) - origin, read(end) - origin,
+                send.target, size, output,
+            )
             for op, output, send, begin, end, size in self.moves
-        ]
+        ]  # fmt: skip
         return tuple(sorted(spans, key=lambda span: span.start_s))
 
     def _peak_bytes(self, before: Mapping[torch.device, int]) -> dict[str, int]:
@@ -350,5 +364,7 @@ def _producers(node: fx.Node, nodes: Mapping[fx.Node, str]) -> list[fx.Node]:
 
 
 def _size(value: Any) -> int:
+    if type(value) is torch.Tensor:
+        return value.nbytes
     leaves = pytree.tree_leaves(value)
     return sum(t.numel() * t.element_size() for t in leaves if isinstance(t, torch.Tensor))

@@ -25,6 +25,7 @@ from talos_opt.frameworks.common.targets import Target
 from talos_opt.frameworks.common.threads import fastest, require_threads
 from talos_opt.frameworks.torch.capture import capture
 from talos_opt.frameworks.torch.captured import Captured, Inputs
+from talos_opt.frameworks.torch.contention import measure_contention
 from talos_opt.frameworks.torch.links import measure_links
 from talos_opt.frameworks.torch.ops import describe_ops
 from talos_opt.frameworks.torch.targets import parse_targets
@@ -147,7 +148,13 @@ def _measure_all(
     for target in targets:
         profile = with_device(profile, target, *found[devices[target.id]])
     report(1.0, "measuring links")
-    return dataclasses.replace(profile, links=measure_links(devices))
+    profile = dataclasses.replace(profile, links=measure_links(devices))
+    if len(devices) < 2 or any(measured.stopped for measured, _ in found.values()):
+        return profile
+    report(1.0, "measuring contention")
+    used = next((count for _, count in found.values() if count is not None), None)
+    beside = measure_contention(captured, devices, inputs, used, max_time_s)
+    return dataclasses.replace(profile, contention=beside)
 
 
 def _measure_on(

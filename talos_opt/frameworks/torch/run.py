@@ -16,7 +16,9 @@ from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.formats.schedule import ScheduleFile
 from talos_opt.frameworks.common import running
+from talos_opt.frameworks.common.disturbance import Others
 from talos_opt.frameworks.common.running import CapturedOp, RunReport, op_times, read_plan
+from talos_opt.frameworks.common.statistics import summarise
 from talos_opt.frameworks.common.threads import require_threads
 from talos_opt.frameworks.torch.captured import Captured, Inputs
 from talos_opt.frameworks.torch.checking import drawing, seeded, why_random
@@ -73,14 +75,16 @@ def run_schedule(
     executor = Executor(captured, plan.device, devices, values, plan.start_s, plan.hops, threads)
     for _ in range(warmup):
         executor.run()
+    others = Others()
     with seeded(given):
         runs = [executor.run()]
     outputs = runs[0].outputs
     for _ in range(repeats - 1):  # outputs of one run are enough to hold
         runs.append(dataclasses.replace(executor.run(), outputs=[]))
+    share = others.share()
     del executor  # the plain model may need the memory
     runs.sort(key=lambda run: run.wall_s)
-    median = runs[len(runs) // 2]
+    median, whole = runs[len(runs) // 2], summarise(run.wall_s for run in runs)
     short = rounds_to_tf32(devices.values())
     with seeded(given):
         expected = captured.reference(given)
@@ -90,7 +94,9 @@ def run_schedule(
         outputs_equal=equal,
         max_abs_error=error,
         predicted_s=plan.makespan_s,
-        measured_s=statistics.median(run.wall_s for run in runs),
+        measured_s=whole.median,
+        spread=whole.spread,
+        others=share,
         single_device_s=time_plain(captured, given, devices.values(), repeats, warmup),
         transfers=len(median.transfers),
         moved_bytes=sum(move.bytes for move in median.transfers),

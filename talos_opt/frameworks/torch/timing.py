@@ -1,8 +1,9 @@
 """How long every op of a captured model takes on a device, and the whole model undisturbed.
 
 The graph is run as a whole, over and over, and each op is timed where it stands: caches are as
-warm as they are in the model, and memory is held no longer. Runs of the plain model are timed in
-between, so that a machine that gets busier slows both.
+warm as they are in the model, and memory is held no longer. Runs of the plain model, and of the
+executor with all ops on the device, are timed in between, so that a machine that gets busier slows
+them all. The executor tells what a step takes that starts op by op.
 
 A CUDA device is kept asleep while the host starts the next few ops, so that events tell how long
 their kernels take, not how fast Python starts them.
@@ -25,6 +26,7 @@ from torch import fx, nn
 from talos_opt.frameworks.common.measuring import Budget, Measured
 from talos_opt.frameworks.torch.captured import Captured
 from talos_opt.frameworks.torch.costs import nbytes
+from talos_opt.frameworks.torch.execute import Executor, alone
 from talos_opt.frameworks.torch.signature import Output
 from talos_opt.frameworks.torch.substitutes import callee, place_call
 from talos_opt.frameworks.torch.tensors import is_pick
@@ -76,9 +78,12 @@ def measure(
         clock.run_once(values, watch_memory=device.type == "cuda")
         warm, measured.ops = measured.ops, defaultdict(list)
         whole_time(module, captured, given, device)
+        executor = alone(captured, device, values) if captured.ops() else None
+        executor = _step(executor, Measured())
         for count in range(rounds):
             measured.whole.append(whole_time(module, captured, given, device))
             clock.run_once(values)
+            executor = _step(executor, measured)
             if progress is not None:
                 progress(min(1.0, max((count + 1) / rounds, budget.used / budget.seconds)))
             if budget.spent or (count + 1 >= ENOUGH_ROUNDS and budget.used > ENOUGH_S):
@@ -89,6 +94,22 @@ def measure(
         if op not in measured.ops:
             measured.ops[op] = times
     return measured
+
+
+def _step(executor: Executor | None, measured: Measured) -> Executor | None:
+    """Take the time of a step of the executor; return it, or None if it lacks the memory."""
+    if executor is None:
+        return None
+    try:
+        run = executor.run()
+    except torch.OutOfMemoryError:
+        measured.steps.clear()
+        measured.starting.clear()
+        return None
+    measured.steps.append(run.wall_s)
+    busy = sum(span.end_s - span.start_s for span in run.ops)
+    measured.starting.append(max(0.0, 1 - busy / run.wall_s) if run.wall_s > 0 else 0.0)
+    return executor
 
 
 class _Clock(fx.Interpreter):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from talos_opt.core.errors import InputError
@@ -41,6 +41,24 @@ def test_the_sum_is_the_whole_wherever_there_is_a_sum(seconds: list[float], whol
         assert total == pytest.approx(whole)
     else:
         assert total == pytest.approx(sum(seconds))
+
+
+@given(st.lists(st.floats(1e-3, 1), min_size=1, max_size=10), st.floats(0, 1), st.floats(0, 0.9))
+def test_what_starting_takes_is_added_where_nothing_computes_meanwhile(
+    seconds: list[float], whole: float, share: float
+) -> None:
+    assume(whole > 0)
+    launch = share * whole / len(seconds)
+    found = calibrated(ops(*seconds), "cpu", whole, launch, ahead=False)
+    times = [op.timings["cpu"].time_s for op in found]
+    assert sum(times) == pytest.approx(whole)
+    assert min(times) >= launch
+    factor = whole_factor(ops(*seconds), "cpu", whole, launch)
+    assert times == pytest.approx([s * factor + launch for s in seconds])
+
+
+def test_starting_that_takes_all_of_the_whole_leaves_nothing_to_scale() -> None:
+    assert whole_factor(ops(1.0, 2.0), "cpu", 4.0, 2.0) == 1
 
 
 def test_without_a_sum_or_a_whole_nothing_changes() -> None:

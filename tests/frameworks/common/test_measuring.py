@@ -31,6 +31,20 @@ def test_timings_are_medians_that_sum_to_the_whole() -> None:
     assert "measured on cpu0" not in found.facts
 
 
+def test_a_step_that_starts_op_by_op_is_the_whole_where_it_was_measured() -> None:
+    measured = Measured({"op0": [1.0], "op1": [3.0]}, [9.0], steps=[10.0], starting=[0.2])
+    found = with_device(profile("a", "b"), CPU, measured, 1)
+    (device,) = found.devices
+    assert (device.whole_s, device.step_s, device.launch_s, device.factor) == (9.0, 10.0, 1.0, 2.0)
+    assert [op.timings["cpu0"].time_s for op in found.ops] == [3.0, 7.0]
+    gpu = Target("gpu0", "gpu:0", "gpu", 100, "A GPU")
+    kernels = Measured({"op0": [1.0], "op1": [3.0]}, [9.0], steps=[5.0], kernels=True)
+    ops = tuple(OpProfile(name, "a", output=4) for name in ("op0", "op1"))
+    found = with_device(Profile("net", "none", "inference", ops, ()), gpu, kernels, None)
+    assert (found.devices[0].step_s, found.devices[0].launch_s) == (5.0, 2.0)
+    assert [op.timings["gpu0"].time_s for op in found.ops] == [2.0, 3.0]
+
+
 def test_ops_that_were_not_reached_take_as_long_as_their_like() -> None:
     measured = Measured({"op0": [1.0], "op1": [5.0]}, stopped=True)
     found = with_device(profile("a", "b", "a", "c"), CPU, measured, None)

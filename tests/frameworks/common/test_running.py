@@ -230,6 +230,8 @@ def test_the_report_is_json_even_without_finite_numbers() -> None:
         "measured_s": 4.0,
         "single_device_s": None,
         "transfers": 1,
+        "spread": 0.0,
+        "others": None,
     }
 
 

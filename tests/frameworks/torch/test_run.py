@@ -190,7 +190,7 @@ def test_the_command(capsys: Capture, schedule: Path, tmp_path: Path) -> None:
     found = json.loads(capsys.readouterr().out)
     assert list(found) == [
         "outputs_equal", "max_abs_error", "predicted_s", "measured_s", "single_device_s",
-        "transfers",
+        "transfers", "spread", "others",
     ]  # fmt: skip
     assert found["outputs_equal"] is True
     assert json.loads(trace.read_text())["traceEvents"]
