@@ -27,6 +27,9 @@ from talos_opt.solvers.engine.compilation import MOST_S, Compilation
 #: Share of a step, and of a bound, that a bound must pass a step by before it is rounded up to the
 #: next: more than proofs may be off by.
 _CLEAR, _PASSED = 1e-3, 1e-6
+#: Share of a value by which it may be below a multiple of the step: so far may each of the times
+#: that it is a sum of be from one of the tick (`shared.ticks`), and rounding.
+_BLUR = 1.01e-12
 #: Seconds by which a quick solver may outlast the time limit if there is no schedule yet.
 GRACE = 0.5
 
@@ -256,7 +259,7 @@ class Run:
         if step <= 0 or not math.isfinite(bound):
             return bound
         steps = bound / step
-        whole = math.ceil(steps - _CLEAR - _PASSED * steps) * step
+        whole = math.ceil(steps - _CLEAR - _PASSED * steps) * step * (1 - _BLUR)
         return max(bound, whole - self._rounding_of(whole))
 
     def offer(self, schedule: Schedule, solver: str) -> bool:
