@@ -285,7 +285,7 @@ def test_bounds_go_up_to_the_next_possible_value() -> None:
     assert run.lower_bound == pytest.approx(1.0, abs=2e-4)
     run.raise_bound(1.01, "mine")
     assert run.lower_bound == pytest.approx(1.5)
-    assert run.lower_bound <= 1.5
+    assert run.lower_bound <= 1.5 * (1 - 1e-12)  # as far may sums be of times that count as ticks
     run.offer(ending(given, 2.0), "yours")
     run.limited(5).raise_bound(1.51, "mine")
     assert run.proven
