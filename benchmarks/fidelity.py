@@ -3,7 +3,8 @@
 Each model is profiled on two devices of this machine's CPU with a thread each, in torch and in
 TensorFlow, solved for makespan, and run: all on one device, under the chosen schedule, half on
 each, and at random. A prediction is the makespan, stretched where both devices compute by what the
-profile says that this costs (`contention`). Another process on the same cores makes both times
+profile says that this costs (`contention`). `alone` and `beside` are how many times as long as
+predicted ops took, alone and while the other device computed. Another process on the same cores makes both times
 wrong: the share that others took is in the table, and `--wait` waits for a quiet moment.
 
     python -m benchmarks.fidelity [--small] [--framework torch|tensorflow] [--max-time S]
@@ -26,7 +27,7 @@ from talos_opt.core.problem import Problem
 from talos_opt.core.result import Result, Status
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import simulate
-from talos_opt.frameworks.common.contention import contended_schedule
+from talos_opt.frameworks.common.contention import contended_schedule, stretched
 from talos_opt.frameworks.common.disturbance import Others
 from talos_opt.frameworks.common.profile import Profile
 from talos_opt.frameworks.common.running import RunReport
@@ -43,6 +44,8 @@ COLUMNS = [
     Column("measured ms", 3),
     Column("spread %", 1),
     Column("ratio", 3),
+    Column("alone", 2),
+    Column("beside", 2),
     Column("others %", 0),
     Column("equal"),
 ]
@@ -145,6 +148,7 @@ def run_placement(
     others = Others()
     report = trial.run(document, repeats)
     share = others.share()
+    alone, beside = stretched(report)
     predicted = contended_schedule(schedule, problem.device_ids, profile.contention) / 1e6
     return {
         "framework": trial.framework,
@@ -157,6 +161,8 @@ def run_placement(
         "measured ms": ms(report.measured_s),
         "spread %": 100 * report.spread,
         "ratio": report.measured_s / predicted,
+        "alone": alone,
+        "beside": beside,
         "others %": None if share is None else 100 * share,
         "equal": "yes" if report.outputs_equal else "DIFFERS",
     }

@@ -4,7 +4,8 @@ Each model is profiled on ``cpu`` and ``cuda:0``, solved for makespan, and run u
 placement, all on either device, and half on each. Outputs are compared with the plain model's,
 times and peak memory with the predicted ones, and the card's times with what the catalogue
 estimates for it. A prediction is the makespan, stretched where both devices compute by what the
-profile says that this costs (`contention`). One command for a bare machine with torch, of at most
+profile says that this costs (`contention`); `alone` and `beside` are how many times as long as
+predicted ops took, alone and while the other device computed. One command for a bare machine with torch, of at most
 8 minutes; what needs a GPU is left out, with the reason, where there is none.
 
     python -m benchmarks.gpu [--small] [--max-time S] [--time-limit S] [--json FILE] [--traces DIR]
@@ -34,7 +35,7 @@ from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import simulate
 from talos_opt.formats.chrome_trace import write_schedule_trace
 from talos_opt.frameworks.common import catalogue
-from talos_opt.frameworks.common.contention import contended_schedule
+from talos_opt.frameworks.common.contention import contended_schedule, stretched
 from talos_opt.frameworks.common.profile import Profile
 from talos_opt.frameworks.common.roofline import with_estimates
 from talos_opt.frameworks.torch.capture import capture
@@ -54,6 +55,8 @@ COLUMNS = [
     Column("predicted ms", 3),
     Column("measured ms", 3),
     Column("ratio", 2),
+    Column("alone", 2),
+    Column("beside", 2),
     Column("plain ms", 3),
     Column("peak MiB", 1),
     Column("measured MiB", 1),
@@ -168,6 +171,7 @@ def run_placement(
     """Run one placement; its row has the measured schedule as well."""
     report = run_schedule(captured, inputs, document, repeats=7, warmup=3)
     metrics = measure(problem, schedule)
+    alone, beside = stretched(report)
     gpu = [d for d, where in report.devices.items() if where.startswith("cuda")]
     peak = report.execution.peak_bytes
     return {
@@ -180,6 +184,8 @@ def run_placement(
         "predicted ms": ms(predicted_s),
         "measured ms": ms(report.measured_s),
         "ratio": report.measured_s / predicted_s,
+        "alone": alone,
+        "beside": beside,
         "plain ms": ms(report.single_device_s),
         "peak MiB": metrics.peak_memory[gpu[0]] / MIB if peak else None,
         "measured MiB": peak[gpu[0]] / MIB if peak else None,
