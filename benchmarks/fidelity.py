@@ -4,8 +4,9 @@ Each model is profiled on two devices of this machine's CPU with a thread each, 
 TensorFlow, solved for makespan, and run: all on one device, under the chosen schedule, half on
 each, and at random. A prediction is the makespan, stretched where both devices compute by what the
 profile says that this costs (`contention`). `alone` and `beside` are how many times as long as
-predicted ops took, alone and while the other device computed. Another process on the same cores makes both times
-wrong: the share that others took is in the table, and `--wait` waits for a quiet moment.
+predicted ops took, alone and while the other device computed. Another process on
+the same cores makes both times wrong: the share that others took is in the table, and `--wait`
+waits for a quiet moment.
 
     python -m benchmarks.fidelity [--small] [--framework torch|tensorflow] [--max-time S]
         [--time-limit S] [--repeats N] [--wait S] [--json FILE]

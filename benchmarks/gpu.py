@@ -5,8 +5,9 @@ placement, all on either device, and half on each. Outputs are compared with the
 times and peak memory with the predicted ones, and the card's times with what the catalogue
 estimates for it. A prediction is the makespan, stretched where both devices compute by what the
 profile says that this costs (`contention`); `alone` and `beside` are how many times as long as
-predicted ops took, alone and while the other device computed. One command for a bare machine with torch, of at most
-8 minutes; what needs a GPU is left out, with the reason, where there is none.
+predicted ops took, alone and while the other device computed. One command for a
+bare machine with torch, of at most 8 minutes; what needs a GPU is left out, with the reason, where
+there is none.
 
     python -m benchmarks.gpu [--small] [--max-time S] [--time-limit S] [--json FILE] [--traces DIR]
 """
