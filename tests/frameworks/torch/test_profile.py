@@ -192,7 +192,7 @@ def test_training_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFi
     graph = tmp_path / "graph.yaml"
     argv = ["profile", "torch", f"{NETS}:tied", "--input", "2x8:int64:0-49", "--mode", "training"]
     assert main([*argv, "--max-time", "3", "--devices", "2xcpu", "-o", str(graph)]) == 0
-    capsys.readouterr()
+    assert "times as long while all of them compute: cpu0 " in capsys.readouterr().out
     assert talos_opt.solve(talos_opt.read(graph), solver="heft").schedule is not None
 
 
