@@ -115,11 +115,11 @@ def run_trial(trial: Trial, args: Any) -> tuple[list[dict[str, Any]], str]:
         low, high = rows[-1]["predicted ms"], rows[-1]["measured ms"]
         progress(f"  {name}: {low:.3f} ms predicted, {high:.3f} measured")
     device, (link, *_) = profile.devices[0], profile.links
-    slow = max(profile.contention.values(), default=1.0)
+    slow = "not measured" if profile.contention is None else profile.contention.describe()
     known = (
         f"plain {ms(device.whole_s):.3f} ms, launch {device.launch_s * 1e6:.1f} us, factor "
-        f"{device.factor:.3f}, link {link.latency_s * 1e6:.1f} us, contention {slow:.3f}, others "
-        f"{100 * (share or 0.0):.0f} %"
+        f"{device.factor:.3f}, link {link.latency_s * 1e6:.1f} us, {slow}, "
+        f"others {100 * (share or 0.0):.0f} %"
     )
     return rows, known
 
@@ -150,7 +150,7 @@ def run_placement(
     report = trial.run(document, repeats)
     share = others.share()
     alone, beside = stretched(report)
-    predicted = contended_schedule(schedule, problem.device_ids, profile.contention) / 1e6
+    predicted = contended_schedule(schedule, problem.device_ids, profile.contention)
     return {
         "framework": trial.framework,
         "model": trial.name,

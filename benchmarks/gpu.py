@@ -104,7 +104,7 @@ def run_case(case: gpu_nets.Case, args: Any) -> tuple[list[Row], dict[str, Any]]
     rows = []
     for name, schedule in placements(problem, result):
         document = Result(problem, Status.FEASIBLE, schedule, 0.0, name).to_dict()
-        predicted_s = contended_schedule(schedule, problem.device_ids, profile.contention) / 1e6
+        predicted_s = contended_schedule(schedule, problem.device_ids, profile.contention)
         rows.append(
             run_placement(
                 case.name, name, captured, inputs, problem, schedule, document, predicted_s
@@ -125,10 +125,11 @@ def run_case(case: gpu_nets.Case, args: Any) -> tuple[list[Row], dict[str, Any]]
                 "step ms": ms(d.step_s),
                 "factor": d.factor,
                 "launch us": d.launch_s * 1e6,
-                "contention": profile.contention.get(d.id),
+                "contention": profile.contention and profile.contention.whole.get(d.id),
             }
             for d in profile.devices
         },
+        "lock us": profile.contention and profile.contention.lock_s * 1e6,
         "links": [
             f"{link.a}-{link.b}: {link.latency_s * 1e6:.1f} us, {link.bandwidth / 1e9:.1f} GB/s"
             for link in profile.links
