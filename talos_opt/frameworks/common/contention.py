@@ -168,6 +168,11 @@ def beside(
     return statistics.median(alone), statistics.median(together)
 
 
+def times_longer(alone_s: float, together_s: float) -> float:
+    """Return how many times as long a step takes beside others, at least 1."""
+    return max(1.0, together_s / alone_s) if alone_s > 0 else 1.0
+
+
 def _together(step: Callable[[], float], others: Sequence[Callable[[], object]]) -> list[float]:
     """Return the times of some steps while all others compute."""
     over, failed = threading.Event(), []

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import numpy as np
 
-from talos_opt.frameworks.common.contention import Contention, beside
+from talos_opt.frameworks.common.contention import Contention, beside, times_longer
 from talos_opt.frameworks.tensorflow.captured import Captured
 from talos_opt.frameworks.tensorflow.devices import CPU, is_gpu
 from talos_opt.frameworks.tensorflow.placing import place
@@ -53,6 +53,6 @@ def measure_contention(
             for _ in cpus
         ]
         first, *others = [session.run for session in sessions]
-        own, together = beside(first, others, max_time_s)
-    whole = dict.fromkeys(cpus, max(1.0, together / own))
+        pair = beside(first, others, max_time_s)
+    whole = dict.fromkeys(cpus, times_longer(*pair))
     return Contention(whole, 0.0, whole)

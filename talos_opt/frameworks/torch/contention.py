@@ -7,7 +7,7 @@ from contextlib import nullcontext
 
 import torch
 
-from talos_opt.frameworks.common.contention import Contention, apart, beside
+from talos_opt.frameworks.common.contention import Contention, apart, beside, times_longer
 from talos_opt.frameworks.torch.captured import Captured
 from talos_opt.frameworks.torch.execute import Executor, alone
 from talos_opt.frameworks.torch.handover import chain
@@ -54,7 +54,7 @@ def measure_contention(
             return None
         short = chain(LENGTH)
         chains = _pairs(short, devices, short.flat_values([torch.ones(1)]), max_time_s)
-    whole = {name: max(1.0, together / own) for name, (own, together) in pairs.items()}
+    whole = {name: times_longer(*pair) for name, pair in pairs.items()}
     # Each op of the slowest device meets one of another.
     own, together = max(chains.values())
     return apart(whole, lengths, max(0.0, together - own) / LENGTH)

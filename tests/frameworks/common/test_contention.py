@@ -18,6 +18,7 @@ from talos_opt.frameworks.common.contention import (
     beside,
     contended_schedule,
     stretched,
+    times_longer,
 )
 from talos_opt.frameworks.common.running import Execution, OpTimes, RunReport, Span
 
@@ -126,6 +127,10 @@ def test_others_compute_while_a_step_is_timed() -> None:
 
     # No time is left for a second round, in which the thread would have run before.
     assert beside(step, [other], 0.0) == (2.0, 3.0)
+
+
+def test_nobody_is_faster_beside_others() -> None:
+    assert [times_longer(2.0, 3.0), times_longer(2.0, 1.0), times_longer(0.0, 1.0)] == [1.5, 1, 1]
 
 
 def test_what_fails_beside_is_raised() -> None:
