@@ -3,8 +3,10 @@
 Each model is profiled on two devices of this machine's CPU with a thread each, in torch and in
 TensorFlow, solved for makespan, and run: all on one device, under the chosen schedule, half on
 each, and at random. A prediction is the makespan, stretched where both devices compute by what the
-profile says that this costs (`contention`). Another process on the same cores makes both times
-wrong: the share that others took is in the table, and `--wait` waits for a quiet moment.
+profile says that this costs (`contention`). `alone` and `beside` are how many times as long as
+predicted ops took, alone and while the other device computed. Another process on
+the same cores makes both times wrong: the share that others took is in the table, and `--wait`
+waits for a quiet moment.
 
     python -m benchmarks.fidelity [--small] [--framework torch|tensorflow] [--max-time S]
         [--time-limit S] [--repeats N] [--wait S] [--json FILE]
@@ -26,7 +28,7 @@ from talos_opt.core.problem import Problem
 from talos_opt.core.result import Result, Status
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import simulate
-from talos_opt.frameworks.common.contention import contended_schedule
+from talos_opt.frameworks.common.contention import contended_schedule, stretched
 from talos_opt.frameworks.common.disturbance import Others
 from talos_opt.frameworks.common.profile import Profile
 from talos_opt.frameworks.common.running import RunReport
@@ -43,6 +45,8 @@ COLUMNS = [
     Column("measured ms", 3),
     Column("spread %", 1),
     Column("ratio", 3),
+    Column("alone", 2),
+    Column("beside", 2),
     Column("others %", 0),
     Column("equal"),
 ]
@@ -111,11 +115,11 @@ def run_trial(trial: Trial, args: Any) -> tuple[list[dict[str, Any]], str]:
         low, high = rows[-1]["predicted ms"], rows[-1]["measured ms"]
         progress(f"  {name}: {low:.3f} ms predicted, {high:.3f} measured")
     device, (link, *_) = profile.devices[0], profile.links
-    slow = max(profile.contention.values(), default=1.0)
+    slow = "not measured" if profile.contention is None else profile.contention.describe()
     known = (
         f"plain {ms(device.whole_s):.3f} ms, launch {device.launch_s * 1e6:.1f} us, factor "
-        f"{device.factor:.3f}, link {link.latency_s * 1e6:.1f} us, contention {slow:.3f}, others "
-        f"{100 * (share or 0.0):.0f} %"
+        f"{device.factor:.3f}, link {link.latency_s * 1e6:.1f} us, {slow}, "
+        f"others {100 * (share or 0.0):.0f} %"
     )
     return rows, known
 
@@ -145,7 +149,8 @@ def run_placement(
     others = Others()
     report = trial.run(document, repeats)
     share = others.share()
-    predicted = contended_schedule(schedule, problem.device_ids, profile.contention) / 1e6
+    alone, beside = stretched(report)
+    predicted = contended_schedule(schedule, problem.device_ids, profile.contention)
     return {
         "framework": trial.framework,
         "model": trial.name,
@@ -157,6 +162,8 @@ def run_placement(
         "measured ms": ms(report.measured_s),
         "spread %": 100 * report.spread,
         "ratio": report.measured_s / predicted,
+        "alone": alone,
+        "beside": beside,
         "others %": None if share is None else 100 * share,
         "equal": "yes" if report.outputs_equal else "DIFFERS",
     }

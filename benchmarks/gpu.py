@@ -4,8 +4,10 @@ Each model is profiled on ``cpu`` and ``cuda:0``, solved for makespan, and run u
 placement, all on either device, and half on each. Outputs are compared with the plain model's,
 times and peak memory with the predicted ones, and the card's times with what the catalogue
 estimates for it. A prediction is the makespan, stretched where both devices compute by what the
-profile says that this costs (`contention`). One command for a bare machine with torch, of at most
-8 minutes; what needs a GPU is left out, with the reason, where there is none.
+profile says that this costs (`contention`); `alone` and `beside` are how many times as long as
+predicted ops took, alone and while the other device computed. One command for a
+bare machine with torch, of at most 8 minutes; what needs a GPU is left out, with the reason, where
+there is none.
 
     python -m benchmarks.gpu [--small] [--max-time S] [--time-limit S] [--json FILE] [--traces DIR]
 """
@@ -34,7 +36,7 @@ from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import simulate
 from talos_opt.formats.chrome_trace import write_schedule_trace
 from talos_opt.frameworks.common import catalogue
-from talos_opt.frameworks.common.contention import contended_schedule
+from talos_opt.frameworks.common.contention import contended_schedule, stretched
 from talos_opt.frameworks.common.profile import Profile
 from talos_opt.frameworks.common.roofline import with_estimates
 from talos_opt.frameworks.torch.capture import capture
@@ -54,6 +56,8 @@ COLUMNS = [
     Column("predicted ms", 3),
     Column("measured ms", 3),
     Column("ratio", 2),
+    Column("alone", 2),
+    Column("beside", 2),
     Column("plain ms", 3),
     Column("peak MiB", 1),
     Column("measured MiB", 1),
@@ -100,7 +104,7 @@ def run_case(case: gpu_nets.Case, args: Any) -> tuple[list[Row], dict[str, Any]]
     rows = []
     for name, schedule in placements(problem, result):
         document = Result(problem, Status.FEASIBLE, schedule, 0.0, name).to_dict()
-        predicted_s = contended_schedule(schedule, problem.device_ids, profile.contention) / 1e6
+        predicted_s = contended_schedule(schedule, problem.device_ids, profile.contention)
         rows.append(
             run_placement(
                 case.name, name, captured, inputs, problem, schedule, document, predicted_s
@@ -121,10 +125,11 @@ def run_case(case: gpu_nets.Case, args: Any) -> tuple[list[Row], dict[str, Any]]
                 "step ms": ms(d.step_s),
                 "factor": d.factor,
                 "launch us": d.launch_s * 1e6,
-                "contention": profile.contention.get(d.id),
+                "contention": profile.contention and profile.contention.whole.get(d.id),
             }
             for d in profile.devices
         },
+        "lock us": profile.contention and profile.contention.lock_s * 1e6,
         "links": [
             f"{link.a}-{link.b}: {link.latency_s * 1e6:.1f} us, {link.bandwidth / 1e9:.1f} GB/s"
             for link in profile.links
@@ -168,6 +173,7 @@ def run_placement(
     """Run one placement; its row has the measured schedule as well."""
     report = run_schedule(captured, inputs, document, repeats=7, warmup=3)
     metrics = measure(problem, schedule)
+    alone, beside = stretched(report)
     gpu = [d for d, where in report.devices.items() if where.startswith("cuda")]
     peak = report.execution.peak_bytes
     return {
@@ -180,6 +186,8 @@ def run_placement(
         "predicted ms": ms(predicted_s),
         "measured ms": ms(report.measured_s),
         "ratio": report.measured_s / predicted_s,
+        "alone": alone,
+        "beside": beside,
         "plain ms": ms(report.single_device_s),
         "peak MiB": metrics.peak_memory[gpu[0]] / MIB if peak else None,
         "measured MiB": peak[gpu[0]] / MIB if peak else None,

@@ -138,7 +138,7 @@ def figures(profile: Profile) -> dict[str, Any]:
             "sum_of_ops_s": profile.sum_of_ops_s(device.id),
             "threads": device.threads,
             "launch_s": device.launch_s,
-            "contention": profile.contention.get(device.id),
+            "contention": profile.contention and profile.contention.whole.get(device.id),
         }
         for device in profile.devices
     }
@@ -169,9 +169,8 @@ def describe(profile: Profile, output: str | None) -> str:
         rows.append((device.id, device.kind, whole, f"{number(total)} ms", factor, threads))
     titles = ("device", "kind", "whole model", "sum of ops", "calibration", "threads")
     parts = [head, table(titles, rows, left=(0, 1))]
-    if profile.contention:
-        slow = (f"{visible(d)} {factor:.3f}" for d, factor in profile.contention.items())
-        parts.append(f"times as long while all of them compute: {', '.join(slow)}")
+    if profile.contention is not None:
+        parts.append(visible(profile.contention.describe()))
     if output:
         parts.append(f"graph: {output}")
     return "\n".join(parts)

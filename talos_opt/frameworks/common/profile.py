@@ -15,6 +15,7 @@ from talos_opt.core.errors import InputError
 from talos_opt.core.graph import Graph, Input, Memory, Model, Op
 from talos_opt.core.problem import Objective, Problem
 from talos_opt.core.units import format_bytes
+from talos_opt.frameworks.common.contention import Contention
 
 TIME_UNIT = "us"
 _PER_SECOND = 1e6
@@ -217,9 +218,9 @@ class Profile:
         What the model was profiled with: input shapes, versions and the like.
     notes : tuple of str
         What its user should know of how it was captured.
-    contention : mapping of str to float
-        By device, how many times as long its ops take while all others in it compute; empty: not
-        measured. Op times are those of a device alone: see `contention.contended_schedule`.
+    contention : Contention, optional
+        What devices do to each other; None: not measured. Op times are those of a device alone: see
+        `contention.contended_schedule`.
     """
 
     name: str
@@ -230,7 +231,7 @@ class Profile:
     links: tuple[LinkProfile, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    contention: Mapping[str, float] = field(default_factory=dict)
+    contention: Contention | None = None
 
     def problem(self, objective: Objective | str = Objective.MAKESPAN) -> Problem:
         """Return what is to be solved: one model on a cluster of the profiled devices."""
@@ -257,9 +258,13 @@ class Profile:
         """
         return replace(self, devices=tuple(_with_room(d, fraction, reserve) for d in self.devices))
 
+    def times_s(self, device: str) -> list[float]:
+        """Calibrated times of the ops that a device can run, in seconds."""
+        return [op.timings[device].time_s for op in self.ops if device in op.timings]
+
     def sum_of_ops_s(self, device: str) -> float:
         """Sum of the calibrated op times on a device, in seconds."""
-        return sum(op.timings[device].time_s for op in self.ops if device in op.timings)
+        return sum(self.times_s(device))
 
     def _cluster(self) -> Cluster:
         devices = tuple(
@@ -295,9 +300,8 @@ class Profile:
                     least = "at least " if device.kind == "gpu" else ""
                     start = f"{device.launch_s * _PER_SECOND:.2f} us"
                     parts[-1] += f", {least}{start} to start one"
-        if self.contention:
-            slow = ", ".join(f"{device} by {f:.3f}" for device, f in self.contention.items())
-            parts.append(f"slowed down while all of them compute: {slow}")
+        if self.contention is not None:
+            parts.append(self.contention.describe())
         return "; ".join(parts)
 
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import numpy as np
 
-from talos_opt.frameworks.common.contention import slowdown
+from talos_opt.frameworks.common.contention import Contention, beside, times_longer
 from talos_opt.frameworks.tensorflow.captured import Captured
 from talos_opt.frameworks.tensorflow.devices import CPU, is_gpu
 from talos_opt.frameworks.tensorflow.placing import place
@@ -20,8 +20,8 @@ def measure_contention(
     inputs: Sequence[np.ndarray],
     threads: int | None,
     max_time_s: float,
-) -> dict[str, float]:
-    """Return how many times as long a model takes on each device while all others run it too.
+) -> Contention | None:
+    """Return what devices do to each other while all of them run a model.
 
     Each device is a session of its own here, with a thread pool of its own.
 
@@ -34,16 +34,17 @@ def measure_contention(
     threads : int, optional
         Intra-op threads of each; default: all cores.
     max_time_s : float
-        See `slowdown`.
+        See `beside`.
 
     Returns
     -------
-    dict of str to float
-        Empty of fewer than two devices of the CPU.
+    Contention or None
+        None of fewer than two devices of the CPU. Ops are started by TensorFlow's own threads,
+        which share no lock.
     """
     cpus = [name for name, string in devices.items() if not is_gpu(string)]
     if len(cpus) < 2 or not captured.op_ids():
-        return {}
+        return None
     values = captured.values(inputs)
     placed = place(captured, dict.fromkeys(captured.op_ids(), "here"), {"here": CPU})
     with ExitStack() as stack:
@@ -52,5 +53,6 @@ def measure_contention(
             for _ in cpus
         ]
         first, *others = [session.run for session in sessions]
-        found = slowdown(first, others, max_time_s)
-    return dict.fromkeys(cpus, found)
+        pair = beside(first, others, max_time_s)
+    whole = dict.fromkeys(cpus, times_longer(*pair))
+    return Contention(whole, 0.0, whole)

@@ -117,8 +117,8 @@ def profile_model(
     if not any(measured.stopped for measured, _ in found.values()):
         report(1.0, "measuring contention")
         used = next((count for _, count in found.values() if count is not None), None)
-        beside = measure_contention(captured, there, inputs, used, max_time_s)
-        profile = dataclasses.replace(profile, contention=beside)
+        contention = measure_contention(captured, there, inputs, used, max_time_s)
+        profile = dataclasses.replace(profile, contention=contention)
     return with_sheets(profile, targets, main_dtype(captured))
 
 

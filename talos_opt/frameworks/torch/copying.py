@@ -133,12 +133,17 @@ class Streams:
             stream.wait_event(arrival)
         elif here.type == "cuda":
             stream.wait_stream(self._computing[source])
+        begin, end = (_cuda.Event(enable_timing=True) for _ in range(2))
         with _cuda.stream(stream):
-            begin = clock.mark(stream.device)
-            moved = pytree.tree_map_only(
-                torch.Tensor, lambda tensor: _send(tensor, there, stream), value
-            )
-            return moved, stream.record_event(), begin, clock.mark(stream.device)
+            begin.record(stream)
+            if type(value) is torch.Tensor:
+                moved: Any = _send(value, there, stream)
+            else:
+                moved = pytree.tree_map_only(
+                    torch.Tensor, lambda tensor: _send(tensor, there, stream), value
+                )
+            end.record(stream)
+        return moved, end, begin, end
 
     def receive(self, value: Any, event: Any, name: str) -> None:
         """Let a device wait for a value before its thread's next call reads it."""
@@ -147,6 +152,9 @@ class Streams:
             event.synchronize()
             return
         stream.wait_event(event)
+        if type(value) is torch.Tensor:
+            value.record_stream(stream)
+            return
         for leaf in pytree.tree_leaves(value):
             if isinstance(leaf, torch.Tensor):
                 leaf.record_stream(stream)
@@ -159,7 +167,8 @@ def staged(tensor: torch.Tensor, target: torch.device) -> torch.Tensor:
 
 
 def _send(tensor: torch.Tensor, target: torch.device, stream: Any) -> torch.Tensor:
-    tensor = tensor.resolve_conj().resolve_neg()  # else done on arrival, before it is there
+    if tensor.is_conj() or tensor.is_neg():  # would be done on arrival, before it is there
+        tensor = tensor.resolve_conj().resolve_neg()
     if tensor.device.type == "cpu":  # only pinned memory is copied beside the computing
         pinned = tensor
         if not tensor.is_pinned():
@@ -168,7 +177,9 @@ def _send(tensor: torch.Tensor, target: torch.device, stream: Any) -> torch.Tens
     tensor.record_stream(stream)  # its memory must not be reused before it has been read
     if target.type == "cuda":
         return tensor.to(target, non_blocking=True)
-    if torch.empty_like(tensor, device="meta").stride() != tensor.stride():
-        tensor = tensor.clone()  # what is not dense would be waited for
+    if not tensor.is_contiguous():
+        laid_out = torch.empty_like(tensor, device="meta").stride()
+        if laid_out != tensor.stride():
+            tensor = tensor.clone()  # what is not dense would be waited for
     landing = torch.empty_like(tensor, device="cpu", pin_memory=True)
     return landing.copy_(tensor, non_blocking=True)

@@ -247,17 +247,23 @@ class _Run:
 
     def _run(self, program: Program, name: str) -> None:
         # What is done here for each op keeps a GPU waiting: so it is little.
-        values, mark = self.values[name], self.clock.marker(self.plan.devices[name])
+        device = self.plan.devices[name]
+        values, mark = self.values[name], self.clock.marker(device)
         marks = self.marks[name] = []
+        end: Mark = None
+        # Events take as long to record as a short op to start. On one stream an op begins when the
+        # one before it has ended, unless it waits for another device.
+        follows = device.type == "cuda"
         for op, call, arguments, awaited, place, picked, freed, sendings in program.steps:
             if self.failed:
                 raise _Stopped
             for number, where in awaited:
                 self._await(number, values, where, name)
             given = arguments(values)
-            begin = mark()
+            begin = end if follows and end is not None and not awaited else mark()
             made = call(*given)
-            marks.append((begin, mark()))
+            end = mark()
+            marks.append((begin, end))
             if place is not None:
                 values[place] = made
             for take, where in picked:

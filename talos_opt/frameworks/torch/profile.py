@@ -153,8 +153,9 @@ def _measure_all(
         return profile
     report(1.0, "measuring contention")
     used = next((count for _, count in found.values() if count is not None), None)
-    beside = measure_contention(captured, devices, inputs, used, max_time_s)
-    return dataclasses.replace(profile, contention=beside)
+    lengths = {name: profile.times_s(name) for name in devices}
+    contention = measure_contention(captured, devices, inputs, lengths, used, max_time_s)
+    return dataclasses.replace(profile, contention=contention)
 
 
 def _measure_on(

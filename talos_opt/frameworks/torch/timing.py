@@ -82,8 +82,8 @@ def measure(
         executor = _step(executor, Measured())
         for count in range(rounds):
             measured.whole.append(whole_time(module, captured, given, device))
+            executor = _step(executor, measured)  # before what may be stopped in the middle
             clock.run_once(values)
-            executor = _step(executor, measured)
             if progress is not None:
                 progress(min(1.0, max((count + 1) / rounds, budget.used / budget.seconds)))
             if budget.spent or (count + 1 >= ENOUGH_ROUNDS and budget.used > ENOUGH_S):

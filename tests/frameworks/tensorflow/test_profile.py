@@ -47,7 +47,10 @@ def test_logical_devices_are_alike_and_linked() -> None:
         assert op.timings["cpu0"] == op.timings["cpu1"]
     (link,) = profile.links
     assert 0 <= link.latency_s < 1.0
+    assert profile.contention is not None
+    assert profile.contention.factors["cpu0"] == profile.contention.factors["cpu1"] >= 1
     problem = profile.problem()
+    assert "times as long while all devices compute: cpu0" in problem.graph.description
     result = talos_opt.solve(problem, "fast", time_limit=1)
     assert talos_opt.check(problem, result.schedule) == ()
 
