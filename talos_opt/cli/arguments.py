@@ -67,6 +67,11 @@ def count(text: str) -> int:
     return _whole(text, 1)
 
 
+def natural(text: str) -> int:
+    """Read a whole number of at least 0."""
+    return _whole(text, 0)
+
+
 def threads(text: str) -> int | str:
     """Read a number of threads, or ``auto``."""
     return text if text == "auto" else count(text)

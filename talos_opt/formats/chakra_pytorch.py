@@ -21,7 +21,7 @@ from talos_opt.core.errors import GraphError
 from talos_opt.core.plain import as_list, as_mapping, as_text
 from talos_opt.formats.chakra_flops import flops_of
 from talos_opt.formats.chakra_nodes import CPU, GPU, Node, tensors_in
-from talos_opt.formats.trace_reader import KERNELS
+from talos_opt.formats.trace_rows import KERNELS
 
 #: Calls without a schema that do work all the same.
 _WORK = ("nccl:", "record_param_comms")
