@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from talos_opt.formats.trace_steps import Idle, TraceStep
 
 
-def add_skip(parser: argparse.ArgumentParser) -> None:
+def add_skip(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     """Add the argument that leaves out steps."""
     parser.add_argument(
         "--skip-steps",

@@ -168,9 +168,15 @@ def product_of(kernels: Sequence[Slice], header: Mapping[str, object]) -> tuple[
     if not counts or not isinstance(listed, list):
         return "", None
     most = max(counts, key=lambda number: counts[number])
-    for row in listed:
-        if isinstance(row, dict) and row.get("id") == most:
-            name, memory = row.get("name"), row.get("totalGlobalMem")
-            whole = type(memory) is int and memory > 0
-            return (name if isinstance(name, str) else ""), (memory if whole else None)
+    rows = [row for row in listed if isinstance(row, dict)]
+    # Kernels may count devices of the machine where the list has those that the process may use.
+    alike = (
+        rows
+        if len({str((row.get("name"), row.get("totalGlobalMem"))) for row in rows}) == 1
+        else []
+    )
+    for row in [row for row in rows if row.get("id") == most] or alike:
+        name, memory = row.get("name"), row.get("totalGlobalMem")
+        whole = type(memory) is int and memory > 0
+        return (name if isinstance(name, str) else ""), (memory if whole else None)
     return "", None
