@@ -233,7 +233,7 @@ class _Flow:
         for storage, size in node.writes.items():
             # A fresh one may have the number of one that is gone.
             self.storages[storage] = _Tensor(size, call.id)
-        flops = flops_of(call.name, _shapes(call, "input"), _shapes(call, "output"))
+        flops = flops_of(call.name, _shapes(call, "input"), _shapes(call, "output"), call.inputs)
         if flops is not None:
             node.attrs["flops"] = min(flops, units.LARGEST)
         node.attrs["moved_bytes"] = sum(read.values()) + sum(node.writes.values())
