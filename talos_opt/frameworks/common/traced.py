@@ -250,7 +250,7 @@ def _timed(flow: Flow, sides: Sequence[_Side]) -> tuple[tuple[OpProfile, ...], l
             raise InputError(
                 f"ops of the flow ({flow.origin}) take {100 * covered / total:.3g} % of the "
                 f"time of this trace, expected at least {100 * _ENOUGH:g} %: both have to be of "
-                "one model, in the same mode",
+                f"one model, in the same mode{_several(flow, side)}",
                 source=side.trace.source,
             )
         if covered < total:
@@ -263,6 +263,16 @@ def _timed(flow: Flow, sides: Sequence[_Side]) -> tuple[tuple[OpProfile, ...], l
     notes += _fill(flow, timings, sides)
     ops = tuple(replace(op, timings=found) for op, found in zip(flow.ops, timings, strict=True))
     return ops, notes
+
+
+def _several(flow: Flow, side: _Side) -> str:
+    """Say that a trace may hold several steps and not mark them, if it looks like that."""
+    if side.trace.steps or len(side.ops) < 2 * len(flow.ops):
+        return ""
+    return (
+        f"; it marks no steps and has {len(side.ops)} ops, the flow has {len(flow.ops)}: trace one "
+        "step, or have torch.profiler mark them with schedule= and step()"
+    )
 
 
 def _fill(

@@ -232,6 +232,13 @@ def test_ops_of_the_flow_that_no_trace_has(tmp_path: Path) -> None:
         profile_traces([trace("b.json", op("aten::mm", 10), op("aten::lstm", 90))], flow=flow)
 
 
+def test_a_trace_of_steps_that_it_does_not_mark(tmp_path: Path) -> None:
+    flow = execution_trace(tmp_path, call(2, "aten::mm", [tensor(90, 10)], [tensor(10, 8)]))
+    ops = [op("aten::mm", 10) for _ in range(5)]
+    with pytest.raises(InputError, match=r"it marks no steps and has 5 ops, the flow has 1: trace"):
+        profile_traces([trace("a.json", *ops)], flow=flow)
+
+
 def test_one_step_of_an_execution_trace_with_several(tmp_path: Path) -> None:
     calls = [
         call(k, "aten::mm", [tensor(n, 8)], [tensor(n + 1, 8)])
