@@ -21,7 +21,7 @@ from talos_opt.formats.trace_nesting import outermost, scopes_among
 from talos_opt.formats.trace_rows import (
     Rows,
     Unread,
-    device_of,
+    device_among,
     is_beside,
     is_known_kernel,
     is_op,
@@ -272,7 +272,7 @@ class _Reader:
             kernels=True,
             **_left(found),
             kernels_us=busy(kernels),
-            device=_most(device_of(item, self.names) for item in kernels),
+            device=device_among(kernels, self.rows.launches, self.names),
             product=product,
             memory=memory,
             copies=tuple(_copies(kernels)),
@@ -336,11 +336,6 @@ def _left(found: Launched) -> dict[str, Any]:
         "outside_us": busy(found.outside),
         "doubted": found.doubted,
     }
-
-
-def _most(kinds: Iterable[str]) -> str:
-    listed = list(kinds)
-    return max(dict.fromkeys(listed), key=listed.count)
 
 
 def _tensorflow_device(ops: Sequence[TraceOp]) -> str:

@@ -148,6 +148,21 @@ def device_of(item: Slice, names: RowNames) -> str:
     return item.category.partition("_")[0] or "device"
 
 
+def device_among(kernels: Sequence[Slice], launches: Sequence[Slice], names: RowNames) -> str:
+    """Return the kind of device that most kernels ran on.
+
+    Kernels of several kinds are called alike; then it is the launches that say which it is:
+    ``xpu_runtime``.
+    """
+    kinds = [device_of(item, names) for item in kernels]
+    kind = max(dict.fromkeys(kinds), key=kinds.count)
+    callers = [item.category.partition("_")[0] for item in launches]
+    callers = [caller for caller in callers if caller != "runtime"]
+    if kind != "gpu" or not callers or "cuda" in callers:
+        return kind
+    return max(dict.fromkeys(callers), key=callers.count)
+
+
 def unread(items: Iterable[Slice], names: RowNames) -> tuple[Unread, ...]:
     """Return events by category and device, with how many they are and how long they took."""
     groups: dict[tuple[str, str], list[float]] = {}

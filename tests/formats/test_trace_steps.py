@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from talos_opt.analysis.speedups import compare
 from talos_opt.core.errors import FormatError
 from talos_opt.formats.trace_reader import Trace, read_trace
 from talos_opt.formats.trace_rows import Unread
@@ -178,6 +179,14 @@ def test_a_device_of_an_unknown_kind_is_read_by_its_name(tmp_path: Path) -> None
     assert trace.unread == (Unread("mtia_ccp_events", "mtia", 1, 2.0),)
 
 
+def test_launches_say_which_device_it_is_where_kernels_do_not(tmp_path: Path) -> None:
+    events = [bar("aten::add", 0, 5), launch(1, 1), kernel(10, 4, 1)]
+    assert read(tmp_path, events).device == "gpu"
+    events[1]["cat"] = "xpu_runtime"
+    trace = read(tmp_path, events)
+    assert (rows(trace), trace.device) == ([("aten::add", 4, 1)], "xpu")
+
+
 def test_what_cannot_be_linked_is_named(tmp_path: Path) -> None:
     events = [
         bar("aten::add", 0, 5),
@@ -245,3 +254,22 @@ def test_traces_of_real_models(name: str, ops: int, steps: int, launch_bound: fl
     idle = trace.steps[0].idle if steps else trace.idle
     assert idle is not None
     assert idle.launch_bound_share == pytest.approx(launch_bound, abs=1e-3)
+
+
+@pytest.mark.skipif(not FILES.is_dir(), reason="the traces (../shared/data/files) are absent")
+@pytest.mark.parametrize(
+    ("first", "second", "aligned", "speedup"),
+    [
+        ("bert-small.h100.json.gz", "bert-small.mi300.json.gz", 104, 0.7919),
+        ("resnet50.cpu.json.gz", "resnet50.t4.json.gz", 224, 27.92),
+        ("timeline_01.cpu.json", "timeline_01.gpu.json", 11, 183.8),
+    ],
+)
+def test_pairs_of_real_models_are_aligned_wholly(
+    first: str, second: str, aligned: int, speedup: float
+) -> None:
+    one, other = (read_trace(FILES / "traces" / name) for name in (first, second))
+    found = compare(one.ops, other.ops)
+    assert len(found.pairs) == aligned
+    assert found.reference_coverage == found.other_coverage == 1
+    assert found.speedup == pytest.approx(speedup, rel=1e-3)
