@@ -1,12 +1,15 @@
-"""Which element of one sequence is which of another: the weighted longest common subsequence.
+"""Which element of one sequence is which of another: by unique names, then by order.
 
 Two runs of one model on two devices execute nearly the same ops in the same order; each has a few
-that the other lacks. Of all ways to pair ops of equal names in order, the one is taken that
-covers most: the pairs' weights sum to the maximum. Talos aligns its traces in this manner.
+that the other lacks. A name that both have once says all: nodes of TensorFlow run in any order.
+Of all ways to pair equal names in order, the one is taken for the others that covers most: the
+pairs' weights sum to the maximum (the weighted longest common subsequence). Talos aligns its traces
+in this manner.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,6 +22,34 @@ Ints = npt.NDArray[np.int64]
 
 #: Most pairs of elements that are compared: 30,000 x 30,000 take some 20 s.
 MAX_CELLS = 10**9
+
+
+def match(
+    first: Sequence[str],
+    second: Sequence[str],
+    first_weight: Sequence[float] | Floats,
+    second_weight: Sequence[float] | Floats,
+) -> list[tuple[int, int]]:
+    """Pair names that both sequences have once, wherever they stand, and `align` the others.
+
+    Parameters and errors are those of `align`. The pairs never weigh less than its own.
+
+    Returns
+    -------
+    list of (int, int)
+        Positions in both, by the first; those in the second may fall where unique names cross.
+    """
+    once = {name for name, count in Counter(first).items() if count == 1}
+    once &= {name for name, count in Counter(second).items() if count == 1}
+    place = {name: j for j, name in enumerate(second) if name in once}
+    pairs = [(i, place[name]) for i, name in enumerate(first) if name in once]
+    if len(pairs) == len(first) or len(pairs) == len(second):
+        return pairs
+    rest_a = [i for i, name in enumerate(first) if name not in once]
+    rest_b = [j for j, name in enumerate(second) if name not in once]
+    u, v = np.asarray(first_weight, dtype=float), np.asarray(second_weight, dtype=float)
+    aligned = align([first[i] for i in rest_a], [second[j] for j in rest_b], u[rest_a], v[rest_b])
+    return sorted(pairs + [(rest_a[i], rest_b[j]) for i, j in aligned])
 
 
 def align(

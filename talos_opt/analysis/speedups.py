@@ -1,7 +1,8 @@
 """How much faster ops run on one device than on another, from a run of a model on each.
 
 Speedup = time on the reference / time on the other (Talos, section III: CPU / GPU). The two op
-sequences are aligned by name and order; what has no partner is reported, not dropped in silence.
+sequences are aligned by names that are unique, and the others by name and order; what has no
+partner is reported, not dropped in silence.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from talos_opt.analysis.alignment import align
+from talos_opt.analysis.alignment import match
 
 
 class TimedOp(Protocol):
@@ -157,8 +158,9 @@ class Speedups:
 def compare(reference: Sequence[TimedOp], other: Sequence[TimedOp]) -> Speedups:
     """Align two op sequences and return their speedups.
 
-    Ops are paired by name and order so that the pairs hold as much of both runs' time as
-    possible; each op also counts a little for itself, so that short ops are paired too.
+    Ops whose name both runs have once are pairs. The others are paired by name and order so that
+    the pairs hold as much of both runs' time as possible; each op also counts a little for itself,
+    so that short ops are paired too.
 
     Parameters
     ----------
@@ -170,7 +172,7 @@ def compare(reference: Sequence[TimedOp], other: Sequence[TimedOp]) -> Speedups:
     InputError
         If the sequences are too long to align.
     """
-    matched = align(
+    matched = match(
         [op.name for op in reference],
         [op.name for op in other],
         _weights(reference),

@@ -57,6 +57,17 @@ def size(text: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def bandwidth(text: str) -> float:
+    """Read bytes per second: a number, or text such as ``12GB/s``."""
+    from talos_opt.core import units
+    from talos_opt.core.errors import GraphError
+
+    try:
+        return units.bandwidth(text, "the bandwidth")
+    except GraphError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def seed(text: str) -> int:
     """Read a seed: a whole number of at least 0."""
     return _whole(text, 0)
@@ -65,6 +76,11 @@ def seed(text: str) -> int:
 def count(text: str) -> int:
     """Read a whole number of at least 1."""
     return _whole(text, 1)
+
+
+def natural(text: str) -> int:
+    """Read a whole number of at least 0."""
+    return _whole(text, 0)
 
 
 def threads(text: str) -> int | str:
@@ -148,13 +164,26 @@ def options_by_solver(given: list[tuple[str, str, Any]] | None) -> dict[str, dic
     return gathered
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that say which model to capture, and with what."""
+def add_model(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
+    """Add the arguments that say which model to capture, and with what.
+
+    Parameters
+    ----------
+    parser : ArgumentParser
+    optional : bool
+        Whether the model may be left out, as there is another way to give one.
+    """
+    several: dict[str, Any] = {"nargs": "?"} if optional else {}
     parser.add_argument(
-        "framework", metavar="FRAMEWORK", choices=FRAMEWORKS, help=" or ".join(FRAMEWORKS)
+        "framework",
+        metavar="FRAMEWORK",
+        choices=FRAMEWORKS,
+        help=" or ".join(FRAMEWORKS),
+        **several,
     )
     parser.add_argument(
         "target",
+        **several,
         metavar="MODULE:CALLABLE",
         help="what makes the model, such as torchvision.models:resnet50 or ./net.py:make; for "
         "tensorflow also the folder of a SavedModel or a .keras file",

@@ -1,4 +1,4 @@
-"""``talos-opt profile``: from a real model to a graph that can be solved."""
+"""``talos-opt profile``: from a real model, or traces of one, to a graph that can be solved."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from talos_opt.cli.output import complain, emit, emit_json, visible
 from talos_opt.cli.progress import ProgressBar
 from talos_opt.cli.signals import Signals
 from talos_opt.cli.text import number, table
+from talos_opt.cli.traces import add_skip, notes
 
 if TYPE_CHECKING:
     from talos_opt.frameworks.common.profile import Profile
@@ -24,22 +25,25 @@ def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "profile",
-        help="measure a model and write its graph",
+        help="measure a model, or read traces of one, and write its graph",
         description="Capture a model, determine what its ops cost on devices of this machine "
-        "and of the catalogue, and write the graph with its cluster: what solve needs.",
+        "and of the catalogue, and write the graph with its cluster: what solve needs. With "
+        "--from-traces the times are those of profilers' traces, one for each device, and neither "
+        "the model nor its framework is needed.",
         epilog="If interrupted, it writes the graph with what has been measured so far.",
         allow_abbrev=False,
     )
-    arguments.add_model(parser)
+    arguments.add_model(parser, optional=True)
     parser.add_argument(
         "--devices",
         type=arguments.names,
-        default=("cpu",),
         metavar="DEVICE,DEVICE",
         help="cpu, cuda:0 (in tensorflow gpu:0), or estimate:NAME for one of the catalogue; "
-        "several as 4xcpu; another id as gpu0=estimate:a100 (default: cpu)",
+        "several as 4xcpu; another id as gpu0=estimate:a100 (default: cpu). With --from-traces "
+        "the id of each trace's device, and what the catalogue calls it: cpu0,gpu0=a100",
     )
     _add_measuring(parser)
+    _add_traces(parser)
     parser.add_argument(
         "--memory-fraction",
         type=arguments.fraction,
@@ -88,21 +92,56 @@ def _add_measuring(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_traces(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "from traces",
+        "Traces of one model, each from a run on one device: torch.profiler's, TensorFlow's or "
+        "those of 'talos-opt trace'. Times are means over the steps that a trace marks.",
+    )
+    group.add_argument(
+        "--from-traces",
+        nargs="+",
+        metavar="TRACE",
+        help="traces to make the graph from, in the place of FRAMEWORK and MODULE:CALLABLE",
+    )
+    group.add_argument(
+        "--flow",
+        metavar="ET.json|sequence",
+        help="which op reads which: an execution trace of the model (PyTorch's, or Chakra's), or "
+        "sequence: each op the one before it (default: what TensorFlow's timelines say)",
+    )
+    group.add_argument(
+        "--process",
+        action="append",
+        metavar="NAME",
+        help="process to read of each trace, in their order; - for one that has ops of one only",
+    )
+    add_skip(group)
+    group.add_argument(
+        "--bandwidth",
+        type=arguments.bandwidth,
+        metavar="RATE",
+        help="of copies between the host and other devices, such as 12GB/s (default: from copies "
+        "in the traces, else from the catalogue)",
+    )
+    group.add_argument(
+        "--latency",
+        type=arguments.seconds,
+        metavar="SECONDS",
+        help="of such a copy before the first byte (default: likewise)",
+    )
+
+
 def run(args: argparse.Namespace, signals: Signals) -> int:
     """Profile a model, write its graph, print the figures, and return the exit code."""
     from talos_opt import formats
-    from talos_opt.cli import files, frameworks
+    from talos_opt.cli import files
     from talos_opt.formats.source import STREAM
 
+    _require_source(args)
     files.require_target(args, (*files.SUFFIXES, ".npz"))
     files.require_writable(args.trace, (".json",))
-    # What a user's own code prints is no part of the answer.
-    with ProgressBar() as bar, contextlib.redirect_stdout(sys.stderr):
-        profile = signals.run(
-            lambda: frameworks.load(args).profile(args, bar.report, signals.cancel),
-            bar.draw,
-            "what has been measured so far",
-        )
+    profile = _from_traces(args) if args.from_traces else _measured(args, signals)
     profile = profile.with_room(args.memory_fraction, args.reserve)
     if args.output:
         formats.write_problem(profile.problem(), args.output)
@@ -115,14 +154,73 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
         emit_json(json.dumps(figures(profile), indent=1))
     elif args.output != STREAM:
         emit(describe(profile, args.output))
-    notes = list(profile.notes)
+    said = list(profile.notes)
     for device in profile.devices:
         note = profile.facts.get(f"measured on {device.id}")
         if note:
-            notes.append(f"{device.id}: {note}")
-    for note in notes:
+            said.append(f"{device.id}: {note}")
+    for note in said:
         complain(f"note: {note}")
     return exits.INTERRUPTED if signals.interrupted else exits.SOLVED
+
+
+#: What only one of the two ways to a graph reads, with the values that stand for "not given".
+_OF_MODELS = {"input": None, "inputs": None, "logical_devices": None, "threads": None}
+_OF_TRACES = {"flow": None, "process": None, "skip_steps": 0, "bandwidth": None, "latency": None}
+
+
+def _require_source(args: argparse.Namespace) -> None:
+    """Refuse arguments that name neither a model nor traces, or both."""
+    from talos_opt.core.errors import InputError
+
+    if args.from_traces:
+        if args.framework is not None:
+            raise InputError(
+                f"both a model of {args.framework} and --from-traces are given, expected one"
+            )
+        for name, unset in _OF_MODELS.items():
+            if getattr(args, name) != unset:
+                raise InputError(f"--{name.replace('_', '-')} is of no use with --from-traces")
+        return
+    if args.framework is None or args.target is None:
+        raise InputError(
+            "expected FRAMEWORK and MODULE:CALLABLE, such as torch ./net.py:make, or "
+            "--from-traces with a trace for each device"
+        )
+    for name, unset in _OF_TRACES.items():
+        if getattr(args, name) != unset:
+            raise InputError(f"--{name.replace('_', '-')} needs --from-traces")
+    if args.devices is None:
+        args.devices = ("cpu",)
+
+
+def _from_traces(args: argparse.Namespace) -> Profile:
+    from talos_opt.frameworks.common.traced import profile_traces, read_traces
+
+    traces = read_traces(args.from_traces, flow=args.flow, processes=args.process or ())
+    for trace in traces:
+        for note in notes(trace, args.skip_steps):
+            complain(f"note: {trace.source}: {note}")
+    return profile_traces(
+        traces,
+        flow=args.flow,
+        devices=args.devices,
+        skip=args.skip_steps,
+        bandwidth=args.bandwidth,
+        latency_s=args.latency,
+    )
+
+
+def _measured(args: argparse.Namespace, signals: Signals) -> Profile:
+    from talos_opt.cli import frameworks
+
+    # What a user's own code prints is no part of the answer.
+    with ProgressBar() as bar, contextlib.redirect_stdout(sys.stderr):
+        return signals.run(
+            lambda: frameworks.load(args).profile(args, bar.report, signals.cancel),
+            bar.draw,
+            "what has been measured so far",
+        )
 
 
 def figures(profile: Profile) -> dict[str, Any]:

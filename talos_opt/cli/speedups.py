@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from talos_opt.cli import arguments, exits
 from talos_opt.cli.output import complain, emit, emit_json, visible
 from talos_opt.cli.signals import Signals
+from talos_opt.cli.traces import add_skip, details, figures, notes, one_step
 
 if TYPE_CHECKING:
     from talos_opt.analysis.speedups import LeftOver, Row, Speedups
@@ -33,7 +34,8 @@ def add_parser(commands: Any) -> None:
         description="Read two Chrome traces of one model, each from a run on one device, align "
         "their ops by name and order, and print the speedup of each op type: its time on the "
         "reference over its time on the other. Only outermost ops count; in a trace with kernels "
-        "an op takes as long as the kernels that it launched.",
+        "an op takes as long as the kernels that it launched. Where a trace marks several steps, "
+        "times are means over them.",
         allow_abbrev=False,
     )
     for name, what in (("reference", "reference device"), ("other", "other device")):
@@ -49,6 +51,7 @@ def add_parser(commands: Any) -> None:
             help=f"process of the {what}'s trace to read, where it holds ops of several: its "
             "name, its number or a part of its name",
         )
+    add_skip(parser)
     parser.add_argument(
         "--top",
         type=arguments.count,
@@ -72,48 +75,39 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     files.require_writable(args.output)
     reference = read_trace(args.reference, process=args.reference_process)
     other = read_trace(args.other, process=args.other_process)
-    found = compare(reference.ops, other.ops)
-    document = _document(found, reference, other)
+    skip = args.skip_steps
+    found = compare(one_step(reference, skip), one_step(other, skip))
+    document = found.to_dict()
+    for side, trace in (("reference", reference), ("other", other)):
+        document[side] = {"trace": trace.source, **figures(trace, skip), **document[side]}
     if args.output is not None:
         lines = lines_of(document, LAYOUT, split_suffix(args.output)[1])
         write_lines(lines, args.output)
     if args.json:
         emit_json(files.to_json(document, LAYOUT))
     else:
-        emit(_text(found, reference, other, args.top))
+        emit(_text(found, (reference, other), args.top, skip))
     for trace in (reference, other):
-        if trace.unattributed_us > 0:
-            complain(
-                f"note: {trace.source}: kernels that no op launched took "
-                f"{trace.unattributed_us:.3f} us"
-            )
+        for note in notes(trace, skip):
+            complain(f"note: {trace.source}: {note}")
     if not found.pairs:
         complain("note: the traces have no op in common")
     return exits.SOLVED
 
 
-def _document(found: Speedups, reference: Trace, other: Trace) -> dict[str, Any]:
-    document = found.to_dict()
-    for side, trace in (("reference", reference), ("other", other)):
-        document[side] = {
-            "trace": trace.source,
-            "ops": len(trace.ops),
-            "kernels": trace.kernels,
-            "unattributed_us": trace.unattributed_us,
-            **document[side],
-        }
-    return document
-
-
-def _text(found: Speedups, reference: Trace, other: Trace, top: int | None) -> str:
-    from talos_opt.cli.text import percent, table
+def _text(found: Speedups, traces: Sequence[Trace], top: int | None, skip: int) -> str:
+    from talos_opt.cli.text import table
 
     shown = found.types if top is None else found.types[:top]
-    total = _ratio(found.speedup)
-    lines = [
-        f"{len(found.pairs)} ops aligned, speedup {total}",
-        f"reference  {_side(reference, found.reference_us, percent(found.reference_coverage))}",
-        f"other      {_side(other, found.other_us, percent(found.other_coverage))}",
+    lines = [f"{len(found.pairs)} ops aligned, speedup {_ratio(found.speedup)}"]
+    sides = (
+        ("reference", found.reference_us, found.reference_coverage),
+        ("other", found.other_us, found.other_coverage),
+    )
+    for trace, (side, total, coverage) in zip(traces, sides, strict=True):
+        lines.append(f"{side:<9}  {_side(trace, total, coverage, skip)}")
+        lines += [f"{'':<9}  {detail}" for detail in details(trace, skip)]
+    lines += [
         "",
         table(
             ("op type", "count", "reference", "other", "speedup", "spread"),
@@ -129,14 +123,14 @@ def _text(found: Speedups, reference: Trace, other: Trace, top: int | None) -> s
     return "\n".join(lines)
 
 
-def _side(trace: Trace, total: float, coverage: str) -> str:
-    from talos_opt.cli.text import quantity
+def _side(trace: Trace, total: float, coverage: float, skip: int) -> str:
+    from talos_opt.cli.text import percent, quantity
 
+    count = len(one_step(trace, skip))
+    spent = quantity(total, "us") + (" a step" if trace.steps else "")
     timed = ", time of kernels" if trace.kernels else ""
-    spent = quantity(total, "us")
-    return (
-        f"{visible(trace.source)}: {len(trace.ops)} ops, {spent}, {coverage} of it aligned{timed}"
-    )
+    aligned = f"{percent(coverage)} of it aligned{timed}"
+    return f"{visible(trace.source)}: {count} ops, {spent}, {aligned}"
 
 
 def _cells(row: Row) -> Sequence[str]:

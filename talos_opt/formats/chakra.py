@@ -11,7 +11,9 @@ What depends on nodes that the trace does not have is ready from the start.
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from talos_opt.core.cluster import Cluster, Device, Link
 from talos_opt.core.errors import FormatError, GraphError, InputError
@@ -82,6 +84,63 @@ def read_problem(
     with source.blamed():
         nodes, note = _read_text(source)
         return _problem(source, nodes, note, cluster, objective)
+
+
+def flow_nodes(source: Source) -> tuple[list[Node], str]:
+    """Return the ops of one step of a trace, which read what others of it make.
+
+    Where a trace of PyTorch marks several steps, one of the most usual sequence of ops is taken.
+
+    Returns
+    -------
+    nodes : list of Node
+        In the order of their calls.
+    step : str
+        Name of the step; empty where none are marked.
+
+    Raises
+    ------
+    InputError
+        If the file is not such a trace, or has no ops; names file, place and path.
+    """
+    if not recognises(source):
+        raise FormatError(
+            "is not an execution trace, expected one of PyTorch's ExecutionTraceObserver or of "
+            "MLCommons Chakra",
+            source=source.name,
+        )
+    if not _is_text(source.data) or not _is_pytorch(source.document):
+        nodes, step = _any_nodes(source), ""
+    else:
+        with source.blamed():
+            nodes, step = _usual_step(source.document)  # type: ignore[arg-type]
+    if not nodes:
+        raise GraphError("the trace has no nodes that do work", source=source.name)
+    return nodes, step
+
+
+def _any_nodes(source: Source) -> list[Node]:
+    if is_protobuf(source.data) or not _is_text(source.data):
+        try:
+            return protobuf_nodes(source.data)
+        except InputError as error:
+            raise error.located(source=source.name) from None
+    with source.blamed():
+        return _read_text(source)[0]
+
+
+def _usual_step(document: Mapping[str, Any]) -> tuple[list[Node], str]:
+    from talos_opt.formats.chakra_pytorch import pytorch_nodes, pytorch_steps
+
+    found = []
+    for name, span in pytorch_steps(document):
+        nodes, _ = pytorch_nodes(document, span)
+        if nodes:
+            found.append((tuple(node.name for node in nodes), nodes, name))
+    if not found:
+        return pytorch_nodes(document)[0], ""
+    usual = Counter(names for names, _, _ in found).most_common(1)[0][0]
+    return next((nodes, name) for names, nodes, name in found if names == usual)
 
 
 def _is_text(data: bytes) -> bool:

@@ -18,7 +18,7 @@ from talos_opt.core.errors import FormatError
 from talos_opt.formats.chakra_nodes import GPU, Node
 from talos_opt.formats.source import Source, open_source, split_suffix
 from talos_opt.formats.trace_events import Slice, load_events, slices_of
-from talos_opt.formats.trace_reader import KERNELS, OPS, RUNTIME
+from talos_opt.formats.trace_rows import KERNELS, OPS, RUNTIME
 
 _NUMBERS = ("Record function id", "External id")
 #: Share of the nodes that must have their event by number; else numbers mean something else.

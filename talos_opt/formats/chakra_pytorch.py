@@ -9,6 +9,7 @@ changes a tensor for those that read it before.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ from talos_opt.core.errors import GraphError
 from talos_opt.core.plain import as_list, as_mapping, as_text
 from talos_opt.formats.chakra_flops import flops_of
 from talos_opt.formats.chakra_nodes import CPU, GPU, Node, tensors_in
-from talos_opt.formats.trace_reader import KERNELS
+from talos_opt.formats.trace_rows import KERNELS
 
 #: Calls without a schema that do work all the same.
 _WORK = ("nccl:", "record_param_comms")
@@ -51,8 +52,16 @@ class _Call:
         return own or (not self.children and any(True for _ in tensors_in(self.outputs)))
 
 
-def pytorch_nodes(document: Mapping[str, Any]) -> tuple[list[Node], dict[int, int]]:
+def pytorch_nodes(
+    document: Mapping[str, Any], span: tuple[int, float] | None = None
+) -> tuple[list[Node], dict[int, int]]:
     """Return the ops of a trace in the order of their calls, and the record that each is.
+
+    Parameters
+    ----------
+    document : mapping
+    span : (int, float), optional
+        Only calls whose ids lie between these: of one step. What others made is there before.
 
     Returns
     -------
@@ -67,6 +76,8 @@ def pytorch_nodes(document: Mapping[str, Any]) -> tuple[list[Node], dict[int, in
     """
     calls = [_call(row, f"nodes[{k}]") for k, row in enumerate(as_list(document["nodes"], *_NODES))]
     order = sorted(_outermost(calls), key=lambda call: call.id)
+    if span is not None:
+        order = [call for call in order if span[0] < call.id < span[1]]
     flow = _Flow()
     nodes: list[Node] = []
     records: dict[int, int] = {}
@@ -81,7 +92,22 @@ def pytorch_nodes(document: Mapping[str, Any]) -> tuple[list[Node], dict[int, in
     return nodes, records
 
 
+def pytorch_steps(document: Mapping[str, Any]) -> list[tuple[str, tuple[int, float]]]:
+    """Return the steps that a trace marks: their names, and between which ids their calls lie."""
+    marks = []
+    for k, row in enumerate(as_list(document["nodes"], *_NODES)):
+        record = as_mapping(row, "a node", f"nodes[{k}]")
+        name, number = record.get("name"), record.get("id")
+        if isinstance(name, str) and type(number) is int and _STEP.fullmatch(name):
+            marks.append((number, name))
+    marks.sort()
+    ends: list[float] = [*(number for number, _ in marks), math.inf]
+    return [(name, (number, ends[k + 1])) for k, (number, name) in enumerate(marks)]
+
+
 _NODES = ("nodes", "nodes")
+#: Numbers of calls rise as they are made, on all threads.
+_STEP = re.compile(r"ProfilerStep#\d+")
 
 
 def _call(row: object, path: str) -> _Call:
@@ -207,7 +233,7 @@ class _Flow:
         for storage, size in node.writes.items():
             # A fresh one may have the number of one that is gone.
             self.storages[storage] = _Tensor(size, call.id)
-        flops = flops_of(call.name, _shapes(call, "input"), _shapes(call, "output"))
+        flops = flops_of(call.name, _shapes(call, "input"), _shapes(call, "output"), call.inputs)
         if flops is not None:
             node.attrs["flops"] = min(flops, units.LARGEST)
         node.attrs["moved_bytes"] = sum(read.values()) + sum(node.writes.values())

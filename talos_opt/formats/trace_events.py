@@ -17,6 +17,11 @@ from talos_opt.core.errors import FormatError
 from talos_opt.formats.source import Source
 from talos_opt.formats.text import require_few_values
 
+#: How the files of a newer profiler of TensorFlow's end.
+XPLANE = ".xplane.pb"
+#: What makes JSON of them; docs/profiling.md has an example.
+HOW_TO_CONVERT = "xprof.convert.raw_to_tool_data"
+
 
 @dataclass(slots=True, eq=False)
 class Slice:
@@ -58,13 +63,21 @@ class Slice:
 
 
 def load_events(file: Source) -> list[Any]:
-    """Return the list of events; the bare list may lack its closing bracket, says the format.
+    """Return the list of events of a trace; see `load_trace`."""
+    return load_trace(file)[0]
+
+
+def load_trace(file: Source) -> tuple[list[Any], Mapping[str, Any]]:
+    """Return the events of a trace, and what the file says beside them.
+
+    The bare list may lack its closing bracket, says the format; it says nothing beside.
 
     Raises
     ------
     FormatError
         If the file is not JSON, or holds no such list.
     """
+    refuse_xplane(file)
     text = file.text
     require_few_values(text)
     try:
@@ -85,7 +98,25 @@ def load_events(file: Source) -> list[Any]:
     events = document.get("traceEvents") if isinstance(document, dict) else document
     if not isinstance(events, list):
         raise FormatError("is not a trace, expected a list of traceEvents")
-    return events
+    return events, document if isinstance(document, dict) else {}
+
+
+def refuse_xplane(file: Source) -> None:
+    """Refuse what TensorFlow's and JAX's profilers write now, and say how to convert it.
+
+    Raises
+    ------
+    FormatError
+        If the file is one of these.
+    """
+    if file.path is None or not file.path.name.lower().endswith(XPLANE):
+        return
+    name = file.path.name
+    raise FormatError(
+        f"is an xplane file, which only its own tools read, expected JSON: {HOW_TO_CONVERT} "
+        f"writes it ('pip install xprof' brings the converter): text, _ = "
+        f"raw_to_tool_data.xspace_to_tool_data([{name!r}], 'trace_viewer', {{}})"
+    )
 
 
 @dataclass(frozen=True)
@@ -98,10 +129,13 @@ class RowNames:
         By process.
     threads : dict of (str, str) to str
         By process and thread.
+    labels : dict of str to str
+        What is said of a process beside its name, by process: ``GPU 0``.
     """
 
     processes: dict[str, str]
     threads: dict[tuple[str, str], str]
+    labels: dict[str, str] = field(default_factory=dict)
 
 
 def row_names(events: Iterable[Any]) -> RowNames:
@@ -111,10 +145,12 @@ def row_names(events: Iterable[Any]) -> RowNames:
         if not isinstance(event, dict) or event.get("ph") != "M":
             continue
         args = event.get("args")
+        pid = str(event.get("pid", ""))
+        if event.get("name") == "process_labels" and isinstance(args, dict):
+            names.labels[pid] = str(args.get("labels") or "")
         name = args.get("name") if isinstance(args, dict) else None
         if not name:
             continue
-        pid = str(event.get("pid", ""))
         if event.get("name") == "process_name":
             names.processes[pid] = str(name)
         elif event.get("name") == "thread_name":

@@ -25,7 +25,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from talos_opt.core.errors import FormatError
-from talos_opt.formats.trace_events import RowNames, Slice
+from talos_opt.formats.trace_events import HOW_TO_CONVERT, RowNames, Slice
 
 #: The category that ops are given.
 OP = "op"
@@ -111,7 +111,10 @@ def latest_profile(folder: str | os.PathLike[str]) -> Path:
     found = [*root.glob("*.trace.json.gz"), *root.glob("**/plugins/profile/*/*.trace.json.gz")]
     if not found:
         packed = next(root.glob("**/*.xplane.pb"), None)
-        why = "" if packed is None else f" ({packed.name} is not JSON: see docs/profiling.md)"
+        why = ""
+        if packed is not None:
+            where = packed.relative_to(root)
+            why = f" ({where} is not JSON; {HOW_TO_CONVERT} converts it: see docs/profiling.md)"
         raise FormatError(
             f"is a folder without plugins/profile/*/*.trace.json.gz{why}", source=str(root)
         )

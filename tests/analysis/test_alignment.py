@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from talos_opt.analysis import alignment
-from talos_opt.analysis.alignment import align
+from talos_opt.analysis.alignment import align, match
 from talos_opt.core.errors import InputError
 
 runs = st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 9)), max_size=9)
@@ -51,3 +51,22 @@ def test_too_long_sequences_lose_their_common_ends_first(monkeypatch: pytest.Mon
         align(list("abcd"), list("efgh"), [1.0] * 4, [1.0] * 4)
     repeated = align(list("aaaaaaa"), list("aaaaa"), [1.0] * 7, [1.0] * 5)
     assert len(repeated) == 5
+
+
+def test_unique_names_are_paired_wherever_they_stand() -> None:
+    first, second = ["a", "x", "b", "x"], ["b", "x", "x", "a", "c"]
+    assert match(first, second, [1.0] * 4, [1.0] * 5) == [(0, 3), (1, 1), (2, 0), (3, 2)]
+
+
+@given(runs, runs)
+def test_unique_names_first_never_weigh_less(
+    first: list[tuple[str, int]], second: list[tuple[str, int]]
+) -> None:
+    names = [name for name, _ in first], [name for name, _ in second]
+    weights = [float(w) for _, w in first], [float(w) for _, w in second]
+    pairs = match(*names, *weights)
+    assert all(names[0][i] == names[1][j] for i, j in pairs)
+    assert len({i for i, _ in pairs}) == len({j for _, j in pairs}) == len(pairs)
+    assert pairs == sorted(pairs)
+    weight = sum(weights[0][i] + weights[1][j] for i, j in pairs)
+    assert weight >= best_weight(first, second)

@@ -131,6 +131,71 @@ def test_our_own_traces_are_compared_by_process(
     assert captured.err == "note: the traces have no op in common\n"
 
 
+def stepped(folder: Path, *times: float) -> Path:
+    events, at = [], 0.0
+    for k, time in enumerate(times):
+        common = {"ph": "X", "pid": 1, "tid": 1, "ts": at}
+        mark = {"cat": "user_annotation", "name": f"ProfilerStep#{k + 2}", "dur": time + 2}
+        events += [common | mark, common | {"cat": "cpu_op", "name": "conv", "dur": time}]
+        at += time + 2
+    path = folder / "steps.json"
+    path.write_text(json.dumps({"traceEvents": events}))
+    return path
+
+
+def test_times_are_those_of_a_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, plain = stepped(tmp_path, 90, 20, 10), trace_file(tmp_path, "one.json", ("conv", 20))
+    assert main(["speedups", str(path), str(plain)]) == 0
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
+    assert lines[0] == "1 ops aligned, speedup 2"
+    assert lines[1] == f"reference  {path}: 1 ops, 40 us a step, 100 % of it aligned"
+    assert lines[2].split() == [
+        "means",
+        "over",
+        "3",
+        "steps,",
+        "ProfilerStep#2",
+        "to",
+        "ProfilerStep#4",
+    ]
+    assert captured.err == (
+        f"note: {path}: the first step, ProfilerStep#2, looks like warm-up: its ops took 6 times "
+        "the median of the others; --skip-steps 1 leaves it out\n"
+    )
+    assert main(["speedups", str(path), str(plain), "--skip-steps", "1", "--json"]) == 0
+    captured = capsys.readouterr()
+    document = json.loads(captured.out)
+    assert document["reference"]["total_us"] == 15
+    assert [row["ops_us"] for row in document["reference"]["steps"]] == [20, 10]
+    assert captured.err.count("looks like warm-up") == 1  # 20 is twice 10
+    assert f"{plain}: it marks no steps: none is left out" in captured.err
+    assert main(["speedups", str(path), str(plain), "--skip-steps", "3"]) == 2
+    assert f"{path}: has 3 steps, of which 3 are to be left out" in capsys.readouterr().err
+
+
+def test_kernels_from_outside_and_waiting_are_in_the_summary(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host, gpu = {"ph": "X", "pid": 1, "tid": 1}, {"ph": "X", "pid": 0, "tid": 0, "cat": "kernel"}
+    events = [
+        host | {"cat": "cpu_op", "name": "conv", "ts": 0, "dur": 10, "args": {"External id": 1}},
+        gpu | {"name": "k", "ts": 4, "dur": 6, "args": {"External id": 1}},
+        gpu | {"name": "k", "ts": 10, "dur": 2, "args": {"External id": 9}},
+        {**gpu, "cat": "npu_op", "name": "k", "ts": 20, "dur": 5},
+    ]
+    path = tmp_path / "gpu.json"
+    path.write_text(json.dumps({"traceEvents": events}))
+    assert main(["speedups", str(path), str(path)]) == 0
+    captured = capsys.readouterr()
+    lines = [line.strip() for line in captured.out.splitlines()[2:4]]
+    assert lines == [
+        "device idle 33.33 % of the time, 33.33 % while the host was launching",
+        "25 % of the kernels' time was launched outside the trace",
+    ]
+    assert "1 events of npu (npu_op, 5 us) are linked to no op, and do not count" in captured.err
+
+
 def test_a_broken_trace_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good = trace_file(tmp_path, "good.json", ("conv", 1))
     bad = trace_file(tmp_path, "bad.json", ("conv", -1))

@@ -533,3 +533,32 @@ def test_flops_of_a_call(
     name: str, read: list[object], made: list[object], flops: float | None
 ) -> None:
     assert flops_of(name, read, made) == flops
+
+
+#: Input, weights (in, out / groups, ...) and result of a transposed convolution of stride 2.
+FROM, THROUGH, TO = [1, 4, 8, 8], [4, 3, 3, 3], [1, 6, 17, 17]
+EVEN = [1, 4, 17, 17]
+
+
+@pytest.mark.parametrize(
+    ("name", "read", "made", "told", "flops"),
+    [
+        ("aten::conv_transpose2d", [FROM, THROUGH], [TO], {}, 2 * 256 * 27),
+        ("aten::slow_conv_transpose2d", [FROM, THROUGH], [TO], {}, 2 * 256 * 27),
+        ("aten::convolution", [FROM, THROUGH], [TO], {6: True}, 2 * 256 * 27),
+        ("aten::convolution", [FROM, THROUGH], [TO], {}, 2 * 256 * 27),  # by its channels
+        # As many channels as before: only what it was told says which.
+        ("aten::_convolution", [FROM, [4, 4, 3, 3]], [EVEN], {6: True}, 2 * 256 * 36),
+        ("aten::_convolution", [FROM, [4, 4, 3, 3]], [EVEN], {6: False}, 2 * 1156 * 36),
+        ("aten::_convolution", [FROM, [4, 4, 3, 3]], [EVEN], {}, 2 * 1156 * 36),
+        ("aten::convolution_backward", [TO, FROM, THROUGH], [FROM, THROUGH], {7: True}, 27648),
+        ("aten::convolution_backward", [TO, FROM, THROUGH], [[], THROUGH], {7: True}, 13824),
+        ("aten::conv_transpose1d", [[4, 8], [4, 6, 3]], [[6, 10]], {}, 2 * 32 * 18),
+        ("aten::conv_transpose2d", [[], THROUGH], [TO], {}, None),
+    ],
+)
+def test_flops_of_transposed_convolutions(
+    name: str, read: list[object], made: list[object], told: dict[int, bool], flops: float | None
+) -> None:
+    values: list[object] = [told.get(k, 1) for k in range(12)] if told else []
+    assert flops_of(name, read, made, values) == flops

@@ -292,5 +292,5 @@ def test_a_folder_without_traces(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"is a folder without plugins/profile.*gz$"):
         read_trace(tmp_path)
     (tmp_path / "vm.xplane.pb").write_bytes(b"\n")
-    with pytest.raises(FormatError, match=r"vm\.xplane\.pb is not JSON: see docs/profiling\.md"):
+    with pytest.raises(FormatError, match=r"vm\.xplane\.pb is not JSON; xprof\.convert.*: see doc"):
         read_trace(tmp_path)

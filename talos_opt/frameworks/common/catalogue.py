@@ -18,7 +18,7 @@ PREFIX = "estimate:"
 #: Words in the names that drivers and operating systems report, which tell nothing apart.
 _FILLERS = re.compile(
     r"\((?:r|tm)\)|\b(?:nvidia|geforce|tesla|quadro|intel|amd|instinct|core|cpu|gpu|processor|"
-    r"xeon|epyc|ryzen|gold|platinum|silver|\d+(?:st|nd|rd|th) gen|\d+-core|graphics)\b|@.*$"
+    r"xeon|epyc|ryzen|gold|platinum|silver|\d+(?:st|nd|rd|th) gen|\d+-core|graphics|vf)\b|@.*$"
 )
 
 

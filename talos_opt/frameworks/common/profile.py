@@ -208,7 +208,8 @@ class Profile:
     name : str
         Of the model, and of the graph.
     framework : str
-    mode : {'inference', 'training'}
+    mode : {'inference', 'training', 'traced'}
+        ``traced``: whatever the traces that it was made from show.
     ops : tuple of OpProfile
         Producers before their readers.
     devices : tuple of DeviceProfile

@@ -8,6 +8,7 @@ may lack FLOPs; then the bytes decide, and `remarks` says for how many ops.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,7 @@ from talos_opt.frameworks.common.roofline import TENSOR_CLASSES, with_estimates
 from talos_opt.frameworks.common.targets import Target, parse_targets
 
 _FORM = "a100, 2xl4 or NAME=a100"
+_SPEC = re.compile(r"(?P<name>[^=]+=)?(?P<count>[1-9]\d*x)?(?P<what>(?!\d*x$|0+x)[^=]+)")
 
 
 def what_if(
@@ -161,11 +163,12 @@ def _targets(specs: Iterable[str]) -> tuple[Target, ...]:
     """Read names of the catalogue, each as ``NAME=2xl4``, name and number left out or not."""
     given = []
     for spec in specs:
-        name, equals, rest = spec.rpartition("=")
-        count, times, what = rest.rpartition("x")
-        several = times and count.isdigit()
-        given.append(f"{name}{equals}{count + times if several else ''}{PREFIX}"
-                     f"{what if several else rest}")  # fmt: skip
+        match = _SPEC.fullmatch(spec)
+        if match is None:
+            raise InputError(f"device {spec!r} is not of the form {_FORM}")
+        # The form in which profiles name what is only estimated.
+        what = match["what"].removeprefix(PREFIX)
+        given.append(f"{match['name'] or ''}{match['count'] or ''}{PREFIX}{what}")
 
     def missing(what: str) -> Target:
         raise InputError(f"device {what!r} is not of the form {_FORM}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -47,7 +48,8 @@ def capture(model: Model, inputs: Sequence[np.ndarray], mode: str = "inference")
         )
     specs = [tf.TensorSpec(value.shape, tf.as_dtype(value.dtype)) for value in inputs]
     call = model.call(mode == "training")
-    function = _trace(training_step(call) if mode == "training" else call, specs, model)
+    step = training_step(call) if mode == "training" else call
+    function = _trace(step, specs, model)
     given = _given(function, len(inputs), model)
     graph_def = flatten(function)
     resources = [item.node for item in given if item.kind == "variable"]
@@ -62,11 +64,10 @@ def capture(model: Model, inputs: Sequence[np.ndarray], mode: str = "inference")
         raise InputError(f"the model's graph cannot be placed: {error}") from error
     if not folded.ops:
         raise InputError("the model computes nothing: its graph has no ops")
-    if model.by == "keras" and mode == "inference" and not folded.written:
-        check(call, function, inputs)
     graph = _import(graph_def, given)
     outputs = tuple(tensor.name for tensor in function.outputs)
-    return Captured(folded, graph, given, outputs, function, mode, model.by)
+    captured = Captured(folded, graph, given, outputs, function, mode, model.by)
+    return dataclasses.replace(captured, notes=check(captured, step, graph_def, inputs))
 
 
 def _trace(call: Callable[..., Any], specs: Sequence[Any], model: Model) -> Any:

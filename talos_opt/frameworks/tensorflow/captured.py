@@ -60,6 +60,8 @@ class Captured:
     mode : {'inference', 'training'}
     by : str
         What it was captured from.
+    notes : tuple of str
+        What its user should know of how it was captured.
     """
 
     folded: Folded
@@ -69,6 +71,7 @@ class Captured:
     function: Any
     mode: str
     by: str
+    notes: tuple[str, ...] = ()
 
     def op_ids(self) -> tuple[str, ...]:
         """Return the ids of the ops, producers before their readers: names of their nodes."""

@@ -11,6 +11,7 @@ from talos_opt.frameworks.tensorflow.backend import tf
 from talos_opt.frameworks.tensorflow.captured import Captured
 from talos_opt.frameworks.tensorflow.costs import flops, nbytes, read_bytes, shape_of
 from talos_opt.frameworks.tensorflow.folding import node_of
+from talos_opt.frameworks.tensorflow.lines import Lines
 
 #: Outputs that share the memory of the first input.
 _VIEWS = frozenset(
@@ -56,6 +57,7 @@ class _Description:
         self._captured, self._folded, self._sizes = captured, captured.folded, sizes
         graph = captured.graph
         self._nodes = {op: graph.get_operation_by_name(op) for op in captured.op_ids()}
+        self._lines = Lines(captured.function)
         self._readers = self._find_readers()
         self._weights = {root: self._weight(root) for root in self._readers}
         self._groups = self._find_groups()
@@ -85,6 +87,7 @@ class _Description:
             unread=0 if base else sum(made) - sum(sizes.values()),
             colocate=self._groups.get(op),
             module=module_of(op),
+            line=self._lines.of(self._folded.nodes[op]),
             facts={
                 "shape": [list(shape) if shape is not None else None for shape in shapes],
                 "dtype": [tensor.dtype.name for tensor in node.outputs],

@@ -107,6 +107,7 @@ def profile_model(
         ops=describe_ops(captured, sizes),
         devices=(),
         facts=_facts(captured, inputs),
+        notes=captured.notes,
     )
     for target in targets:
         if target.local is not None:

@@ -78,6 +78,11 @@ def make_arguments(
         return dataclasses.replace(first, redraw=lambda: draw(seed + 1).tensors)
     if specs:
         raise InputError("--input and --inputs cannot be combined: give one of them")
+    if Path(source).suffix == ".npz":
+        raise InputError(
+            f"{source}: PyTorch's inputs are a .pt file of torch.save or MODULE:CALLABLE, and a "
+            ".npz file is TensorFlow's; numpy.load, torch.from_numpy and torch.save convert it"
+        )
     made = _saved(source) if Path(source).suffix in _SAVED else resolve(source).call()
     args, kwargs = _split(made, source)
     found = arguments(args, kwargs)

@@ -152,6 +152,11 @@ def test_ways_that_there_were_are_still_there() -> None:
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
+        ({"add": ["2x"]}, "device '2x' is not of the form a100, 2xl4 or NAME=a100"),
+        ({"add": ["="]}, "device '=' is not of the form"),
+        ({"add": ["b="]}, "device 'b=' is not of the form"),
+        ({"add": ["0xl4"]}, "device '0xl4' is not of the form"),
+        ({"add": ["a=b=l4"]}, "device 'a=b=l4' is not of the form"),
         ({"add": ["a1000x"]}, "the catalogue has no device 'a1000x'"),
         ({"add": ["cpu=a100"]}, "device 'cpu' is there already"),
         ({"add": ["cpu=xeon-8480+"], "replace": {"cpu": "epyc-9654"}}, "is there already"),

@@ -165,6 +165,51 @@ class Noisy(Restless):
         return self.dense(x) + tf.random.normal((3,))
 
 
+class Frozen(tf.Module):
+    """Computes with NumPy while it is traced, and with TensorFlow when called without a graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = tf.Variable(tf.ones((4,)), name="scale")
+
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        factor = tf.reduce_mean(x) if tf.executing_eagerly() else 1.0
+        return x * self.scale * factor
+
+
+class Stepping(tf.keras.Model):
+    """Is scaled by what Python drew while it was traced, in training alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = layers.Dense(3)
+
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        return self.dense(x) * (random.random() if training else 1.0)
+
+
+class Picky(tf.Module):
+    """Refuses inputs whose largest value is below 1, where it can see them."""
+
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        if tf.executing_eagerly() and float(tf.reduce_max(x)) < 1.0:
+            raise ValueError("too small")
+        return tf.tanh(x)
+
+
+@tf.function
+def inner(x: tf.Tensor) -> tf.Tensor:
+    """Called by `outer`."""
+    return tf.tanh(x)  # inner
+
+
+@tf.function
+def outer(x: tf.Tensor) -> tf.Tensor:
+    """Ops of two functions, on lines of their own."""
+    y = inner(x)
+    return tf.exp(y)
+
+
 def broken() -> None:
     """What raises when it is called."""
     raise RuntimeError("no such network")

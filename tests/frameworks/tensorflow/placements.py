@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Sequence
 
@@ -36,7 +37,12 @@ def inputs_of(name: str) -> list[np.ndarray]:
     ]
 
 
+@functools.cache  # tests leave what they are given as it was
 def captured_net(name: str, mode: str = "inference") -> Captured:
+    return captured_anew(name, mode)
+
+
+def captured_anew(name: str, mode: str = "inference") -> Captured:
     nets.tf.keras.backend.clear_session()
     nets.tf.keras.utils.set_random_seed(0)
     made = getattr(nets, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,13 +11,15 @@ import pytest
 tf = pytest.importorskip("tensorflow", reason="needs talos-opt[tensorflow]")
 
 from talos_opt.core.errors import InputError  # noqa: E402
+from talos_opt.frameworks.tensorflow import capture as capturing  # noqa: E402
 from talos_opt.frameworks.tensorflow.capture import capture  # noqa: E402
 from talos_opt.frameworks.tensorflow.captured import Captured  # noqa: E402
 from talos_opt.frameworks.tensorflow.checking import other_values  # noqa: E402
+from talos_opt.frameworks.tensorflow.flattening import flatten  # noqa: E402
 from talos_opt.frameworks.tensorflow.folding import fold, node_of, port_of, sort_nodes  # noqa: E402
 from talos_opt.frameworks.tensorflow.models import as_model  # noqa: E402
 from tests.frameworks.tensorflow import nets  # noqa: E402
-from tests.frameworks.tensorflow.placements import INPUTS, captured_net, inputs_of  # noqa: E402
+from tests.frameworks.tensorflow.placements import INPUTS, captured_anew, captured_net, inputs_of  # noqa: E402
 
 MODES = ("inference", "training")
 
@@ -45,7 +48,7 @@ def test_ops_come_after_what_they_depend_on(name: str, mode: str) -> None:
 
 
 def test_ids_are_the_same_when_captured_again() -> None:
-    assert captured_net("bert").op_ids() == captured_net("bert").op_ids()
+    assert captured_net("bert").op_ids() == captured_anew("bert").op_ids()
 
 
 def test_control_flow_is_one_op_each() -> None:
@@ -147,6 +150,53 @@ def test_what_python_computes_in_a_model_is_found() -> None:
     model = as_model(nets.Restless())
     with pytest.raises(InputError, match=r"differs from the model by .* on a second input"):
         capture(model, [np.ones((2, 4), "float32")])
+
+
+@pytest.mark.parametrize(
+    ("made", "mode"),
+    [(nets.Frozen, "inference"), (nets.Frozen, "training"), (nets.Stepping, "training")],
+)
+def test_what_python_computes_in_functions_and_in_training_is_found(made: Any, mode: str) -> None:
+    model = as_model(made())
+    model.call(False)(tf.ones((2, 4)))  # makes the weights, which have to be there before
+    with pytest.raises(InputError, match=r"differs from the model by .* on a second input: what"):
+        capture(model, [np.linspace(0, 1, 8, dtype="float32").reshape(2, 4)], mode)
+
+
+def test_a_flat_graph_that_computes_something_else_is_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tf.saved_model.save(nets.Loop(), str(tmp_path / "loop"))
+    model = as_model(tf.saved_model.load(str(tmp_path / "loop")))
+    inputs = inputs_of("loop")
+    assert capture(model, inputs).notes == ()
+
+    def changed(function: Any) -> Any:
+        graph_def = flatten(function)
+        (cast,) = [node for node in graph_def.node if node.op == "AddV2" or node.op == "Mul"][-1:]
+        cast.op = "Sub"
+        return graph_def
+
+    monkeypatch.setattr(capturing, "flatten", changed)
+    with pytest.raises(InputError, match="compute something else once they are inlined"):
+        capture(model, inputs)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_checking_leaves_variables_as_they_were(mode: str) -> None:
+    module = nets.Loop()
+    module.calls.assign(3)
+    before = [variable.numpy() for variable in module.variables]
+    assert capture(as_model(module.__call__), inputs_of("loop"), mode).notes == ()
+    after = [variable.numpy() for variable in module.variables]
+    assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_a_model_that_takes_no_second_input_is_noted() -> None:
+    captured = capture(as_model(nets.Picky()), [np.ones((2, 2), "float32")])
+    (note,) = captured.notes
+    assert "was not compared with the model on a second input" in note
+    assert "too small" in note
 
 
 def test_a_model_may_draw_random_numbers_in_its_graph() -> None:

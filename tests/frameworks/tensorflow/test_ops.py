@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import pytest
 
 tf = pytest.importorskip("tensorflow", reason="needs talos-opt[tensorflow]")
 
 from talos_opt.frameworks.common.profile import OpProfile  # noqa: E402
+from talos_opt.frameworks.tensorflow.capture import capture  # noqa: E402
 from talos_opt.frameworks.tensorflow.costs import flops, read_bytes  # noqa: E402
+from talos_opt.frameworks.tensorflow.models import as_model  # noqa: E402
 from talos_opt.frameworks.tensorflow.ops import describe_ops, main_dtype, module_of  # noqa: E402
 from tests.frameworks.datasheets import assert_within_datasheets  # noqa: E402
+from tests.frameworks.tensorflow import nets  # noqa: E402
 from tests.frameworks.tensorflow.placements import captured_net  # noqa: E402
 
 
@@ -145,3 +152,34 @@ def test_a_lookup_reads_rows_of_its_table() -> None:
 
 def test_estimates_stay_within_datasheets() -> None:
     assert_within_datasheets(describe_ops(captured_net("bert", "training")))
+
+
+def lines_of(made: Any, mode: str = "inference") -> dict[str, set[str]]:
+    """Lines of the ops of each type, without their folder."""
+    found: dict[str, set[str]] = {}
+    for op in describe_ops(capture(as_model(made), [np.ones((2, 4), "float32")], mode)):
+        found.setdefault(op.type, set()).add(op.line.rpartition("/")[2])
+    return found
+
+
+def line_with(text: str) -> str:
+    """Return the line of the networks' file that contains a text."""
+    source = Path(nets.__file__).read_text().splitlines()
+    (number,) = [k for k, line in enumerate(source, 1) if text in line]
+    return f"nets.py:{number}"
+
+
+def test_ops_of_functions_have_the_lines_that_they_were_written_on() -> None:
+    lines = lines_of(nets.outer)
+    assert lines["Tanh"] == {line_with("return tf.tanh(x)  # inner")}
+    assert lines["Exp"] == {line_with("return tf.exp(y)")}
+    attrs = describe_ops(capture(as_model(nets.outer), [np.ones((2, 4), "float32")]))[-1].record()
+    assert "line" not in attrs.attrs  # what returns a value is nobody's line
+
+
+def test_gradients_have_the_lines_of_what_they_are_of() -> None:
+    wanted = line_with("return self.dense(x) + tf.random.normal((3,))")
+    lines = lines_of(nets.Noisy(), "training")
+    assert lines["MatMul"] == {wanted}  # forwards and backwards
+    assert lines["BiasAddGrad"] == {wanted}
+    assert lines["ResourceApplyGradientDescent"] == {""}

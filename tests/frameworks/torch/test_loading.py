@@ -147,6 +147,7 @@ def test_inputs_that_are_none(tmp_path: Path) -> None:
     for source, complaint in (
         ("missing.pt", "there is no file missing.pt"),
         (str(tmp_path / "bad.pt"), "not a file of tensors as torch.save writes it"),
+        ("x.npz", r"x\.npz: PyTorch's inputs are a \.pt file of torch\.save or MODULE:CALLABLE"),
         (str(tmp_path / "none.pt"), "there is no tensor among the inputs"),
         (f"{NETS}:number", "the inputs are a int, expected a tensor, a tuple"),
     ):
