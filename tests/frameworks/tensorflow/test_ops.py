@@ -145,3 +145,12 @@ def test_a_lookup_reads_rows_of_its_table() -> None:
 
 def test_estimates_stay_within_datasheets() -> None:
     assert_within_datasheets(describe_ops(captured_net("bert", "training")))
+
+
+def test_phases_of_a_training_step() -> None:
+    ops = describe_ops(captured_net("cnn", "training"))
+    phases = {type_: {op.phase for op in only(ops, type_)} for type_ in {op.type for op in ops}}
+    assert phases["Conv2D"] == {"forward"}
+    assert phases["Conv2DBackpropFilter"] == {"backward"}
+    assert phases["ResourceApplyGradientDescent"] == {"update"}
+    assert {op.phase for op in describe_ops(captured_net("cnn"))} == {"forward"}
