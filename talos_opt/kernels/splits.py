@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from talos_opt.kernels.compiling import kernel, part
+from talos_opt.kernels.moves import next_random
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -211,3 +212,58 @@ def extend_chains(x, plans, first, limit, most):  # type: ignore[no-untyped-def]
             else:  # a larger stage is no better: it takes more time and more bytes
                 edge[depth] = x.up_ptr[q + 1]
     return ideals
+
+
+@kernel
+def walk_cuts(work, ptr, near, ahead, stage, devices, limit, most, random):  # type: ignore[no-untyped-def]
+    """Fill stage after stage by a random walk until what is left fits the others.
+
+    A block joins the stage if all that it follows is in it or before it, and leaves it if nothing
+    that follows it is.
+
+    Parameters
+    ----------
+    work : (b,) float
+    ptr, near, ahead : (b + 1,), (h,), (h,) int
+        Neighbours of each block, and whether it follows them (1), or they follow it (0).
+    stage : (b,) int
+        Filled in.
+    devices : int
+        Stages.
+    limit : float
+        Largest load of a stage.
+    most : int
+        Blocks to look at, for each stage.
+    random : (1,) uint64
+
+    Returns
+    -------
+    bool
+        Whether no stage is above the limit.
+    """
+    blocks, last = len(work), devices - 1
+    stage[:] = last
+    left = work.sum()
+    for s in range(last):
+        low = left - limit * (last - s)
+        load = 0.0
+        for _ in range(most):
+            if low <= load <= limit:
+                break
+            grows = (load < low) != (next_random(random) < 0.1)
+            b = int(next_random(random) * blocks)
+            if stage[b] != (last if grows else s):
+                continue
+            free = True
+            for h in range(ptr[b], ptr[b + 1]):
+                if grows and ahead[h] == 1:
+                    free = free and stage[near[h]] <= s
+                elif not grows and ahead[h] == 0:
+                    free = free and stage[near[h]] > s
+            if free:
+                stage[b] = s if grows else last
+                load += work[b] if grows else -work[b]
+        if not low <= load <= limit:
+            return False
+        left -= load
+    return True

@@ -198,12 +198,19 @@ class DpSolver(Solver):
             return give_up(run, self.name)
         shares = load_shares(group_work(problem.arrays))[1]
         for narrow in (True, False):
+            if run.stopped and run.best is not None:
+                break
             search = SplitSearch(problem, shares, run.target)
             most = _FEW_CHAINS * search.blocks.count if narrow else self.options.most_splits
             found = search.run(most, lambda: run.stopped, narrow=narrow)
             if found.device is not None:
                 offer_placement(run, found.device, problem.arrays.rank, self.name)
             run.raise_bound(min(found.bound, run.value), self.name)
+            if narrow and run.best is not None and not run.stopped:
+                search = SplitSearch(problem, shares, run.target)
+                device = search.balance(run.lower_bound, run.seed, lambda: run.stopped)
+                if device is not None:
+                    offer_placement(run, device, problem.arrays.rank, self.name)
         return _give_up(run)
 
     def search_peaks(self, problem: Problem, run: Run) -> Verdict:

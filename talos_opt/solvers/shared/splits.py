@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 _MOST_CELLS = 24_000_000
 #: Stages that the kernel looks at between two looks at the clock: some hundredths of a second.
 _CHUNK = 300_000
+#: By how much the largest load of a balanced split may exceed the bound: as a share of what is
+#: known; and of the bound, which is no excess. Walks for each, and their steps for each block.
+_EXCESSES, _EVEN, _WALKS, _STEPS = (0.0, 1e-3, 1e-2, 0.1), 3e-7, 3, 4_000
 
 
 @dataclass(frozen=True)
@@ -254,6 +257,52 @@ class SplitSearch:
                     least = min(least, max(float(cost[0, k]), float(cost[1, other])))
         return least
 
+    def balance(self, least: float, seed: int, stopped: Callable[[], bool]) -> Ints | None:
+        """Return a placement of almost equal loads, None if random walks come to none.
+
+        Where nobody pays for transfers and all devices are alike, each stage only has to be filled
+        up to its share. On a wide graph some ideal does it, and walks come across one soon.
+
+        Parameters
+        ----------
+        least : float
+            A lower bound on the largest load.
+        seed : int
+        stopped : callable
+        """
+        from talos_opt.kernels.splits import walk_cuts
+
+        paid = self.tensors.out_time.any() or self.tensors.in_time.any()
+        if len(self.kinds) > 1 or paid or not math.isfinite(self.below):
+            return None
+        if not np.isfinite(self.work).all() or (self.blocks.of < 0).any():
+            return None
+        ptr, near, ahead = self._neighbours()
+        stage = np.zeros(self.blocks.count, dtype=np.int64)
+        random = np.array([seed], dtype=np.uint64)
+        devices = self.kinds[0]
+        for share in _EXCESSES:
+            limit = least + max(share * (self.below - least), _EVEN * least)
+            for _ in range(_WALKS):
+                if stopped() or limit >= self.below:
+                    return None
+                if walk_cuts(
+                    self.work[:, 0].copy(), ptr, near, ahead, stage, len(devices), limit,
+                    _STEPS * self.blocks.count, random,
+                ):  # fmt: skip
+                    return np.array(devices)[stage[self.blocks.of]][self.arrays.group]
+        return None
+
+    def _neighbours(self) -> tuple[Ints, Ints, Ints]:
+        """Return `ptr`, `near` and `ahead` as `walk_cuts` takes them."""
+        rows = []
+        for a, readers in enumerate(self.blocks.readers):
+            for b in readers:
+                rows += [(a, b, 0), (b, a, 1)]
+        table = np.array(sorted(rows), dtype=np.int64).reshape(-1, 3)
+        ptr = np.searchsorted(table[:, 0], np.arange(self.blocks.count + 1)).astype(np.int64)
+        return ptr, table[:, 1].copy(), table[:, 2].copy()
+
     def _join_idle(self) -> None:
         """Join blocks that take no time to a neighbour beside which they cost least, for good.
 
@@ -437,6 +486,7 @@ class SplitSearch:
         held = arrays.group_held if static else arrays.group_weights
         widest = arrays.group_workspace if static else np.zeros_like(arrays.group_workspace)
         priced = (np.where(self.shares > 0, self.work, 0.0) * self.shares).min(axis=1)
+        priced[~np.isfinite(priced)] = 0.0  # it runs nowhere, which loads say
         return Lattice(
             up_ptr=ends,
             up_ideal=rows[:, 1].copy(),
