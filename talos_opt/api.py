@@ -23,7 +23,7 @@ from talos_opt.core.errors import (
 )
 from talos_opt.core.feasibility import Violation
 from talos_opt.core.feasibility import check as check_schedule
-from talos_opt.core.problem import Objective, Problem
+from talos_opt.core.problem import Objective, Problem, Stages
 from talos_opt.core.result import (
     Comparison,
     Result,
@@ -92,6 +92,7 @@ def solve(
     explain: bool = True,
     catch_interrupt: bool = False,
     worth: float | str | None = None,
+    stages: Stages | str | Mapping[str, Any] | None = None,
 ) -> Result:
     """Place and schedule a problem.
 
@@ -127,6 +128,9 @@ def solve(
         Return the best answer so far on Ctrl-C, instead of raising `Interrupted`.
     worth : float or str, optional
         Share of the value that fewer devices and transfers are worth: 0.005 or ``0.5%``; default 0.
+    stages : Stages, str or mapping, optional
+        Overrides the problem's rule for stages: ``acyclic``, or
+        ``{"rule": "ordered", "use_all": True}``.
 
     Returns
     -------
@@ -162,6 +166,8 @@ def solve(
         called = time.monotonic()  # the limit counts from when the file is read
     if plan.objective is not None:
         problem = problem.with_objective(plan.objective)
+    if stages is not None:
+        problem = problem.with_stages(stages)
     chosen = _create(plan)
     session = Session(
         problem,

@@ -30,6 +30,7 @@ def op(
     colocate: str | None = None,
     devices: str | None = None,
     slots: int = 1,
+    phase: str = "forward",
 ) -> Op:
     """Write an op: ``op("c", {"cpu": 2}, "a b:16", output=4)`` reads a, and 16 bytes of b.
 
@@ -44,6 +45,7 @@ def op(
         colocate=colocate,
         devices=None if devices is None else tuple(devices.split()),
         slots=slots,
+        phase=phase,
     )
 
 

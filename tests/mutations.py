@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 
-from talos_opt.core.problem import Problem
+from talos_opt.core.problem import ANY_STAGES, Problem
 from talos_opt.core.schedule import Schedule, TransferRow, Transfers
 
 STEPS = (-2.0, -1.0, -0.5, -0.25, 0.25, 0.5, 1.0, 4.0)
@@ -26,7 +26,8 @@ def relax(problem: Problem, rng: random.Random) -> Problem:
     if rng.random() < 0.2:
         graph = replace(graph, models=tuple(replace(m, release=0.0) for m in graph.models))
     cluster = replace(cluster, devices=tuple(devices), contention=contention)
-    return replace(problem, graph=graph, cluster=cluster)
+    stages = problem.stages if rng.random() < 0.5 else ANY_STAGES
+    return replace(problem, graph=graph, cluster=cluster, stages=stages)
 
 
 def mutate(schedule: Schedule, problem: Problem, rng: random.Random) -> Schedule:

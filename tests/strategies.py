@@ -16,9 +16,10 @@ from hypothesis import HealthCheck, reject, settings
 from hypothesis import strategies as st
 
 from talos_opt.core.cluster import Cluster, Device, Link
+from talos_opt.core.columns import PHASES
 from talos_opt.core.errors import GraphError
 from talos_opt.core.graph import Graph, Input, Memory, Model, Op
-from talos_opt.core.problem import MemoryRule, Objective, Problem
+from talos_opt.core.problem import MemoryRule, Objective, Problem, Stages
 
 T = TypeVar("T")
 Pick = Callable[[Sequence[T]], T]
@@ -58,6 +59,8 @@ class Features:
     edge_bytes, releases, weights, zero_times, device_times, outputs : bool
         `device_times`: times keyed by a device id beside the kind. `outputs`: ops may have several
         named outputs.
+    stages : bool
+        Stages may have to be acyclic or ordered, and some ops be of a backward pass.
     traffic : bool, optional
         True: all problems have many tensors on slow links; None: every other one.
     """
@@ -85,6 +88,7 @@ class Features:
     zero_times: bool = True
     device_times: bool = True
     outputs: bool = True
+    stages: bool = False
     traffic: bool | None = None
 
 
@@ -217,7 +221,12 @@ def _put_together(pick: Pick[Any], count: int, on: Features) -> Problem:
     )
     graph = Graph("random", tuple(models), unit)
     rule = pick(tuple(MemoryRule)) if on.peak else MemoryRule.STATIC
-    return Problem(graph, cluster, Objective(pick(on.objectives)), rule)
+    problem = Problem(graph, cluster, Objective(pick(on.objectives)), rule)
+    if not on.stages:
+        return problem
+    return problem.with_stages(
+        Stages(pick(("acyclic", "acyclic", "ordered", "any")), pick((False, False, False, True)))
+    )
 
 
 def _kinds(pick: Pick[Any], on: Features) -> tuple[str, ...]:
@@ -300,6 +309,7 @@ def _op(
         devices=pins,
         slots=pick((1, 1, most)) if on.slots and on.demands else 1,
         outputs=outputs,
+        phase=pick((PHASES[0],) * 6 + PHASES[1:]) if on.stages else PHASES[0],
     )
 
 

@@ -118,6 +118,7 @@ def test_what_a_solver_does_not_cover_is_in_its_row(info: registry.SolverInfo) -
         Feature.NO_COPY_ENGINE: "copy engine",
         Feature.SLOTS: "slots",
         Feature.VIA: "via",
+        Feature.STAGES: "--stages",
     }
     cell = row.split("|")[3]
     assert {feature for feature, word in words.items() if word in cell} == (

@@ -62,6 +62,8 @@ def moved(problem: Problem, schedule: Schedule, op: int, device: int) -> Schedul
     group = companions(problem, op)
     where[group] = device
     reason = _cannot_run(problem, group, device) or _short(problem, where)
+    if not reason and not problem.keeps_stages(where):
+        reason = f"stages would no longer be {problem.stages}"
     if reason:
         raise MoveError(reason)
     return _simulated(problem, schedule, where)

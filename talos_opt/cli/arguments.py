@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from talos_opt.core.problem import Problem
 
 #: Frameworks whose models can be profiled and run.
 FRAMEWORKS = ("torch", "tensorflow")
@@ -13,6 +16,7 @@ FRAMEWORKS = ("torch", "tensorflow")
 GRANULARITIES = ("op", "module")
 OBJECTIVES = ("toct", "makespan", "bottleneck", "memory")
 MEMORY_RULES = ("static", "peak")
+STAGES = ("any", "acyclic", "ordered")
 
 
 def seconds(text: str) -> float:
@@ -277,6 +281,31 @@ def add_problem(parser: argparse.ArgumentParser) -> None:
         help="how memory is counted: static, all weights and outputs together; peak, what is alive "
         "at the same time (default: what the graph says)",
     )
+    add_stages(parser)
+
+
+def add_stages(parser: argparse.ArgumentParser) -> None:
+    """Add the rule for stages."""
+    parser.add_argument(
+        "--stages",
+        choices=STAGES,
+        help="whether the devices that a model is split over form a pipeline: any, not "
+        "necessarily; acyclic, a device that was left is not entered again; ordered, also in the "
+        "cluster's order of devices (default: what the graph says)",
+    )
+    parser.add_argument(
+        "--use-all",
+        action="store_true",
+        default=None,
+        help="every device has at least one forward op",
+    )
+
+
+def with_stages(problem: Problem, args: argparse.Namespace) -> Problem:
+    """Return the problem with the rule for stages that the command line asks for."""
+    rule = getattr(args, "stages", None) or problem.stages.rule
+    used = problem.stages.use_all or bool(getattr(args, "use_all", None))
+    return problem.with_stages({"rule": rule, "use_all": used})
 
 
 def add_estimates(parser: argparse.ArgumentParser, flag: str) -> None:

@@ -27,6 +27,8 @@ _OF_GRAPH = {
     "cluster": "--cluster",
     "objective": "--objective",
     "memory_rule": "--memory-rule",
+    "stages": "--stages",
+    "use_all": "--use-all",
     "source_format": "--from",
 }
 

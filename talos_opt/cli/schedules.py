@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from talos_opt.cli import arguments
 from talos_opt.cli.output import complain
 
 if TYPE_CHECKING:
@@ -68,8 +69,8 @@ def read_graph(
     Parameters
     ----------
     args : namespace
-        ``cluster``, ``objective``, ``memory_rule`` and ``source_format``; those that a command
-        does not have count as not given.
+        ``cluster``, ``objective``, ``memory_rule``, ``stages``, ``use_all`` and
+        ``source_format``; those that a command does not have count as not given.
     graph : str
     file : ScheduleFile
         It records what it was made with, unless it is an old one or of another tool.
@@ -97,6 +98,13 @@ def read_graph(
         problem = dataclasses.replace(problem, memory_rule=rule)
         if asked["memory_rule"] is None:
             differs.append(f"memory rule {rule.value}")
+    asked_stages = [getattr(args, name, None) for name in ("stages", "use_all")]
+    if asked_stages == [None, None] and made.stages is not None:
+        if made.stages != problem.stages:
+            differs.append(f"stages {made.stages}")
+        problem = problem.with_stages(made.stages)
+    else:
+        problem = arguments.with_stages(problem, args)
     if getattr(args, "granularity", None) is None and made.granularity is Granularity.MODULE:
         try:
             problem = by_module(problem, made.no_split)

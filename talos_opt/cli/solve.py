@@ -123,9 +123,9 @@ def read_problem(args: argparse.Namespace, graph: str, objective: str | None) ->
     from talos_opt import api
 
     problem = api.read(graph, cluster=args.cluster, objective=objective, format=args.source_format)
-    if args.memory_rule is None:
-        return problem
-    return dataclasses.replace(problem, memory_rule=args.memory_rule)
+    if args.memory_rule is not None:
+        problem = dataclasses.replace(problem, memory_rule=args.memory_rule)
+    return arguments.with_stages(problem, args)
 
 
 def _coarsen(problem: Problem, args: argparse.Namespace) -> Problem:

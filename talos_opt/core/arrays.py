@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from talos_opt.core import units
 from talos_opt.core.cluster import Cluster, Hop
-from talos_opt.core.columns import NONE, Columns
+from talos_opt.core.columns import FORWARD, NONE, Columns
 from talos_opt.core.errors import GraphError
 from talos_opt.core.sums import max_by, sum_by
 
@@ -74,6 +74,8 @@ class Arrays:
         `DIRECT`, `NO_ROUTE`, or the device that stages a transfer.
     channel : (m, m) int
         Under contention ``serial``, the channel that a direct transfer occupies; else -1.
+    forward : (n,) bool
+        Ops that rules about stages speak of.
     """
 
     time: Floats
@@ -106,6 +108,7 @@ class Arrays:
     per_byte: Floats
     via: Ints
     channel: Ints
+    forward: Bools
 
     def __post_init__(self) -> None:
         for value in vars(self).values():
@@ -279,6 +282,7 @@ def build_arrays(
         capacity=_capacity(cluster),
         slots=np.array([device.slots for device in cluster.devices], dtype=np.int64),
         copy_engine=np.array([device.copy_engine for device in cluster.devices]),
+        forward=_forward(columns),
         **_route_arrays(cluster, time_unit),
     )
 
@@ -314,6 +318,12 @@ def times_on(columns: Columns, device_id: str, kind: str) -> Floats:
             given = columns.time[:, columns.time_keys.index(key)]
             result = np.where(np.isnan(given), result, given)
     return np.where(np.isnan(result), np.inf, result)
+
+
+def _forward(columns: Columns) -> Bools:
+    if columns.phase is None:
+        return np.ones(columns.op_count, dtype=bool)
+    return np.asarray(columns.phase == FORWARD)
 
 
 def _capacity(cluster: Cluster) -> Ints:

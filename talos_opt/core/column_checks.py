@@ -15,6 +15,7 @@ from talos_opt.core import units
 from talos_opt.core.columns import (
     ALL_OUTPUTS,
     NONE,
+    PHASES,
     SEPARATOR,
     WHOLE_OUTPUT,
     Columns,
@@ -53,8 +54,11 @@ def check_columns(columns: Columns) -> None:
         ("type", columns.type, len(columns.types)),
         ("colocate", columns.group, len(columns.groups)),
         ("devices", columns.pin, len(columns.pins)),
+        ("phase", columns.phase, len(PHASES)),
     ):
-        least = 0 if what == "type" else NONE
+        if codes is None:
+            continue
+        least = 0 if what in ("type", "phase") else NONE
         _check_codes(columns, codes, least, count, what)
     home, producer = columns.model[columns.reader], columns.input_op
     first, last = columns.model_ptr[home], columns.model_ptr[home + 1]

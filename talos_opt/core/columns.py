@@ -28,6 +28,10 @@ WHOLE_OUTPUT = -1
 NONE = -1
 #: Value of `Columns.input_output` where an op reads all that its producer makes.
 ALL_OUTPUTS = -1
+#: What an op is part of in a training step; inference has forward ops only.
+PHASES = ("forward", "backward", "update")
+#: Value of `Columns.phase` of the ops that rules about stages speak of.
+FORWARD = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +127,8 @@ class Columns:
     input_output : (e,) int, optional
         Which output of its producer each input reads, counted from 0, or `ALL_OUTPUTS`; default:
         all.
+    phase : (n,) int, optional
+        Position of the phase of each op in `PHASES`; default: all are forward.
     """
 
     model_ids: tuple[str, ...]
@@ -148,6 +154,7 @@ class Columns:
     attrs: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     outputs: Outputs | None = None
     input_output: Ints | None = None
+    phase: Ints | None = None
 
     def __post_init__(self) -> None:
         more = () if self.outputs is None else (self.outputs.ptr, self.outputs.size)

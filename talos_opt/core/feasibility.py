@@ -15,6 +15,7 @@ from talos_opt.core import occupancy, rounding, units
 from talos_opt.core.errors import InfeasibleScheduleError
 from talos_opt.core.problem import NO_ROUTE, UNLIMITED, Bools, Floats, Ints, MemoryRule, Problem
 from talos_opt.core.schedule import Schedule
+from talos_opt.core.stages import StageRule, cycle_of, stage_arcs, unused_devices
 
 #: Violations listed per rule; a broken schedule of a million ops must not print a million lines.
 LIMIT = 20
@@ -27,7 +28,8 @@ class Violation:
     Parameters
     ----------
     rule : str
-        placement, duration, release, colocation, transfer, precedence, slots, link, memory.
+        placement, duration, release, colocation, stages, transfer, precedence, slots, link,
+        memory.
     message : str
         Names op, device, time and amount.
     """
@@ -99,6 +101,7 @@ class _Checker:
         self._duration()
         self._release()
         self._colocation()
+        self._stages()
         arrival = self._transfers()
         if arrival is not None:
             self._precedence(arrival)
@@ -222,6 +225,43 @@ class _Checker:
                 f"{self._op(int(leader[i]))} of its group is on "
                 f"{self._device(int(device[leader[i]]))}"
             ),
+        )
+
+    def _stages(self) -> None:
+        """A device that a model has left is never entered again, or only those behind it are."""
+        rule, device = self.problem.stages, self.schedule.device
+        if rule.use_all:
+            empty = unused_devices(self.arrays, device)
+            self._complain(
+                "stages", empty, lambda d: f"{self._device(d)} has no forward op, each needs one"
+            )
+        if rule.rule is StageRule.ANY:
+            return
+        arcs = stage_arcs(self.arrays, device)
+        if rule.rule is StageRule.ORDERED:
+            self._complain(
+                "stages", arcs[:, 1] > arcs[:, 2], lambda k: self._step_back(*arcs[k].tolist())
+            )
+            return
+        for j in np.unique(arcs[:, 0])[:LIMIT].tolist():
+            cycle = cycle_of(arcs[arcs[:, 0] == j, 1:])
+            if cycle:
+                names = " -> ".join(self._device(d) for d in [*cycle, cycle[0]])
+                model = self.problem.graph.model_ids[j]
+                self.found.append(
+                    Violation("stages", f"model {model!r} enters a device again: {names}")
+                )
+
+    def _step_back(self, model: int, source: int, target: int) -> str:
+        """Name a tensor that goes against the order of the devices."""
+        arrays, device = self.arrays, self.schedule.device
+        found = (device[arrays.edge_src] == source) & (device[arrays.edge_dst] == target)
+        found &= arrays.forward[arrays.edge_src] & arrays.forward[arrays.edge_dst]
+        found &= arrays.model[arrays.edge_src] == model
+        k = int(np.argmax(found))
+        return (
+            f"{self._op(int(arrays.edge_dst[k]))} on {self._device(target)} reads "
+            f"{self._op(int(arrays.edge_src[k]))} on {self._device(source)}, which stands behind it"
         )
 
     def _needed(self) -> _Hops:

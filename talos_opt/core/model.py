@@ -20,6 +20,7 @@ from talos_opt.core.column_checks import check_structure
 from talos_opt.core.columns import (
     ALL_OUTPUTS,
     NONE,
+    PHASES,
     WHOLE_OUTPUT,
     Columns,
     Ints,
@@ -113,6 +114,8 @@ class Op:
     outputs : mapping of str to int
         Bytes of each output tensor, by name, where the op has several or names the one it has.
         ``memory.output`` is their sum, and need not be given then.
+    phase : {'forward', 'backward', 'update'}
+        What it is part of in a training step. Rules about stages speak of forward ops.
 
     Raises
     ------
@@ -130,6 +133,7 @@ class Op:
     slots: int = 1
     attrs: Mapping[str, Any] = field(default_factory=dict)
     outputs: Mapping[str, int] = field(default_factory=dict)
+    phase: str = PHASES[0]
 
     def __post_init__(self) -> None:
         _set(self, "id", as_word(self.id, "id", "id"))
@@ -147,6 +151,8 @@ class Op:
             _set(self, "devices", self._pins())
         _set(self, "slots", units.positive_int(self.slots, "slots", path="slots"))
         as_mapping(self.attrs, "attrs", "attrs")
+        if not isinstance(self.phase, str) or self.phase not in PHASES:
+            raise self._error("phase", f"one of {', '.join(PHASES)}")
 
     def _times(self) -> dict[str, float]:
         expected = "a mapping from device kind or id to a number, such as {cpu: 5, gpu: 1}"
@@ -286,7 +292,15 @@ def columns_of(models: Sequence[Model]) -> Columns:
         pin=pin,
         attrs={i: op.attrs for i, op in enumerate(ops) if op.attrs},
         outputs=_outputs(ops) if named else None,
+        phase=_phases(ops),
     )
+
+
+def _phases(ops: Sequence[Op]) -> Ints | None:
+    """Phases of all ops, None where all are forward."""
+    if all(op.phase == PHASES[0] for op in ops):
+        return None
+    return np.array([PHASES.index(op.phase) for op in ops], dtype=np.int64)
 
 
 def _outputs(ops: Sequence[Op]) -> Outputs:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -29,8 +30,10 @@ from talos_opt.core.cluster import Cluster
 from talos_opt.core.errors import GraphError, InputError
 from talos_opt.core.graph import Graph, Op
 from talos_opt.core.limits import require_room
+from talos_opt.core.stages import ANY_STAGES, StageRule, Stages, keeps_stages
 
 __all__ = [
+    "ANY_STAGES",
     "DIRECT",
     "NO_ROUTE",
     "UNLIMITED",
@@ -41,6 +44,8 @@ __all__ = [
     "MemoryRule",
     "Objective",
     "Problem",
+    "StageRule",
+    "Stages",
 ]
 
 
@@ -82,6 +87,9 @@ class Problem:
         `talos_opt.core.granularity.by_module`. Only schedules record it.
     no_split : tuple of str
         The patterns that `by_module` was given.
+    stages : Stages, str or mapping
+        Whether devices may be entered again (`talos_opt.core.stages`); default: as often as one
+        likes.
 
     Raises
     ------
@@ -96,6 +104,7 @@ class Problem:
     memory_rule: MemoryRule = MemoryRule.STATIC
     granularity: str = "op"
     no_split: tuple[str, ...] = ()
+    stages: Stages = ANY_STAGES
 
     def __post_init__(self) -> None:
         for name, kind in (("objective", Objective), ("memory_rule", MemoryRule)):
@@ -107,6 +116,7 @@ class Problem:
                 raise GraphError(
                     f"{name} is {value!r}, expected one of {expected}", path=name
                 ) from None
+        object.__setattr__(self, "stages", Stages.of(self.stages))
         # Built at once: most contradictions between graph and cluster show only here.
         arrays = build_arrays(
             self.graph.columns,
@@ -119,13 +129,14 @@ class Problem:
 
     def __hash__(self) -> int:
         """Return a hash of ops, edges, cluster and what is minimised; equal problems have one."""
-        return hash((self.graph, self.cluster, self.objective, self.memory_rule))
+        return hash((self.graph, self.cluster, self.objective, self.memory_rule, self.stages))
 
     def __repr__(self) -> str:
         graph, devices = self.graph, len(self.cluster.devices)
         return (
             f"Problem({graph.name!r}: {len(graph.model_ids)} models, {graph.op_count} ops, "
-            f"{devices} devices; {self.objective}, memory {self.memory_rule})"
+            f"{devices} devices; {self.objective}, memory {self.memory_rule}"
+            f"{f', stages {self.stages}' if self.stages else ''})"
         )
 
     @property
@@ -140,6 +151,19 @@ class Problem:
             return self
         other = copy.copy(self)  # the arrays are the same: they are not built again
         object.__setattr__(other, "objective", Objective(objective))
+        return other
+
+    def keeps_stages(self, device: Ints) -> bool:
+        """Whether a placement (n,) keeps the rule for stages."""
+        return not self.stages or keeps_stages(self.arrays, self.stages, device)
+
+    def with_stages(self, stages: Stages | str | Mapping[str, Any]) -> Problem:
+        """Return the same problem under another rule for stages."""
+        rule = Stages.of(stages)
+        if rule == self.stages:
+            return self
+        other = copy.copy(self)
+        object.__setattr__(other, "stages", rule)
         return other
 
     def replaced(self, graph: Graph, cluster: Cluster, arrays: Arrays) -> Problem:

@@ -22,7 +22,9 @@ from talos_opt.core.plain import (
     made,
 )
 
-OP_KEYS = Keys("id time", "type memory outputs inputs colocate device devices slots attrs")
+OP_KEYS = Keys("id time", "type memory outputs inputs colocate device devices slots attrs phase")
+#: Keys whose values are those of `Op`.
+_PLAIN = ("time", "type", "slots", "phase")
 MEMORY_KEYS = Keys("", "weights output workspace")
 INPUT_KEYS = Keys("op", "bytes output")
 
@@ -30,7 +32,7 @@ INPUT_KEYS = Keys("op", "bytes output")
 def read_op(value: object, path: str) -> Op:
     """Return the op that a mapping of the graph format describes (docs: talos-graph/1)."""
     record = OP_KEYS.check(value, "an op", path)
-    given: dict[str, Any] = {key: record[key] for key in ("time", "type", "slots") if key in record}
+    given: dict[str, Any] = {key: record[key] for key in _PLAIN if key in record}
     if is_mapping(given["time"]):
         where = f"{path}.time"
         given["time"] = {

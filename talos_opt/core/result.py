@@ -185,6 +185,7 @@ class Result:
             "version": __version__,
             "fingerprint": problem.graph.fingerprint,
             "memory_rule": problem.memory_rule.value,
+            "stages": problem.stages.to_plain(),
             "granularity": problem.granularity,
             "no_split": list(problem.no_split),
         }

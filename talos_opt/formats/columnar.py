@@ -19,6 +19,7 @@ from talos_opt.core.cluster import Cluster
 from talos_opt.core.column_checks import check_columns
 from talos_opt.core.columns import (
     ALL_OUTPUTS,
+    FORWARD,
     NONE,
     WHOLE_OUTPUT,
     Columns,
@@ -29,7 +30,7 @@ from talos_opt.core.columns import (
 from talos_opt.core.errors import FormatError, GraphError, InputError
 from talos_opt.core.graph import ColumnarModels, Graph
 from talos_opt.core.plain import Keys, as_list, as_mapping, as_name, as_plain, as_text
-from talos_opt.core.problem import MemoryRule, Objective, Problem
+from talos_opt.core.problem import MemoryRule, Objective, Problem, Stages
 from talos_opt.formats.cluster_reader import cluster_beside
 from talos_opt.formats.graph_writer import head_of, plain
 from talos_opt.formats.npz import Array, Members, is_npz, write_members
@@ -40,7 +41,7 @@ SCHEMA = "talos-columns/1"
 
 HEADER_KEYS = Keys(
     "schema models time_keys",
-    "name description time_unit memory_rule cluster known types groups pins",
+    "name description time_unit memory_rule stages cluster known types groups pins",
 )
 MODEL_KEYS = Keys("id ops", "weight release")
 
@@ -91,6 +92,7 @@ def read_problem(
             cluster,
             objective or Objective.TOCT,  # type: ignore[arg-type]
             rule,  # type: ignore[arg-type]  # checked by Problem
+            stages=Stages.of(record.get("stages", "any")),
         )
 
 
@@ -159,6 +161,7 @@ def _columns(record: Mapping[str, Any], members: Members) -> Columns:
         input_output=members.whole("input_output", (len(edges),))
         if members.has("input_output")
         else None,
+        phase=members.whole("phase", (n,)) if members.has("phase") else None,
     )
 
 
@@ -312,6 +315,8 @@ def _arrays_of(columns: Columns) -> dict[str, Array | str]:
         values = getattr(columns, name)
         if (values != default).any():
             arrays[name] = values
+    if columns.phase is not None and (columns.phase != FORWARD).any():
+        arrays["phase"] = columns.phase
     if columns.attrs:
         rows = [plain(row) for row in columns.attrs.values()]
         arrays["attrs_op"] = np.array(list(columns.attrs), dtype=np.int64)

@@ -20,14 +20,16 @@ from talos_opt.core.plain import (
     join,
     made,
 )
-from talos_opt.core.problem import MemoryRule, Objective, Problem
+from talos_opt.core.problem import MemoryRule, Objective, Problem, Stages
 from talos_opt.core.records import read_op
 from talos_opt.formats.cluster_reader import cluster_beside
 from talos_opt.formats.source import Source
 
 SCHEMA = "talos-graph/1"
 
-GRAPH_KEYS = Keys("schema", "name description time_unit memory_rule cluster models ops known")
+GRAPH_KEYS = Keys(
+    "schema", "name description time_unit memory_rule stages cluster models ops known"
+)
 MODEL_KEYS = Keys("id ops", "weight release")
 
 
@@ -66,6 +68,7 @@ def problem_from(
                 cluster,
                 objective or Objective.TOCT,  # type: ignore[arg-type]
                 rule,  # type: ignore[arg-type]  # checked by Problem
+                stages=Stages.of(record.get("stages", "any")),
             )
 
 

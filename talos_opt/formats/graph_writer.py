@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from talos_opt.core.columns import PHASES
 from talos_opt.core.graph import Input, Memory, Model, Op
 from talos_opt.core.problem import Problem
 from talos_opt.formats.graph_reader import SCHEMA
@@ -33,6 +34,7 @@ def head_of(problem: Problem) -> dict[str, Any]:
     head |= {
         "time_unit": graph.time_unit,
         "memory_rule": problem.memory_rule.value,
+        **({"stages": problem.stages.to_plain()} if problem.stages else {}),
         "cluster": problem.cluster.to_dict(),
     }
     if graph.known:
@@ -67,6 +69,8 @@ def _op(op: Op) -> dict[str, Any]:
         record["devices"] = list(op.devices)
     if op.slots != 1:
         record["slots"] = op.slots
+    if op.phase != PHASES[0]:
+        record["phase"] = op.phase
     if op.attrs:
         record["attrs"] = plain(op.attrs)
     return record

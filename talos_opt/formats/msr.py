@@ -33,7 +33,9 @@ HOST_KIND = "cpu"
 ACCELERATOR = "acc"
 
 FILE_KEYS = Keys("nodes edges maxCPUs maxFPGAs maxSizePerFPGA", extra=True)
-NODE_KEYS = Keys("id cpuLatency fpgaLatency size", "supportedOnFpga colorClass", extra=True)
+NODE_KEYS = Keys(
+    "id cpuLatency fpgaLatency size", "supportedOnFpga colorClass isBackwardNode", extra=True
+)
 EDGE_KEYS = Keys("sourceId destId cost", extra=True)
 
 #: Times are in ms.
@@ -160,7 +162,7 @@ def _op(value: object, path: str, inputs: Mapping[str, Mapping[str, int]], *, on
         time[HOST_KIND] = units.number(
             record["cpuLatency"], "cpuLatency", path=f"{path}.cpuLatency"
         )
-    if _supported(record.get("supportedOnFpga", True), f"{path}.supportedOnFpga"):
+    if _truth(record, "supportedOnFpga", path, default=True):
         time[ACCELERATOR] = units.number(
             record["fpgaLatency"], "fpgaLatency", path=f"{path}.fpgaLatency"
         )
@@ -174,13 +176,15 @@ def _op(value: object, path: str, inputs: Mapping[str, Mapping[str, int]], *, on
         inputs=tuple(Input(op, size) for op, size in inputs.get(name, {}).items()),
         colocate=None if color is None else as_name(color, "colorClass", f"{path}.colorClass"),
         attrs=as_plain(rest, "a node", path),
+        phase="backward" if _truth(record, "isBackwardNode", path, default=False) else "forward",
     )
 
 
-def _supported(value: object, path: str) -> bool:
+def _truth(record: Mapping[str, Any], key: str, path: str, *, default: bool) -> bool:
+    value = record.get(key, default)
     if not isinstance(value, (bool, int)) or value not in (0, 1):
         raise GraphError(
-            f"supportedOnFpga is {units.describe(value)}, expected 0, 1, true or false", path=path
+            f"{key} is {units.describe(value)}, expected 0, 1, true or false", path=f"{path}.{key}"
         )
     return bool(value)
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from talos_opt.kernels.compiling import kernel, part
-from talos_opt.kernels.instance import BOTTLENECK, GROUP, OBJECTIVE, PARTED, PEAK
+from talos_opt.kernels.instance import BOTTLENECK, GROUP, OBJECTIVE, PARTED, PEAK, STAGED
 from talos_opt.kernels.listing import list_schedule
 from talos_opt.kernels.liveness import peak_overflow
 from talos_opt.kernels.loads import (
@@ -37,6 +37,7 @@ from talos_opt.kernels.moves import (
     shift_bundle,
 )
 from talos_opt.kernels.sorting import copy_range, stable_order
+from talos_opt.kernels.stages import keeps_stages
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -381,6 +382,10 @@ def anneal(x, times, state, allowed, moves, hot, cold, order_share, smooth):  # 
                 moved = _move_bundle(x, state, allowed, scratch, stamp)
             if op < 0 and moved == 0:
                 continue
+        if stamp > 0 and moved > 0 and x.rule[STAGED] != 0 and not keeps_stages(x, state.home):
+            restore_bundle(x, state.home, state.held, scratch.bundle, scratch.old, moved)
+            copy_range(state.widest, 0, scratch.widest, 0, len(state.widest))
+            continue
         if x.rule[PEAK] == 0:
             over = float(overflow(x, state.held, state.widest))
         valued = stamp == 0 or over <= state.value[1]

@@ -12,7 +12,7 @@ Ints = npt.NDArray[np.int64]
 Shorts = npt.NDArray[np.int32]
 
 #: Columns of `Instance.op`.
-DEMAND, MODEL, GROUP = 0, 1, 2
+DEMAND, MODEL, GROUP, FORWARD = 0, 1, 2, 3
 #: Columns of `Instance.memory`.
 WEIGHTS, OUTPUT, WORKSPACE = 0, 1, 2
 #: Columns of `Instance.tensor`.
@@ -22,9 +22,11 @@ FIRST_SLOT, LAST_SLOT, ENGINE, CAPACITY = 0, 1, 2, 3
 #: Layers of `Instance.route`.
 VIA, CHANNEL = 0, 1
 #: Entries of `Instance.rule`.
-OBJECTIVE, UNIFORM, PEAK, PARTED = 0, 1, 2, 3
+OBJECTIVE, UNIFORM, PEAK, PARTED, STAGED = 0, 1, 2, 3, 4
 #: Values of ``rule[OBJECTIVE]``.
 TOCT, MAKESPAN, BOTTLENECK = 0, 1, 2
+#: Bits of ``rule[STAGED]``.
+ACYCLIC, ORDERED, USE_ALL = 1, 2, 4
 
 
 class Instance(NamedTuple):
@@ -34,8 +36,8 @@ class Instance(NamedTuple):
     ----------
     time : (n, m) float
         Infinite where an op's group is not allowed.
-    op : (n, 3) int
-        Slots held, model, colocation group.
+    op : (n, 4) int
+        Slots held, model, colocation group, whether it is a forward op.
     memory : (n, 3) int
         Bytes of weights, output, workspace.
     in_ptr, in_op, in_tensor, in_bytes : (n + 1,), (e,), (e,), (e,) int
@@ -63,9 +65,9 @@ class Instance(NamedTuple):
         Groups that share an edge with each group.
     tail : (n,) float
         Least time from an op's end to the end of its model.
-    rule : (4,) int
+    rule : (5,) int
         Objective; whether all readers of a tensor name the same bytes; whether memory is live;
-        whether some devices have no route between them.
+        whether some devices have no route between them; what is asked of stages.
     """
 
     time: Floats

@@ -116,6 +116,21 @@ def test_objective_and_granularity(capsys: Capture, graph: Path) -> None:
     assert json.loads(other.read_text())["made"]["granularity"] == "op"
 
 
+def test_stages(capsys: Capture, graph: Path, tmp_path: Path) -> None:
+    argv = ("--memory-rule", "peak", "--stages", "ordered", "--use-all")
+    schedule = solved(graph, "s.json", *argv)
+    asked = {"rule": "ordered", "use_all": True}
+    assert json.loads(schedule.read_text())["made"]["stages"] == asked
+    capsys.readouterr()
+    assert main(["check", str(graph), str(schedule)]) == 0
+    assert "stages ordered, all devices used as recorded there" in capsys.readouterr().err
+    other = tmp_path / "t.yaml"
+    given = json.loads(graph.read_text())
+    other.write_text(json.dumps(given | {"memory_rule": "peak", "stages": asked}))
+    made = json.loads(solved(other, "t.json").read_text())["made"]
+    assert made["stages"] == asked
+
+
 def test_what_is_recorded(graph: Path) -> None:
     argv = ("--memory-rule", "peak", "--time-limit", 7, "--workers", 1, "--seed", 3)
     schedule = solved(graph, "s.json", *argv, "--option", "cpsat.deterministic=true")
@@ -124,6 +139,7 @@ def test_what_is_recorded(graph: Path) -> None:
     assert document["seed"] == 3
     assert made["cluster"]["devices"] == [{"id": "c", "kind": "cpu", "memory": 25}]
     assert made.pop("fingerprint").startswith("ops-edges-1:")
+    assert made.pop("stages") == "any"
     assert made == {
         "version": __version__,
         "memory_rule": "peak",

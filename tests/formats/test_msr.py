@@ -48,8 +48,10 @@ def test_latency_workload(tmp_path: Path) -> None:
     assert [op.memory for op in problem.ops] == [Memory(w) for w in (0, 600, 301, 200)]
     assert [op.colocate for op in problem.ops] == [None, "5", "5", None]
     assert [edge.op for edge in last.inputs] == ["3", "4"]
-    assert first.attrs == {"name": "in", "isBackwardNode": False}
-    assert third.attrs == {"isBackwardNode": True}
+    assert first.attrs == {"name": "in"}
+    assert first.phase == "forward"
+    assert third.attrs == {}
+    assert third.phase == "backward"
 
 
 def test_throughput_workload(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from talos_opt.core.schedule import Schedule, TransferRow, Transfers
 from tests.reference.checker import peak_need
 from tests.reference.flat import channel, route, usable_memory
 from tests.reference.memory import least_memory
+from tests.reference.stages import broken_stages
 from tests.reference.ticks import Ticks
 
 
@@ -92,7 +93,7 @@ def as_schedule(plan: Plan, device: list[int], starts: Sequence[int]) -> Schedul
 
 
 def placements(problem: Problem) -> Iterator[list[int]]:
-    """All placements that keep pins, colocation and, under its rule, static memory."""
+    """All placements that keep pins, colocation, stages and, under its rule, static memory."""
     flat = Ticks(problem)
     devices = problem.cluster.devices
     groups: dict[object, list[int]] = {}
@@ -107,6 +108,8 @@ def placements(problem: Problem) -> Iterator[list[int]]:
         for members, d in zip(groups.values(), choice, strict=True):
             for i in members:
                 device[i] = d
+        if broken_stages(problem, device):
+            continue
         if problem.memory_rule != "static" or all(
             usable is None or flat.static_need(device, d) <= usable
             for d, usable in enumerate(map(usable_memory, devices))

@@ -10,6 +10,7 @@ from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule, TransferRow
 from tests.reference.flat import Flat, channel, route, usable_memory
 from tests.reference.memory import largest_share
+from tests.reference.stages import broken_stages
 from tests.reference.ticks import Ticks
 
 #: What separates two moments that are meant to be one: rounding, and nothing beside it.
@@ -55,6 +56,7 @@ class _NaiveChecker:
             if not self.follows(self.start[i], self.flat.release[i]):
                 self.bad.append(f"release: {name}")
         self.colocation()
+        self.bad += broken_stages(self.problem, self.device)
         if self.transfers():
             self.arrivals()
         self.devices()

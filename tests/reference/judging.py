@@ -122,6 +122,8 @@ def uncovered(problem: Problem, solver: str) -> list[str]:
     needed = set(features(problem))
     if solver == "dp" and problem.objective == "memory":
         return [] if len(problem.cluster.devices) == 1 else ["objective memory"]
+    if solver == "dp" and problem.objective == "bottleneck" and problem.stages.rule != "any":
+        return []
     if solver == "dp" and UNEQUAL_BYTES in needed:
         return sorted((needed - set(declared) - {UNEQUAL_BYTES}) or {UNEQUAL_BYTES})
     return sorted(needed - set(declared) - {UNEQUAL_BYTES})
@@ -149,6 +151,8 @@ def features(problem: Problem) -> Iterator[str]:
         yield "devices or ops with several slots"
     if staged:
         yield "links via a device"
+    if problem.stages.rule != "any" or problem.stages.use_all:
+        yield "stages that are acyclic, ordered or use all devices"
     read: dict[int, set[int]] = {}
     for tensor, _, size in Flat(problem).reads:
         read.setdefault(tensor, set()).add(size)

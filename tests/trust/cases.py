@@ -29,6 +29,8 @@ TASTES = (
     },
     {"peak": False, "serial": False},
     {"memory": False, "objectives": ("bottleneck",)},
+    {"stages": True, "objectives": ALL_OBJECTIVES},
+    {"stages": True, "objectives": ("bottleneck",)},
 )  # fmt: skip
 
 

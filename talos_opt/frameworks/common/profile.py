@@ -90,6 +90,8 @@ class OpProfile:
         Path of the module that the op belongs to.
     line : str
         File and line of the user's code that it comes from, ``net.py:12``; empty: unknown.
+    phase : {'forward', 'backward', 'update'}
+        See `frameworks.common.phases`.
     facts : mapping
         Shapes, types and the like, kept in the graph.
     """
@@ -108,6 +110,7 @@ class OpProfile:
     colocate: str | None = None
     module: str = ""
     line: str = ""
+    phase: str = "forward"
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def record(self) -> Op:
@@ -129,6 +132,7 @@ class OpProfile:
             attrs["estimated"] = estimated
         return Op(
             id=self.id,
+            phase=self.phase,
             time={d: t.time_s * _PER_SECOND for d, t in self.timings.items()},
             memory=Memory(self.weights, self.output, (self.workspace or 0) + self.unread),
             inputs=tuple(Input(op, size, output or None) for op, size, output in self.inputs),

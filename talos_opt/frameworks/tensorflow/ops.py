@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from talos_opt.frameworks.common.groups import REPLICATED_BYTES, Groups
+from talos_opt.frameworks.common.phases import find_phases
 from talos_opt.frameworks.common.profile import OpProfile, Read
 from talos_opt.frameworks.tensorflow.backend import tf
 from talos_opt.frameworks.tensorflow.captured import Captured
@@ -21,6 +23,8 @@ _VIEWS = frozenset(
     )
 )  # fmt: skip
 _BACKWARD = "gradient_tape/"
+#: Types of ops that write variables.
+_WRITES = re.compile(r"Assign|ResourceApply|ResourceScatter")
 
 
 def describe_ops(
@@ -64,7 +68,23 @@ class _Description:
 
     def ops(self) -> tuple[OpProfile, ...]:
         held = self._held()
-        return tuple(self._op(op, held.get(op, 0)) for op in self._captured.op_ids())
+        phases = self._phases()
+        made = (self._op(op, held.get(op, 0)) for op in self._captured.op_ids())
+        return tuple(replace(op, phase=phases.get(op.id, op.phase)) for op in made)
+
+    def _phases(self) -> dict[str, str]:
+        """Return the phase of each op of a training step; of inference none.
+
+        The outputs wait for whatever writes variables, which is no reason to call it forward.
+        """
+        captured = self._captured
+        if captured.mode == "inference":
+            return {}
+        reads = {
+            op: [name for name, port in captured.reads(op) if port >= 0] for op in captured.op_ids()
+        }
+        writes = {op for op, node in self._nodes.items() if _WRITES.match(node.type)}
+        return find_phases(reads, [node_of(tensor) for tensor in captured.outputs], writes)
 
     def _op(self, op: str, weights: int) -> OpProfile:
         node = self._nodes[op]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ import torch.utils._pytree as pytree
 from torch import fx
 
 from talos_opt.frameworks.common.groups import REPLICATED_BYTES, Groups
+from talos_opt.frameworks.common.phases import find_phases
 from talos_opt.frameworks.common.profile import OpProfile, Read
 from talos_opt.frameworks.torch.captured import Captured
 from talos_opt.frameworks.torch.costs import Cost, Evaluator, moved_bytes, nbytes, op_type
@@ -67,11 +68,26 @@ class _Description:
     def ops(self) -> tuple[OpProfile, ...]:
         groups = self._groups()
         held = self._held()
-        modules = self._modules()
-        return tuple(
+        modules, phases = self._modules(), self._phases()
+        made = (
             self._op(node, groups.get(node), held.get(node, 0), modules[node])
             for node in self._nodes
         )
+        return tuple(
+            replace(op, phase=phases.get(node, op.phase))
+            for node, op in zip(self._nodes, made, strict=True)
+        )
+
+    def _phases(self) -> dict[fx.Node, str]:
+        """Return the phase of each op of a training step; of inference none."""
+        if self._captured.mode == "inference":
+            return {}
+        reads = {node: [item.node for item in tensors_read(node)] for node in self._nodes}
+        made: dict[bool, list[fx.Node]] = {True: [], False: []}
+        for spec, value in zip(self._captured.outputs, self._returned, strict=True):
+            if isinstance(value, fx.Node) and spec.kind != "gradient":
+                made[spec.kind == "update"].append(made_by(value).node)
+        return find_phases(reads, made[False], set(made[True]))
 
     def _op(self, node: fx.Node, group: str | None, weights: int, module: str) -> OpProfile:
         cost = self._costs[node]

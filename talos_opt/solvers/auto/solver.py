@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable
 from itertools import islice
 
-from talos_opt.core.errors import DependencyError, SolverError, UnsupportedError
+from talos_opt.core.errors import DependencyError, SolverError
 from talos_opt.core.problem import Problem
 from talos_opt.core.result import Status
 from talos_opt.solvers.auto.stages import (
@@ -22,7 +22,7 @@ from talos_opt.solvers.auto.stages import (
 )
 from talos_opt.solvers.auto.turns import AGAIN, Turns
 from talos_opt.solvers.engine import registry
-from talos_opt.solvers.engine.base import NoOptions, Solver, Verdict
+from talos_opt.solvers.engine.base import ALL_FEATURES, NoOptions, Solver, Verdict
 from talos_opt.solvers.engine.budget import Budget, Clock
 from talos_opt.solvers.engine.compilation import MOST_AT_ONCE
 from talos_opt.solvers.engine.dependencies import require_compatible_highspy
@@ -57,6 +57,7 @@ class AutoSolver(Solver):
     name = "auto"
     summary = "portfolio: baselines, talos, fast, dp, relax, cpsat, lns, coarse, large; best of all"
     exact = True
+    features = ALL_FEATURES
     Options = NoOptions
     #: Whether the kernels of the stages have been asked for.
     _asked = False
@@ -88,7 +89,7 @@ class AutoSolver(Solver):
     def _take(self, problem: Problem, run: Run, part: Run, stage: Stage) -> Verdict | None:
         """Let a solver have its turn; None if it cannot run here."""
         solver = self._create(stage)
-        if not _covers(solver, problem):
+        if not solver.covers(problem):
             return None
         if not self._asked and solver.kernels(problem):
             self._work_meanwhile(problem, run)
@@ -136,7 +137,9 @@ class AutoSolver(Solver):
         for name in names:
             if run.overdue:
                 break
-            reason = self._create(Stage(name, 1.0)).solve(problem, run).reason or reason
+            solver = self._create(Stage(name, 1.0))
+            if solver.covers(problem):
+                reason = solver.solve(problem, run).reason or reason
         return reason
 
     def _work_meanwhile(self, problem: Problem, run: Run) -> None:
@@ -147,7 +150,7 @@ class AutoSolver(Solver):
         by compiling any more, so that it comes to what it would come to on any later day.
         """
         solvers = [self._create(stage) for stage in islice(stages(problem), _FIRST_STAGES)]
-        needs = [solver.kernels(problem) for solver in solvers if _covers(solver, problem)]
+        needs = [solver.kernels(problem) for solver in solvers if solver.covers(problem)]
         names = tuple(dict.fromkeys(name for group in needs for name in group))
         kernels, count = run.kernels, problem.arrays.op_count
         kernels.start(*names)
@@ -189,11 +192,3 @@ def _offer_whole_models(problem: Problem, run: Run) -> None:
     schedule = first_schedule(problem)
     if schedule is not None:
         run.offer(schedule, "whole models")
-
-
-def _covers(solver: Solver, problem: Problem) -> bool:
-    try:
-        solver.require(problem)
-    except UnsupportedError:
-        return False
-    return True

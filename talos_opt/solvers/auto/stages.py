@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from itertools import chain, cycle
 from typing import Any, NamedTuple
 
-from talos_opt.core.problem import MemoryRule, Objective, Problem
+from talos_opt.core.problem import MemoryRule, Objective, Problem, StageRule
 from talos_opt.solvers.engine.base import is_placement_only
 from talos_opt.solvers.shared.queues import is_shop
 from talos_opt.solvers.shared.whole_models import MANY_MODELS
@@ -83,6 +83,8 @@ _PLACEMENT_ONLY = (
     Stage("relax", 0.4, {"contents": False}),
     Stage("cpsat", 0.5),
 )
+#: Stages that are acyclic are chains of order ideals.
+_SPLITS = Stage("dp", 0.5)
 _MEDIUM = (_FAST_FIRST, Stage("dp", 0.4, {"most_ideals": 3000}), Stage("relax", 0.35))
 #: Objective memory: an order first; then whatever finds schedules within smaller devices.
 _LEAST_MEMORY = (
@@ -125,6 +127,10 @@ def _for_memory(problem: Problem) -> Iterator[Stage]:
 
 def _by_size(problem: Problem) -> Iterator[Stage]:
     count = problem.arrays.op_count
+    if problem.stages and count > CPSAT_UP_TO_OPS:
+        return iter((Stage("dp", 0.5),))  # then `searches`
+    if problem.stages.rule is not StageRule.ANY and is_placement_only(problem):
+        return iter((_SPLITS, *_PLACEMENT_ONLY))
     # Merging ops finds little between models of a few ops, and moving single ones takes long.
     many = len(problem.arrays.release) >= MANY_MODELS
     if count > COARSE_UP_TO_OPS:
@@ -148,7 +154,11 @@ def searches(problem: Problem) -> tuple[Stage, ...]:
     The first is the one to rely on, the others are tried; their shares say how long, beside 1.
     """
     count = problem.arrays.op_count
-    if count < SMALL or count > LARGE or problem.objective is Objective.MEMORY:
+    if (
+        count < SMALL
+        or (count > LARGE and not problem.stages)
+        or problem.objective is Objective.MEMORY
+    ):
         return ()
     merging = (_MERGING,) if count >= _MERGE_FROM else ()
     fast, shop, lns = Stage("fast", 1.0, _GO_ON), Stage("shop", 1.0, _GO_ON), Stage("lns", 1.0)
@@ -164,6 +174,8 @@ def searches(problem: Problem) -> tuple[Stage, ...]:
 
 def last_stage(problem: Problem) -> Stage:
     """Return a turn that always finds something to do."""
+    if problem.stages:
+        return Stage("fast", 1.0)
     if problem.arrays.op_count > LARGE:
         return Stage("large", 1.0)
     return Stage("shop" if is_shop(problem) else "fast", 1.0)

@@ -8,7 +8,7 @@ from talos_opt.core.problem import Problem
 from talos_opt.core.result import Status
 from talos_opt.core.simulator import MemoryDeadlockError
 from talos_opt.solvers.baselines.orders import by_models, shortest_first
-from talos_opt.solvers.engine.base import NoOptions, Solver, Verdict
+from talos_opt.solvers.engine.base import ALL_FEATURES, NoOptions, Solver, Verdict
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.shared.constructive import (
     DeadEndError,
@@ -23,11 +23,16 @@ class SingleSolver(Solver):
 
     name = "single"
     summary = "every device alone, models in file order and weighted shortest first"
+    features = ALL_FEATURES
     Options = NoOptions
 
     def solve(self, problem: Problem, run: Run) -> Verdict:
         """Offer two schedules for each device that can hold everything."""
         arrays = problem.arrays
+        if problem.stages.use_all and arrays.device_count > 1:
+            return Verdict(Status.UNKNOWN, "single: one device alone does not use all of them")
+        if problem.stages.use_all and not arrays.forward.any():
+            return Verdict(Status.INFEASIBLE, "no op is a forward op, and every device needs one")
         reasons = []
         tried: set[object] = set()
         cut_short = False

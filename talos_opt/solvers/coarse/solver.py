@@ -14,7 +14,7 @@ from talos_opt.solvers.coarse.coarsening import Caps, coarsen
 from talos_opt.solvers.coarse.levels import LevelRun, find_levels
 from talos_opt.solvers.coarse.unpacking import offer_unpacked
 from talos_opt.solvers.engine import registry
-from talos_opt.solvers.engine.base import ALL_FEATURES, Feature, Solver, Verdict
+from talos_opt.solvers.engine.base import FREE_FEATURES, Feature, Solver, Verdict
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.engine.warmup import get_ready, give_up, tiny_problem
 from talos_opt.solvers.shared.obstacles import find_obstacle
@@ -54,7 +54,7 @@ class CoarseSolver(Solver):
 
     name = "coarse"
     summary = "merges ops into packs, local search over these, then over the ops; large graphs"
-    features = ALL_FEATURES - {Feature.MEMORY}
+    features = FREE_FEATURES - {Feature.MEMORY}
     Options = CoarseOptions
 
     def kernels(self, problem: Problem) -> tuple[str, ...]:

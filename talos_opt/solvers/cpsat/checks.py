@@ -16,7 +16,6 @@ from talos_opt.solvers.cpsat.answers import Answer, read_answer
 from talos_opt.solvers.cpsat.backend import make_solver
 from talos_opt.solvers.cpsat.placement import PlacementFormulation
 from talos_opt.solvers.engine.run import Run
-from talos_opt.solvers.shared.symmetry import canonical
 
 #: Least and most seconds of a second opinion.
 _LEAST_S, _MOST_S = 0.05, 1.0
@@ -103,8 +102,7 @@ def _canonical_homes(formulation: PlacementFormulation, schedule: Schedule) -> l
     arrays = formulation.arrays
     home = np.zeros(arrays.group_count, dtype=np.int64)
     home[arrays.group] = schedule.device
-    label = canonical(formulation.classes, home[np.array(formulation.by_size)])
-    label = np.concatenate([label, np.arange(len(label), arrays.device_count)])
+    label = formulation.relabelled(schedule.device)
     return [int(label[device]) for device in home]
 
 

@@ -9,15 +9,24 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from itertools import pairwise
+from itertools import pairwise, permutations
 from typing import Any
 
 import numpy as np
 
-from talos_opt.core.problem import UNLIMITED, Bools, Ints, MemoryRule, Objective, Problem
+from talos_opt.core.problem import (
+    UNLIMITED,
+    Bools,
+    Ints,
+    MemoryRule,
+    Objective,
+    Problem,
+    StageRule,
+)
 from talos_opt.core.schedule import Schedule
 from talos_opt.solvers.shared.grid import LIMIT, Grid
-from talos_opt.solvers.shared.symmetry import identical_devices
+from talos_opt.solvers.shared.stages import device_order, stage_edges, stage_groups
+from talos_opt.solvers.shared.symmetry import canonical, identical_devices
 from talos_opt.solvers.shared.tensors import Routes, Tensor, routes, tensors
 
 
@@ -76,7 +85,11 @@ class PlacementFormulation:
         self.known = 0.0
         #: Devices that each colocation group may still use (g, m).
         self.allowed = grid.open.allowed
-        self.classes = identical_devices(self.arrays) if symmetric else []
+        self.classes = identical_devices(problem) if symmetric else []
+        #: Classes whose members are entered in their order; those are not in `classes`.
+        self.chains: list[list[int]] = []
+        if problem.stages.rule is StageRule.ACYCLIC and len(self.arrays.release) == 1:
+            self.classes, self.chains = [], self.classes
         self.x: list[list[Any]] = []
         self.hops: dict[int, list[tuple[int, int]]] = {}
         self.travels: dict[tuple[int, int, int], Any] = {}
@@ -86,6 +99,7 @@ class PlacementFormulation:
         """Add every variable and constraint."""
         self.assign_groups()
         self.break_symmetry()
+        self.keep_stages()
         self.forbid_missing_routes()
         self.limit_static_memory()
         if not self.feasibility:
@@ -146,6 +160,86 @@ class PlacementFormulation:
                     earlier = [own] if previous is None else [own, previous]
                     self.model.add_bool_or([*earlier, opened.negated()])
                     previous = opened
+
+    def keep_stages(self) -> None:
+        """Forward edges lead along an order of the devices, one for each model.
+
+        Under `ordered` that is the cluster's. Else it is free, but that devices of a class in
+        `chains` stand in it as in the class.
+        """
+        stages, devices = self.problem.stages, range(self.arrays.device_count)
+        if stages.use_all:
+            groups = stage_groups(self.arrays).tolist()
+            for d in devices:
+                self.model.add_bool_or([v for g in groups if (v := self.x[g][d]) is not None])
+        if stages.rule is StageRule.ANY:
+            return
+        for edges in stage_edges(self.arrays).values():
+            before = self._device_order()
+            fixed = all(isinstance(before[a, b], bool) for a in devices for b in devices if a != b)
+            for producer, reader in edges:
+                self.look_up()
+                self._follow(producer, reader, before)
+                if fixed:
+                    self._follow_prefixes(producer, reader, before)
+
+    def _device_order(self) -> dict[tuple[int, int], Any]:
+        """Return a literal, or a truth, for each pair of devices: the first is before the other."""
+        devices = range(self.arrays.device_count)
+        before: dict[tuple[int, int], Any] = {}
+        chain = {d: k for k, members in enumerate(self.chains) for d in members}
+        for a in devices:
+            for b in range(a):
+                linked = a in chain and chain[a] == chain.get(b)
+                if linked or self.problem.stages.rule is StageRule.ORDERED:
+                    before[b, a], before[a, b] = True, False
+                else:
+                    before[b, a] = self.model.new_bool_var(f"before{b},{a}")
+                    before[a, b] = before[b, a].negated()
+        for a, b, c in permutations(devices, 3):
+            if a < b and a < c:  # each circle once
+                circle = [before[a, b], before[b, c], before[c, a]]
+                if False not in [one for one in circle if isinstance(one, bool)]:
+                    self.model.add_bool_or(
+                        [one.negated() for one in circle if not isinstance(one, bool)]
+                    )
+        return before
+
+    def _follow(self, producer: int, reader: int, before: dict[tuple[int, int], Any]) -> None:
+        """Two groups on two devices stand in their order."""
+        for a, at in enumerate(self.x[producer]):
+            for b, there in enumerate(self.x[reader]):
+                if a == b or at is None or there is None or before[a, b] is True:
+                    continue
+                clause = [at.negated(), there.negated()]
+                self.model.add_bool_or(clause if before[a, b] is False else [*clause, before[a, b]])
+
+    def _follow_prefixes(
+        self, producer: int, reader: int, before: dict[tuple[int, int], Any]
+    ) -> None:
+        """Redundant where the order is fixed: a reader in a prefix has its producer there."""
+        devices = range(self.arrays.device_count)
+        order = sorted(devices, key=lambda d: sum(before[o, d] for o in devices if o != d))
+        for length in range(1, len(order)):
+            inside = order[:length]
+            ahead = [v for d in inside if (v := self.x[producer][d]) is not None]
+            behind = [v for d in inside if (v := self.x[reader][d]) is not None]
+            if behind:
+                self.model.add(sum(behind) <= sum(ahead))
+
+    def relabelled(self, device: Ints) -> Ints:
+        """Return the label (m,) of every device that makes a placement (n,) one of this model's."""
+        arrays = self.arrays
+        home = np.zeros(arrays.group_count, dtype=np.int64)
+        home[arrays.group] = device
+        label = np.arange(arrays.device_count)
+        found = canonical(self.classes, home[np.array(self.by_size)])
+        label[: len(found)] = found
+        if self.chains:
+            place = np.argsort(device_order(self.problem, device))
+            for members in self.chains:
+                label[sorted(members, key=place.__getitem__)] = members
+        return label
 
     @cached_property
     def by_size(self) -> list[int]:

@@ -31,7 +31,6 @@ from talos_opt.solvers.cpsat.placement import PlacementFormulation
 from talos_opt.solvers.cpsat.sequencing import SequencingFormulation
 from talos_opt.solvers.engine.base import Verdict
 from talos_opt.solvers.engine.run import Run
-from talos_opt.solvers.shared.symmetry import canonical
 
 #: Seconds between looks at the clock and the cancel flag while CP-SAT runs.
 _PATIENCE = 0.05
@@ -65,10 +64,7 @@ def hint(formulation: PlacementFormulation, schedule: Schedule) -> None:
     arrays, model = formulation.arrays, formulation.model
     group_device = np.zeros(arrays.group_count, dtype=np.int64)
     group_device[arrays.group] = schedule.device
-    by_size = np.array(formulation.by_size)
-    label = canonical(formulation.classes, group_device[by_size])
-    extra = np.arange(len(label), arrays.device_count)
-    label = np.concatenate([label, extra])
+    label = formulation.relabelled(schedule.device)
     for group, row in enumerate(formulation.x):
         for d, literal in enumerate(row):
             if literal is not None:

@@ -21,6 +21,7 @@ class SequencingFormulation(TimingFormulation):
         """Add every variable and constraint."""
         self.assign_groups()
         self.break_symmetry()
+        self.keep_stages()
         self.forbid_missing_routes()
         self.limit_static_memory()
         self.time_ops()

@@ -26,6 +26,7 @@ from talos_opt.core.problem import (
     MemoryRule,
     Objective,
     Problem,
+    StageRule,
 )
 from talos_opt.core.result import Status
 from talos_opt.core.schedule import Schedule
@@ -41,7 +42,9 @@ from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.engine.warmup import get_ready, give_up, tiny_problem
 from talos_opt.solvers.shared.constructive import realise
 from talos_opt.solvers.shared.obstacles import find_obstacle
+from talos_opt.solvers.shared.offering import offer_placement
 from talos_opt.solvers.shared.sequences import offer_sequence
+from talos_opt.solvers.shared.splits import SplitSearch
 
 if TYPE_CHECKING:
     from talos_opt.kernels.label_state import Facts, Shape, Steps
@@ -49,6 +52,8 @@ if TYPE_CHECKING:
 
 #: Share of the time that bounds of starts and ends may take.
 _WINDOW_SHARE = 0.1
+#: Ideals for each block, in a first look at contiguous splits.
+_FEW_CHAINS = 8
 #: Why one device has no schedule.
 _FULL = "no order of the ops fits the memory of the device"
 
@@ -63,13 +68,17 @@ class DpOptions:
         Give up when a layer has more order ideals than this: the graph is not narrow.
     most_labels : int
         Give up when a layer has more labels than this.
+    most_splits : int
+        Where stages are acyclic or ordered, under the bottleneck: with more order ideals than
+        this, only some of them are looked at.
     """
 
     most_ideals: int = 20_000
     most_labels: int = 2_000_000
+    most_splits: int = 400_000
 
     def __post_init__(self) -> None:
-        for name in ("most_ideals", "most_labels"):
+        for name in ("most_ideals", "most_labels", "most_splits"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
 
@@ -80,13 +89,16 @@ class DpSolver(Solver):
     name = "dp"
     summary = "exact on narrow graphs: Pareto labels over order ideals, cut by the incumbent"
     exact = True
-    features = frozenset({Feature.TOCT, Feature.MAKESPAN, Feature.SLOTS, Feature.VIA})
+    features = frozenset(
+        {Feature.TOCT, Feature.MAKESPAN, Feature.SLOTS, Feature.VIA, Feature.STAGES}
+    )
     Options = DpOptions
 
     def require(self, problem: Problem) -> None:
         """Refuse what labels do not describe: see `features`; and readers that differ in bytes.
 
-        The objective memory is covered on one device, whatever else a problem has.
+        The objective memory is covered on one device, and the bottleneck where stages are acyclic
+        or ordered, whatever else a problem has.
 
         Raises
         ------
@@ -99,6 +111,8 @@ class DpSolver(Solver):
                     "use cpsat or auto"
                 )
             return
+        if splits_tell(problem):
+            return
         super().require(problem)
         if problem.arrays.tensor_bytes is None:
             raise UnsupportedError(
@@ -108,7 +122,9 @@ class DpSolver(Solver):
 
     def kernels(self, problem: Problem) -> tuple[str, ...]:
         """Return that of the labels: its argument types are always the same."""
-        return () if problem.objective is Objective.MEMORY else ("labels",)
+        if problem.objective is Objective.MEMORY:
+            return ()
+        return ("splits",) if splits_tell(problem) else ("labels",)
 
     def solve(self, problem: Problem, run: Run) -> Verdict:
         """Prove an optimum, or give up with the best bound of a finished layer."""
@@ -118,6 +134,8 @@ class DpSolver(Solver):
             return Verdict(Status.INFEASIBLE, obstacle)
         if problem.objective is Objective.MEMORY:
             return self.search_peaks(problem, run)
+        if splits_tell(problem):
+            return self.search_splits(problem, run)
         sources = int((np.diff(problem.arrays.in_ptr) == 0).sum())
         if sources * (sources - 1) // 2 > self.options.most_ideals:
             return _give_up(run)  # so many ideals has the second layer alone
@@ -168,9 +186,32 @@ class DpSolver(Solver):
             trail.append((labels.parent, labels.device, labels.op))
             layer, shape = following, wider
         best = int(rows[:, 0].argmin())
-        run.offer(_trace(problem, trail, best), self.name)
+        found = _trace(problem, trail, best)
+        if problem.keeps_stages(found.device):  # labels know nothing of stages
+            run.offer(found, self.name)
         run.raise_bound(min(float(rows[best, 0]), run.value), self.name)
-        return Verdict(Status.FEASIBLE)
+        return _give_up(run)
+
+    def search_splits(self, problem: Problem, run: Run) -> Verdict:
+        """Find the best contiguous split, of few chains of ideals first."""
+        if not get_ready(run, *self.kernels(problem)):
+            return give_up(run, self.name)
+        shares = load_shares(group_work(problem.arrays))[1]
+        for narrow in (True, False):
+            if run.stopped and run.best is not None:
+                break
+            search = SplitSearch(problem, shares, run.target)
+            most = _FEW_CHAINS * search.blocks.count if narrow else self.options.most_splits
+            found = search.run(most, lambda: run.stopped, narrow=narrow)
+            if found.device is not None:
+                offer_placement(run, found.device, problem.arrays.rank, self.name)
+            run.raise_bound(min(found.bound, run.value), self.name)
+            if narrow and run.best is not None and not run.stopped:
+                search = SplitSearch(problem, shares, run.target)
+                device = search.balance(run.lower_bound, run.seed, lambda: run.stopped)
+                if device is not None:
+                    offer_placement(run, device, problem.arrays.rank, self.name)
+        return _give_up(run)
 
     def search_peaks(self, problem: Problem, run: Run) -> Verdict:
         """Find the order of smallest peak on the only device, or give up with a bound."""
@@ -212,6 +253,12 @@ class DpSolver(Solver):
             Status.INFEASIBLE,
             "every placement exceeds a device's memory, or separates ops that have no link",
         )
+
+
+def splits_tell(problem: Problem) -> bool:
+    """Whether the value follows from a chain of ideals, and every placement is one."""
+    acyclic = problem.stages.rule is not StageRule.ANY
+    return acyclic and problem.objective is Objective.BOTTLENECK
 
 
 def use_labels() -> None:

@@ -26,9 +26,12 @@ class Feature(StrEnum):
     NO_COPY_ENGINE = "devices with copy_engine false"
     SLOTS = "devices or ops with several slots"
     VIA = "links via a device"
+    STAGES = "stages that are acyclic, ordered or use all devices"
 
 
 ALL_FEATURES = frozenset(Feature)
+#: What is covered by whoever puts ops wherever it likes.
+FREE_FEATURES = ALL_FEATURES - {Feature.STAGES}
 
 
 def features_of(problem: Problem) -> frozenset[Feature]:
@@ -46,6 +49,8 @@ def features_of(problem: Problem) -> frozenset[Feature]:
         found.add(Feature.SLOTS)
     if (arrays.via >= 0).any():
         found.add(Feature.VIA)
+    if problem.stages:
+        found.add(Feature.STAGES)
     return frozenset(found)
 
 
@@ -80,7 +85,7 @@ class Solver(ABC):
     name: ClassVar[str]
     summary: ClassVar[str]
     exact: ClassVar[bool] = False
-    features: ClassVar[frozenset[Feature]] = ALL_FEATURES
+    features: ClassVar[frozenset[Feature]] = FREE_FEATURES
     #: Frozen dataclass of the solver's own options, every field with a default.
     Options: ClassVar[type[Any]]
 
@@ -101,6 +106,14 @@ class Solver(ABC):
             raise UnsupportedError(
                 f"solver {self.name!r} does not cover {', '.join(outside)}; use cpsat or auto"
             )
+
+    def covers(self, problem: Problem) -> bool:
+        """Whether it does not refuse a problem."""
+        try:
+            self.require(problem)
+        except UnsupportedError:
+            return False
+        return True
 
     def kernels(self, problem: Problem) -> tuple[str, ...]:
         """Return which compiled kernels it needs (see `compilation.KERNELS`), the first first."""

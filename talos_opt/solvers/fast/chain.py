@@ -87,7 +87,8 @@ class Chain:
             value=np.array([np.inf, np.inf, np.inf, np.inf]),
             random=np.array([seed % 2**63], dtype=np.uint64),
         )
-        self.queues = make_queues(problem, seed) if tabu and queues_tell_all(problem) else None
+        tabu = tabu and not problem.stages and queues_tell_all(problem)
+        self.queues = make_queues(problem, seed) if tabu else None
         home = np.zeros(groups, dtype=whole)
         home[arrays.group] = start[0]
         self.goto(home, start[1])

@@ -11,7 +11,7 @@ import numpy as np
 
 from talos_opt.core.problem import Objective, Problem
 from talos_opt.core.result import Status
-from talos_opt.solvers.engine.base import Solver, Verdict
+from talos_opt.solvers.engine.base import ALL_FEATURES, Solver, Verdict
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.engine.warmup import get_ready, give_up, tiny_problem
 from talos_opt.solvers.fast.chain import Chain, Turn
@@ -92,11 +92,12 @@ class FastSolver(Solver):
 
     name = "fast"
     summary = "local search over placement and order from constructive starts; any time limit"
+    features = ALL_FEATURES
     Options = FastOptions
 
     def kernels(self, problem: Problem) -> tuple[str, ...]:
         """Return those of both searches."""
-        return ("annealing", "reinsertion")
+        return ("annealing", "reinsertion", "splits")
 
     def solve(self, problem: Problem, run: Run) -> Verdict:
         """Improve until the time, or the number of moves, is used up."""
@@ -107,16 +108,18 @@ class FastSolver(Solver):
         obstacle = find_obstacle(problem)
         if obstacle:
             return Verdict(Status.INFEASIBLE, obstacle)
-        first, second = self.kernels(problem)
-        run.kernels.start(first, second)
+        first, second, third = self.kernels(problem)
+        run.kernels.start(first, third, second)
         names = RULES if self.options.rules or run.best is None else ()
         rules = try_rules(problem, run, self.name, names)  # while kernels are loaded
-        if not get_ready(run, first):
+        if not (get_ready(run, first) and get_ready(run, third)):
             return give_up(run, self.name)
         both = get_ready(run, second, urgent=False)
         starts = find_starts(problem, run, self.name, rules)
         if run.stopped and run.best is not None:
             return Verdict(Status.FEASIBLE)
+        if not starts:
+            return Verdict(Status.UNKNOWN, "fast: nothing to start from keeps the rule for stages")
         instance = make_instance(problem)
         chains = [
             Chain(

@@ -21,6 +21,7 @@ from talos_opt.solvers.ilp.builder import Variable
 from talos_opt.solvers.ilp.placement import PlacementFormulation
 from talos_opt.solvers.ilp.sequencing import SequencingFormulation
 from talos_opt.solvers.ilp.timing import OP, Key
+from talos_opt.solvers.shared.stages import device_order
 from talos_opt.solvers.shared.symmetry import canonical
 
 #: Value of a variable in a solution.
@@ -145,6 +146,7 @@ def start_values(formulation: PlacementFormulation, schedule: Schedule) -> dict[
     values: dict[Variable, float] = {
         column: float(label[home[g]] == d) for (g, d), column in formulation.on.items()
     }
+    values |= _stage_values(formulation, schedule, label)
     if not isinstance(formulation, SequencingFormulation):
         return values
     spans = _spans(schedule, label)
@@ -159,6 +161,20 @@ def start_values(formulation: PlacementFormulation, schedule: Schedule) -> dict[
     done = completion_times(formulation.problem, schedule)
     for (j, k), column in formulation.later.items():
         values[column] = float(done[k] > done[j])
+    return values
+
+
+def _stage_values(
+    formulation: PlacementFormulation, schedule: Schedule, label: Ints
+) -> dict[Variable, float]:
+    """Return which device stands before which in the order of each model."""
+    place: dict[int, Ints] = {}
+    values: dict[Variable, float] = {}
+    for (model, a, b), column in formulation.before.items():
+        if model not in place:
+            order = label[device_order(formulation.problem, schedule.device, model)]
+            place[model] = np.argsort(order)
+        values[column] = float(place[model][a] < place[model][b])
     return values
 
 

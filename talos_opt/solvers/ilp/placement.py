@@ -6,13 +6,14 @@ Alone it decides placements under the objective bottleneck; `sequencing` builds 
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import combinations, pairwise, permutations
 
 import numpy as np
 
-from talos_opt.core.problem import NO_ROUTE, UNLIMITED, Bools, Ints, Problem
+from talos_opt.core.problem import NO_ROUTE, UNLIMITED, Bools, Ints, Problem, StageRule
 from talos_opt.solvers.ilp.builder import Builder, Terms, Variable, scaled
 from talos_opt.solvers.ilp.tensors import Tensor, tensors_of
+from talos_opt.solvers.shared.stages import stage_edges, stage_groups
 from talos_opt.solvers.shared.symmetry import identical_devices
 
 #: Groups for which symmetry is broken: the first few decide, the rest would only add terms.
@@ -68,8 +69,11 @@ class PlacementFormulation:
         self._route_tensors()
         self._limit_memory(elastic=excess)
         #: Classes of devices that can be swapped; see `_label_devices`.
-        self.classes = identical_devices(self.arrays)
+        self.classes = identical_devices(problem)
         self._label_devices()
+        #: One device stands before another, in the order of a model.
+        self.before: dict[tuple[int, int, int], Variable] = {}
+        self._keep_stages()
 
     # ---- constraint families ---------------------------------------------------------------
 
@@ -133,6 +137,51 @@ class PlacementFormulation:
                     if (g, d) in self.on:
                         self.write.at_least([*earlier, (self.on[g, d], -1.0)], 0.0)
                         earlier.append((self.on[g, before], 1.0))
+
+    def _keep_stages(self) -> None:
+        """Forward edges lead along an order of the devices, one for each model.
+
+        ``before[a, b]`` is 1 where a stands before b; of every two devices one does, and there is
+        no circle of three, hence none at all. A group on a, and one that reads it on b, ask for
+        ``before[a, b]``.
+        """
+        stages, devices = self.problem.stages, range(self.arrays.device_count)
+        if stages.use_all:
+            groups = stage_groups(self.arrays).tolist()
+            for d in devices:
+                self.write.at_least([(self.on[g, d], 1.0) for g in groups if (g, d) in self.on], 1)
+        if stages.rule is StageRule.ANY:
+            return
+        for model, edges in stage_edges(self.arrays).items():
+            if stages.rule is StageRule.ORDERED:
+                self._follow_devices(edges)
+                continue
+            before = {
+                (a, b): self.write.binary(f"before{model}_{a}_{b}")
+                for a, b in permutations(devices, 2)
+            }
+            self.before |= {(model, *pair): column for pair, column in before.items()}
+            for a, b in combinations(devices, 2):
+                self.write.equal([(before[a, b], 1.0), (before[b, a], 1.0)], 1.0)
+            for a, b, c in permutations(devices, 3):
+                if a < b and a < c:
+                    circle = [(before[a, b], 1.0), (before[b, c], 1.0), (before[c, a], 1.0)]
+                    self.write.at_most(circle, 2.0)
+            for g, h in edges:
+                for a in self.homes[g]:
+                    for b in self.homes[h]:
+                        if a != b:
+                            both = [(self.on[g, a], 1.0), (self.on[h, b], 1.0)]
+                            self.write.at_most([*both, (before[a, b], -1.0)], 1.0)
+
+    def _follow_devices(self, edges: list[tuple[int, int]]) -> None:
+        """A reader on one of the first devices has its producer there."""
+        for g, h in edges:
+            for last in range(self.arrays.device_count - 1):
+                behind = [(self.on[h, d], 1.0) for d in self.homes[h] if d <= last]
+                ahead = [(self.on[g, d], -1.0) for d in self.homes[g] if d <= last]
+                if behind:
+                    self.write.at_most([*behind, *ahead], 0.0)
 
     def forbid_crowd(self, device: Ints) -> bool:
         """Cut off a placement that overruns a device by too few bytes for the solver to see.

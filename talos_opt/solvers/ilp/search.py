@@ -184,6 +184,8 @@ class Search:
 
     def _try(self, device: Ints) -> None:
         """Hand in the schedules of a placement that list scheduling finds."""
+        if not self.problem.keeps_stages(device):
+            return  # balanced without a look at stages, or within a tolerance
         for priority in self._priorities():
             self._hand_in(simulate(self.problem, device, priority))
 

@@ -86,8 +86,8 @@ def explain_infeasibility(
     SolverError
         If CP-SAT fails.
     """
-    if size_of(problem) > MOST_TERMS:
-        return None
+    if size_of(problem) > MOST_TERMS or problem.stages:
+        return None  # the rule for stages is no limit that is relaxed here
     run = Run(problem, time_limit=seconds, seed=seed, workers=workers, cancel=cancel)
     if backend.needs_own_process():
         until = time.time() + run.remaining  # starting up counts too

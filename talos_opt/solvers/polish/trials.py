@@ -83,6 +83,8 @@ class Trials:
         priority : (n,) int, optional
             Position of each op in another order, producers before their readers.
         """
+        if not self.problem.keeps_stages(where):
+            return False
         if self.static:
             held = static_memory(self.problem, where)
             if (held > self.problem.arrays.capacity).any():

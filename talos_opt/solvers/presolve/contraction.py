@@ -172,6 +172,7 @@ def _contract(problem: Problem, found: Findings) -> Presolved:
         type=given.type[kept],
         group=given.group[kept],
         attrs={},
+        phase=None if given.phase is None else given.phase[kept],
         outputs=Outputs(
             pointers(np.bincount(part_of[arrays.tensor_op], minlength=len(kept))),
             arrays.tensor_size[by_op],

@@ -206,7 +206,10 @@ class _Folding:
         return np.asarray((owner == np.arange(len(owner))) & (counts == 1))
 
     def _together(self, a: int, b: int) -> bool:
-        """Whether two ops share a device in every placement."""
+        """Whether two ops share a device in every placement, and a phase where that matters."""
+        forward = self.arrays.forward
+        if self.problem.stages and forward[a] != forward[b]:
+            return False
         g, h = int(self.arrays.group[a]), int(self.arrays.group[b])
         return g == h or (int(self.fixed[g]) >= 0 and self.fixed[g] == self.fixed[h])
 

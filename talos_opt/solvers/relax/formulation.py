@@ -24,6 +24,7 @@ class RelaxedFormulation(BoundedFormulation):
         """Add every variable and constraint."""
         self.assign_groups()
         self.break_symmetry()
+        self.keep_stages()
         self.forbid_missing_routes()
         self.limit_resident_memory()
         self.time_ops()

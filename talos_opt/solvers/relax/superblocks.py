@@ -18,7 +18,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from talos_opt.core.problem import UNLIMITED, Floats, Ints, Problem
+from talos_opt.core.problem import ANY_STAGES, UNLIMITED, Floats, Ints, Problem
 from talos_opt.solvers.bounds.routes import resident_bytes, route_legs
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.ilp.backend import Job
@@ -54,7 +54,7 @@ class Partition:
 
 def partitions(problem: Problem) -> list[Partition]:
     """Return partitions to try: one device of each class by itself, and all of them."""
-    classes = identical_devices(problem.arrays)
+    classes = identical_devices(problem.with_stages(ANY_STAGES))
     largest = max((len(members) for members in classes), default=1)
     singles = [largest] if largest <= 2 else [1, largest]
     return [_partition(problem.arrays.device_count, classes, count) for count in singles]

@@ -13,6 +13,7 @@ from talos_opt.core.problem import (
     MemoryRule,
     Objective,
     Problem,
+    StageRule,
 )
 from talos_opt.core.schedule import Schedule, Transfers
 from talos_opt.solvers.shared.paths import best_times, tails, times_within_groups
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from talos_opt.kernels.instance import Instance, Times
 
 _OBJECTIVES = {Objective.TOCT: 0, Objective.MAKESPAN: 1, Objective.BOTTLENECK: 2}
+_RULES = {StageRule.ANY: 0, StageRule.ACYCLIC: 1, StageRule.ORDERED: 2}
 
 
 def make_instance(problem: Problem, *, near: bool = True) -> Instance:
@@ -45,7 +47,7 @@ def make_instance(problem: Problem, *, near: bool = True) -> Instance:
     ptr = np.searchsorted(arrays.group[by_group], np.arange(arrays.group_count + 1))
     return Instance(
         time=times_within_groups(arrays),
-        op=np.column_stack([arrays.demand, arrays.model, arrays.group]),
+        op=np.column_stack([arrays.demand, arrays.model, arrays.group, arrays.forward]),
         memory=np.column_stack([arrays.weights, arrays.output, arrays.workspace]),
         in_ptr=arrays.in_ptr.copy(),
         in_op=arrays.edge_src[arrays.in_edge],
@@ -68,7 +70,13 @@ def make_instance(problem: Problem, *, near: bool = True) -> Instance:
         near=neighbours,
         tail=tails(arrays, best_times(arrays)),
         rule=np.array(
-            [_OBJECTIVES[problem.objective], uniform, peak, (arrays.via == NO_ROUTE).any()],
+            [
+                _OBJECTIVES[problem.objective],
+                uniform,
+                peak,
+                (arrays.via == NO_ROUTE).any(),
+                _RULES[problem.stages.rule] + 4 * problem.stages.use_all,
+            ],
             dtype=np.int64,
         ),
     )

@@ -28,6 +28,8 @@ def offer_placement(run: Run, device: Ints, priority: Floats | Ints, name: str) 
     """
     problem = run.problem
     static = problem.memory_rule is MemoryRule.STATIC
+    if not problem.keeps_stages(device):
+        return False
     if static and (static_memory(problem, device) > problem.arrays.capacity).any():
         return False
     try:

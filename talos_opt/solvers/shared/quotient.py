@@ -92,7 +92,9 @@ def quotient(problem: Problem, owner: Ints, groups: Ints | None = None) -> Packe
         pin=np.full(count, NONE),
     )
     graph = Graph(problem.graph.name, ColumnarModels(columns), problem.graph.time_unit)
-    packed = Problem(graph, problem.cluster, problem.objective, problem.memory_rule)
+    packed = Problem(
+        graph, problem.cluster, problem.objective, problem.memory_rule, stages=problem.stages
+    )
     return Packed(problem, packed, _members(problem, pack))
 
 

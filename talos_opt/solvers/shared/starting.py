@@ -36,8 +36,11 @@ def run_rules(
     for rule in rules:
         if run.overdue:
             break
+        solver = registry.create(rule)
+        if not solver.covers(problem):
+            continue
         trial = Run(problem, time_limit=share * run.remaining, inside=run)
-        registry.create(rule).solve(problem, trial)
+        solver.solve(problem, trial)
         if trial.best is not None:
             run.offer(trial.best, rule)
             found.append((trial.value, trial.best))

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from talos_opt.core.problem import Arrays, Ints
+from talos_opt.core.problem import Arrays, Ints, Problem, StageRule
 
 
-def identical_devices(arrays: Arrays) -> list[list[int]]:
+def identical_devices(problem: Problem) -> list[list[int]]:
     """Return classes of two or more devices whose members are interchangeable.
 
     Two devices are interchangeable if swapping them is an automorphism of the whole input: same
     times for every op (pins show there), memory, slots and copy engine, and links that look the
-    same from both. Swaps generate all permutations of a class.
+    same from both. Swaps generate all permutations of a class. Where stages follow the order of
+    the devices, none are.
     """
-    return [members for members in device_kinds(arrays) if len(members) > 1]
+    if problem.stages.rule is StageRule.ORDERED:
+        return []
+    return [members for members in device_kinds(problem.arrays) if len(members) > 1]
 
 
 def device_kinds(arrays: Arrays) -> list[list[int]]:

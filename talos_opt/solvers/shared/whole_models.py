@@ -35,6 +35,8 @@ def first_schedule(problem: Problem) -> Schedule | None:
     group_home[arrays.group] = device
     if (group_home[arrays.group] != device).any():
         return None  # a colocation group ties models together that went apart
+    if not problem.keeps_stages(device):
+        return None  # a device is empty that has to be used
     start, end = _run_in_turn(problem, models, device)
     return Schedule(device=device, start=start, end=end, transfers=Transfers.from_rows([]))
 

@@ -10,7 +10,7 @@ import numpy as np
 from talos_opt.core.problem import Ints, Problem
 from talos_opt.core.result import Status
 from talos_opt.solvers.engine import registry
-from talos_opt.solvers.engine.base import ALL_FEATURES, Feature, Solver, Verdict
+from talos_opt.solvers.engine.base import FREE_FEATURES, Feature, Solver, Verdict
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.engine.warmup import get_ready, give_up, tiny_problem
 from talos_opt.solvers.shared.obstacles import find_obstacle
@@ -58,7 +58,7 @@ class ShopSolver(Solver):
     name = "shop"
     summary = "local search for shops: many ops to order, no or cheap transfers"
     Options = ShopOptions
-    features = ALL_FEATURES - {
+    features = FREE_FEATURES - {
         Feature.BOTTLENECK,
         Feature.MEMORY,
         Feature.PEAK_MEMORY,

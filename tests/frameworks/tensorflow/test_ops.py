@@ -183,3 +183,12 @@ def test_gradients_have_the_lines_of_what_they_are_of() -> None:
     assert lines["MatMul"] == {wanted}  # forwards and backwards
     assert lines["BiasAddGrad"] == {wanted}
     assert lines["ResourceApplyGradientDescent"] == {""}
+
+
+def test_phases_of_a_training_step() -> None:
+    ops = describe_ops(captured_net("cnn", "training"))
+    phases = {type_: {op.phase for op in only(ops, type_)} for type_ in {op.type for op in ops}}
+    assert phases["Conv2D"] == {"forward"}
+    assert phases["Conv2DBackpropFilter"] == {"backward"}
+    assert phases["ResourceApplyGradientDescent"] == {"update"}
+    assert {op.phase for op in describe_ops(captured_net("cnn"))} == {"forward"}

@@ -7,6 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs talos-opt[torch]")
 
+from talos_opt.core.columns import PHASES  # noqa: E402
 from talos_opt.core.errors import InputError  # noqa: E402
 from talos_opt.core.granularity import by_module  # noqa: E402
 from talos_opt.core.metrics import measure  # noqa: E402
@@ -262,3 +263,15 @@ def test_several_results_are_read_one_at_a_time() -> None:
     graph.output(graph.call_function(torch.ops.aten.cat.default, (made,)))
     with pytest.raises(InputError, match="cat_default reads all results of op split_tensor as one"):
         Tensors(graph)
+
+
+def test_phases_of_a_training_step() -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
+    ops = described(module, torch.ones(3, 4), "training")
+    types = {phase: {op.type for op in ops.values() if op.phase == phase} for phase in PHASES}
+    assert "aten.relu" in types["forward"]
+    assert "aten.threshold_backward" in types["backward"]
+    assert sum(op.phase == "update" for op in ops.values()) == 4
+    assert all(
+        op.phase == "forward" for op in described(module, torch.ones(3, 4), MODES[0]).values()
+    )

@@ -1,0 +1,715 @@
+"""Contiguous splits: chains of order ideals, a stage of the pipeline between any two.
+
+A placement whose stages are acyclic is a chain of order ideals {} < I1 < I2 < ... < all: the
+devices in an order that all arcs follow, stage s being what I(s) has and I(s - 1) has not
+(Tarnawski et al., NeurIPS 2020). The dynamic programme over ideals and the devices that are used
+up finds the chain of the smallest largest load; docs/bounds.md says when that is the optimum.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from talos_opt.core.problem import UNLIMITED, Arrays, Floats, Ints, MemoryRule, Problem, StageRule
+from talos_opt.core.rounding import sum_error
+from talos_opt.core.sums import max_by, sum_by
+from talos_opt.solvers.shared.constructive import depth_first_rank
+from talos_opt.solvers.shared.stages import stage_edges
+from talos_opt.solvers.shared.symmetry import device_kinds
+
+if TYPE_CHECKING:
+    from talos_opt.kernels.splits import Lattice, Plans
+
+#: Ideals times uses of devices that are kept at the most: 16 bytes each.
+_MOST_CELLS = 24_000_000
+#: Stages that the kernel looks at between two looks at the clock: some hundredths of a second.
+_CHUNK = 300_000
+#: By how much the largest load of a balanced split may exceed the bound: as a share of what is
+#: known; and of the bound, which is no excess. Walks for each, and their steps for each block.
+_EXCESSES, _EVEN, _WALKS, _STEPS = (0.0, 1e-3, 1e-2, 0.1), 3e-7, 3, 4_000
+
+
+@dataclass(frozen=True)
+class Split:
+    """What the programme over ideals came to.
+
+    Parameters
+    ----------
+    device : (n,) int or None
+        Placement of the best chain below the limit, if there is one.
+    bound : float
+        No acyclic placement of one model has a smaller largest load; 0 where that is not proven.
+    """
+
+    device: Ints | None
+    bound: float
+
+
+class Blocks:
+    """Colocation groups that share a stage in every placement, and the order between them.
+
+    Groups on a cycle of forward edges share a device; they are one block. Groups without a
+    forward op are in no block: the rule says nothing of them.
+
+    Parameters
+    ----------
+    arrays : Arrays
+    bundle : (g,) int
+        A label of each group; groups of one label share a device.
+    """
+
+    def __init__(self, arrays: Arrays, bundle: Ints) -> None:
+        self.arrays = arrays
+        edges = [pair for pairs in stage_edges(arrays).values() for pair in pairs]
+        placed = np.unique(bundle[arrays.group[arrays.forward]]).tolist()
+        follows: dict[int, list[int]] = {label: [] for label in placed}
+        for a, b in edges:
+            follows[int(bundle[a])].append(int(bundle[b]))
+        #: Block of each group (g,), -1 for those in none.
+        self.of: Ints = np.full(arrays.group_count, -1, dtype=np.int64)
+        parts = _components(follows)
+        for number, part in enumerate(parts):
+            self.of[np.isin(bundle, part)] = number
+        self.edges = edges
+        #: Groups that were in a block of their own before it was joined to another (g,).
+        self.joined = np.zeros(arrays.group_count, dtype=bool)
+        self._connect(len(parts))
+
+    def _connect(self, count: int) -> None:
+        self.count = count
+        inner = {(int(self.of[a]), int(self.of[b])) for a, b in self.edges}
+        #: Blocks that each one follows, as bits, and those that follow it.
+        self.needs = [0] * count
+        self.readers: list[list[int]] = [[] for _ in range(count)]
+        for a, b in sorted(inner):
+            if a != b:
+                self.needs[b] |= 1 << a
+                self.readers[a].append(b)
+
+    def join(self, into: Ints) -> None:
+        """Join each block to another one (b,), or to itself."""
+        roots = into.copy()
+        while (roots[roots] != roots).any():
+            roots = roots[roots]
+        inside = self.of >= 0
+        moved = roots[self.of] != self.of
+        self.joined |= inside & moved
+        kept, number = np.unique(roots, return_inverse=True)
+        self.of[inside] = number[self.of[inside]]
+        self._connect(len(kept))
+
+    def sums(self, amount: Ints) -> Ints:
+        """Return the sum of an amount of groups over each block."""
+        inside = self.of >= 0
+        return sum_by(self.of[inside], amount[inside], self.count)
+
+    def largest(self, amount: Ints) -> Ints:
+        """Return the largest amount of a group in each block."""
+        inside = self.of >= 0
+        return max_by(self.of[inside], amount[inside], self.count)
+
+
+def _components(follows: dict[int, list[int]]) -> list[list[int]]:
+    """Return the strongly connected components, each before those that follow it (Tarjan, 1972)."""
+    number: dict[int, int] = {}
+    low: dict[int, int] = {}
+    stack: list[int] = []
+    on: set[int] = set()
+    found: list[list[int]] = []
+    for root in follows:
+        if root in number:
+            continue
+        trail: list[tuple[int, Iterator[int]]] = [(root, iter(follows[root]))]
+        number[root] = low[root] = len(number)
+        stack.append(root)
+        on.add(root)
+        while trail:
+            here, ways = trail[-1]
+            after = next(ways, None)
+            if after is None:
+                trail.pop()
+                if trail:
+                    low[trail[-1][0]] = min(low[trail[-1][0]], low[here])
+                if low[here] == number[here]:
+                    at = stack.index(here)
+                    found.append(sorted(stack[at:]))
+                    on -= set(stack[at:])
+                    del stack[at:]
+            elif after not in number:
+                number[after] = low[after] = len(number)
+                stack.append(after)
+                on.add(after)
+                trail.append((after, iter(follows[after])))
+            elif after in on:
+                low[here] = min(low[here], number[after])
+    return found[::-1]
+
+
+class SplitSearch:
+    """The programme over ideals of one problem.
+
+    Parameters
+    ----------
+    problem : Problem
+    shares : (m,) float
+        Prices of devices, at least 0, that sum to 1: `load_shares` finds good ones.
+    below : float
+        Only chains of a smaller value are wanted.
+    """
+
+    def __init__(self, problem: Problem, shares: Floats, below: float = math.inf) -> None:
+        self.problem, self.arrays = problem, problem.arrays
+        self.below = below
+        self.kinds = device_kinds(self.arrays)
+        self.blocks = Blocks(self.arrays, self._bundles())
+        self.shares = np.array([float(shares[members].mean()) for members in self.kinds])
+        self.work = self._work()
+        self.tensors = self._tensors()
+        self._join_idle()
+        #: Everything one after another: no load reaches it.
+        self.most = 1.0 + 2 * float(
+            np.where(np.isfinite(self.work), self.work, 0.0).max(axis=1).sum()
+            + self.tensors.out_time.max(axis=1, initial=0.0).sum()
+            + self.tensors.readers @ self.tensors.in_time.max(axis=1, initial=0.0)
+        )
+
+    def run(self, most_ideals: int, stopped: Callable[[], bool], *, narrow: bool = False) -> Split:
+        """Find the best chain of a value below the limit.
+
+        Parameters
+        ----------
+        most_ideals : int
+            With more than these, only some of them are looked at, and nothing is proven.
+        stopped : callable
+            Asked now and then, whether to give up.
+        narrow : bool
+            Look at some of them from the start: those of a few topological orders.
+        """
+        from talos_opt.kernels.splits import extend_chains
+
+        limit = min(self.below, self.most)
+        following, kind, price, last = self._uses()
+        most_ideals = max(2, min(most_ideals, _MOST_CELLS // len(following)))
+        whole, layers = not narrow, None
+        if not narrow:
+            layers = self._ideals(math.inf, most_ideals, stopped)
+        if layers is None:
+            whole = False
+            width = max(1, most_ideals // (self.blocks.count + 1))
+            layers = self._ideals(width, math.inf, stopped)
+        if layers is None:
+            return Split(None, 0.0)
+        lattice = self._lattice(layers)
+        plans = _make_plans(len(layers[0]), following, kind, price)
+        at, ideals = 0, len(layers[0])
+        while at < ideals and not stopped():
+            at = extend_chains(lattice, plans, at, limit, _CHUNK)
+        ends = np.where(last, plans.value[-1], np.inf)
+        use = int(ends.argmin())
+        value = float(ends[use])
+        device = self._placement(layers[0], plans, use) if value < limit else None
+        proven = at >= ideals and whole and len(self.arrays.release) == 1
+        terms = self.arrays.op_count + len(self.arrays.edge_src)
+        bound = min(value, limit) * (1 - 2 * sum_error(terms)) if proven else 0.0
+        return Split(device, bound)
+
+    def _bundles(self) -> Ints:
+        """Label groups that share a device (g,), since their tensors would cost too much else."""
+        arrays = self.arrays
+        label = np.arange(arrays.group_count)
+        if not math.isfinite(self.below) or arrays.copy_engine.all():
+            return label
+        out = np.zeros((arrays.tensor_count, len(self.kinds)))
+        into = np.zeros_like(out)
+        size = np.full(arrays.tensor_count, UNLIMITED, dtype=np.int64)
+        np.minimum.at(size, arrays.edge_tensor, arrays.edge_bytes)
+        for k, members in enumerate(self.kinds):
+            out[:, k], into[:, k] = self._hop_times(members[0], size)
+        group = arrays.group
+        rows = np.unique(
+            np.column_stack([group[arrays.edge_src], group[arrays.edge_dst], arrays.edge_tensor]),
+            axis=0,
+        )
+        paid: dict[tuple[int, int], Floats] = {}
+        for maker, reader, t in rows[rows[:, 0] != rows[:, 1]].tolist():
+            pair = (min(maker, reader), max(maker, reader))
+            cost = paid.setdefault(pair, np.zeros((2, len(self.kinds))))
+            cost += [out[t], into[t]] if maker < reader else [into[t], out[t]]
+        for (a, b), cost in paid.items():
+            if self._least_apart(cost, a, b) > self.below * (1 + sum_error(arrays.tensor_count)):
+                label[label == label[b]] = label[a]
+        return label
+
+    def _least_apart(self, cost: Floats, a: int, b: int) -> float:
+        """Least of the largest load that two groups on two devices cause by their tensors."""
+        least = math.inf
+        for k, at in enumerate(self.kinds):
+            for other, there in enumerate(self.kinds):
+                if k == other and len(at) == 1:
+                    continue
+                if self.arrays.allowed[a, at[0]] and self.arrays.allowed[b, there[0]]:
+                    least = min(least, max(float(cost[0, k]), float(cost[1, other])))
+        return least
+
+    def balance(self, least: float, seed: int, stopped: Callable[[], bool]) -> Ints | None:
+        """Return a placement of almost equal loads, None if random walks come to none.
+
+        Where nobody pays for transfers and all devices are alike, each stage only has to be filled
+        up to its share. On a wide graph some ideal does it, and walks come across one soon.
+
+        Parameters
+        ----------
+        least : float
+            A lower bound on the largest load.
+        seed : int
+        stopped : callable
+        """
+        from talos_opt.kernels.splits import walk_cuts
+
+        paid = self.tensors.out_time.any() or self.tensors.in_time.any()
+        if len(self.kinds) > 1 or paid or not math.isfinite(self.below):
+            return None
+        if not np.isfinite(self.work).all() or (self.blocks.of < 0).any():
+            return None
+        ptr, near, ahead = self._neighbours()
+        stage = np.zeros(self.blocks.count, dtype=np.int64)
+        random = np.array([seed], dtype=np.uint64)
+        devices = self.kinds[0]
+        for share in _EXCESSES:
+            limit = least + max(share * (self.below - least), _EVEN * least)
+            for _ in range(_WALKS):
+                if stopped() or limit >= self.below:
+                    return None
+                if walk_cuts(
+                    self.work[:, 0].copy(), ptr, near, ahead, stage, len(devices), limit,
+                    _STEPS * self.blocks.count, random,
+                ):  # fmt: skip
+                    return np.array(devices)[stage[self.blocks.of]][self.arrays.group]
+        return None
+
+    def _neighbours(self) -> tuple[Ints, Ints, Ints]:
+        """Return `ptr`, `near` and `ahead` as `walk_cuts` takes them."""
+        rows = []
+        for a, readers in enumerate(self.blocks.readers):
+            for b in readers:
+                rows += [(a, b, 0), (b, a, 1)]
+        table = np.array(sorted(rows), dtype=np.int64).reshape(-1, 3)
+        ptr = np.searchsorted(table[:, 0], np.arange(self.blocks.count + 1)).astype(np.int64)
+        return ptr, table[:, 1].copy(), table[:, 2].copy()
+
+    def _join_idle(self) -> None:
+        """Join blocks that take no time to a neighbour beside which they cost least, for good.
+
+        What they hold is forgotten, so that the rest is a relaxation: see docs/bounds.md.
+        """
+        while not self.problem.stages.use_all:  # nor would all devices be used then
+            into = _Joins(self.blocks, self.work, self.tensors).find()
+            if (into == np.arange(self.blocks.count)).all():
+                return
+            self.blocks.join(into)
+            self.work = self._work()
+            self.tensors = self._tensors()
+
+    # ---- what devices pay ------------------------------------------------------------------
+
+    def _work(self) -> Floats:
+        """Load of each block on a device of each kind (b, k); infinite where it cannot run."""
+        arrays, blocks = self.arrays, self.blocks
+        work = np.zeros((blocks.count, len(self.kinds)))
+        block = blocks.of[arrays.group]
+        inside = block >= 0
+        for k, members in enumerate(self.kinds):
+            d = members[0]
+            time = np.where(arrays.allowed[arrays.group, d], arrays.time[:, d], np.inf)
+            load = time * arrays.demand / arrays.slots[d]
+            np.add.at(work[:, k], block[inside], load[inside])
+        return work
+
+    def _tensors(self) -> _Tensors:
+        """Tensors that go from a block to another: who makes and reads them, and their times."""
+        arrays, of = self.arrays, self.blocks.of
+        source, target = of[arrays.group[arrays.edge_src]], of[arrays.group[arrays.edge_dst]]
+        cross = (source >= 0) & (target >= 0) & (source != target)
+        number, tensor = np.unique(arrays.edge_tensor[cross], return_inverse=True)
+        size = np.full(len(number), UNLIMITED, dtype=np.int64)
+        np.minimum.at(size, tensor, arrays.edge_bytes[cross])
+        reads = np.unique(np.column_stack([tensor, target[cross]]), axis=0)
+        makes = np.column_stack(
+            [np.arange(len(number)), of[arrays.group[arrays.tensor_op[number]]]]
+        )
+        out = np.zeros((len(number), len(self.kinds)))
+        into = np.zeros((len(number), len(self.kinds)))
+        for k, members in enumerate(self.kinds):
+            out[:, k], into[:, k] = self._hop_times(members[0], size)
+        count = np.bincount(reads[:, 0], minlength=len(number))
+        return _Tensors(makes, reads, count.astype(np.int64), out, into)
+
+    def _hop_times(self, device: int, size: Ints) -> tuple[Floats, Floats]:
+        """Least load of a device by sending, and by receiving, so many bytes (t,)."""
+        arrays = self.arrays
+        nothing = np.zeros(len(size))
+        if arrays.copy_engine[device]:
+            return nothing, nothing
+        found = []
+        for way in (0, 1):
+            times = []
+            for other in range(arrays.device_count):
+                ends = (device, other) if way == 0 else (other, device)
+                hops = arrays.path(*ends)
+                if hops:
+                    hop = hops[0] if way == 0 else hops[-1]
+                    times.append(arrays.latency[hop] + size * arrays.per_byte[hop])
+            found.append(np.min(times, axis=0) if times else nothing)
+        return found[0], found[1]
+
+    def _uses(self) -> tuple[Ints, Ints, Floats, Floats]:
+        """Return `Plans.following`, `kind` and `price`, and which uses a chain may end with."""
+        stages, shares = self.problem.stages, self.shares
+        if stages.rule is StageRule.ORDERED:
+            count = self.arrays.device_count
+            kind = np.empty(count, dtype=np.int64)
+            for k, members in enumerate(self.kinds):
+                kind[members] = k
+            following = np.full((count + 1, count), -1, dtype=np.int64)
+            for passed in range(count):
+                nexts = range(passed, passed + 1 if stages.use_all else count)
+                following[passed, list(nexts)] = [d + 1 for d in nexts]
+            price = np.array([shares[kind[d:]].sum() for d in range(count + 1)])
+            full = np.arange(count + 1) == count
+        else:
+            sizes = [len(members) for members in self.kinds]
+            uses = list(product(*(range(size + 1) for size in sizes)))
+            place = {use: number for number, use in enumerate(uses)}
+            kind = np.arange(len(sizes))
+            following = np.full((len(uses), len(sizes)), -1, dtype=np.int64)
+            for use, number in place.items():
+                for k, size in enumerate(sizes):
+                    if use[k] < size:
+                        more = (*use[:k], use[k] + 1, *use[k + 1 :])
+                        following[number, k] = place[more]
+            price = np.array([float(shares @ (np.array(sizes) - use)) for use in uses])
+            full = np.arange(len(uses)) == len(uses) - 1
+        return following, kind, price, full if stages.use_all else np.ones_like(full)
+
+    # ---- ideals ----------------------------------------------------------------------------
+
+    def _ideals(
+        self, width: float, most: float, stopped: Callable[[], bool]
+    ) -> tuple[list[int], list[list[tuple[int, int]]]] | None:
+        """Return ideals as bits, smaller ones first, and (block, ideal) for the steps from each.
+
+        None if there are more than `most`, or the time is over. Of each size `width` are kept at
+        the most: the next one of a topological order, and those whose cut is cheapest.
+        """
+        blocks = self.blocks
+        order = self._block_order()
+        prefix = 0
+        ideals: list[int] = [0]
+        steps: list[list[tuple[int, int]]] = [[]]
+        layer: dict[int, tuple[float, int, tuple[int, ...]]] = {
+            0: (0.0, 0, tuple(b for b in range(blocks.count) if not blocks.needs[b]))
+        }
+        cuts = _Cuts(self.tensors, blocks.count)
+        for block in order:
+            prefix |= 1 << block
+            above: dict[int, tuple[float, int, tuple[int, ...]]] = {}
+            into: list[tuple[int, int, int]] = []
+            for members, (cut, at, ready) in layer.items():
+                if stopped():
+                    return None
+                for b in ready:
+                    more = members | 1 << b
+                    into.append((at, b, more))
+                    if more not in above:
+                        after = tuple(
+                            r
+                            for r in (*ready, *blocks.readers[b])
+                            if r != b and not blocks.needs[r] & ~more
+                        )
+                        price = cuts.after(cut, members, b) if width < math.inf else 0.0
+                        above[more] = (price, 0, tuple(dict.fromkeys(after)))
+            if len(above) > width:
+                kept = sorted(above, key=lambda m: (m != prefix, above[m][0]))[: int(width)]
+                above = {members: above[members] for members in kept}
+            if len(ideals) + len(above) > most:
+                return None
+            layer = {}
+            for members, (price, _, ready) in above.items():
+                layer[members] = (price, len(ideals), ready)
+                ideals.append(members)
+                steps.append([])
+            for at, b, more in into:
+                if more in layer:
+                    steps[at].append((b, layer[more][1]))
+        return ideals, steps
+
+    def _block_order(self) -> list[int]:
+        """Blocks in a topological order that goes deep first."""
+        arrays, blocks = self.arrays, self.blocks
+        block = blocks.of[arrays.group]
+        inside = arrays.forward
+        rank = np.full(blocks.count, arrays.op_count, dtype=np.int64)
+        np.minimum.at(rank, block[inside], depth_first_rank(self.problem)[inside])
+        order: list[int] = []
+        done = 0
+        left = sorted(range(blocks.count), key=rank.__getitem__)
+        ready = [b for b in left if not blocks.needs[b]]
+        while ready:
+            b = min(ready, key=rank.__getitem__)
+            ready.remove(b)
+            order.append(b)
+            done |= 1 << b
+            ready += [r for r in blocks.readers[b] if not blocks.needs[r] & ~done]
+        return order
+
+    def _lattice(self, layers: tuple[list[int], list[list[tuple[int, int]]]]) -> Lattice:
+        from talos_opt.kernels.splits import Lattice
+
+        arrays, tensors, blocks = self.arrays, self.tensors, self.blocks
+        ideals, steps = layers
+        static = self.problem.memory_rule is MemoryRule.STATIC
+        ends = np.cumsum([0, *map(len, steps)]).astype(np.int64)
+        rows = np.array([step for row in steps for step in row], dtype=np.int64).reshape(-1, 2)
+        touches = np.concatenate(
+            [
+                np.column_stack([tensors.makes[:, ::-1], np.full(len(tensors.makes), 1)]),
+                np.column_stack([tensors.reads[:, ::-1], np.full(len(tensors.reads), 2)]),
+            ]
+        )
+        touches = touches[np.lexsort((touches[:, 1], touches[:, 0]))]
+        held = arrays.group_held if static else arrays.group_weights
+        widest = arrays.group_workspace if static else np.zeros_like(arrays.group_workspace)
+        priced = (np.where(self.shares > 0, self.work, 0.0) * self.shares).min(axis=1)
+        priced[~np.isfinite(priced)] = 0.0  # it runs nowhere, which loads say
+        return Lattice(
+            up_ptr=ends,
+            up_ideal=rows[:, 1].copy(),
+            up_block=rows[:, 0].copy(),
+            work=self.work,
+            held=blocks.sums(np.where(blocks.joined, 0, held)),
+            wide=blocks.largest(np.where(blocks.joined, 0, widest)),
+            room=np.array([arrays.capacity[members[0]] for members in self.kinds]),
+            left=self._left(ideals, steps, priced),
+            touch_ptr=np.searchsorted(touches[:, 0], np.arange(blocks.count + 1)).astype(np.int64),
+            touch_tensor=touches[:, 1].copy(),
+            touch_role=touches[:, 2].copy(),
+            readers=tensors.readers,
+            out_time=tensors.out_time,
+            in_time=tensors.in_time,
+        )
+
+    def _left(
+        self, ideals: list[int], steps: list[list[tuple[int, int]]], priced: Floats
+    ) -> Floats:
+        """Priced load outside of each ideal (i,), less what rounding may have added."""
+        count = self.blocks.count
+        left = np.full(len(ideals), float(priced.sum()))
+        known = np.zeros(len(ideals), dtype=bool)
+        for at, row in enumerate(steps):
+            for b, after in row:
+                if not known[after]:
+                    known[after] = True
+                    left[after] = left[at] - priced[b]
+        slack = 4 * sum_error(count) * float(priced.sum())
+        return np.maximum(0.0, left - slack)
+
+    # ---- the way back ----------------------------------------------------------------------
+
+    def _placement(self, ideals: list[int], plans: Plans, use: int) -> Ints:
+        """Return the device of every op for the chain that ends with a use of devices."""
+        arrays, blocks = self.arrays, self.blocks
+        choices = len(plans.kind)
+        ordered = self.problem.stages.rule is StageRule.ORDERED
+        free = [list(members) for members in self.kinds]
+        home = np.full(arrays.group_count, -1, dtype=np.int64)
+        at = len(ideals) - 1
+        while at > 0:
+            before, code = int(plans.before[at, use]), int(plans.choice[at, use])
+            use, choice = divmod(code, choices)
+            device = choice if ordered else free[choice].pop()
+            stage = ideals[at] & ~ideals[before]
+            inside = np.array([bool(stage >> b & 1) for b in range(blocks.count)])
+            home[(blocks.of >= 0) & inside[blocks.of]] = device
+            at = before
+        _place_free(arrays, home)
+        return home[arrays.group]
+
+
+@dataclass(frozen=True)
+class _Tensors:
+    """Tensors between blocks: (tensor, maker), (tensor, reader), counts of readers, and times."""
+
+    makes: Ints
+    reads: Ints
+    readers: Ints
+    out_time: Floats
+    in_time: Floats
+
+
+class _Joins:
+    """Blocks that take no time, and the neighbours that they can be joined to.
+
+    Parameters
+    ----------
+    blocks : Blocks
+    work : (b, k) float
+    tensors : _Tensors
+    """
+
+    def __init__(self, blocks: Blocks, work: Floats, tensors: _Tensors) -> None:
+        self.blocks, self.tensors = blocks, tensors
+        self.idle = np.where(np.isfinite(work), work, 0.0).max(axis=1) == 0
+        self.able = np.isfinite(work)
+        self.maker: list[int] = tensors.makes[:, 1].tolist()
+        self.users: list[set[int]] = [{b} for b in self.maker]
+        for t, b in tensors.reads.tolist():
+            self.users[t].add(b)
+        self.touches: list[list[int]] = [[] for _ in range(blocks.count)]
+        for t, users in enumerate(self.users):
+            for b in users:
+                self.touches[b].append(t)
+
+    def find(self) -> Ints:
+        """Return the block that each one is joined to, itself where it stays (b,).
+
+        No block that something is joined to moves itself.
+        """
+        into = np.arange(self.blocks.count)
+        still = np.zeros(self.blocks.count, dtype=bool)
+        for b in np.flatnonzero(self.idle).tolist():
+            target = -1 if still[b] else self._target(b)
+            if target >= 0 and into[target] == target:
+                into[b] = target
+                still[target] = True
+                for t in self.touches[b]:  # what was said of them holds no more
+                    for other in self.users[t]:
+                        still[other] = True
+        return into
+
+    def _target(self, b: int) -> int:
+        blocks = self.blocks
+        near = {a for a in range(blocks.count) if blocks.needs[b] >> a & 1}
+        near.update(blocks.readers[b])
+        for t in self.touches[b]:
+            near |= self.users[t] if self.maker[t] == b else {self.maker[t]}
+        near -= {b}
+        if len(near) == 1:
+            (only,) = near
+            return only if self._may(b, only) else -1
+        readers = self.blocks.readers[b]
+        if len(near) != 2 or len(readers) != 1:
+            return -1
+        (reader,) = readers
+        (producer,) = near - {reader}
+        if self.blocks.needs[b] != 1 << producer:
+            return -1
+        for target, other in ((reader, producer), (producer, reader)):
+            if self._may(b, target) and self._is_no_dearer(b, target, other):
+                return target
+        return -1
+
+    def _may(self, b: int, target: int) -> bool:
+        return bool((self.able[b] | ~self.able[target]).all())
+
+    def _is_no_dearer(self, b: int, target: int, other: int) -> bool:
+        """Whether what a block exchanges with one neighbour costs no more than with the other."""
+        out, into, maker = self.tensors.out_time, self.tensors.in_time, self.maker
+        kinds = out.shape[1]
+        # At the neighbour's end, and at the block's own.
+        paid, saved = np.zeros((2, kinds)), np.zeros((2, kinds))
+        for t in self.touches[b]:
+            here, users = maker[t] == b, self.users[t]
+            if users == {b, target}:
+                saved += [out[t], into[t]] if here else [into[t], out[t]]
+            elif here and target in users:
+                return False  # both read it
+            elif here:
+                paid += [into[t], out[t]]
+            elif maker[t] == other and target not in users:
+                paid += [out[t], into[t]]
+        return bool((paid <= saved).all())
+
+
+class _Cuts:
+    """What is sent over the cut between an ideal and the rest.
+
+    Parameters
+    ----------
+    tensors : _Tensors
+    count : int
+        Of blocks.
+    """
+
+    def __init__(self, tensors: _Tensors, count: int) -> None:
+        self.worth = (tensors.out_time + tensors.in_time).max(axis=1, initial=0.0).tolist()
+        if not any(self.worth):  # nobody pays: few tensors are a good cut too
+            self.worth = [1.0] * len(self.worth)
+        self.readers = [0] * len(self.worth)
+        self.maker = [0] * len(self.worth)
+        self.touches: list[list[int]] = [[] for _ in range(count)]
+        for t, b in tensors.makes.tolist():
+            self.maker[t] = 1 << b
+            self.touches[b].append(t)
+        for t, b in tensors.reads.tolist():
+            self.readers[t] |= 1 << b
+            self.touches[b].append(t)
+
+    def after(self, cut: float, members: int, block: int) -> float:
+        """Return the price of the cut once a block has joined an ideal of a cut of some price."""
+        more = members | 1 << block
+        for t in self.touches[block]:
+            cut += self.worth[t] * (self._crosses(t, more) - self._crosses(t, members))
+        return cut
+
+    def _crosses(self, tensor: int, members: int) -> bool:
+        every = self.readers[tensor] | self.maker[tensor]
+        return bool(every & members) and bool(every & ~members)
+
+
+def _make_plans(ideals: int, following: Ints, kind: Ints, price: Floats) -> Plans:
+    from talos_opt.kernels.splits import Plans
+
+    shape = (ideals, len(following))
+    value = np.full(shape, np.inf)
+    value[0, 0] = 0.0
+    nothing = np.zeros(shape, dtype=np.int32)
+    return Plans(following, kind, price, value, nothing, nothing.copy())
+
+
+def _place_free(arrays: Arrays, home: Ints) -> None:
+    """Put groups of no stage beside most of what they exchange tensors with."""
+    left = set(np.flatnonzero(home < 0).tolist())
+    if not left:
+        return
+    ends = arrays.group[arrays.edge_src], arrays.group[arrays.edge_dst]
+    near: dict[int, list[tuple[int, int]]] = {g: [] for g in left}
+    for a, b, size in zip(
+        *(side.tolist() for side in ends), arrays.edge_bytes.tolist(), strict=True
+    ):
+        for one, other in ((a, b), (b, a)):
+            if one in left and one != other:
+                near[one].append((other, size + 1))
+    while left:
+        pull = {g: sum(size for o, size in near[g] if home[o] >= 0) for g in left}
+        g = max(sorted(left), key=pull.__getitem__)
+        left.remove(g)
+        votes = np.zeros(arrays.device_count)
+        for other, size in near[g]:
+            if home[other] >= 0:
+                votes[home[other]] += size
+        home[g] = int(np.where(arrays.allowed[g], votes, -1.0).argmax())
+
+
+def use_splits() -> None:
+    """Call the kernel of splits."""
+    from talos_opt.solvers.engine.warmup import tiny_problem
+
+    tiny = tiny_problem()
+    shares = np.full(tiny.arrays.device_count, 1 / tiny.arrays.device_count)
+    SplitSearch(tiny, shares).run(10, lambda: False)
