@@ -18,6 +18,7 @@ from talos_opt.cli import (
     exits,
     explain,
     export,
+    pipeline,
     plot,
     profile,
     report,
@@ -49,6 +50,7 @@ COMMANDS = (
     trace,
     speedups,
     whatif,
+    pipeline,
     solvers,
     warmup,
 )

@@ -30,8 +30,8 @@ NONE = -1
 ALL_OUTPUTS = -1
 #: What an op is part of in a training step; inference has forward ops only.
 PHASES = ("forward", "backward", "update")
-#: Value of `Columns.phase` of the ops that rules about stages speak of.
-FORWARD = 0
+#: Values of `Columns.phase`: positions there. Rules about stages speak of forward ops.
+FORWARD, BACKWARD, UPDATE = 0, 1, 2
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,196 @@
+"""Steps of pipelines against times by hand, and against a simulation written for itself."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from talos_opt.analysis.pipelining import Pipeline, PipelineSchedule, sweep
+from talos_opt.core.errors import InputError
+from talos_opt.core.problem import Problem
+from tests.builders import device, link, op, problem
+
+SCHEDULES = list(PipelineSchedule)
+
+
+def equal_stages(count: int, *, training: bool = True, latency: float = 0.0) -> Problem:
+    """One forward op of 1 on each device, and a backward op of 2."""
+    ops = [op(f"f{k}", 1, f"f{k - 1}:0" if k else "", output=8) for k in range(count)]
+    for k in reversed(range(count if training else 0)):
+        read = f"f{k}" if k == count - 1 else f"f{k} b{k + 1}:0"
+        ops.append(op(f"b{k}", 2, read, phase="backward"))
+    names = " ".join(f"gpu{k}" for k in range(count))
+    return problem(ops, names, [link("gpu gpu", latency)], objective="makespan")
+
+
+def in_order(count: int, *, training: bool = True) -> np.ndarray:
+    return np.array([*range(count), *(reversed(range(count)) if training else ())])
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize(("stages", "microbatches"), [(1, 1), (4, 1), (4, 4), (4, 32), (3, 2)])
+def test_equal_stages(schedule: PipelineSchedule, stages: int, microbatches: int) -> None:
+    step = Pipeline(equal_stages(stages), in_order(stages)).run(schedule, microbatches)
+    assert step.time == 3 * (microbatches + stages - 1)
+    assert step.bubble == pytest.approx((stages - 1) / (microbatches + stages - 1))
+
+
+def test_inference_and_latency() -> None:
+    given = equal_stages(4, training=False, latency=0.5)
+    (step,) = sweep(given, in_order(4, training=False), ["gpipe"], [8])
+    assert step.time == 8 + 3 * 1.5
+    assert [block.microbatch for block in step.blocks if block.device == 3] == list(range(8))
+
+
+def test_memory_in_flight() -> None:
+    pipeline = Pipeline(equal_stages(4), in_order(4))
+    assert pipeline.memory(PipelineSchedule.GPIPE, 6).tolist() == [48, 48, 48, 48]
+    assert pipeline.memory(PipelineSchedule.ONE_F_ONE_B, 6).tolist() == [32, 24, 16, 8]
+    assert pipeline.memory(PipelineSchedule.ONE_F_ONE_B, 2).tolist() == [16, 16, 16, 8]
+
+
+def test_a_link_that_carries_one_tensor_at_a_time() -> None:
+    ops = [op("a", 1, output=8), op("b", 1, "a:8"), op("c", 1, output=8), op("d", 1, "c:8")]
+    given = problem(ops, "gpu0 gpu1", [link("gpu gpu", 0.0, 4)], contention="serial")
+    # 2 for each tensor, one after the other: the link is the narrowest part.
+    step = Pipeline(given, np.array([0, 1, 0, 1])).run("gpipe", 3)
+    assert step.time == 2 + 3 * 4 + 2
+    free = problem(ops, "gpu0 gpu1", [link("gpu gpu", 0.0, 4)])
+    assert Pipeline(free, np.array([0, 1, 0, 1])).run("gpipe", 3).time == 2 + 2 + 3 * 2
+
+
+@st.composite
+def trainings(draw: st.DrawFn) -> tuple[Problem, np.ndarray]:
+    """A random step of training in stages, with updates, and its placement."""
+    stages = draw(st.integers(1, 4))
+    count = draw(st.integers(1, 6))
+    where = sorted(draw(st.lists(st.integers(0, stages - 1), min_size=count, max_size=count)))
+    time = st.integers(0, 6)
+    ops, device_of = [], []
+    readers: dict[int, list[int]] = {k: [] for k in range(count)}
+    for k in range(count):
+        read = sorted(draw(st.sets(st.integers(0, k - 1), max_size=2))) if k else []
+        for source in read:
+            readers[source].append(k)
+        inputs = " ".join(f"f{source}:{draw(st.integers(0, 9))}" for source in read)
+        ops.append(op(f"f{k}", draw(time), inputs, output=9))
+        device_of.append(where[k])
+    for k in reversed(range(count)):
+        if draw(st.integers(0, 4)) == 0 and not readers[k]:
+            continue
+        made = [reader for reader in readers[k] if any(o.id == f"b{reader}" for o in ops)]
+        read_text = [f"f{k}", *(f"b{reader}:{draw(st.integers(0, 9))}" for reader in made)]
+        ops.append(op(f"b{k}", draw(time), " ".join(read_text), phase="backward", output=9))
+        device_of.append(where[k])
+    for k in range(count):
+        if draw(st.booleans()) and any(o.id == f"b{k}" for o in ops):
+            ops.append(op(f"u{k}", draw(time), f"b{k}", phase="update"))
+            device_of.append(where[k])
+    links = [link("gpu gpu", draw(st.integers(0, 3)), 2)]
+    names = " ".join(f"gpu{k}" for k in range(stages))
+    return problem(ops, names, links, objective="makespan"), np.array(device_of)
+
+
+def longest_path(given: Problem, place: np.ndarray, name: str, microbatches: int) -> float:
+    """End of the last block, by raising starts until nothing changes."""
+    arrays, phase = given.arrays, [o.phase for m in given.graph.models for o in m.ops]
+    device_of = place.tolist()
+    arcs = {
+        (device_of[a], device_of[b])
+        for a, b in zip(arrays.edge_src.tolist(), arrays.edge_dst.tolist(), strict=True)
+        if phase[a] == phase[b] == "forward" and device_of[a] != device_of[b]
+    }
+
+    def behind(d: int) -> int:
+        return max((1 + behind(b) for a, b in arcs if a == d), default=0)
+
+    length: dict[tuple[int, str, int], float] = {}
+    after: list[tuple[tuple[int, str, int], tuple[int, str, int], float]] = []
+    for d in set(device_of):
+        here: dict[str, list[int]] = {}
+        for i, name_of in enumerate(phase):
+            if device_of[i] == d:
+                here.setdefault(name_of, []).append(i)
+        both = bool(here.get("backward"))
+        row: list[tuple[int, str, int]] = []
+        if name == "gpipe" or not both:
+            row += (
+                [(d, "forward", k) for k in range(microbatches)]
+                if both or here.get("forward")
+                else []
+            )
+            row += [(d, "backward", k) for k in reversed(range(microbatches))] if both else []
+        else:
+            todo, done = 0, 0
+            while todo < min(behind(d), microbatches - 1):
+                row.append((d, "forward", todo))
+                todo += 1
+            while done < microbatches:
+                if todo < microbatches:
+                    row.append((d, "forward", todo))
+                    todo += 1
+                row.append((d, "backward", done))
+                done += 1
+        if here.get("update"):
+            row.append((d, "update", 0))
+        for block in row:
+            length[block] = sum(float(arrays.time[i, d]) for i in here.get(block[1], []))
+        after += [(a, b, 0.0) for a, b in pairwise(row)]
+    sent: dict[tuple[int, int], int] = {}
+    for k, u in enumerate(arrays.edge_tensor.tolist()):
+        key = u, device_of[int(arrays.edge_dst[k])]
+        sent[key] = max(sent.get(key, 0), int(arrays.edge_bytes[k]))
+    for k, (a, b) in enumerate(
+        zip(arrays.edge_src.tolist(), arrays.edge_dst.tolist(), strict=True)
+    ):
+        if device_of[a] == device_of[b]:
+            continue
+        size = sent[int(arrays.edge_tensor[k]), device_of[b]]
+        hop = float(arrays.latency[device_of[a], device_of[b]])
+        hop += size * float(arrays.per_byte[device_of[a], device_of[b]])
+        for one in range(microbatches):
+            source = (device_of[a], phase[a], one if phase[a] != "update" else 0)
+            target = (device_of[b], phase[b], one if phase[b] != "update" else 0)
+            after.append((source, target, hop))
+    start = dict.fromkeys(length, 0.0)
+    for _ in range(len(length) + 1):
+        for a, b, gap in after:
+            start[b] = max(start[b], start[a] + length[a] + gap)
+    return max(start[block] + length[block] for block in length)
+
+
+@given(trainings(), st.sampled_from(SCHEDULES), st.integers(1, 5))
+def test_a_step_is_the_longest_path_through_its_blocks(
+    case: tuple[Problem, np.ndarray], schedule: PipelineSchedule, microbatches: int
+) -> None:
+    given, place = case
+    step = Pipeline(given, place).run(schedule, microbatches)
+    assert step.time == pytest.approx(longest_path(given, place, str(schedule), microbatches))
+    for d in step.stages:
+        own = sorted(block for block in step.blocks if block.device == d)
+        times = sorted((block.start, block.end) for block in own)
+        assert all(a[1] <= b[0] for a, b in pairwise(times))
+    assert step.busy.max() <= step.time + 1e-9
+
+
+def test_what_is_no_pipeline() -> None:
+    given = equal_stages(2)
+    with pytest.raises(InputError, match="microbatches: 0, expected 1 or more"):
+        sweep(given, in_order(2), ["gpipe"], [0])
+    again = problem([op("a"), op("b", 1, "a"), op("c", 1, "b")], "gpu0 gpu1", [link("gpu gpu", 0)])
+    with pytest.raises(InputError, match="enter a device again: gpu0 -> gpu1 -> gpu0"):
+        Pipeline(again, np.array([0, 1, 0]))
+    late = problem([op("b", phase="backward"), op("a", 1, "b")], "gpu0")
+    with pytest.raises(InputError, match="m/a, of phase forward, reads m/b, of phase backward"):
+        Pipeline(late, np.array([0, 0]))
+    slow = problem(
+        [op("a"), op("b", 1, "a")],
+        [device("gpu0", copy_engine=False), device("gpu1")],
+        [link("gpu gpu", 0)],
+    )
+    with pytest.raises(InputError, match="gpu0 has no copy engine"):
+        Pipeline(slow, np.array([0, 1]))
