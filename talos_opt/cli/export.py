@@ -57,6 +57,30 @@ def _device_scopes(
     return {"nodes": len(schedule.device), "devices": len(set(schedule.device.tolist()))}
 
 
+def _vllm(problem: Problem, schedule: Schedule, args: argparse.Namespace) -> dict[str, int]:
+    from talos_opt.formats.stage_split import layer_split, write_vllm
+
+    split = layer_split(problem, schedule)
+    write_vllm(split, args.output)
+    return {"modules": sum(split.counts), "devices": len(split.devices)}
+
+
+def _deepspeed(problem: Problem, schedule: Schedule, args: argparse.Namespace) -> dict[str, int]:
+    from talos_opt.formats.stage_split import layer_split, write_deepspeed
+
+    split = layer_split(problem, schedule)
+    write_deepspeed(split, args.output)
+    return {"modules": sum(split.counts), "devices": len(split.devices)}
+
+
+def _split_points(problem: Problem, schedule: Schedule, args: argparse.Namespace) -> dict[str, int]:
+    from talos_opt.formats.stage_split import split_points, write_split_points
+
+    begins, devices = split_points(problem, schedule)
+    write_split_points(begins, devices, args.output)
+    return {"modules": len(begins), "devices": len(devices)}
+
+
 #: All forms, by the name that ``--to`` takes.
 EXPORTERS: dict[str, Exporter] = {
     "device-map": Exporter(
@@ -68,6 +92,15 @@ EXPORTERS: dict[str, Exporter] = {
         "the device of each node of a TensorFlow graph, as JSON",
         (".json",),
         _device_scopes,
+    ),
+    "torch-pipelining": Exporter(
+        "the modules that stages begin with, for torch.distributed.pipelining, as JSON",
+        (".json",),
+        _split_points,
+    ),
+    "vllm": Exporter("the layers of each stage, as vLLM's environment variable", (".env",), _vllm),
+    "deepspeed": Exporter(
+        "the boundaries of stages, for DeepSpeed's PipelineModule, as JSON", (".json",), _deepspeed
     ),
 }
 
