@@ -23,7 +23,8 @@ def test_memory_that_was_freed_is_used_without_page_faults() -> None:
 
     def faults() -> int:
         before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
-        np.ones(2 * MIB, dtype=np.uint8)
+        held = [np.ones(2 * MIB, dtype=np.uint8) for _ in range(8)]  # a step's tensors
+        del held
         return resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before
 
-    assert min(faults() for _ in range(5)) < 2 * MIB // resource.getpagesize() // 4
+    assert min(faults() for _ in range(5)) < 16 * MIB // resource.getpagesize() // 4
