@@ -7,7 +7,6 @@ its own then (decision 0002), so that nothing here has to know.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import sys
 import tempfile
@@ -48,21 +47,4 @@ def _without_chatter() -> Iterator[None]:
 with _without_chatter():
     import tensorflow as tf
 
-__all__ = ["keep_freed_memory", "tf"]
-
-# glibc's mallopt: M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and the most that they take.
-_KEEP = ((-1, 2**31 - 1), (-3, 32 * 1024 * 1024))
-
-
-def keep_freed_memory() -> None:
-    """Let the process keep the memory that it frees, where the C library can be told to.
-
-    A traced step holds its tensors longer than a plain one. Their memory then goes back to the
-    system and costs page faults in the next step: ops of 10 MB were seen to take twice as long.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):  # not glibc
-        return
-    for parameter, value in _KEEP:
-        mallopt(parameter, value)
+__all__ = ["tf"]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from talos_opt.frameworks.common.allocator import keep_freed_memory
 from talos_opt.frameworks.common.running import Execution, Hop, Span
 from talos_opt.frameworks.tensorflow.captured import Captured
 from talos_opt.frameworks.tensorflow.devices import logical_cpus
@@ -85,6 +86,7 @@ def execute(
         If TensorFlow refuses the placement.
     """
     hops = tuple(hops)
+    keep_freed_memory()  # as while profiling
     placed = place(captured, where, strings, order, hops)
     values = captured.values(inputs)
     with Session(

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from talos_opt.frameworks.common.allocator import keep_freed_memory
 from talos_opt.frameworks.common.measuring import Budget, Measured
-from talos_opt.frameworks.tensorflow.backend import keep_freed_memory
 from talos_opt.frameworks.tensorflow.captured import Captured
 from talos_opt.frameworks.tensorflow.devices import CPU, can_run
 from talos_opt.frameworks.tensorflow.placing import place

@@ -16,6 +16,7 @@ from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.formats.schedule import ScheduleFile
 from talos_opt.frameworks.common import running
+from talos_opt.frameworks.common.allocator import keep_freed_memory
 from talos_opt.frameworks.common.disturbance import Others
 from talos_opt.frameworks.common.running import CapturedOp, RunReport, op_times, read_plan
 from talos_opt.frameworks.common.statistics import summarise
@@ -69,6 +70,7 @@ def run_schedule(
     given = captured.given(inputs).tensors
     values = captured.flat_values(given)
     require_threads(threads)
+    keep_freed_memory()  # as while profiling
     if threads is None:
         where = device_map or {}
         threads = threads_each(sum(where.get(d, d).startswith("cpu") for d in plan.devices))

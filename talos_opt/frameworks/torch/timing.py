@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from talos_opt.frameworks.common.allocator import keep_freed_memory
 from talos_opt.frameworks.common.measuring import Budget, Measured
 from talos_opt.frameworks.torch.captured import Captured
 from talos_opt.frameworks.torch.costs import nbytes
@@ -68,6 +69,7 @@ def measure(
     rounds : int
         At most.
     """
+    keep_freed_memory()
     measured = Measured(resolution_s=timer_resolution(), kernels=device.type == "cuda")
     module = captured.module if device.type == "cpu" else copy.deepcopy(captured.module).to(device)
     given = [value.to(device) for value in inputs]
