@@ -12,6 +12,7 @@ from talos_opt.analysis.speedups import compare
 from talos_opt.core.errors import FormatError
 from talos_opt.formats.trace_reader import Trace, read_trace
 from talos_opt.formats.trace_rows import Unread
+from talos_opt.formats.trace_steps import Idle
 from tests.formats.test_trace_reader import bar, read, rows
 
 FILES = Path(__file__).resolve().parents[3] / "shared" / "data" / "files"
@@ -115,6 +116,18 @@ def test_nesting_is_believed_before_an_external_id(tmp_path: Path) -> None:
     assert rows(trace)[1] == ("aten::relu", 5, 1)
 
 
+def test_clocks_of_launches_may_be_a_little_off(tmp_path: Path) -> None:
+    ops = [bar("aten::add", 0, 5, args={"External id": 1})]
+    trace = read(tmp_path, [*ops, launch(12, 7), kernel(20, 4, 7, external=1)])
+    assert (rows(trace), trace.doubted) == ([("aten::add", 4, 1)], 0)
+    other = [bar("b", 90, 1), launch(90.5, 8), kernel(95, 1, 8)]
+    far = read(tmp_path, [*ops, launch(50, 7), kernel(60, 4, 7, external=1), *other])
+    assert (rows(far)[0], far.doubted) == (("aten::add", 0, 0), 1)
+    assert (far.unattributed_us, far.outside_us) == (4, 0)
+    plain = read(tmp_path, [*ops, launch(2, 7), kernel(20, 4, 7)])
+    assert (rows(plain), plain.doubted) == ([("aten::add", 4, 1)], 0)
+
+
 def test_a_kernel_does_not_end_before_its_op_begins(tmp_path: Path) -> None:
     ops = [bar("aten::add", 0, 5, args={"External id": 1}), bar("aten::mul", 50, 9, args={})]
     ops[1]["args"] = {"External id": 2}
@@ -161,6 +174,8 @@ def test_how_long_the_device_waits_for_the_host(tmp_path: Path) -> None:
     assert (first.span_us, first.idle_us) == (40, 34)
     assert first.launching_us == pytest.approx((8 - 2) + (22 - 20) + (35 - 34))
     assert first.launch_bound_share == pytest.approx(9 / 40)
+    assert first.idle_share == pytest.approx(34 / 40)
+    assert (Idle(0.0, 0.0, 0.0).idle_share, Idle(0.0, 0.0, 0.0).launch_bound_share) == (0, 0)
     assert (second.span_us, second.idle_us, second.launching_us) == (22, 2, 2)
 
 

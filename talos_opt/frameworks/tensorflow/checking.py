@@ -7,7 +7,8 @@ which are put back to what they were.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,25 @@ def check(
         If outputs or variables differ, or the graph does not run.
     """
     other = [tf.constant(other_values(value, k)) for k, value in enumerate(inputs)]
+    with _whole_floats():
+        return _compare(captured, step, graph_def, other)
+
+
+@contextlib.contextmanager
+def _whole_floats() -> Iterator[None]:
+    """Keep GPUs from rounding float32 to TF32, by which two runs may differ."""
+    config = tf.config.experimental
+    before = config.tensor_float_32_execution_enabled()
+    config.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        config.enable_tensor_float_32_execution(before)
+
+
+def _compare(
+    captured: Captured, step: Callable[..., Any], graph_def: Any, other: Sequence[Any]
+) -> tuple[str, ...]:
     state = _State(captured.written())
     try:
         expected = state.after(step, other)
@@ -76,11 +96,11 @@ def check(
         raise InputError(
             f"the graph of the model does not run on a second input: {explain(error)}"
         ) from error
-    error_, equal = compare_outputs(expected, found)
+    wrong, equal = compare_outputs(expected, found)
     if equal or not compare_outputs(found, state.after(flat, other))[1]:
         return ()  # or the graph draws random numbers itself: no two runs agree
     raise InputError(
-        f"the graph of the model differs from the model by {error_:.3g} on a second input: "
+        f"the graph of the model differs from the model by {wrong:.3g} on a second input: "
         f"{_REASONS[captured.by]}"
     )
 

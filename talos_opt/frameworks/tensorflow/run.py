@@ -90,7 +90,7 @@ def run_schedule(
         outputs=found.outputs,
         execution=median,
         devices=strings,
-        notes=plan.notes,
+        notes=(*plan.notes, *captured.notes),
     )
 
 
