@@ -54,10 +54,13 @@ class Split:
         Placement of the best chain below the limit, if there is one.
     bound : float
         No acyclic placement of one model has a smaller largest load; 0 where that is not proven.
+    impossible : bool
+        Whether no placement of any value fits the devices.
     """
 
     device: Ints | None
     bound: float
+    impossible: bool = False
 
 
 class Blocks:
@@ -247,7 +250,7 @@ class SplitSearch:
         proven = at >= ideals and whole and len(self.arrays.release) == 1
         terms = self.arrays.op_count + len(self.arrays.edge_src)
         bound = min(value, limit) * (1 - 2 * sum_error(terms)) if proven else 0.0
-        return Split(device, bound)
+        return Split(device, bound, proven and value == self.below == math.inf)
 
     def _bundles(self) -> Ints:
         """Label groups that share a device (g,), since their tensors would cost too much else."""
