@@ -188,3 +188,27 @@ def test_idle_ops_join_their_neighbours_without_loss() -> None:
     search = SplitSearch(asked, np.full(2, 0.5))
     assert search.blocks.count < len(wide)
     assert search.run(1000, lambda: False).bound == pytest.approx(4)
+
+
+def test_too_few_ops_for_all_devices_are_an_obstacle() -> None:
+    asked = loaded(layers(1, 1, 1)).with_stages({"use_all": True})
+    for solver in ("auto", "fast"):
+        result = talos_opt.solve(asked, solver)
+        assert result.status is Status.INFEASIBLE
+        assert "forward op on each of 4 devices, and only 3 can be apart" in result.reason
+
+
+@pytest.mark.parametrize("solver", ["dp", "cpsat", "ilp", "auto"])
+def test_what_fits_in_no_order_is_infeasible(solver: str) -> None:
+    big, small = Memory(6), Memory(3)
+    chain = [
+        replace(item, memory=size)
+        for item, size in zip(layers(1, 1, 1, 1), (small, big, small, small), strict=True)
+    ]
+    asked = loaded(chain, [device("gpu0", 9), device("gpu1", 6)])
+    assert talos_opt.solve(asked, "cpsat").schedule is not None
+    assert talos_opt.solve(asked.with_stages("acyclic"), "dp").schedule is not None
+    free = [device("gpu0", 6), device("gpu1", 9)]
+    result = talos_opt.solve(loaded(chain, free).with_stages("ordered"), solver)
+    assert result.status is Status.INFEASIBLE
+    assert "stages" in result.reason

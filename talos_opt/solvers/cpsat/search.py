@@ -394,9 +394,10 @@ def _without_proof(run: Run) -> Verdict:
 
 
 def _why_infeasible(problem: Problem) -> str:
-    rule = problem.memory_rule.value
+    rule, stages = problem.memory_rule.value, problem.stages
     return (
         "CP-SAT proved that no placement satisfies device memory "
-        f"(rule {rule}), colocation, pins and routes together; give a device more memory, "
-        "relax a pin or a colocation group, or add a link"
+        f"(rule {rule}), {f'stages ({stages}), ' if stages else ''}colocation, pins and routes "
+        "together; give a device more memory, relax a pin or a colocation group, or add a link"
+        f"{', or ask for other stages' if stages else ''}"
     )

@@ -55,6 +55,7 @@ _WINDOW_SHARE = 0.1
 #: Ideals for each block, in a first look at contiguous splits.
 _FEW_CHAINS = 8
 #: Why one device has no schedule.
+_NO_CHAIN = "no chain of stages fits the devices and their memory; ask for other stages, or devices"
 _FULL = "no order of the ops fits the memory of the device"
 
 
@@ -205,6 +206,8 @@ class DpSolver(Solver):
             found = search.run(most, lambda: run.stopped, narrow=narrow)
             if found.device is not None:
                 offer_placement(run, found.device, problem.arrays.rank, self.name)
+            if found.impossible:
+                return Verdict(Status.INFEASIBLE, _NO_CHAIN)
             run.raise_bound(min(found.bound, run.value), self.name)
             if narrow and run.best is not None and not run.stopped:
                 search = SplitSearch(problem, shares, run.target)

@@ -16,7 +16,7 @@ from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.engine.warmup import get_ready, give_up, tiny_problem
 from talos_opt.solvers.fast.chain import Chain, Turn
 from talos_opt.solvers.fast.contiguous import contiguous_split
-from talos_opt.solvers.fast.starts import RULES, find_starts, try_rules
+from talos_opt.solvers.fast.starts import RULES, find_starts, try_rules, wants_splits
 from talos_opt.solvers.shared.instance import make_instance
 from talos_opt.solvers.shared.obstacles import find_obstacle
 from talos_opt.solvers.shared.squeezing import descend
@@ -96,8 +96,9 @@ class FastSolver(Solver):
     Options = FastOptions
 
     def kernels(self, problem: Problem) -> tuple[str, ...]:
-        """Return those of both searches."""
-        return ("annealing", "reinsertion", "splits")
+        """Return those of both searches, and that of contiguous splits where it is needed."""
+        both = ("annealing", "reinsertion")
+        return (*both, "splits") if wants_splits(problem) else both
 
     def solve(self, problem: Problem, run: Run) -> Verdict:
         """Improve until the time, or the number of moves, is used up."""
@@ -108,11 +109,11 @@ class FastSolver(Solver):
         obstacle = find_obstacle(problem)
         if obstacle:
             return Verdict(Status.INFEASIBLE, obstacle)
-        first, second, third = self.kernels(problem)
-        run.kernels.start(first, third, second)
+        first, second, *rest = self.kernels(problem)
+        run.kernels.start(first, *rest, second)
         names = RULES if self.options.rules or run.best is None else ()
         rules = try_rules(problem, run, self.name, names)  # while kernels are loaded
-        if not (get_ready(run, first) and get_ready(run, third)):
+        if not get_ready(run, first, *rest):
             return give_up(run, self.name)
         both = get_ready(run, second, urgent=False)
         starts = find_starts(problem, run, self.name, rules)

@@ -59,7 +59,7 @@ def find_starts(
     bottleneck = problem.objective is Objective.BOTTLENECK
     split = contiguous_split(problem) if bottleneck else None
     splits = [] if split is None else [split]
-    if problem.stages or (bottleneck and problem.arrays.op_count <= _SPLIT_UP_TO_OPS):
+    if wants_splits(problem):
         splits += _split_by_ideals(problem, run)
     for split in splits:
         schedule = _realised(problem, split)
@@ -77,6 +77,12 @@ def find_starts(
     if not found:
         return [_fastest_devices(problem)]
     return [(schedule.device, _order_of(problem, schedule)) for _, schedule in found]
+
+
+def wants_splits(problem: Problem) -> bool:
+    """Whether a contiguous split is worth looking for: always where stages have to be kept."""
+    few = problem.arrays.op_count <= _SPLIT_UP_TO_OPS
+    return bool(problem.stages) or (few and problem.objective is Objective.BOTTLENECK)
 
 
 def _split_by_ideals(problem: Problem, run: Run) -> list[Ints]:

@@ -77,10 +77,16 @@ def diagnose(
     )
     proven = outcome.status is Status.OPTIMAL
     which = "the placement that exceeds memory least" if proven else "the best placement found"
-    return Diagnosis(f"no placement fits into the devices' memory: in {which}, {short}")
+    kept = f"with stages ({problem.stages}) " if problem.stages else ""
+    return Diagnosis(f"no placement {kept}fits into the devices' memory: in {which}, {short}")
 
 
 def _describe_routes(problem: Problem) -> str:
+    if problem.stages:
+        return (
+            f"no placement meets stages ({problem.stages}), colocation, pins and routes together, "
+            "whatever the memory"
+        )
     ids = problem.device_ids
     missing = [
         f"{ids[s]} -> {ids[t]}" for s, t in np.argwhere(problem.arrays.via == NO_ROUTE).tolist()

@@ -7,13 +7,15 @@ import numpy as np
 from talos_opt.core.problem import UNLIMITED, Ints, MemoryRule, Problem
 from talos_opt.core.units import format_bytes
 from talos_opt.solvers.shared.moments import Moment, fullest_moment
+from talos_opt.solvers.shared.stages import stage_groups
 
 
 def find_obstacle(problem: Problem) -> str:
     """Return why no schedule can exist, or an empty string if nothing obvious stands in the way.
 
     Looks at colocation groups whose ops share no device, groups too large for every device, and
-    sets of groups that together outgrow the only devices they may use.
+    sets of groups that together outgrow the only devices they may use; and devices that have to be
+    used by more forward ops than there are.
     """
     arrays = problem.arrays
     nowhere = np.flatnonzero(~arrays.allowed.any(axis=1))
@@ -24,7 +26,8 @@ def find_obstacle(problem: Problem) -> str:
     crowded = np.flatnonzero(~fits.any(axis=1))
     if len(crowded):
         return _describe_too_large(problem, int(crowded[0]), need)
-    return _describe_total(problem, need, fits) or _describe_moment(problem)
+    unused = _describe_unused(problem)
+    return unused or _describe_total(problem, need, fits) or _describe_moment(problem)
 
 
 def group_memory(problem: Problem) -> Ints:
@@ -65,6 +68,22 @@ def _describe_too_large(problem: Problem, group: int, need: Ints) -> str:
         f"{_members(problem, group)} must share one device and need {size} bytes "
         f"({format_bytes(size)}): {short}"
     )
+
+
+def _describe_unused(problem: Problem) -> str:
+    """Where all devices are to be used, each takes a group that has a forward op."""
+    arrays = problem.arrays
+    if not problem.stages.use_all:
+        return ""
+    groups = stage_groups(arrays)
+    if len(groups) < arrays.device_count:
+        return (
+            f"use_all asks for a forward op on each of {arrays.device_count} devices, and only "
+            f"{len(groups)} can be apart: use fewer devices, or leave out use_all"
+        )
+    for d in np.flatnonzero(~arrays.allowed[groups].any(axis=0)).tolist():
+        return f"use_all asks for a forward op on {problem.device_ids[d]}, which can run none"
+    return ""
 
 
 def _describe_total(problem: Problem, need: Ints, fits: np.ndarray) -> str:

@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from talos_opt.core.problem import UNLIMITED, Arrays, Floats, Ints, MemoryRule, Problem, StageRule
+from talos_opt.core.problem import (
+    UNLIMITED,
+    Arrays,
+    Bools,
+    Floats,
+    Ints,
+    MemoryRule,
+    Problem,
+    StageRule,
+)
 from talos_opt.core.rounding import sum_error
 from talos_opt.core.sums import max_by, sum_by
 from talos_opt.solvers.shared.constructive import depth_first_rank
@@ -45,17 +54,20 @@ class Split:
         Placement of the best chain below the limit, if there is one.
     bound : float
         No acyclic placement of one model has a smaller largest load; 0 where that is not proven.
+    impossible : bool
+        Whether no placement of any value fits the devices.
     """
 
     device: Ints | None
     bound: float
+    impossible: bool = False
 
 
 class Blocks:
     """Colocation groups that share a stage in every placement, and the order between them.
 
     Groups on a cycle of forward edges share a device; they are one block. Groups without a
-    forward op are in no block: the rule says nothing of them.
+    forward op are loose blocks, of which the rule says nothing, until they are joined or left out.
 
     Parameters
     ----------
@@ -74,12 +86,30 @@ class Blocks:
         #: Block of each group (g,), -1 for those in none.
         self.of: Ints = np.full(arrays.group_count, -1, dtype=np.int64)
         parts = _components(follows)
-        for number, part in enumerate(parts):
+        loose = sorted(set(bundle.tolist()) - set(placed))
+        for number, part in enumerate([*parts, *([label] for label in loose)]):
             self.of[np.isin(bundle, part)] = number
+        #: Groups of loose blocks (g,), and those of them whose time is not counted.
+        self.loose: Bools = np.isin(bundle, loose)
+        self.free: Bools = np.zeros_like(self.loose)
         self.edges = edges
         #: Groups that were in a block of their own before it was joined to another (g,).
         self.joined = np.zeros(arrays.group_count, dtype=bool)
-        self._connect(len(parts))
+        self._connect(len(parts) + len(loose))
+
+    def leave_out(self) -> None:
+        """Leave out what is still loose."""
+        alone = np.ones(self.count, dtype=bool)
+        alone[self.of[~self.loose]] = False
+        number = np.where(alone, -1, np.cumsum(~alone) - 1)
+        self.of = number[self.of]
+        self._connect(int((~alone).sum()))
+
+    def are_loose(self) -> Bools:
+        """Tell which blocks are loose (b,)."""
+        found = np.ones(self.count, dtype=bool)
+        found[self.of[(self.of >= 0) & ~self.loose]] = False
+        return found
 
     def _connect(self, count: int) -> None:
         self.count = count
@@ -92,14 +122,17 @@ class Blocks:
                 self.needs[b] |= 1 << a
                 self.readers[a].append(b)
 
-    def join(self, into: Ints) -> None:
-        """Join each block to another one (b,), or to itself."""
+    def join(self, into: Ints, *, counted: bool) -> None:
+        """Join each block to another one (b,), or to itself; `counted`: with what it takes."""
         roots = into.copy()
         while (roots[roots] != roots).any():
             roots = roots[roots]
-        inside = self.of >= 0
-        moved = roots[self.of] != self.of
-        self.joined |= inside & moved
+        inside, loose = self.of >= 0, self.are_loose()
+        moved = inside & (roots[self.of] != self.of)
+        self.joined |= moved
+        if not counted:
+            self.free |= moved
+        self.loose &= inside & loose[roots[self.of]]
         kept, number = np.unique(roots, return_inverse=True)
         self.of[inside] = number[self.of[inside]]
         self._connect(len(kept))
@@ -169,9 +202,9 @@ class SplitSearch:
         self.kinds = device_kinds(self.arrays)
         self.blocks = Blocks(self.arrays, self._bundles())
         self.shares = np.array([float(shares[members].mean()) for members in self.kinds])
-        self.work = self._work()
+        self.work = self._work(counted=True)
         self.tensors = self._tensors()
-        self._join_idle()
+        self._join_cheap()
         #: Everything one after another: no load reaches it.
         self.most = 1.0 + 2 * float(
             np.where(np.isfinite(self.work), self.work, 0.0).max(axis=1).sum()
@@ -217,7 +250,7 @@ class SplitSearch:
         proven = at >= ideals and whole and len(self.arrays.release) == 1
         terms = self.arrays.op_count + len(self.arrays.edge_src)
         bound = min(value, limit) * (1 - 2 * sum_error(terms)) if proven else 0.0
-        return Split(device, bound)
+        return Split(device, bound, proven and value == self.below == math.inf)
 
     def _bundles(self) -> Ints:
         """Label groups that share a device (g,), since their tensors would cost too much else."""
@@ -303,23 +336,40 @@ class SplitSearch:
         ptr = np.searchsorted(table[:, 0], np.arange(self.blocks.count + 1)).astype(np.int64)
         return ptr, table[:, 1].copy(), table[:, 2].copy()
 
-    def _join_idle(self) -> None:
-        """Join blocks that take no time to a neighbour beside which they cost least, for good.
+    def _join_cheap(self) -> None:
+        """Join blocks to a neighbour beside which they never cost more, for good.
 
-        What they hold is forgotten, so that the rest is a relaxation: see docs/bounds.md.
+        What they hold is forgotten, so that the rest is a relaxation: see docs/bounds.md. So is
+        then what loose blocks take that are left, and where they would cost least still counts.
         """
-        while not self.problem.stages.use_all:  # nor would all devices be used then
-            into = _Joins(self.blocks, self.work, self.tensors).find()
-            if (into == np.arange(self.blocks.count)).all():
+        blocks = self.blocks
+        self._join(counted=True)
+        if blocks.are_loose().any():
+            self.work = self._work(counted=False)
+            self._join(counted=False)
+            blocks.leave_out()
+            self._join(counted=True)
+
+    def _join(self, *, counted: bool) -> None:
+        """Join blocks until none can be; `counted`: with what loose blocks take."""
+        blocks = self.blocks
+        while True:
+            self.work, self.tensors = self._work(counted=counted), self._tensors()
+            chosen = blocks.are_loose()
+            if counted and not self.problem.stages.use_all:  # else a device could become empty
+                chosen[:] = True
+            into = _Joins(blocks, chosen, self.work, self.tensors, self.below).find()
+            if (into == np.arange(blocks.count)).all():
                 return
-            self.blocks.join(into)
-            self.work = self._work()
-            self.tensors = self._tensors()
+            blocks.join(into, counted=counted)
 
     # ---- what devices pay ------------------------------------------------------------------
 
-    def _work(self) -> Floats:
-        """Load of each block on a device of each kind (b, k); infinite where it cannot run."""
+    def _work(self, *, counted: bool) -> Floats:
+        """Load of each block on a device of each kind (b, k); infinite where it cannot run.
+
+        `counted`: that of loose blocks is not 0.
+        """
         arrays, blocks = self.arrays, self.blocks
         work = np.zeros((blocks.count, len(self.kinds)))
         block = blocks.of[arrays.group]
@@ -328,6 +378,9 @@ class SplitSearch:
             d = members[0]
             time = np.where(arrays.allowed[arrays.group, d], arrays.time[:, d], np.inf)
             load = time * arrays.demand / arrays.slots[d]
+            if not counted:
+                load[blocks.loose[arrays.group] & np.isfinite(load)] = 0.0
+            load[blocks.free[arrays.group] & np.isfinite(load)] = 0.0
             np.add.at(work[:, k], block[inside], load[inside])
         return work
 
@@ -553,18 +606,25 @@ class _Tensors:
 
 
 class _Joins:
-    """Blocks that take no time, and the neighbours that they can be joined to.
+    """Blocks that are nowhere better than beside a neighbour, and which one.
 
     Parameters
     ----------
     blocks : Blocks
+    chosen : (b,) bool
+        Blocks that may be joined to another.
     work : (b, k) float
     tensors : _Tensors
+    below : float
+        Only chains of a smaller value are wanted.
     """
 
-    def __init__(self, blocks: Blocks, work: Floats, tensors: _Tensors) -> None:
-        self.blocks, self.tensors = blocks, tensors
-        self.idle = np.where(np.isfinite(work), work, 0.0).max(axis=1) == 0
+    def __init__(
+        self, blocks: Blocks, chosen: Bools, work: Floats, tensors: _Tensors, below: float
+    ) -> None:
+        self.blocks, self.tensors, self.chosen = blocks, tensors, chosen
+        self.work, self.below = work, below
+        self.loose = blocks.are_loose()
         self.able = np.isfinite(work)
         self.maker: list[int] = tensors.makes[:, 1].tolist()
         self.users: list[set[int]] = [{b} for b in self.maker]
@@ -582,7 +642,7 @@ class _Joins:
         """
         into = np.arange(self.blocks.count)
         still = np.zeros(self.blocks.count, dtype=bool)
-        for b in np.flatnonzero(self.idle).tolist():
+        for b in np.flatnonzero(self.chosen).tolist():
             target = -1 if still[b] else self._target(b)
             if target >= 0 and into[target] == target:
                 into[b] = target
@@ -593,36 +653,40 @@ class _Joins:
         return into
 
     def _target(self, b: int) -> int:
+        """Return the neighbour that a block is to be joined to, -1 if there is none."""
         blocks = self.blocks
         near = {a for a in range(blocks.count) if blocks.needs[b] >> a & 1}
         near.update(blocks.readers[b])
         for t in self.touches[b]:
             near |= self.users[t] if self.maker[t] == b else {self.maker[t]}
         near -= {b}
-        if len(near) == 1:
-            (only,) = near
-            return only if self._may(b, only) else -1
-        readers = self.blocks.readers[b]
-        if len(near) != 2 or len(readers) != 1:
+        if not 1 <= len(near) <= 2:
             return -1
-        (reader,) = readers
-        (producer,) = near - {reader}
-        if self.blocks.needs[b] != 1 << producer:
-            return -1
-        for target, other in ((reader, producer), (producer, reader)):
+        between = [[producer for producer in near if blocks.needs[b] >> producer & 1]]
+        between.append([reader for reader in blocks.readers[b] if reader in near])
+        if len(near) == 2 and not self.loose[b] and sorted(map(len, between)) != [1, 1]:
+            return -1  # it is not between them
+        for target in sorted(near, reverse=True):
+            (other,) = near - {target} or {-1}
             if self._may(b, target) and self._is_no_dearer(b, target, other):
                 return target
         return -1
 
     def _may(self, b: int, target: int) -> bool:
-        return bool((self.able[b] | ~self.able[target]).all())
+        fits = bool((self.able[b] | ~self.able[target]).all())
+        return fits and bool(self.loose[b] or not self.loose[target])
 
     def _is_no_dearer(self, b: int, target: int, other: int) -> bool:
-        """Whether what a block exchanges with one neighbour costs no more than with the other."""
+        """Whether no stage gets worse where a block comes to its target, from wherever it is.
+
+        Then `other`, its second neighbour if there is one (-1), may have to send and receive what
+        they exchange, and the target has to do its work.
+        """
         out, into, maker = self.tensors.out_time, self.tensors.in_time, self.maker
         kinds = out.shape[1]
-        # At the neighbour's end, and at the block's own.
+        # Where the block was, or the other is; and at the target.
         paid, saved = np.zeros((2, kinds)), np.zeros((2, kinds))
+        paid[1] = np.where(self.able[b], self.work[b], 0.0)
         for t in self.touches[b]:
             here, users = maker[t] == b, self.users[t]
             if users == {b, target}:
@@ -633,7 +697,13 @@ class _Joins:
                 paid += [into[t], out[t]]
             elif maker[t] == other and target not in users:
                 paid += [out[t], into[t]]
-        return bool((paid <= saved).all())
+        ends = [other] if other >= 0 else []
+        fine = [self.work[end] < self.below for end in (*ends, target)]
+        rows = [0, 1][-len(fine) :]
+        return all(
+            bool((paid[row] <= saved[row])[possible].all())
+            for row, possible in zip(rows, fine, strict=True)
+        )
 
 
 class _Cuts:
