@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from talos_opt.core.cluster import Cluster, Device, Link
 from talos_opt.core.errors import InputError
 from talos_opt.core.graph import Graph, Input, Memory, Model, Op
-from talos_opt.core.problem import Objective, Problem
+from talos_opt.core.problem import MemoryRule, Objective, Problem
 from talos_opt.core.units import format_bytes
 
 TIME_UNIT = "us"
@@ -224,11 +224,23 @@ class Profile:
     facts: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
-    def problem(self, objective: Objective | str = Objective.MAKESPAN) -> Problem:
-        """Return what is to be solved: one model on a cluster of the profiled devices."""
+    def problem(
+        self,
+        objective: Objective | str = Objective.MAKESPAN,
+        memory_rule: MemoryRule | str = MemoryRule.PEAK,
+    ) -> Problem:
+        """Return what is to be solved: one model on a cluster of the profiled devices.
+
+        Parameters
+        ----------
+        objective : Objective or str
+        memory_rule : MemoryRule or str
+            ``peak`` counts what is alive at the same time: frameworks free a tensor after its last
+            reader, in training too. ``static`` counts all outputs together.
+        """
         model = Model(self.name, tuple(op.record() for op in self.ops))
         graph = Graph(self.name, (model,), TIME_UNIT, description=self._describe())
-        return Problem(graph, self._cluster(), Objective(objective))
+        return Problem(graph, self._cluster(), Objective(objective), MemoryRule(memory_rule))
 
     def with_room(self, fraction: float, reserve: int = 0) -> Profile:
         """Return the profile with less of each device's memory to fill.

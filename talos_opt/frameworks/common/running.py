@@ -35,17 +35,20 @@ class CapturedOp(NamedTuple):
         Ids of the ops that it reads, each with the name of the tensor; empty: the only one.
     outputs : sequence of str
         Names of its tensors, where it has several.
+    kept : sequence of (str, str)
+        What it reads views of, as `inputs`: a graph has edges for it, and nothing is sent.
     """
 
     id: str
     type: str
     inputs: Sequence[tuple[str, str]] = ()
     outputs: Sequence[str] = ()
+    kept: Sequence[tuple[str, str]] = ()
 
     @property
     def producers(self) -> Sequence[str]:
-        """Ids of the ops that it reads, each once."""
-        return tuple(dict.fromkeys(op for op, _ in self.inputs))
+        """Ids of the ops that it has edges from, each once."""
+        return tuple(dict.fromkeys(op for op, _ in (*self.inputs, *self.kept)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,14 +277,15 @@ def read_plan(
     model = named.models[0]
     placed = [name[len(model) + 1 :] for name in named.names]
     _require_same(ids, placed, picks or {})
+    device = {op: named.devices[d] for op, d in zip(placed, named.device.tolist(), strict=True)}
     unit = 1.0 / units.PER_SECOND[named.time_unit or "us"]
     start = dict(zip(placed, (named.start * unit).tolist(), strict=True))
     end = dict(zip(placed, (named.end * unit).tolist(), strict=True))
     return Planned(
-        {op: named.devices[d] for op, d in zip(placed, named.device.tolist(), strict=True)},
+        device,
         start,
         end,
-        tuple(_hops(ops, placed, named)),
+        tuple(_needed(ops, device, list(_hops(ops, placed, named)))),
         tuple(_notes(ops, model, made.fingerprint, start, end)),
         named.devices,
     )
@@ -307,6 +311,22 @@ def _hops(ops: Sequence[CapturedOp], placed: Sequence[str], named: NamedSchedule
                 f"expected {expected}"
             )
         yield Hop(op, named.devices[move.source], named.devices[move.target], output)
+
+
+def _needed(
+    ops: Sequence[CapturedOp], device: Mapping[str, str], hops: Sequence[Hop]
+) -> Iterator[Hop]:
+    """Yield the transfers that bring a tensor to a reader, or on its way to one.
+
+    The others say that a device is done with a view of what stays where it is.
+    """
+    wanted = {(producer, output, device[op.id]) for op in ops for producer, output in op.inputs}
+    reached = {(hop.op, hop.output, hop.target): hop.source for hop in hops}
+    for op, output, target in tuple(wanted):
+        while (source := reached.pop((op, output, target), None)) is not None:
+            wanted.add((op, output, source))
+            target = source
+    return (hop for hop in hops if (hop.op, hop.output, hop.target) in wanted)
 
 
 def _require_same(ops: Sequence[str], placed: Sequence[str], picks: Mapping[str, str]) -> None:

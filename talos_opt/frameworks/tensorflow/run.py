@@ -96,6 +96,7 @@ def _ops(captured: Captured) -> list[CapturedOp]:
             folded.nodes[op].op,
             [(name, captured.output_name(name, port)) for name, port in captured.reads(op)],
             [name for name in captured.outputs_read[op].values() if name],
+            captured.kept(op),
         )
         for op in captured.op_ids()
     ]

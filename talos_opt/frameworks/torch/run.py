@@ -25,6 +25,7 @@ from talos_opt.frameworks.torch.devices import torch_devices
 from talos_opt.frameworks.torch.execute import Executor
 from talos_opt.frameworks.torch.tensors import is_pick, made_by
 from talos_opt.frameworks.torch.threads import threads_each
+from talos_opt.frameworks.torch.views import Views
 
 
 def run_schedule(
@@ -108,12 +109,14 @@ def run_schedule(
 
 
 def _ops(captured: Captured) -> list[CapturedOp]:
+    views = Views(captured)
     return [
         CapturedOp(
             captured.op_id(node),
             str(node.target),
             captured.reads(node),
             captured.tensors.outputs(node),
+            views.kept(node),
         )
         for node in captured.ops()
     ]
