@@ -83,6 +83,8 @@ class OpProfile:
         Bytes of results that nothing reads: held while the op runs.
     workspace : int, optional
         None: unknown, counted as 0.
+    workspace_estimated : bool
+        Whether nobody measured it; see `workspaces`.
     colocate : str, optional
         Ops of one name share a device: tied weights, views and their base, in-place ops.
     module : str
@@ -104,6 +106,7 @@ class OpProfile:
     outputs: Mapping[str, int] = field(default_factory=dict)
     unread: int = 0
     workspace: int | None = None
+    workspace_estimated: bool = False
     colocate: str | None = None
     module: str = ""
     line: str = ""
@@ -120,6 +123,8 @@ class OpProfile:
             attrs["flops"] = self.flops
         if self.workspace is None:
             attrs["workspace"] = "unknown"
+        elif self.workspace_estimated and self.workspace:
+            attrs["workspace"] = "estimated"
         attrs["moved_bytes"] = self.moved_bytes
         attrs["raw_us"] = {d: t.raw_s * _PER_SECOND for d, t in self.timings.items()}
         attrs["spread"] = {d: t.spread for d, t in self.timings.items() if not t.estimated}
