@@ -17,6 +17,8 @@ from talos_opt.core.problem import MemoryRule, Objective, Problem
 from talos_opt.core.units import format_bytes
 
 TIME_UNIT = "us"
+#: The fact of a profile that names shapes and types of the inputs that it was made with.
+INPUTS = "inputs"
 _PER_SECOND = 1e6
 
 

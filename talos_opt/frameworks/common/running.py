@@ -21,6 +21,7 @@ from talos_opt.core.schedule import Schedule, TransferRow, Transfers
 from talos_opt.formats.schedule import ScheduleFile
 from talos_opt.formats.schedule_document import NamedSchedule, named_schedule
 from talos_opt.formats.schedule_header import read_header
+from talos_opt.frameworks.common.profile import INPUTS
 
 _US = 1e6
 
@@ -240,6 +241,7 @@ def read_plan(
     ops: Sequence[CapturedOp],
     schedule: Mapping[str, Any] | ScheduleFile,
     picks: Mapping[str, str] | None = None,
+    inputs: str | None = None,
 ) -> Planned:
     """Return what a schedule says, if its ops are those of the captured model.
 
@@ -251,12 +253,14 @@ def read_plan(
         A talos-schedule/1 document, or the file of a schedule.
     picks : mapping of str to str, optional
         What was an op in earlier versions and is a tensor now, by the op that makes it.
+    inputs : str, optional
+        Shapes and types of what the model is run on, as profiles describe them.
 
     Returns
     -------
     Planned
-        With a note where the model has other edges than the schedule's graph, or the schedule
-        starts an op before what it reads has been produced.
+        With a note where the model has other edges than the schedule's graph, or other inputs than
+        it was profiled with, or the schedule starts an op before what it reads has been produced.
 
     Raises
     ------
@@ -286,7 +290,10 @@ def read_plan(
         start,
         end,
         tuple(_needed(ops, device, list(_hops(ops, placed, named)))),
-        tuple(_notes(ops, model, made.fingerprint, start, end)),
+        (
+            *_notes(ops, model, made.fingerprint, start, end),
+            *_other_inputs(made.description, inputs),
+        ),
         named.devices,
     )
 
@@ -371,6 +378,16 @@ def _notes(
                 "its times cannot be kept"
             )
             return
+
+
+def _other_inputs(description: str | None, inputs: str | None) -> Iterator[str]:
+    """Say that a graph was profiled with other inputs, as far as its description tells."""
+    stated = f"; {description or ''}; ".partition(f"; {INPUTS}: ")[2].partition("; ")[0]
+    if stated and inputs is not None and stated != inputs:
+        yield (
+            f"the graph was profiled with inputs {stated}, and the model runs on {inputs}: the "
+            "predicted times are for other inputs"
+        )
 
 
 def op_times(runs: Sequence[Execution], plan: Planned) -> tuple[OpTimes, ...]:

@@ -182,3 +182,10 @@ class Captured:
         finally:
             for item, value in zip(written, before, strict=True):
                 item.source.assign(value)
+
+
+def shapes_of(inputs: Sequence[np.ndarray]) -> str:
+    """Return shapes and types of inputs, as profiles state them."""
+    return ", ".join(
+        f"{'x'.join(map(str, value.shape)) or 'scalar'}:{value.dtype}" for value in inputs
+    )

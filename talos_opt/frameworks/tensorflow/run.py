@@ -20,7 +20,7 @@ from talos_opt.frameworks.common.running import (
     op_times,
     read_plan,
 )
-from talos_opt.frameworks.tensorflow.captured import Captured
+from talos_opt.frameworks.tensorflow.captured import Captured, shapes_of
 from talos_opt.frameworks.tensorflow.devices import CPU, device_strings, is_gpu, logical_cpus
 from talos_opt.frameworks.tensorflow.execute import execute
 
@@ -57,7 +57,7 @@ def run_schedule(
     InputError
         If the schedule is of another graph, or a device is not there.
     """
-    plan = read_plan(_ops(captured), schedule)
+    plan = read_plan(_ops(captured), schedule, inputs=shapes_of(inputs))
     through = [device for hop in plan.hops for device in (hop.source, hop.target)]
     strings = device_strings([*plan.device.values(), *through], device_map)
     cpus = _logical(strings, logical_devices)

@@ -19,7 +19,7 @@ from talos_opt.frameworks.common.measuring import (
     with_device,
     with_sheets,
 )
-from talos_opt.frameworks.common.profile import Profile
+from talos_opt.frameworks.common.profile import INPUTS, Profile
 from talos_opt.frameworks.common.targets import Target
 from talos_opt.frameworks.common.threads import fastest, require_threads
 from talos_opt.frameworks.torch.capture import capture
@@ -115,7 +115,7 @@ def _check(module: nn.Module, targets: Sequence[Target], threads: int | str | No
 def _facts(captured: Captured) -> dict[str, str]:
     by = captured.by if captured.other is None else f"{captured.by}, checked on a second input"
     return {
-        "inputs": captured.arguments.describe(),
+        INPUTS: captured.arguments.describe(),
         "torch": torch.__version__,
         "captured by": by,
     }

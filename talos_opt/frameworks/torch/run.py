@@ -60,7 +60,8 @@ def run_schedule(
     InputError
         If the schedule is of another graph, or a device is not there.
     """
-    plan = read_plan(_ops(captured), schedule, _picks(captured))
+    described = captured.given(inputs).describe()
+    plan = read_plan(_ops(captured), schedule, _picks(captured), described)
     devices = torch_devices(plan.device.values(), device_map)
     for hop in plan.hops:  # a tensor may be staged on a device that runs no op
         if not {hop.source, hop.target} <= devices.keys():

@@ -242,3 +242,16 @@ def test_dropout_in_evaluation_is_no_op() -> None:
     captured = capture(Dropped(), (torch.ones(2, 4),))
     assert [node.name for node in captured.ops()] == ["linear", "clone_1", "add"]
     assert captured.by == "export"
+
+
+def test_a_tensor_given_twice_is_two_inputs() -> None:
+    class Product(torch.nn.Module):
+        def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            return x.exp() * y
+
+    x = torch.randn(2, 4)
+    captured = capture(Product(), (x, x))
+    assert (captured.by, captured.notes) == ("export", ())
+    exp, mul = captured.ops()
+    assert [node.name for node in mul.all_input_nodes] == [exp.name, "y"]
+    assert torch.equal(captured.arguments.tensors[1], x)

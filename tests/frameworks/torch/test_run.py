@@ -98,6 +98,9 @@ def test_a_schedule_of_estimates_fits_the_model() -> None:
     assert report.notes == ()  # the graphs have one fingerprint
     assert report.transfers == len(moves(document))
     assert report.moved_bytes == document["metrics"]["transferred_bytes"]
+    larger = capture(nets.several(), (other := make_inputs(["3x6x8"])), "training")
+    (note,) = run_schedule(larger, other, document, ON_CPU, repeats=1).notes
+    assert "profiled with inputs 2x6x8:float32, and the model runs on 3x6x8:float32" in note
     problem, schedule = measured_schedule(here, report)
     assert len(schedule.transfers) == report.transfers
     assert {t.output for t in schedule.named_transfers(problem)} > {""}
