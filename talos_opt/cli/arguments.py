@@ -326,7 +326,10 @@ def add_estimates(parser: argparse.ArgumentParser, flag: str) -> None:
         "for one of its kind are mended by them",
     )
     parser.add_argument(
-        "--dtype", default="fp32", help="what the model computes with (default: fp32)"
+        "--dtype",
+        metavar="TYPE",
+        help="what the model computes with (default: what most of its weights are, or fp32 where "
+        "the graph does not say)",
     )
 
 

@@ -50,8 +50,15 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     """Convert a file and return the exit code."""
     from talos_opt import api, formats
     from talos_opt.cli import files
+    from talos_opt.core.errors import InputError
 
     files.require_target(args, (*files.SUFFIXES, ".npz"))
+    for flag, value in (("--measured", args.measured), ("--dtype", args.dtype)):
+        if value is not None and not args.estimate:
+            raise InputError(
+                f"{flag} says how devices are estimated, and there are none: name some with "
+                f"--estimate, or leave {flag} out"
+            )
     problem = api.read(
         args.graph, cluster=args.cluster, objective=args.objective, format=args.source_format
     )

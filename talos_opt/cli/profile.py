@@ -58,6 +58,14 @@ def add_parser(commands: Any) -> None:
         metavar="BYTES",
         help="memory of each device to leave free beside that, such as 1GiB (default: 0)",
     )
+    parser.add_argument(
+        "--memory-rule",
+        choices=arguments.MEMORY_RULES,
+        default="peak",
+        help="how the graph counts memory: peak, what is alive at the same time, as frameworks "
+        "free tensors after their last readers; static, all weights and outputs together "
+        "(default: peak)",
+    )
     arguments.add_target(
         parser, "file to write the graph to; - writes YAML to standard output, alone"
     )
@@ -144,7 +152,8 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     profile = _from_traces(args) if args.from_traces else _measured(args, signals)
     profile = profile.with_room(args.memory_fraction, args.reserve)
     if args.output:
-        formats.write_problem(profile.problem(), args.output)
+        problem = profile.problem(memory_rule=args.memory_rule)
+        formats.write_problem(problem, args.output)
     if args.trace:
         from talos_opt.formats.chrome_trace import write_schedule_trace
         from talos_opt.frameworks.common.side_by_side import side_by_side

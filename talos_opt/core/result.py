@@ -189,6 +189,8 @@ class Result:
             "granularity": problem.granularity,
             "no_split": list(problem.no_split),
         }
+        if problem.graph.description:  # of a profile: with which inputs, say
+            made["description"] = problem.graph.description
         if plan is not None:
             made["time_limit"] = plan.time_limit
             made["workers"] = plan.workers

@@ -37,6 +37,8 @@ class Made:
     cluster : Cluster or None
     fingerprint : str or None
         Of the graph's ops and edges; see `talos_opt.core.fingerprint`.
+    description : str or None
+        The graph's own.
     """
 
     objective: Objective | None = None
@@ -46,6 +48,7 @@ class Made:
     no_split: tuple[str, ...] = ()
     cluster: Cluster | None = None
     fingerprint: str | None = None
+    description: str | None = None
 
 
 def read_header(document: Mapping[str, Any]) -> Made:
@@ -89,8 +92,9 @@ def _made(value: object) -> dict[str, Any]:
         )
     if record.get("cluster") is not None:
         found["cluster"] = cluster_from(record["cluster"], "made.cluster")
-    if record.get("fingerprint") is not None:
-        found["fingerprint"] = as_text(record["fingerprint"], "fingerprint", "made.fingerprint")
+    for key in ("fingerprint", "description"):
+        if record.get(key) is not None:
+            found[key] = as_text(record[key], key, f"made.{key}")
     return found
 
 

@@ -74,6 +74,8 @@ def test_an_msr_workload_by_its_objective(tmp_path: Path, objective: str, copies
         ([FIG1, "-o", "g.json", "--to", "onnx"], "no format is called 'onnx'"),
         ([FIG1, "-o", "g.json", "--from", "onnx"], "no format is called 'onnx'"),
         ([FIG1, "-o", "g.json", "--from", "msr"], "fig1.yaml"),
+        ([FIG1, "-o", "g.json", "--dtype", "fp16"], "name some with --estimate"),
+        ([FIG1, "-o", "g.json", "--measured", "gpu0=t4"], "leave --measured out"),
     ],
 )
 def test_bad_arguments_are_two_with_one_message(

@@ -16,6 +16,7 @@ from talos_opt.cli import frameworks
 from talos_opt.cli.arguments import FRAMEWORKS, add_model
 from talos_opt.cli.main import main
 from talos_opt.core.errors import DependencyError, InputError
+from talos_opt.frameworks.common.profile import DeviceProfile, OpProfile, Profile, Timing
 from tests.cli.process import FIG1
 
 ROW = {"model": "m", "op": "a", "device": "cpu0", "start": 0, "end": 1}
@@ -147,3 +148,17 @@ def test_both_commands_refuse_the_same(
         captured = capsys.readouterr()
         assert message in captured.err
         assert captured.out == ""
+
+
+@pytest.mark.parametrize(("given", "rule"), [((), "peak"), (("--memory-rule", "static"), "static")])
+def test_a_profile_counts_memory_as_asked(
+    given: tuple[str, ...], rule: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    op = OpProfile("a", "relu", timings={"cpu": Timing(1e-3, 1e-3)}, output=4)
+    profile = Profile("net", "torch", "training", (op,), (DeviceProfile("cpu", "cpu", 100),))
+    made = SimpleNamespace(profile=lambda *_: profile)
+    monkeypatch.setattr(frameworks, "load", lambda args: made)
+    target = tmp_path / "g.json"
+    assert main(["profile", "torch", "net:make", "-o", str(target), *given]) == 0
+    assert json.loads(target.read_text())["memory_rule"] == rule
+    assert profile.problem(memory_rule=rule).memory_rule == rule

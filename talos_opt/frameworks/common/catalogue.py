@@ -86,6 +86,14 @@ def from_spec(spec: str) -> Datasheet | None:
     return lookup(spec[len(PREFIX) :]) if spec.startswith(PREFIX) else None
 
 
+def numbered(stem: str, k: int) -> str:
+    """Return the id of one of several devices: ``cpu0``; ``h100-0`` where a digit comes before.
+
+    Two of ``l4`` would else be ``l40`` and ``l41``.
+    """
+    return f"{stem}-{k}" if stem[-1:].isdigit() else f"{stem}{k}"
+
+
 def device_ids(sheets: Sequence[Datasheet], taken: Iterable[str] = ()) -> dict[str, Datasheet]:
     """Return an id for each of several devices: their names, numbered where one comes twice.
 
@@ -101,10 +109,10 @@ def device_ids(sheets: Sequence[Datasheet], taken: Iterable[str] = ()) -> dict[s
     for sheet in sheets:
         several = listed.count(sheet.name) > 1 or sheet.name in used
         number = 0
-        name = f"{sheet.name}:{number}" if several else sheet.name
+        name = numbered(sheet.name, number) if several else sheet.name
         while name in ids or name in used:
             number += 1
-            name = f"{sheet.name}:{number}"
+            name = numbered(sheet.name, number)
         ids[name] = sheet
     return ids
 

@@ -13,11 +13,13 @@ from threading import Event
 from typing import TypeAlias, TypeVar
 
 from talos_opt.frameworks.common.calibration import calibrated, launch_time, whole_factor
+from talos_opt.frameworks.common.catalogue import lookup
 from talos_opt.frameworks.common.disturbance import Others, note_of
 from talos_opt.frameworks.common.profile import DeviceProfile, OpProfile, Profile, Timing
 from talos_opt.frameworks.common.roofline import with_estimates
 from talos_opt.frameworks.common.statistics import timing
 from talos_opt.frameworks.common.targets import Target
+from talos_opt.frameworks.common.workspaces import with_workspaces
 
 #: Called with the share that is done, and what is being done.
 ProgressCallback: TypeAlias = Callable[[float, str], None]
@@ -253,6 +255,8 @@ def _filled(
 def with_sheets(profile: Profile, targets: Sequence[Target], dtype: str) -> Profile:
     """Return the profile with the catalogue's devices, all in the order that was asked for.
 
+    Workspaces that nobody measured are estimated.
+
     Parameters
     ----------
     profile : Profile
@@ -266,6 +270,7 @@ def with_sheets(profile: Profile, targets: Sequence[Target], dtype: str) -> Prof
     if sheets:
         products = {target.id: target.product for target in targets if target.local is not None}
         profile = with_estimates(profile, sheets, dtype=dtype, measured=products)
+    profile = with_workspaces(profile, {name: lookup(sheet) for name, sheet in sheets.items()})
     order = {target.id: k for k, target in enumerate(targets)}
     devices = tuple(sorted(profile.devices, key=lambda device: order[device.id]))
     return dataclasses.replace(profile, devices=devices)

@@ -13,11 +13,13 @@ from typing import Any, NamedTuple
 from talos_opt.core.cluster import Cluster, Device, Link
 from talos_opt.core.errors import InputError
 from talos_opt.core.graph import Graph, Input, Memory, Model, Op
-from talos_opt.core.problem import Objective, Problem
+from talos_opt.core.problem import MemoryRule, Objective, Problem
 from talos_opt.core.units import format_bytes
 from talos_opt.frameworks.common.contention import Contention
 
 TIME_UNIT = "us"
+#: The fact of a profile that names shapes and types of the inputs that it was made with.
+INPUTS = "inputs"
 _PER_SECOND = 1e6
 
 
@@ -84,6 +86,8 @@ class OpProfile:
         Bytes of results that nothing reads: held while the op runs.
     workspace : int, optional
         None: unknown, counted as 0.
+    workspace_estimated : bool
+        Whether nobody measured it; see `workspaces`.
     colocate : str, optional
         Ops of one name share a device: tied weights, views and their base, in-place ops.
     module : str
@@ -107,6 +111,7 @@ class OpProfile:
     outputs: Mapping[str, int] = field(default_factory=dict)
     unread: int = 0
     workspace: int | None = None
+    workspace_estimated: bool = False
     colocate: str | None = None
     module: str = ""
     line: str = ""
@@ -124,6 +129,8 @@ class OpProfile:
             attrs["flops"] = self.flops
         if self.workspace is None:
             attrs["workspace"] = "unknown"
+        elif self.workspace_estimated and self.workspace:
+            attrs["workspace"] = "estimated"
         attrs["moved_bytes"] = self.moved_bytes
         attrs["raw_us"] = {d: t.raw_s * _PER_SECOND for d, t in self.timings.items()}
         attrs["spread"] = {d: t.spread for d, t in self.timings.items() if not t.estimated}
@@ -238,11 +245,23 @@ class Profile:
     notes: tuple[str, ...] = ()
     contention: Contention | None = None
 
-    def problem(self, objective: Objective | str = Objective.MAKESPAN) -> Problem:
-        """Return what is to be solved: one model on a cluster of the profiled devices."""
+    def problem(
+        self,
+        objective: Objective | str = Objective.MAKESPAN,
+        memory_rule: MemoryRule | str = MemoryRule.PEAK,
+    ) -> Problem:
+        """Return what is to be solved: one model on a cluster of the profiled devices.
+
+        Parameters
+        ----------
+        objective : Objective or str
+        memory_rule : MemoryRule or str
+            ``peak`` counts what is alive at the same time: frameworks free a tensor after its last
+            reader, in training too. ``static`` counts all outputs together.
+        """
         model = Model(self.name, tuple(op.record() for op in self.ops))
         graph = Graph(self.name, (model,), TIME_UNIT, description=self._describe())
-        return Problem(graph, self._cluster(), Objective(objective))
+        return Problem(graph, self._cluster(), Objective(objective), MemoryRule(memory_rule))
 
     def with_room(self, fraction: float, reserve: int = 0) -> Profile:
         """Return the profile with less of each device's memory to fill.

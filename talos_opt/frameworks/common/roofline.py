@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -32,14 +33,42 @@ TENSOR_CLASSES = frozenset(("matmul", "batch_matmul", "attention", "conv", "conv
 TRANSFER = 0.5
 
 
-def estimate(op: OpProfile, device: Datasheet, dtype: str = "fp32") -> Timing:
+class Work(Protocol):
+    """What an estimate goes by; an `OpProfile` has it, and so has a `Call`."""
+
+    @property
+    def type(self) -> str:
+        """Operator type, as the framework names it."""
+
+    @property
+    def flops(self) -> float | None:
+        """None: unknown; the bytes decide."""
+
+    @property
+    def moved_bytes(self) -> int:
+        """Bytes read and written, weights included."""
+
+    @property
+    def output(self) -> int:
+        """Bytes of its own that it returns; 0: a view."""
+
+
+class Call(NamedTuple):
+    """A call of an op that is nothing but work, not part of a graph; see `Work`."""
+
+    type: str
+    flops: float | None
+    moved_bytes: int
+    output: int
+
+
+def estimate(op: Work, device: Datasheet, dtype: str = "fp32") -> Timing:
     """Return the time that the roofline gives an op.
 
     Parameters
     ----------
-    op : OpProfile
-        Its type, FLOPs, moved bytes and output. FLOPs that are unknown count as none: the bytes
-        decide.
+    op : Work
+        FLOPs that are unknown count as none: the bytes decide.
     device : Datasheet
     dtype : str
         What is computed with; see `Datasheet.peak_for`.
@@ -65,12 +94,12 @@ def estimate(op: OpProfile, device: Datasheet, dtype: str = "fp32") -> Timing:
     return Timing(seconds, seconds)
 
 
-def least_s(op: OpProfile, device: Datasheet, dtype: str = "fp32") -> float:
+def least_s(op: Work, device: Datasheet, dtype: str = "fp32") -> float:
     """Return the seconds below which a device would exceed its datasheet: at every efficiency 1.
 
     Parameters
     ----------
-    op : OpProfile
+    op : Work
     device : Datasheet
     dtype : str
         See `estimate`.
@@ -81,7 +110,12 @@ def least_s(op: OpProfile, device: Datasheet, dtype: str = "fp32") -> float:
     return max((op.flops or 0.0) / peak, op.moved_bytes / device.bandwidth)
 
 
-def is_free(op: OpProfile) -> bool:
+def stream_s(size: int, device: Datasheet) -> float:
+    """Return the seconds that reading so many bytes in a row adds to an op that runs anyway."""
+    return size / (EFFICIENCIES["elementwise"].memory[device.kind] * device.bandwidth)
+
+
+def is_free(op: Work) -> bool:
     """Whether an op does nothing: a view has no output of its own, a name never has work."""
     work = class_of(op.type)
     if work == NOTHING:

@@ -21,6 +21,7 @@ from talos_opt.core.schedule import Schedule, TransferRow, Transfers
 from talos_opt.formats.schedule import ScheduleFile
 from talos_opt.formats.schedule_document import NamedSchedule, named_schedule
 from talos_opt.formats.schedule_header import read_header
+from talos_opt.frameworks.common.profile import INPUTS
 
 _US = 1e6
 
@@ -35,17 +36,20 @@ class CapturedOp(NamedTuple):
         Ids of the ops that it reads, each with the name of the tensor; empty: the only one.
     outputs : sequence of str
         Names of its tensors, where it has several.
+    kept : sequence of (str, str)
+        What it reads views of, as `inputs`: a graph has edges for it, and nothing is sent.
     """
 
     id: str
     type: str
     inputs: Sequence[tuple[str, str]] = ()
     outputs: Sequence[str] = ()
+    kept: Sequence[tuple[str, str]] = ()
 
     @property
     def producers(self) -> Sequence[str]:
-        """Ids of the ops that it reads, each once."""
-        return tuple(dict.fromkeys(op for op, _ in self.inputs))
+        """Ids of the ops that it has edges from, each once."""
+        return tuple(dict.fromkeys(op for op, _ in (*self.inputs, *self.kept)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +249,7 @@ def read_plan(
     ops: Sequence[CapturedOp],
     schedule: Mapping[str, Any] | ScheduleFile,
     picks: Mapping[str, str] | None = None,
+    inputs: str | None = None,
 ) -> Planned:
     """Return what a schedule says, if its ops are those of the captured model.
 
@@ -256,12 +261,14 @@ def read_plan(
         A talos-schedule/1 document, or the file of a schedule.
     picks : mapping of str to str, optional
         What was an op in earlier versions and is a tensor now, by the op that makes it.
+    inputs : str, optional
+        Shapes and types of what the model is run on, as profiles describe them.
 
     Returns
     -------
     Planned
-        With a note where the model has other edges than the schedule's graph, or the schedule
-        starts an op before what it reads has been produced.
+        With a note where the model has other edges than the schedule's graph, or other inputs than
+        it was profiled with, or the schedule starts an op before what it reads has been produced.
 
     Raises
     ------
@@ -282,15 +289,19 @@ def read_plan(
     model = named.models[0]
     placed = [name[len(model) + 1 :] for name in named.names]
     _require_same(ids, placed, picks or {})
+    device = {op: named.devices[d] for op, d in zip(placed, named.device.tolist(), strict=True)}
     unit = 1.0 / units.PER_SECOND[named.time_unit or "us"]
     start = dict(zip(placed, (named.start * unit).tolist(), strict=True))
     end = dict(zip(placed, (named.end * unit).tolist(), strict=True))
     return Planned(
-        {op: named.devices[d] for op, d in zip(placed, named.device.tolist(), strict=True)},
+        device,
         start,
         end,
-        tuple(_hops(ops, placed, named)),
-        tuple(_notes(ops, model, made.fingerprint, start, end)),
+        tuple(_needed(ops, device, list(_hops(ops, placed, named)))),
+        (
+            *_notes(ops, model, made.fingerprint, start, end),
+            *_other_inputs(made.description, inputs),
+        ),
         named.devices,
     )
 
@@ -315,6 +326,22 @@ def _hops(ops: Sequence[CapturedOp], placed: Sequence[str], named: NamedSchedule
                 f"expected {expected}"
             )
         yield Hop(op, named.devices[move.source], named.devices[move.target], output)
+
+
+def _needed(
+    ops: Sequence[CapturedOp], device: Mapping[str, str], hops: Sequence[Hop]
+) -> Iterator[Hop]:
+    """Yield the transfers that bring a tensor to a reader, or on its way to one.
+
+    The others say that a device is done with a view of what stays where it is.
+    """
+    wanted = {(producer, output, device[op.id]) for op in ops for producer, output in op.inputs}
+    reached = {(hop.op, hop.output, hop.target): hop.source for hop in hops}
+    for op, output, target in tuple(wanted):
+        while (source := reached.pop((op, output, target), None)) is not None:
+            wanted.add((op, output, source))
+            target = source
+    return (hop for hop in hops if (hop.op, hop.output, hop.target) in wanted)
 
 
 def _require_same(ops: Sequence[str], placed: Sequence[str], picks: Mapping[str, str]) -> None:
@@ -359,6 +386,16 @@ def _notes(
                 "its times cannot be kept"
             )
             return
+
+
+def _other_inputs(description: str | None, inputs: str | None) -> Iterator[str]:
+    """Say that a graph was profiled with other inputs, as far as its description tells."""
+    stated = f"; {description or ''}; ".partition(f"; {INPUTS}: ")[2].partition("; ")[0]
+    if stated and inputs is not None and stated != inputs:
+        yield (
+            f"the graph was profiled with inputs {stated}, and the model runs on {inputs}: the "
+            "predicted times are for other inputs"
+        )
 
 
 def op_times(runs: Sequence[Execution], plan: Planned) -> tuple[OpTimes, ...]:

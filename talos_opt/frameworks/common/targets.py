@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from talos_opt.core.errors import InputError
-from talos_opt.frameworks.common.catalogue import from_spec
+from talos_opt.frameworks.common.catalogue import from_spec, numbered
 
 _COUNT = re.compile(r"(\d+)x(.+)")
 
@@ -47,7 +47,8 @@ def parse_targets(
 ) -> tuple[Target, ...]:
     """Read devices; a framework knows those that are there.
 
-    Several of one are ``4xcpu``; another id for one is given by ``gpu0=estimate:a100``.
+    Several of one are ``4xcpu``, with the ids of `numbered`; another id for one is given by
+    ``gpu0=estimate:a100``.
 
     Parameters
     ----------
@@ -74,7 +75,7 @@ def parse_targets(
         made = Target(sheet.name, None, sheet.kind, sheet=sheet.name) if sheet else find(what)
         stem = name or made.id
         for k in range(count):
-            found.append(dataclasses.replace(made, id=f"{stem}{k}" if match else stem))
+            found.append(dataclasses.replace(made, id=numbered(stem, k) if match else stem))
     ids = [target.id for target in found]
     for name in ids:
         if ids.count(name) > 1:

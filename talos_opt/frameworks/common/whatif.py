@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -36,7 +35,7 @@ def what_if(
     *,
     add: Sequence[str] = (),
     replace: Mapping[str, str] | None = None,
-    dtype: str = "fp32",
+    dtype: str | None = None,
     measured: Mapping[str, str] | None = None,
 ) -> Problem:
     """Return a problem with devices of the catalogue beside its own, or in the place of some.
@@ -53,8 +52,9 @@ def what_if(
         Names of the catalogue by id of the device whose place they take; it keeps its id, so that
         pins hold, and what was measured on it still mends the estimates. Ops that could not run
         there cannot run on the new one.
-    dtype : str
-        What the model computes with.
+    dtype : str, optional
+        What the model computes with; default: what most of its weights are, as `recorded_dtype`
+        finds it.
     measured : mapping of str to str, optional
         Names of the catalogue by id of a device that ops were measured on.
 
@@ -91,7 +91,10 @@ def what_if(
             "the attrs, as profiles and traces have them, or sizes of tensors"
         )
     found = with_estimates(
-        profile, {name: sheet.name for name, sheet in sheets.items()}, dtype=dtype, measured=known
+        profile,
+        {name: sheet.name for name, sheet in sheets.items()},
+        dtype=recorded_dtype(problem) if dtype is None else dtype,
+        measured=known,
     )
     per_second = units.PER_SECOND[problem.graph.time_unit]
     able = _able(problem, sheets, swapped)
@@ -126,6 +129,23 @@ def _require_free(cluster: Cluster, name: str, sheet: Datasheet) -> None:
             f"second one: put {sheet.name} in its place, or give it another name when profiling, "
             f"as in {sheet.kind}0={sheet.kind}"
         )
+
+
+def recorded_dtype(problem: Problem) -> str:
+    """Return the floating-point type that most of the weights are, as ops say by their ``dtype``.
+
+    Where nothing has weights, that of most outputs; ``fp32`` where ops do not say.
+    """
+    sizes: dict[str, list[int]] = {}
+    output = problem.arrays.output
+    for i, op in enumerate(op for model in problem.graph.models for op in model.ops):
+        stated = op.attrs.get("dtype")
+        every = [stated] if isinstance(stated, str) else _texts(stated)
+        for dtype in [name for name in every if "float" in name][:1]:
+            found = sizes.setdefault(dtype, [0, 0])
+            found[0] += op.memory.weights
+            found[1] += int(output[i])
+    return max(sizes, key=lambda dtype: sizes[dtype], default="fp32")
 
 
 def without_flops(problem: Problem) -> int:
@@ -271,8 +291,8 @@ def _cluster(
     for device in cluster.devices:
         sheet = sheets.get(device.id)
         if sheet is not None:
-            changes: dict[str, Any] = {"memory": sheet.memory, "slots": 1}
-            device = dataclasses.replace(device, **changes)
+            # Slots and the share of memory are how it is used, not what it is.
+            device = dataclasses.replace(device, memory=sheet.memory)
         devices.append(device)
     gained = [name for name in sheets if name not in cluster.index]
     devices += [Device(name, sheets[name].kind, sheets[name].memory) for name in gained]

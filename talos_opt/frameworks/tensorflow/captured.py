@@ -9,8 +9,17 @@ from typing import Any
 
 import numpy as np
 
+from talos_opt.frameworks.common.keeping import kept_alive
 from talos_opt.frameworks.tensorflow.backend import tf
 from talos_opt.frameworks.tensorflow.folding import Folded, node_of, port_of
+
+#: Outputs that share the memory of the first input.
+_VIEWS = frozenset(
+    (
+        "Reshape", "Squeeze", "ExpandDims", "Identity", "StopGradient", "PreventGradient",
+        "Bitcast", "Snapshot",
+    )
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +93,29 @@ class Captured:
             found += [(name, port) for port in sorted(ports - {-1} or ports)]
         return found
 
+    def base(self, op: str) -> str | None:
+        """Return what a view is a view of: an op, or a source; None for other ops."""
+        inputs = self.folded.inputs[op]
+        return node_of(inputs[0]) if self.folded.nodes[op].op in _VIEWS and inputs else None
+
+    def kept(self, op: str) -> list[tuple[str, str]]:
+        """Return what an op keeps alive: ids of ops, with the names of their tensors.
+
+        In a graph these are inputs of no bytes; see `common.keeping`.
+        """
+        return [(name, self.output_name(name, port)) for name, port in self._kept.get(op, ())]
+
+    @cached_property
+    def _kept(self) -> dict[str, list[tuple[str, int]]]:
+        read = {op: [item for item in self.reads(op) if item[1] >= 0] for op in self.op_ids()}
+        views = [op for op in self.op_ids() if self.base(op) is not None]
+        first = {op: self.folded.inputs[op][0] for op in views}
+        return kept_alive(
+            read,
+            {op: (node_of(text), port_of(text)) for op, text in first.items()},
+            [(node_of(text), port_of(text)) for text in self.outputs],
+        )
+
     @cached_property
     def outputs_read(self) -> dict[str, dict[int, str]]:
         """Names of the outputs of every op that other ops read or the graph returns.
@@ -153,3 +185,10 @@ class Captured:
         finally:
             for item, value in zip(written, before, strict=True):
                 item.source.assign(value)
+
+
+def shapes_of(inputs: Sequence[np.ndarray]) -> str:
+    """Return shapes and types of inputs, as profiles state them."""
+    return ", ".join(
+        f"{'x'.join(map(str, value.shape)) or 'scalar'}:{value.dtype}" for value in inputs
+    )

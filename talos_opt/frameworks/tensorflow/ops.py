@@ -15,13 +15,6 @@ from talos_opt.frameworks.tensorflow.costs import flops, nbytes, read_bytes, sha
 from talos_opt.frameworks.tensorflow.folding import node_of
 from talos_opt.frameworks.tensorflow.lines import Lines
 
-#: Outputs that share the memory of the first input.
-_VIEWS = frozenset(
-    (
-        "Reshape", "Squeeze", "ExpandDims", "Identity", "StopGradient", "PreventGradient",
-        "Bitcast", "Snapshot",
-    )
-)  # fmt: skip
 _BACKWARD = "gradient_tape/"
 #: Types of ops that write variables.
 _WRITES = re.compile(r"Assign|ResourceApply|ResourceScatter")
@@ -33,7 +26,8 @@ def describe_ops(
     """Return the ops of a captured model, without timings.
 
     - What reads or writes a variable is colocated, and the first such op holds it.
-    - A view (Reshape, Identity and the like) is colocated with its base and has no output.
+    - A view (Reshape, Identity and the like) is colocated with its base and has no output. Who
+      reads it also reads no bytes of the base, which so stays alive.
     - Ops that hand each other resources or lists of tensors are colocated.
     - An op of several outputs names those that are read; the others are held while it runs.
     - An op that another one waits for is an input of no bytes.
@@ -88,7 +82,7 @@ class _Description:
 
     def _op(self, op: str, weights: int) -> OpProfile:
         node = self._nodes[op]
-        base = self._base(op)
+        base = self._captured.base(op)
         made = [self._bytes(op, port) for port in range(len(node.outputs))]
         names = self._captured.outputs_read[op]
         if not names and len(made) == 1:
@@ -121,16 +115,12 @@ class _Description:
                 yield Read(name, 0)
             else:
                 yield Read(name, self._bytes(name, port), self._captured.output_name(name, port))
+        for name, output in self._captured.kept(op):
+            yield Read(name, 0, output)
 
     def _bytes(self, op: str, port: int) -> int:
         size = nbytes(self._nodes[op].outputs[port])
         return self._sizes.get(f"{op}:{port}", 0) if size is None else size
-
-    def _base(self, op: str) -> str | None:
-        """Return what a view is a view of: an op, or a source; None for other ops."""
-        if self._nodes[op].type not in _VIEWS or not self._folded.inputs[op]:
-            return None
-        return node_of(self._folded.inputs[op][0])
 
     def _find_readers(self) -> dict[str, list[str]]:
         """Return the ops that read or write each root of sources."""
@@ -167,7 +157,7 @@ class _Description:
             if self._weights[root].together:
                 sets.join(*readers)
         for op, node in self._nodes.items():
-            base = self._base(op)
+            base = self._captured.base(op)
             if base is not None and base in self._nodes:
                 sets.join(base, op)
             for text, tensor in zip(self._folded.inputs[op], node.inputs, strict=True):

@@ -18,11 +18,11 @@ from talos_opt.frameworks.common.measuring import (
     with_device,
     with_sheets,
 )
-from talos_opt.frameworks.common.profile import Profile
+from talos_opt.frameworks.common.profile import INPUTS, Profile
 from talos_opt.frameworks.common.threads import fastest, require_threads
 from talos_opt.frameworks.tensorflow.backend import tf
 from talos_opt.frameworks.tensorflow.capture import capture
-from talos_opt.frameworks.tensorflow.captured import Captured
+from talos_opt.frameworks.tensorflow.captured import Captured, shapes_of
 from talos_opt.frameworks.tensorflow.contention import measure_contention
 from talos_opt.frameworks.tensorflow.devices import is_gpu
 from talos_opt.frameworks.tensorflow.links import measure_links
@@ -145,10 +145,7 @@ def _threads(
 
 
 def _facts(captured: Captured, inputs: Sequence[np.ndarray]) -> dict[str, str]:
-    shapes = ", ".join(
-        f"{'x'.join(map(str, value.shape)) or 'scalar'}:{value.dtype}" for value in inputs
-    )
-    return {"inputs": shapes, "tensorflow": tf.__version__, "captured by": captured.by}
+    return {INPUTS: shapes_of(inputs), "tensorflow": tf.__version__, "captured by": captured.by}
 
 
 __all__ = ["ProgressCallback", "profile_model"]

@@ -22,7 +22,7 @@ from talos_opt.frameworks.common.running import (
     read_plan,
 )
 from talos_opt.frameworks.common.statistics import summarise
-from talos_opt.frameworks.tensorflow.captured import Captured
+from talos_opt.frameworks.tensorflow.captured import Captured, shapes_of
 from talos_opt.frameworks.tensorflow.devices import CPU, device_strings, is_gpu, logical_cpus
 from talos_opt.frameworks.tensorflow.execute import execute
 
@@ -59,7 +59,7 @@ def run_schedule(
     InputError
         If the schedule is of another graph, or a device is not there.
     """
-    plan = read_plan(_ops(captured), schedule)
+    plan = read_plan(_ops(captured), schedule, inputs=shapes_of(inputs))
     through = [device for hop in plan.hops for device in (hop.source, hop.target)]
     strings = device_strings([*plan.device.values(), *through], device_map)
     cpus = _logical(strings, logical_devices)
@@ -102,6 +102,7 @@ def _ops(captured: Captured) -> list[CapturedOp]:
             folded.nodes[op].op,
             [(name, captured.output_name(name, port)) for name, port in captured.reads(op)],
             [name for name in captured.outputs_read[op].values() if name],
+            captured.kept(op),
         )
         for op in captured.op_ids()
     ]

@@ -92,7 +92,7 @@ def arguments(
     inputs : torch.Tensor, sequence, mapping or Arguments
         The only argument, or those by position or by name; each may nest tensors and other values.
     kwargs : mapping of str to Any, optional
-        Further arguments, by name.
+        Further arguments, by name. A tensor that is given twice is copied: it is two inputs.
     redraw : callable, optional
         See `Arguments`.
 
@@ -115,6 +115,7 @@ def arguments(
                 "constants: register it with torch.utils._pytree.register_pytree_node, or wrap the "
                 "model in a module that takes its tensors and makes it"
             )
+    pairs = _apart(pairs)
     found = [(_name(path), leaf) for path, leaf in pairs if _is_tensor(leaf)]
     return Arguments(
         tuple(leaf for _, leaf in found),
@@ -123,6 +124,23 @@ def arguments(
         spec,
         redraw,
     )
+
+
+def _apart(pairs: Sequence[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    """Return leaves in which no tensor comes twice: who gives one for two inputs means two inputs.
+
+    torch.export would take them for one, and a graph of it would leave out the other.
+    """
+    seen: set[int] = set()
+    found = []
+    for path, leaf in pairs:
+        if _is_tensor(leaf):
+            again = id(leaf) in seen
+            seen.add(id(leaf))
+            found.append((path, leaf.detach().clone() if again else leaf))
+        else:
+            found.append((path, leaf))
+    return found
 
 
 def is_meta(module: nn.Module, given: Arguments) -> bool:

@@ -229,12 +229,19 @@ def _simplify(graph_module: fx.GraphModule) -> None:
     aten = torch.ops.aten
     graph = graph_module.graph
     for node in list(graph.nodes):
-        if node.target in (aten.detach.default, aten.alias.default):
+        if node.target in (aten.detach.default, aten.alias.default) or _is_idle_dropout(node):
             node.replace_all_uses_with(node.args[0])
             graph.erase_node(node)
         elif node.target is aten._assert_tensor_metadata.default:
             graph.erase_node(node)
     graph_module.recompile()
+
+
+def _is_idle_dropout(node: fx.Node) -> bool:
+    """Whether a copy stands for dropout in evaluation, which returns what it is given."""
+    copies = node.target is torch.ops.aten.clone.default and not node.kwargs
+    called = str((node.meta.get("torch_fn") or ("", ""))[1])
+    return copies and called.endswith("dropout")
 
 
 def _require_tensors(graph_module: fx.GraphModule) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.utils._pytree as pytree
 from torch import fx
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
+from talos_opt.frameworks.common.roofline import Call
 from talos_opt.frameworks.torch import work
 from talos_opt.frameworks.torch.substitutes import place_call
 
@@ -64,13 +65,77 @@ class Evaluator:
         alias = _shared(made, tensors)
         if alias is None and node.target is _aten._unsafe_view.default:
             alias = 0
-        if known is not None:
-            return Cost(known, alias)
-        flops = float(counter.get_total_flops())
-        if not flops and alias is None:
-            # One operation per element: the estimate for whatever has no formula.
-            flops = float(max((t.numel() for t in (*tensors, *made)), default=0))
-        return Cost(flops, alias)
+        counted = float(counter.get_total_flops())
+        return Cost(_flops(known, counted, (*tensors, *made), alias is not None), alias)
+
+
+def counted_flops(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> float:
+    """Return FLOPs by a rule of our own, else by torch's formula; 0 where there is none."""
+    known = work.flops(func, args, kwargs)
+    if known is not None:
+        return known
+    formula = flop_registry.get(func._overloadpacket)
+    return 0.0 if formula is None else float(formula(*args, **kwargs, out_val=result))
+
+
+def call_of(
+    func: Any,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    result: Any,
+    counted: float | None = None,
+) -> Call | None:
+    """Return the work of a call that has run, on fake tensors perhaps, as a graph would state it.
+
+    Parameters
+    ----------
+    func : torch.ops overload
+    args, kwargs : sequence and mapping
+    result : object
+        What it returned.
+    counted : float, optional
+        FLOPs of the ops that it consists of; default: by `counted_flops`.
+
+    Returns
+    -------
+    Call or None
+        None: it is a view, or has to do with no tensor, and costs nothing.
+    """
+    read = _distinct((args, dict(kwargs)))
+    made = _distinct(result)
+    view = func is _aten._unsafe_view.default or _shared(made, read) is not None
+    if not made or (view and not func._schema.is_mutable):
+        return None
+    written = nbytes(made)
+    known = work.flops(func, args, kwargs)
+    if counted is None:
+        counted = counted_flops(func, args, kwargs, result)
+    return Call(
+        type_of(func),
+        _flops(known, counted, (*read, *made), view=False),
+        written
+        + work.unseen_bytes(func, made)
+        + nbytes(read)
+        - work.unread_bytes(func, args, kwargs, written),
+        written,
+    )
+
+
+def _distinct(value: Any) -> list[torch.Tensor]:
+    """Return the tensors in a value, each once: a call reads an argument given twice once."""
+    leaves = (t for t in pytree.tree_leaves(value) if isinstance(t, torch.Tensor))
+    return list({id(t): t for t in leaves}.values())
+
+
+def _flops(
+    known: float | None, counted: float, tensors: Sequence[torch.Tensor], view: bool
+) -> float:
+    """Return FLOPs by a rule of our own, else by torch's formula, else one for each element."""
+    if known is not None:
+        return known
+    if counted or view:
+        return counted
+    return float(max((t.numel() for t in tensors), default=0))
 
 
 def _target(node: fx.Node) -> Callable[..., Any]:
@@ -119,10 +184,15 @@ def _declared_alias(node: fx.Node) -> int | None:
 
 def op_type(node: fx.Node) -> str:
     """Return the name of what is called, such as ``aten.convolution``."""
-    schema = getattr(node.target, "_schema", None)
+    return type_of(node.target)
+
+
+def type_of(func: Any) -> str:
+    """Return the type of the op that a function is."""
+    schema = getattr(func, "_schema", None)
     if schema is not None:
         return str(schema.name).replace("::", ".")
-    return str(getattr(node.target, "__name__", node.target))
+    return str(getattr(func, "__name__", func))
 
 
 def nbytes(value: Any) -> int:
@@ -138,4 +208,6 @@ def moved_bytes(node: fx.Node, cost: Cost) -> int:
     written = nbytes(node.meta.get("val"))
     read = sum(nbytes(source.meta.get("val")) for source in node.all_input_nodes)
     args, kwargs = fx.node.map_arg((node.args, dict(node.kwargs)), lambda n: n.meta.get("val"))
-    return written + read - work.unread_bytes(node.target, args, kwargs, written)
+    unread = work.unread_bytes(node.target, args, kwargs, written)
+    made = [t for t in pytree.tree_leaves(node.meta.get("val")) if isinstance(t, torch.Tensor)]
+    return written + work.unseen_bytes(node.target, made) + read - unread

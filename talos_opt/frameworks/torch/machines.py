@@ -1,6 +1,7 @@
 """Machines that device maps are planned for: GPUs, the host's memory, and a disk.
 
-Speeds are what kernels reach, not peaks: scale a datasheet's numbers before they come here.
+A device of the catalogue takes the time that a profile's estimate gives each op (`roofline`); of
+any other, the speeds that its kernels reach have to be known.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from dataclasses import dataclass
 from talos_opt.core.errors import InputError
 from talos_opt.core.module_paths import Target
 from talos_opt.frameworks.common.catalogue import lookup
-from talos_opt.frameworks.common.op_classes import EFFICIENCIES
+from talos_opt.frameworks.common.datasheets import Datasheet
+from talos_opt.frameworks.common.roofline import Work, estimate, is_free, stream_s
 
 __all__ = ["CPU", "DISK", "Machine", "Processor", "Target", "catalogued", "device_id"]
 
@@ -31,11 +33,15 @@ class Processor:
     memory : int, optional
         Bytes that may be filled; None: no limit.
     flops : float
-        Per second.
+        Per second, as kernels reach them.
     bandwidth : float
-        Bytes per second of its memory.
+        Bytes per second of its memory, as kernels reach them.
     overhead_s : float
         Seconds to launch a kernel.
+    sheet : Datasheet, optional
+        What estimates go by in place of the three figures above; see `catalogued`.
+    dtype : str, optional
+        What it computes with; default: what the model does. For estimates by `sheet` alone.
     """
 
     target: Target
@@ -43,10 +49,21 @@ class Processor:
     flops: float
     bandwidth: float
     overhead_s: float = 5e-6
+    sheet: Datasheet | None = None
+    dtype: str | None = None
 
-    def seconds(self, flops: float, moved_bytes: int) -> float:
-        """Roofline time of one kernel."""
-        return max(flops / self.flops, moved_bytes / self.bandwidth) + self.overhead_s
+    def seconds(self, op: Work, dtype: str = "float32") -> float:
+        """Return how long an op takes that computes with a data type: launch and roofline."""
+        if self.sheet is not None:
+            return estimate(op, self.sheet, self.dtype or dtype).raw_s
+        if is_free(op):
+            return 0.0
+        busy = max((op.flops or 0.0) / self.flops, op.moved_bytes / self.bandwidth)
+        return self.overhead_s + busy
+
+    def reading_s(self, size: int) -> float:
+        """Return the seconds that an op takes longer for reading so many bytes more."""
+        return size / self.bandwidth if self.sheet is None else stream_s(size, self.sheet)
 
 
 @dataclass(frozen=True)
@@ -114,9 +131,9 @@ class Machine:
 
 
 def catalogued(
-    target: Target, name: str, memory: int | None = None, dtype: str = "float16"
+    target: Target, name: str, memory: int | None = None, dtype: str | None = None
 ) -> Processor:
-    """Return a device of the catalogue, at the speeds that matrix products are assumed to reach.
+    """Return a device of the catalogue, which takes the time that profiles estimate for it.
 
     Parameters
     ----------
@@ -125,22 +142,23 @@ def catalogued(
         See `talos_opt.frameworks.common.catalogue.names`.
     memory : int, optional
         Bytes that may be filled; default: all that the device has.
-    dtype : str
-        Type of the weights.
+    dtype : str, optional
+        What it computes with, such as ``tf32``; default: what the model does.
 
     Raises
     ------
     InputError
-        If the catalogue has no such device.
+        If the catalogue has no such device, or the data type is unknown.
     """
     sheet = lookup(name)
-    efficiency = EFFICIENCIES["matmul"]
     return Processor(
         target,
         sheet.memory if memory is None else memory,
-        efficiency.compute[sheet.kind] * sheet.peak_for(dtype),
-        efficiency.memory[sheet.kind] * sheet.bandwidth,
+        sheet.peak_for(dtype or "float32"),
+        sheet.bandwidth,
         sheet.launch_s,
+        sheet,
+        dtype,
     )
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import weakref
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from talos_opt.core.errors import InputError
+from talos_opt.frameworks.common.roofline import Call
 from talos_opt.frameworks.torch.blocks import Block
 from talos_opt.frameworks.torch.experts import without_loops
 
@@ -27,13 +28,13 @@ class Activity:
 
     Parameters
     ----------
-    ops : list of (float, int)
-        FLOPs, and bytes read and written, of every kernel.
+    ops : list of Call
+        Every op that does work.
     peak_bytes : int
         Most bytes of activations that are alive while it runs.
     """
 
-    ops: list[tuple[float, int]] = field(default_factory=list)
+    ops: list[Call] = field(default_factory=list)
     peak_bytes: int = 0
 
 
@@ -130,15 +131,27 @@ def run(
     kwargs = dict(given) if isinstance(given, Mapping) else {}
     meters = _Meter(len(blocks))
     hooks = _attach(module, blocks, meters)
+    training = [part for part in module.modules() if part.training]
+    for part in training:  # a step of inference, as in profiles: no dropout
+        part.training = False
     try:
         # The stand-ins are on the CPU, whatever device a caller makes tensors on.
-        with torch.no_grad(), without_loops(module), torch.device("cpu"), fake, meters.mode():
+        with (
+            torch.no_grad(),
+            without_loops(module),
+            torch.device("cpu"),
+            meters.composites(),
+            fake,
+            meters.mode(),
+        ):
             output = torch.func.functional_call(module, state, args, kwargs)
     except Exception as error:
         raise InputError(
             f"the module does not run on fake tensors: {type(error).__name__}: {error}"
         ) from error
     finally:
+        for part in training:
+            part.training = True
         for hook in hooks:
             hook.remove()
     return Ran(meters, output, fake)
@@ -173,6 +186,8 @@ class _Meter:
         self.maker: dict[int, tuple[int, int]] = {}  # storage -> (block, serial number)
         self.serial = 0
         self.read: dict[tuple[int, int], dict[int, int]] = defaultdict(dict)
+        self.whole = False  # within an op that counts as one
+        self.counted = 0.0  # FLOPs within it
 
     def enter(self, block: int) -> None:
         self.called.setdefault(block)
@@ -199,12 +214,38 @@ class _Meter:
 
         return Mode()  # type: ignore[no-untyped-call]
 
+    def composites(self) -> Any:
+        """Return the mode that counts as one op what graphs hold as one op."""
+        from torch.overrides import TorchFunctionMode
+
+        from talos_opt.frameworks.torch.costs import call_of
+
+        meters, overloads = self, _composites()
+
+        class Mode(TorchFunctionMode):
+            def __torch_function__(
+                self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+            ) -> Any:
+                kwargs = kwargs or {}
+                overload = overloads.get(getattr(func, "__name__", ""))
+                if overload is None or meters.whole:
+                    return func(*args, **kwargs)
+                meters.whole, meters.counted = True, 0.0
+                try:
+                    out = func(*args, **kwargs)
+                finally:
+                    meters.whole = False
+                meters._did(call_of(overload, args, kwargs, out, meters.counted))
+                return out
+
+        return Mode()
+
     def count(self, func: Any, args: Any, kwargs: Mapping[str, Any], out: Any) -> None:
         """Take note of one op."""
         import torch
         from torch.utils._pytree import tree_leaves
 
-        from talos_opt.frameworks.torch import work
+        from talos_opt.frameworks.torch.costs import call_of, counted_flops
 
         read = [t for t in tree_leaves((args, dict(kwargs))) if isinstance(t, torch.Tensor)]
         made = [t for t in tree_leaves(out) if isinstance(t, torch.Tensor)]
@@ -214,12 +255,14 @@ class _Meter:
         fresh = [t for t in made if t.untyped_storage()._cdata not in known]
         for tensor in fresh:
             self._made(tensor)
-        mutates = func._schema.is_mutable
-        if made and (fresh or mutates):  # else a view, which runs no kernel
-            written = sum(t.numel() * t.element_size() for t in made)
-            size = written + sum(t.numel() * t.element_size() for t in read)
-            size -= work.unread_bytes(func, args, kwargs, written)
-            self.activities[self.here].ops.append((_flops(func, args, kwargs, out), size))
+        if self.whole:
+            self.counted += counted_flops(func, args, kwargs, out)
+        else:
+            self._did(call_of(func, args, kwargs, out))
+
+    def _did(self, call: Call | None) -> None:
+        if call is not None:
+            self.activities[self.here].ops.append(call)
 
     def _read(self, tensor: torch.Tensor) -> None:
         maker = self.maker.get(tensor.untyped_storage()._cdata)
@@ -243,6 +286,22 @@ class _Meter:
         self.live -= size
 
 
+def _composites() -> dict[str, Any]:
+    """Ops that run as several on a CPU, by the name of the function that is called.
+
+    Elsewhere they are one kernel, or others: what they were taken apart into here says little.
+    """
+    import torch
+
+    aten = torch.ops.aten
+    recurrent = ("lstm", "gru", "rnn_tanh", "rnn_relu")
+    return {
+        "scaled_dot_product_attention": aten.scaled_dot_product_attention.default,
+        "diff": aten.diff.default,
+        **{name: getattr(aten, name).input for name in recurrent},
+    }
+
+
 def _evaluate(func: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
     """Return what a call makes, also where a kernel of the same shapes has another type only."""
     import torch
@@ -256,15 +315,3 @@ def _evaluate(func: Any, args: Any, kwargs: Mapping[str, Any]) -> Any:
         torch.Tensor, lambda t: t.bfloat16() if t.is_floating_point() else t, (args, dict(kwargs))
     )
     return func(*stood_in[0], **stood_in[1]).to(kind)
-
-
-def _flops(func: Any, args: Any, kwargs: Mapping[str, Any], out: Any) -> float:
-    from torch.utils.flop_counter import flop_registry
-
-    from talos_opt.frameworks.torch import work
-
-    known = work.flops(func, args, kwargs)
-    if known is not None:
-        return known
-    count: Callable[..., Any] | None = flop_registry.get(func._overloadpacket)
-    return 0.0 if count is None else float(count(*args, **kwargs, out_val=out))

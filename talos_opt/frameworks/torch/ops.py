@@ -19,12 +19,14 @@ from talos_opt.frameworks.torch.costs import Cost, Evaluator, moved_bytes, nbyte
 from talos_opt.frameworks.torch.lines import line_of
 from talos_opt.frameworks.torch.signature import Placeholder
 from talos_opt.frameworks.torch.tensors import Made, is_pick, made_by, tensors_read, value_at
+from talos_opt.frameworks.torch.views import Views
 
 
 def describe_ops(captured: Captured) -> tuple[OpProfile, ...]:
     """Return the ops of a captured model, without timings.
 
-    - A view is colocated with its base and has no output.
+    - A view is colocated with its base and has no output. Who reads it also reads no bytes of the
+      base, which so stays alive.
     - A call with several results has a named output for each that something reads; the others
       are held while it runs.
     - All readers of a weight are colocated, through views too; the first one holds it. Tied
@@ -54,10 +56,11 @@ class _Description:
         evaluator = Evaluator()
         self._costs = {node: evaluator.cost(node) for node in self._nodes}
         graph = captured.graph_module.graph
+        self._views = Views(captured, self._costs)
         self._bases: dict[fx.Node, fx.Node] = {
             node: made_by(node).node for node in graph.nodes if is_pick(node)
         }
-        self._bases |= {node: base for node in self._nodes if (base := self._base(node))}
+        self._bases |= {node: base for node in self._nodes if (base := self._views.base(node))}
         self._placeholders = dict(
             zip(graph.find_nodes(op="placeholder"), captured.placeholders, strict=True)
         )
@@ -116,14 +119,6 @@ class _Description:
             return {}
         return {"view_of": self._captured.op_id(base)}
 
-    def _base(self, node: fx.Node) -> fx.Node | None:
-        """Return the node whose memory a call's output is in, if it is another's."""
-        position = self._costs[node].alias_of
-        if position is None:
-            return None
-        sources = [n for n in pytree.tree_leaves((node.args, dict(node.kwargs))) if _is_tensor(n)]
-        return sources[position] if position < len(sources) else None
-
     def _root(self, node: fx.Node) -> fx.Node:
         while node in self._bases:
             node = self._bases[node]
@@ -134,6 +129,8 @@ class _Description:
             if tensor.node.op == "call_function":
                 name = self._captured.tensors.name(tensor)
                 yield Read(self._captured.op_id(tensor.node), _bytes_of(tensor), name)
+        for op, name in self._views.kept(node):
+            yield Read(op, 0, name)
 
     def _sizes(self, node: fx.Node) -> dict[str, int]:
         """Return the bytes of each tensor that a call makes and something reads, by its name."""
@@ -235,13 +232,6 @@ class _Description:
             # What was saved by the forward pass comes last among a gradient's arguments.
             found[node] = (owned or made[::-1] or [""])[0]
         return found
-
-
-def _is_tensor(value: Any) -> bool:
-    """Whether an argument is a node that stands for a tensor, or for several."""
-    return isinstance(value, fx.Node) and any(
-        isinstance(leaf, torch.Tensor) for leaf in pytree.tree_leaves(value.meta.get("val"))
-    )
 
 
 def _bytes_of(tensor: Made) -> int:

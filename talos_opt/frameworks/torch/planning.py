@@ -21,8 +21,10 @@ from talos_opt.core.metrics import measure
 from talos_opt.core.problem import Objective, Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import simulate
+from talos_opt.frameworks.common.roofline import Call
 from talos_opt.frameworks.torch.blocks import Block, find_blocks
 from talos_opt.frameworks.torch.caching import KVCache, cache_bytes
+from talos_opt.frameworks.torch.dtypes import dtype_of
 from talos_opt.frameworks.torch.machines import CPU, DISK, Machine, Target, device_id
 from talos_opt.frameworks.torch.metering import Activity, Step, meter
 
@@ -96,6 +98,8 @@ class Plan:
         Bytes of the KV cache of each block.
     activations : bool
         Whether peaks of activations count as memory.
+    dtype : str
+        What the model computes with.
     """
 
     name: str
@@ -105,6 +109,7 @@ class Plan:
     machine: Machine
     cache: tuple[int, ...]
     activations: bool = True
+    dtype: str = "float32"
 
     def offloads(self, target: Target, main: Target) -> bool:
         """Whether a block mapped to `target` runs elsewhere than where its weights are."""
@@ -119,7 +124,7 @@ class Plan:
         """Seconds that each block takes on each processor."""
         return {
             p.target: [
-                sum(p.seconds(flops, size) for flops, size in activity.ops) + cache / p.bandwidth
+                sum(p.seconds(op, self.dtype) for op in activity.ops) + p.reading_s(cache)
                 for activity, cache in zip(self.activities, self.cache, strict=True)
             ]
             for p in self.machine.processors
@@ -249,7 +254,7 @@ def make_plan(
     no_split : iterable of str, optional
         Class names that must not be split; default: the model's own.
     dtype : torch.dtype, optional
-        Type that the weights will be loaded as.
+        Type that the weights will be loaded as; default: their own.
     cache : KVCache, optional
         Counted in the memory of the blocks that fill it, and read in every step.
     activations : bool
@@ -283,6 +288,7 @@ def make_plan(
         machine,
         tuple(kept[i] for i in step.order),
         activations,
+        dtype_of(module) if dtype is None else str(dtype).removeprefix("torch."),
     )
 
 
@@ -290,18 +296,18 @@ def _guess(
     module: nn.Module, blocks: Sequence[Block], tokens: int, dtype: torch.dtype | None
 ) -> Step:
     """Return a step of a chain of lookups and matrix products over so many tokens."""
-    kind = dtype or next((p.dtype for p in module.parameters()), None)
-    width = 4 if kind is None else kind.itemsize
+    import torch
+
+    width = (dtype or getattr(torch, dtype_of(module))).itemsize
     hidden = getattr(getattr(module, "config", None), "hidden_size", 0) or 0
     size = tokens * hidden * width
-    from torch import nn
-
     modules = dict(module.named_modules(remove_duplicate=False))
 
-    def work(block: Block) -> tuple[float, int]:
-        if isinstance(modules.get(block.name), nn.Embedding):  # looked up, not multiplied
-            return 0.0, 2 * size
-        return 2.0 * block.parameter_bytes / width * tokens, block.tensor_bytes + 2 * size
+    def work(block: Block) -> Call:
+        if isinstance(modules.get(block.name), torch.nn.Embedding):  # looked up, not multiplied
+            return Call("aten.embedding", 0.0, 2 * size, size)
+        flops = 2.0 * block.parameter_bytes / width * tokens
+        return Call("aten.linear", flops, block.tensor_bytes + 2 * size, size)
 
     activities = tuple(Activity([work(block)], 2 * size) for block in blocks)
     edges = {(i, i + 1): size for i in range(len(blocks) - 1)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Callable, Sequence
 from threading import Event
 
@@ -20,19 +19,18 @@ from talos_opt.frameworks.common.measuring import (
     with_device,
     with_sheets,
 )
-from talos_opt.frameworks.common.profile import Profile
+from talos_opt.frameworks.common.profile import INPUTS, Profile
 from talos_opt.frameworks.common.targets import Target
 from talos_opt.frameworks.common.threads import fastest, require_threads
 from talos_opt.frameworks.torch.capture import capture
 from talos_opt.frameworks.torch.captured import Captured, Inputs
 from talos_opt.frameworks.torch.contention import measure_contention
+from talos_opt.frameworks.torch.dtypes import dtype_of
 from talos_opt.frameworks.torch.links import measure_links
 from talos_opt.frameworks.torch.ops import describe_ops
 from talos_opt.frameworks.torch.targets import parse_targets
 from talos_opt.frameworks.torch.threads import threads_each, threads_set
 from talos_opt.frameworks.torch.timing import measure
-
-_DTYPE_DEFAULT = "float32"
 
 
 def profile_module(
@@ -101,7 +99,7 @@ def profile_module(
     there = [target for target in targets if target.local is not None]
     tensors = captured.arguments.tensors
     profile = _measure_all(profile, captured, tensors, there, threads, max_time_s, report, cancel)
-    return with_sheets(profile, targets, _dtype(module))
+    return with_sheets(profile, targets, dtype_of(module))
 
 
 def _check(module: nn.Module, targets: Sequence[Target], threads: int | str | None) -> None:
@@ -118,7 +116,7 @@ def _check(module: nn.Module, targets: Sequence[Target], threads: int | str | No
 def _facts(captured: Captured) -> dict[str, str]:
     by = captured.by if captured.other is None else f"{captured.by}, checked on a second input"
     return {
-        "inputs": captured.arguments.describe(),
+        INPUTS: captured.arguments.describe(),
         "torch": torch.__version__,
         "captured by": by,
     }
@@ -178,15 +176,6 @@ def _measure_on(
         count = fastest(cost, budget, torch.get_num_threads())
     with threads_set(count) as used:
         return measure(captured, device, inputs, budget, share), used
-
-
-def _dtype(module: nn.Module) -> str:
-    """Return the type that most of a module's floating-point weights have."""
-    sizes: Counter[str] = Counter()
-    for parameter in module.parameters():
-        if parameter.is_floating_point():
-            sizes[str(parameter.dtype).removeprefix("torch.")] += parameter.numel()
-    return sizes.most_common(1)[0][0] if sizes else _DTYPE_DEFAULT
 
 
 __all__ = ["ProgressCallback", "profile_module"]

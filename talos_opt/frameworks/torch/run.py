@@ -28,6 +28,7 @@ from talos_opt.frameworks.torch.devices import torch_devices
 from talos_opt.frameworks.torch.execute import Executor
 from talos_opt.frameworks.torch.tensors import is_pick, made_by
 from talos_opt.frameworks.torch.threads import threads_each
+from talos_opt.frameworks.torch.views import Views
 
 
 def run_schedule(
@@ -62,7 +63,8 @@ def run_schedule(
     InputError
         If the schedule is of another graph, or a device is not there.
     """
-    plan = read_plan(_ops(captured), schedule, _picks(captured))
+    described = captured.given(inputs).describe()
+    plan = read_plan(_ops(captured), schedule, _picks(captured), described)
     devices = torch_devices(plan.device.values(), device_map)
     for hop in plan.hops:  # a tensor may be staged on a device that runs no op
         if not {hop.source, hop.target} <= devices.keys():
@@ -116,12 +118,14 @@ def run_schedule(
 
 
 def _ops(captured: Captured) -> list[CapturedOp]:
+    views = Views(captured)
     return [
         CapturedOp(
             captured.op_id(node),
             str(node.target),
             captured.reads(node),
             captured.tensors.outputs(node),
+            views.kept(node),
         )
         for node in captured.ops()
     ]

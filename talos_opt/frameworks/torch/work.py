@@ -40,6 +40,8 @@ _FUSED = frozenset(
         "aten::_scaled_dot_product_fused_attention_overrideable",
     )
 )  # fmt: skip
+#: Pooling that also writes where each maximum is, as 64-bit numbers, though nobody asks for that.
+_MAXIMA = frozenset(("aten::max_pool1d", "aten::max_pool2d", "aten::max_pool3d"))
 #: A layer of an LSTM.
 _RECURRENT = "aten::mkldnn_rnn_layer"
 _MATH = "aten::_scaled_dot_product_attention_math"
@@ -91,6 +93,18 @@ def unread_bytes(
             idle = max(0, experts.shape[0] - rows.shape[0])
             return _bytes(experts) // max(1, experts.shape[0]) * int(idle)
     return 0
+
+
+def unseen_bytes(func: Any, made: Sequence[torch.Tensor]) -> int:
+    """Return the bytes that a call writes beside what it returns.
+
+    Parameters
+    ----------
+    func : torch.ops overload, or any other callable
+    made : sequence of torch.Tensor
+        What it returns.
+    """
+    return 8 * sum(t.numel() for t in made) if _name(func) in _MAXIMA else 0
 
 
 def _name(func: Any) -> str:

@@ -99,8 +99,8 @@ def test_specs() -> None:
 def test_devices_that_come_twice_are_numbered() -> None:
     a100, t4 = lookup("a100"), lookup("t4")
     assert list(device_ids([a100, t4])) == ["a100", "t4"]
-    assert list(device_ids([a100, a100, t4])) == ["a100:0", "a100:1", "t4"]
-    assert list(device_ids([a100], taken=["a100"])) == ["a100:0"]
+    assert list(device_ids([a100, a100, t4])) == ["a100-0", "a100-1", "t4"]
+    assert list(device_ids([a100], taken=["a100"])) == ["a100-0"]
 
 
 def test_data_types_by_any_name() -> None:

@@ -247,17 +247,17 @@ def test_nothing_measured_leaves_the_estimates() -> None:
 def test_estimates_are_marked_in_the_problem() -> None:
     found = with_estimates(measured({"mm": 1.0, "add": 1.0, "view": 1.0}), ["a100", "a100", "t4"])
     problem = found.problem()
-    assert problem.device_ids == ("cpu", "a100:0", "a100:1", "t4")
+    assert problem.device_ids == ("cpu", "a100-0", "a100-1", "t4")
     op = problem.ops[0]
     assert isinstance(op, Op)
-    assert op.attrs["estimated"] == ["a100:0", "a100:1", "t4"]
-    assert "a100:0: estimated from its datasheet" in problem.graph.description
+    assert op.attrs["estimated"] == ["a100-0", "a100-1", "t4"]
+    assert "a100-0: estimated from its datasheet" in problem.graph.description
     assert "source: NVIDIA A100 datasheet" in problem.graph.description
     capacity = {device.id: device.memory for device in problem.cluster.devices}
-    assert capacity == {"cpu": None, "a100:0": 40 * 2**30, "a100:1": 40 * 2**30, "t4": 16 * 2**30}
+    assert capacity == {"cpu": None, "a100-0": 40 * 2**30, "a100-1": 40 * 2**30, "t4": 16 * 2**30}
     # peers have a link of their own, the others go through the host
-    assert problem.cluster.routes["a100:0", "t4"] == "cpu"
-    assert not isinstance(problem.cluster.routes["a100:0", "a100:1"], str)
+    assert problem.cluster.routes["a100-0", "t4"] == "cpu"
+    assert not isinstance(problem.cluster.routes["a100-0", "a100-1"], str)
 
 
 def test_a_model_that_was_never_run_can_be_planned() -> None:

@@ -124,6 +124,20 @@ def test_a_schedule_of_another_graph(changes: dict[str, Any], message: str) -> N
     assert message in str(caught.value)
 
 
+def test_inputs_of_other_shapes_are_noted() -> None:
+    made = {"description": "torch inference; inputs: 2x3:float32, ids=4:int64; torch: 2"}
+
+    def notes(inputs: str | None, made: dict[str, Any] = made) -> tuple[str, ...]:
+        return read_plan(OPS, document(made=made), inputs=inputs).notes
+
+    assert notes("2x3:float32, ids=4:int64") == notes(None) == ()
+    assert notes("5x3:float32", {"description": "some graph"}) == notes("5x3:float32", {}) == ()
+    (note,) = notes("5x3:float32, ids=4:int64")
+    assert (
+        "profiled with inputs 2x3:float32, ids=4:int64, and the model runs on 5x3:float32" in note
+    )
+
+
 def test_what_does_not_fit_the_model_is_noted() -> None:
     plan = read_plan(OPS, document())
     assert plan.notes == ()  # it does not say what it was made for

@@ -31,7 +31,7 @@ def test_devices_that_are_there() -> None:
 
 
 def test_several_of_one_and_other_names() -> None:
-    assert [t.id for t in parse("2xnpu:0", "cpu")] == ["npu:00", "npu:01", "cpu"]
+    assert [t.id for t in parse("2xnpu:0", "cpu")] == ["npu:0-0", "npu:0-1", "cpu"]
     found = parse("a=npu:0", "b=2xnpu:0")
     assert [t.id for t in found] == ["a", "b0", "b1"]
     assert {t.local for t in found} == {"local npu"}
@@ -45,6 +45,9 @@ def test_devices_of_the_catalogue() -> None:
         ("gpu0", "t4", None),
         ("gpu1", "t4", None),
     ]
+    assert [t.id for t in parse("2xestimate:l4", "2xestimate:l40s", "cpu")] == [
+        "l4-0", "l4-1", "l40s0", "l40s1", "cpu",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

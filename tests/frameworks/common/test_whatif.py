@@ -11,13 +11,13 @@ import pytest
 
 from talos_opt import api, formats
 from talos_opt.cli.main import main
-from talos_opt.core.cluster import Hop
+from talos_opt.core.cluster import Cluster, Device, Hop
 from talos_opt.core.errors import InputError
 from talos_opt.core.problem import Problem
 from talos_opt.frameworks.common.catalogue import lookup
 from talos_opt.frameworks.common.profile import DeviceProfile, OpProfile, Profile, Read, Timing
 from talos_opt.frameworks.common.roofline import with_estimates
-from talos_opt.frameworks.common.whatif import remarks, what_if, without_flops
+from talos_opt.frameworks.common.whatif import recorded_dtype, remarks, what_if, without_flops
 from tests.builders import device, link, op, problem
 
 
@@ -82,9 +82,38 @@ def test_a_measured_card_of_known_make_says_how_far_its_sheet_is_off() -> None:
     assert times(found, "NEW") == pytest.approx(times(given, "gpu0"))
 
 
+def test_a_card_in_the_place_of_another_is_used_in_the_same_way() -> None:
+    busy = Device("gpu0", "gpu", 10**9, memory_fraction=0.5, slots=3)
+    given = problem([dataclasses.replace(op("a"), attrs={"flops": 1e9})], "cpu0")
+    given = dataclasses.replace(given, cluster=Cluster((*given.cluster.devices, busy)))
+    (_, found) = what_if(given, replace={"gpu0": "h100"}).cluster.devices
+    assert found == dataclasses.replace(busy, memory=80 * 2**30)
+    assert what_if(given, add=["h100"]).cluster.devices[-1].slots == 1
+
+
+def test_what_is_computed_with_is_what_most_weights_are() -> None:
+    given = profiled()
+
+    def typed(*dtypes: object) -> Problem:
+        ops = [
+            dataclasses.replace(op, facts={"dtype": dtype}, weights=size)
+            for op, dtype, size in zip(given.ops, dtypes, (9, 0, 0, 0, 4), strict=True)
+        ]
+        return dataclasses.replace(given, ops=tuple(ops)).problem()
+
+    half = typed("float16", "float32", "int64", ["int64", "float32"], "float32")
+    assert recorded_dtype(half) == "float16"
+    assert recorded_dtype(typed(*[["int64", "bfloat16"]] * 5)) == "bfloat16"
+    assert recorded_dtype(given.problem()) == "fp32"
+    expected = with_estimates(given, ["a100"], dtype="float16").problem()
+    assert times(what_if(half, add=["a100"]), "a100") == pytest.approx(times(expected, "a100"))
+    single = times(what_if(half, add=["a100"], dtype="fp32"), "a100")
+    assert single[0] > times(expected, "a100")[0]
+
+
 def test_several_cards_reach_each_other_and_all_that_is_there() -> None:
     found = what_if(profiled().problem(), add=["2xl4", "big=h100"])
-    assert found.device_ids == ("cpu", "l40", "l41", "big")
+    assert found.device_ids == ("cpu", "l4-0", "l4-1", "big")
     assert None not in found.cluster.routes.values()
     bare = problem([op("mm", {"gpu": 1}, output=8)], [device("gpu0")], links=[])
     assert None not in what_if(bare, add=["a100"]).cluster.routes.values()

@@ -51,7 +51,7 @@ def test_profile_solve_run(
     assert main(["run", *words, *options]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["outputs_equal"]
-    assert report["transfers"] == len(document["transfers"]) > 0
+    assert report["transfers"] == sum(row["bytes"] > 0 for row in document["transfers"]) > 0
     assert report["measured_s"] > 0
     assert report["single_device_s"] > 0
     assert json.loads(trace.read_text())["traceEvents"]

@@ -67,9 +67,8 @@ class Case:
 
     @property
     def machine(self) -> Machine:
-        kind = str(self.dtype)
-        gpus = (catalogued(k, n, size, kind) for k, (n, size) in enumerate(self.gpus))
-        return Machine((*gpus, catalogued(CPU, self.host, None, kind)))
+        gpus = (catalogued(k, n, size) for k, (n, size) in enumerate(self.gpus))
+        return Machine((*gpus, catalogued(CPU, self.host)))
 
     @property
     def limits(self) -> dict[Target, int]:

@@ -46,3 +46,8 @@ def random_schedule(problem: Problem, seed: int) -> dict[str, Any]:
     priority = [rng.random() for _ in groups]
     schedule = simulate(problem, device, priority)
     return Result(problem, Status.FEASIBLE, schedule, 0.0, "random").to_dict()
+
+
+def moves(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the transfers that move something: those of no bytes keep what a view is of alive."""
+    return [row for row in document["transfers"] if row["bytes"]]

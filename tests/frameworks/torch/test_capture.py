@@ -224,3 +224,34 @@ def test_nothing_to_train() -> None:
 def test_an_unknown_mode() -> None:
     with pytest.raises(InputError, match="expected one of inference, training"):
         capture(nets.branches(), (image(),), "both")
+
+
+class Dropped(torch.nn.Module):
+    """Dropout of a result, of an input, and as the last call; and a copy that was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.drop = torch.nn.Linear(4, 4), torch.nn.Dropout(0.5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        kept = self.drop(self.linear(x)).clone()
+        return self.drop(kept + self.drop(x))
+
+
+def test_dropout_in_evaluation_is_no_op() -> None:
+    captured = capture(Dropped(), (torch.ones(2, 4),))
+    assert [node.name for node in captured.ops()] == ["linear", "clone_1", "add"]
+    assert captured.by == "export"
+
+
+def test_a_tensor_given_twice_is_two_inputs() -> None:
+    class Product(torch.nn.Module):
+        def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            return x.exp() * y
+
+    x = torch.randn(2, 4)
+    captured = capture(Product(), (x, x))
+    assert (captured.by, captured.notes) == ("export", ())
+    exp, mul = captured.ops()
+    assert [node.name for node in mul.all_input_nodes] == [exp.name, "y"]
+    assert torch.equal(captured.arguments.tensors[1], x)

@@ -20,6 +20,7 @@ from talos_opt.core.schedule import Schedule  # noqa: E402
 from talos_opt.formats.device_map import device_map_of  # noqa: E402
 from talos_opt.formats.schedule_document import bound_schedule  # noqa: E402
 from talos_opt.frameworks.common.catalogue import lookup, names  # noqa: E402
+from talos_opt.frameworks.common.roofline import Call  # noqa: E402
 from talos_opt.frameworks.torch.blocks import find_blocks  # noqa: E402
 from talos_opt.frameworks.torch.capture import capture  # noqa: E402
 from talos_opt.frameworks.torch.loading import make_inputs  # noqa: E402
@@ -116,9 +117,14 @@ def test_what_blocks_do_in_a_step() -> None:
     plan = make_plan(Net(), Machine((HOST,)), IDS, no_split=["Layer"])
     names = [block.name for block in plan.blocks]
     assert names == [*names[:6], "offset"], "what is never called comes last"
-    flops = {n: sum(f for f, _ in a.ops) for n, a in zip(names, plan.activities, strict=True)}
-    assert flops["layers.0"] == 2 * (2 * 10 * 8 * 16)
-    assert flops["head"] == 2 * 10 * 8 * 100
+    flops: dict[str, dict[str, float]] = {name: {} for name in names}
+    for name, activity in zip(names, plan.activities, strict=True):
+        for call in activity.ops:
+            flops[name][call.type] = flops[name].get(call.type, 0) + (call.flops or 0)
+    assert flops["layers.0"] == {
+        "aten.addmm": 2 * (2 * 10 * 8 * 16), "aten.relu": 160, "aten.mul": 80, "aten.add": 80,
+    }  # fmt: skip
+    assert flops["head"] == {"aten.mm": 2 * 10 * 8 * 100}
     hidden = 4 * 10 * 8
     assert plan.edges[names.index("layers.1"), names.index("layers.2")] == hidden
     peaks = {n: a.peak_bytes for n, a in zip(names, plan.activities, strict=True)}
@@ -127,11 +133,12 @@ def test_what_blocks_do_in_a_step() -> None:
 
 def test_without_inputs_a_step_is_guessed() -> None:
     plan = make_plan(Net(), Machine((HOST,)), tokens=10, no_split=["Layer"])
-    (flops,) = {sum(f for f, _ in a.ops) for b, a in zip(plan.blocks, plan.activities, strict=True)
-                if b.name == "layers.0"}  # fmt: skip
+    activity = dict(zip((block.name for block in plan.blocks), plan.activities, strict=True))
+    flops = sum(call.flops or 0 for call in activity["layers.0"].ops)
     assert flops == 2 * 10 * (LAYER - 32) / 4
-    lookup = plan.activities[[block.name for block in plan.blocks].index("table")]
-    assert lookup.ops == [(0.0, 0)], "no tokens of unknown width"
+    assert activity["table"].ops == [Call("aten.embedding", 0.0, 0, 0)], (
+        "no tokens of unknown width"
+    )
     with pytest.raises(InputError, match="does not run on fake tensors"):
         make_plan(Net(), Machine((HOST,)), (torch.zeros(2, 3),))
 
@@ -149,7 +156,7 @@ def test_memory_and_time_of_a_map() -> None:
     assert found.over == {0: TABLE}
     assert found.streamed_bytes == 2 * TABLE
     computing = sum(
-        machine.processor(1 if block.name in ("offset", "layers.2", "layers.3") else 0).seconds(*o)
+        machine.processor(1 if block.name in ("offset", "layers.2", "layers.3") else 0).seconds(o)
         for block, activity in zip(plan.blocks, plan.activities, strict=True)
         for o in activity.ops
     )
@@ -192,7 +199,7 @@ def test_machines_that_make_no_sense() -> None:
 def test_no_processor_exceeds_its_datasheet(flops: float, size: int, dtype: str) -> None:
     for name in names():
         sheet = lookup(name)
-        seconds = catalogued(0, name, dtype=dtype).seconds(flops, size)
+        seconds = catalogued(0, name, dtype=dtype).seconds(Call("aten.mm", flops, size, 1))
         assert flops / seconds <= sheet.peak_for(dtype)
         assert size / seconds <= sheet.bandwidth
 

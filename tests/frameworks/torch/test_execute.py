@@ -20,7 +20,7 @@ from talos_opt.frameworks.torch.captured import Captured  # noqa: E402
 from talos_opt.frameworks.torch.execute import Execution, Executor, Hop  # noqa: E402
 from talos_opt.frameworks.torch.run import compare_outputs  # noqa: E402
 from tests.frameworks.torch import nets  # noqa: E402
-from tests.frameworks.torch.synthetic import problem_of, random_schedule  # noqa: E402
+from tests.frameworks.torch.synthetic import moves, problem_of, random_schedule  # noqa: E402
 
 CPU = torch.device("cpu")
 
@@ -65,10 +65,7 @@ def execute(captured: Captured, inputs: tuple[Any, ...], document: dict[str, Any
         dict.fromkeys(("cpu0", "gpu0", "gpu1"), CPU),
         captured.flat_values(inputs),
         {row["op"]: row["start"] for row in document["ops"]},
-        [
-            Hop(row["op"], row["from"], row["to"], row.get("output", ""))
-            for row in document["transfers"]
-        ],
+        [Hop(row["op"], row["from"], row["to"], row.get("output", "")) for row in moves(document)],
     )
     return executor.run()
 
@@ -87,8 +84,7 @@ def test_random_placements(captures: Any, name: str, mode: str) -> None:
         assert len(done.ops) == len(document["ops"])
         moved = Counter((m.op, m.output, m.device, m.target, m.bytes) for m in done.transfers)
         planned = (
-            (t["op"], t.get("output", ""), t["from"], t["to"], t["bytes"])
-            for t in document["transfers"]
+            (t["op"], t.get("output", ""), t["from"], t["to"], t["bytes"]) for t in moves(document)
         )
         assert moved == Counter(planned)
         assert set(moved.values()) == {1}, "a tensor moves once over a hop"
@@ -113,7 +109,7 @@ def test_without_hops_tensors_go_straight(captures: Any) -> None:
     placement = {row["op"]: row["device"] for row in document["ops"]}
     devices = dict.fromkeys(("cpu0", "gpu0", "gpu1"), CPU)
     done = Executor(captured, placement, devices, captured.flat_values(inputs)).run()
-    assert len(done.transfers) == len(document["transfers"])
+    assert len(done.transfers) == len(moves(document))
     assert compare_outputs(captured.reference(inputs), done.outputs)[1]
 
 
@@ -294,7 +290,7 @@ def test_with_cuda(captures: Any, name: str, mode: str) -> None:
             captured.flat_values(inputs),
             hops=[
                 Hop(row["op"], row["from"], row["to"], row.get("output", ""))
-                for row in document["transfers"]
+                for row in moves(document)
             ],
         )
         for _ in range(3):  # memory and streams are used again

@@ -19,6 +19,7 @@ from talos_opt.frameworks.torch.capture import capture  # noqa: E402
 from talos_opt.frameworks.torch.execute import Executor  # noqa: E402
 from talos_opt.frameworks.torch.ops import describe_ops  # noqa: E402
 from talos_opt.frameworks.torch.tensors import Tensors, made_by  # noqa: E402
+from talos_opt.frameworks.torch.views import Views  # noqa: E402
 from tests.frameworks.torch import nets  # noqa: E402
 from tests.frameworks.torch.synthetic import problem_of  # noqa: E402
 from tests.frameworks.torch.test_capture import MODES, NETS, image, tokens  # noqa: E402
@@ -37,11 +38,16 @@ def test_invariants(name: str, mode: str) -> None:
     module = make()
     captured = capture(module, (given(),), mode)
     ops = describe_ops(captured)
+    views = Views(captured)
     earlier: dict[str, OpProfile] = {}
     for op, node in zip(ops, captured.ops(), strict=True):
         assert op.id == captured.op_id(node)
         assert op.id not in earlier
-        assert [(read.op, read.output) for read in op.inputs] == captured.reads(node)
+        moved = [(read.op, read.output) for read in op.inputs if read.bytes]
+        assert moved == captured.reads(node)
+        kept = [(read.op, read.output) for read in op.inputs if not read.bytes]
+        assert kept == views.kept(node)
+        assert not {*moved} & {*kept}
         for read in op.inputs:
             assert read.op in earlier
             assert read.output in (earlier[read.op].outputs or ("",))
@@ -204,7 +210,8 @@ def test_an_op_has_a_named_output_for_each_result_that_is_read() -> None:
     # Chunks are views: they hold nothing of their own, but a reader elsewhere is sent one.
     assert ops["split"].outputs == {"0": 0, "1": 0, "2": 0}
     assert ops["split"].colocate is not None
-    assert ops["sigmoid"].inputs == (Read("split", 2 * 6 * 4 * 4, "0"),)
+    # Who reads one keeps what it is a part of, which is read elsewhere without being sent.
+    assert ops["sigmoid"].inputs == (Read("split", 2 * 6 * 4 * 4, "0"), Read("layer_norm", 0))
     # What is read of an LSTM is its output alone; its last states live while it runs.
     lstm = ops["lstm"]
     assert (lstm.outputs, lstm.output, lstm.unread) == ({}, 2 * 6 * 12 * 4, 2 * 2 * 12 * 4)
@@ -212,7 +219,7 @@ def test_an_op_has_a_named_output_for_each_result_that_is_read() -> None:
     problem = problem_of(capture(nets.several(), (torch.randn(2, 6, 8),)))
     position = problem.index["model/topk"]
     first, last = problem.arrays.tensor_ptr[position : position + 2]
-    assert problem.arrays.tensor_bytes[first:last].tolist() == [96, 192]
+    assert problem.arrays.tensor_size[first:last].tolist() == [96, 192]
 
 
 def test_an_lstm_does_the_same_work_in_training() -> None:

@@ -28,7 +28,7 @@ from talos_opt.frameworks.torch.run import (  # noqa: E402
     run_schedule,
 )
 from tests.frameworks.torch import nets  # noqa: E402
-from tests.frameworks.torch.synthetic import ON_CPU, problem_of, random_schedule  # noqa: E402
+from tests.frameworks.torch.synthetic import ON_CPU, moves, problem_of, random_schedule  # noqa: E402
 
 Capture = pytest.CaptureFixture[str]
 SHAPE = "2x3x16x16"
@@ -60,7 +60,7 @@ def test_the_report(captured: Captured, document: dict[str, Any]) -> None:
     assert report.predicted_s == pytest.approx(document["metrics"]["makespan"] / 1e6)
     assert 0 < report.measured_s < 10
     assert 0 < report.single_device_s < 10
-    assert report.transfers == len(document["transfers"])
+    assert report.transfers == len(moves(document))
     assert report.moved_bytes == document["metrics"]["transferred_bytes"]
     rows = {row["op"]: row for row in document["ops"]}
     assert {op.op for op in report.ops} == set(rows)
@@ -81,7 +81,7 @@ def test_what_was_measured_as_a_trace(
     write_schedule_trace(problem, schedule, target)
     events = json.loads(target.read_text())["traceEvents"]
     assert sum(event.get("cat") == "op" for event in events) == len(document["ops"])
-    assert sum(event.get("cat") == "transfer" for event in events) == len(document["transfers"])
+    assert sum(event.get("cat") == "transfer" for event in events) == len(moves(document))
 
 
 def test_a_schedule_of_estimates_fits_the_model() -> None:
@@ -96,8 +96,11 @@ def test_a_schedule_of_estimates_fits_the_model() -> None:
     report = run_schedule(here, inputs, document, ON_CPU, repeats=1)
     assert report.outputs_equal
     assert report.notes == ()  # the graphs have one fingerprint
-    assert report.transfers == len(document["transfers"])
+    assert report.transfers == len(moves(document))
     assert report.moved_bytes == document["metrics"]["transferred_bytes"]
+    larger = capture(nets.several(), (other := make_inputs(["3x6x8"])), "training")
+    (note,) = run_schedule(larger, other, document, ON_CPU, repeats=1).notes
+    assert "profiled with inputs 2x6x8:float32, and the model runs on 3x6x8:float32" in note
     problem, schedule = measured_schedule(here, report)
     assert len(schedule.transfers) == report.transfers
     assert {t.output for t in schedule.named_transfers(problem)} > {""}
