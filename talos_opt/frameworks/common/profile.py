@@ -18,8 +18,6 @@ from talos_opt.core.units import format_bytes
 from talos_opt.frameworks.common.contention import Contention
 
 TIME_UNIT = "us"
-#: The fact of a profile that names shapes and types of the inputs that it was made with.
-INPUTS = "inputs"
 _PER_SECOND = 1e6
 
 

@@ -21,7 +21,6 @@ from talos_opt.core.schedule import Schedule, TransferRow, Transfers
 from talos_opt.formats.schedule import ScheduleFile
 from talos_opt.formats.schedule_document import NamedSchedule, named_schedule
 from talos_opt.formats.schedule_header import read_header
-from talos_opt.frameworks.common.profile import INPUTS
 
 _US = 1e6
 
@@ -50,6 +49,10 @@ class CapturedOp(NamedTuple):
     def producers(self) -> Sequence[str]:
         """Ids of the ops that it has edges from, each once."""
         return tuple(dict.fromkeys(op for op, _ in (*self.inputs, *self.kept)))
+
+
+#: The fact of a profile that names shapes and types of the inputs that it was made with.
+INPUTS = "inputs"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from talos_opt.frameworks.common.measuring import (
     with_device,
     with_sheets,
 )
-from talos_opt.frameworks.common.profile import INPUTS, Profile
+from talos_opt.frameworks.common.profile import Profile
+from talos_opt.frameworks.common.running import INPUTS
 from talos_opt.frameworks.common.threads import fastest, require_threads
 from talos_opt.frameworks.tensorflow.backend import tf
 from talos_opt.frameworks.tensorflow.capture import capture

@@ -19,7 +19,8 @@ from talos_opt.frameworks.common.measuring import (
     with_device,
     with_sheets,
 )
-from talos_opt.frameworks.common.profile import INPUTS, Profile
+from talos_opt.frameworks.common.profile import Profile
+from talos_opt.frameworks.common.running import INPUTS
 from talos_opt.frameworks.common.targets import Target
 from talos_opt.frameworks.common.threads import fastest, require_threads
 from talos_opt.frameworks.torch.capture import capture
