@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from talos_opt.core import networkx_bridge, units
-from talos_opt.core.columns import ALL_OUTPUTS, NONE, SEPARATOR, WHOLE_OUTPUT, Columns
+from talos_opt.core.columns import (
+    ALL_OUTPUTS,
+    NONE,
+    PHASES,
+    SEPARATOR,
+    WHOLE_OUTPUT,
+    Columns,
+)
 from talos_opt.core.errors import GraphError
 from talos_opt.core.fingerprint import fingerprint
 from talos_opt.core.model import Input, Memory, Model, Op, columns_of
@@ -137,6 +144,7 @@ def _ops(columns: Columns, first: int, last: int) -> Iterator[Op]:
             slots=slots,
             attrs=columns.attrs.get(i, {}),
             outputs=named.get(i, {}),
+            phase=PHASES[0 if columns.phase is None else int(columns.phase[i])],
         )
 
 

@@ -45,7 +45,7 @@ def relaxed_schedule(placed: Placed, rng: random.Random) -> Schedule | None:
         return None
 
 
-@given(placed_problems(max_ops=7), seeds)
+@given(placed_problems(max_ops=7, stages=True), seeds)
 def test_agreement_on_schedules_that_know_only_some_limits(placed: Placed, seed: int) -> None:
     schedule = relaxed_schedule(placed, random.Random(seed))
     assume(schedule is not None)
@@ -64,7 +64,7 @@ def test_agreement_on_mutated_schedules(placed: Placed, seed: int) -> None:
         agree(placed[0], changed)
 
 
-@given(problems(max_ops=4), seeds)
+@given(problems(max_ops=4, stages=True), seeds)
 def test_agreement_around_the_optimum(problem: Problem, seed: int) -> None:
     schedule = best_schedule(problem)
     assume(schedule is not None)

@@ -42,7 +42,7 @@ def survives(problem: Problem, path: Path) -> None:
 
 
 @fixture_ok
-@given(st.one_of(problems(), large_problems()))
+@given(st.one_of(problems(stages=True), large_problems()))
 def test_random_problems(tmp_path: Path, problem: Problem) -> None:
     survives(problem, tmp_path / "g.npz")
 

@@ -48,7 +48,7 @@ def test_the_projects_own_models(tmp_path: Path, path: Path) -> None:
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(problems())
+@given(problems(stages=True))
 def test_random_problems(tmp_path: Path, problem: Problem) -> None:
     for suffix in (".yaml", ".json"):
         survives(problem, tmp_path, suffix)

@@ -37,7 +37,7 @@ def awkward(problem: Problem, rng: random.Random) -> Problem | None:
     cluster = _cluster(problem, numbers, size, rng)
     try:
         graph = Graph(problem.graph.name, models, problem.graph.time_unit)
-        return Problem(graph, cluster, problem.objective, problem.memory_rule)
+        return replace(problem, graph=graph, cluster=cluster)
     except GraphError:
         return None
 

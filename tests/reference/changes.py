@@ -166,7 +166,7 @@ def renamed(problem: Problem) -> Problem:
     links = cluster.links and tuple(map(link, cluster.links))
     graph = Graph("renamed", tuple(models), problem.graph.time_unit)
     cluster = Cluster(devices, links, cluster.reference, cluster.contention)
-    return Problem(graph, cluster, problem.objective, problem.memory_rule)
+    return replace(problem, graph=graph, cluster=cluster)
 
 
 # ---- more of it ----------------------------------------------------------------------------
