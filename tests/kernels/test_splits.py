@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from talos_opt.core.problem import Problem
-from talos_opt.solvers.shared.splits import SplitSearch
+from talos_opt.solvers.shared.splits.search import SplitSearch
 from tests.builders import op, problem
 
 

@@ -16,7 +16,7 @@ from talos_opt.core.problem import Problem
 from talos_opt.core.result import Status
 from talos_opt.solvers.engine import registry
 from talos_opt.solvers.engine.run import Run
-from talos_opt.solvers.shared.splits import SplitSearch
+from talos_opt.solvers.shared.splits.search import SplitSearch
 from tests.builders import device, op, problem
 from tests.naive import brute_force
 from tests.strategies import ALL_OBJECTIVES, costly, problems

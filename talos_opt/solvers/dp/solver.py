@@ -44,7 +44,7 @@ from talos_opt.solvers.shared.constructive import realise
 from talos_opt.solvers.shared.obstacles import find_obstacle
 from talos_opt.solvers.shared.offering import offer_placement
 from talos_opt.solvers.shared.sequences import offer_sequence
-from talos_opt.solvers.shared.splits import SplitSearch
+from talos_opt.solvers.shared.splits.search import SplitSearch
 
 if TYPE_CHECKING:
     from talos_opt.kernels.label_state import Facts, Shape, Steps

@@ -46,7 +46,7 @@ KERNELS = {
     "orders": ("talos_opt.solvers.beam.solver", "use_orders"),
     "joins": ("talos_opt.solvers.bounds.joins", "use_joins"),
     "contents": ("talos_opt.solvers.relax.covering", "use_contents"),
-    "splits": ("talos_opt.solvers.shared.splits", "use_splits"),
+    "splits": ("talos_opt.solvers.shared.splits.search", "use_splits"),
     "paths": ("talos_opt.solvers.shared.paths", "use_paths"),
 }
 

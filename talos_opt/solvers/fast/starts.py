@@ -14,7 +14,7 @@ from talos_opt.solvers.bounds import group_work, load_shares
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.fast.contiguous import contiguous_split
 from talos_opt.solvers.shared.constructive import realise
-from talos_opt.solvers.shared.splits import SplitSearch
+from talos_opt.solvers.shared.splits.search import SplitSearch
 from talos_opt.solvers.shared.starting import Start, incumbent, order_by_start, run_rules
 from talos_opt.solvers.shared.whole_models import MANY_MODELS, first_schedule
 

@@ -9,7 +9,7 @@ up finds the chain of the smallest largest load; docs/bounds.md says when that i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
@@ -19,7 +19,6 @@ import numpy as np
 from talos_opt.core.problem import (
     UNLIMITED,
     Arrays,
-    Bools,
     Floats,
     Ints,
     MemoryRule,
@@ -27,9 +26,9 @@ from talos_opt.core.problem import (
     StageRule,
 )
 from talos_opt.core.rounding import sum_error
-from talos_opt.core.sums import max_by, sum_by
-from talos_opt.solvers.shared.constructive import depth_first_rank
-from talos_opt.solvers.shared.stages import stage_edges
+from talos_opt.solvers.shared.splits.blocks import Blocks
+from talos_opt.solvers.shared.splits.ideals import Ideals, block_order, list_ideals
+from talos_opt.solvers.shared.splits.joining import Joins, Tensors
 from talos_opt.solvers.shared.symmetry import device_kinds
 
 if TYPE_CHECKING:
@@ -61,127 +60,6 @@ class Split:
     device: Ints | None
     bound: float
     impossible: bool = False
-
-
-class Blocks:
-    """Colocation groups that share a stage in every placement, and the order between them.
-
-    Groups on a cycle of forward edges share a device; they are one block. Groups without a
-    forward op are loose blocks, of which the rule says nothing, until they are joined or left out.
-
-    Parameters
-    ----------
-    arrays : Arrays
-    bundle : (g,) int
-        A label of each group; groups of one label share a device.
-    """
-
-    def __init__(self, arrays: Arrays, bundle: Ints) -> None:
-        self.arrays = arrays
-        edges = [pair for pairs in stage_edges(arrays).values() for pair in pairs]
-        placed = np.unique(bundle[arrays.group[arrays.forward]]).tolist()
-        follows: dict[int, list[int]] = {label: [] for label in placed}
-        for a, b in edges:
-            follows[int(bundle[a])].append(int(bundle[b]))
-        #: Block of each group (g,), -1 for those in none.
-        self.of: Ints = np.full(arrays.group_count, -1, dtype=np.int64)
-        parts = _components(follows)
-        loose = sorted(set(bundle.tolist()) - set(placed))
-        for number, part in enumerate([*parts, *([label] for label in loose)]):
-            self.of[np.isin(bundle, part)] = number
-        #: Groups of loose blocks (g,), and those of them whose time is not counted.
-        self.loose: Bools = np.isin(bundle, loose)
-        self.free: Bools = np.zeros_like(self.loose)
-        self.edges = edges
-        #: Groups that were in a block of their own before it was joined to another (g,).
-        self.joined = np.zeros(arrays.group_count, dtype=bool)
-        self._connect(len(parts) + len(loose))
-
-    def leave_out(self) -> None:
-        """Leave out what is still loose."""
-        alone = np.ones(self.count, dtype=bool)
-        alone[self.of[~self.loose]] = False
-        number = np.where(alone, -1, np.cumsum(~alone) - 1)
-        self.of = number[self.of]
-        self._connect(int((~alone).sum()))
-
-    def are_loose(self) -> Bools:
-        """Tell which blocks are loose (b,)."""
-        found = np.ones(self.count, dtype=bool)
-        found[self.of[(self.of >= 0) & ~self.loose]] = False
-        return found
-
-    def _connect(self, count: int) -> None:
-        self.count = count
-        inner = {(int(self.of[a]), int(self.of[b])) for a, b in self.edges}
-        #: Blocks that each one follows, as bits, and those that follow it.
-        self.needs = [0] * count
-        self.readers: list[list[int]] = [[] for _ in range(count)]
-        for a, b in sorted(inner):
-            if a != b:
-                self.needs[b] |= 1 << a
-                self.readers[a].append(b)
-
-    def join(self, into: Ints, *, counted: bool) -> None:
-        """Join each block to another one (b,), or to itself; `counted`: with what it takes."""
-        roots = into.copy()
-        while (roots[roots] != roots).any():
-            roots = roots[roots]
-        inside, loose = self.of >= 0, self.are_loose()
-        moved = inside & (roots[self.of] != self.of)
-        self.joined |= moved
-        if not counted:
-            self.free |= moved
-        self.loose &= inside & loose[roots[self.of]]
-        kept, number = np.unique(roots, return_inverse=True)
-        self.of[inside] = number[self.of[inside]]
-        self._connect(len(kept))
-
-    def sums(self, amount: Ints) -> Ints:
-        """Return the sum of an amount of groups over each block."""
-        inside = self.of >= 0
-        return sum_by(self.of[inside], amount[inside], self.count)
-
-    def largest(self, amount: Ints) -> Ints:
-        """Return the largest amount of a group in each block."""
-        inside = self.of >= 0
-        return max_by(self.of[inside], amount[inside], self.count)
-
-
-def _components(follows: dict[int, list[int]]) -> list[list[int]]:
-    """Return the strongly connected components, each before those that follow it (Tarjan, 1972)."""
-    number: dict[int, int] = {}
-    low: dict[int, int] = {}
-    stack: list[int] = []
-    on: set[int] = set()
-    found: list[list[int]] = []
-    for root in follows:
-        if root in number:
-            continue
-        trail: list[tuple[int, Iterator[int]]] = [(root, iter(follows[root]))]
-        number[root] = low[root] = len(number)
-        stack.append(root)
-        on.add(root)
-        while trail:
-            here, ways = trail[-1]
-            after = next(ways, None)
-            if after is None:
-                trail.pop()
-                if trail:
-                    low[trail[-1][0]] = min(low[trail[-1][0]], low[here])
-                if low[here] == number[here]:
-                    at = stack.index(here)
-                    found.append(sorted(stack[at:]))
-                    on -= set(stack[at:])
-                    del stack[at:]
-            elif after not in number:
-                number[after] = low[after] = len(number)
-                stack.append(after)
-                on.add(after)
-                trail.append((after, iter(follows[after])))
-            elif after in on:
-                low[here] = min(low[here], number[after])
-    return found[::-1]
 
 
 class SplitSearch:
@@ -230,12 +108,13 @@ class SplitSearch:
         following, kind, price, last = self._uses()
         most_ideals = max(2, min(most_ideals, _MOST_CELLS // len(following)))
         whole, layers = not narrow, None
+        order = block_order(self.problem, self.blocks)
         if not narrow:
-            layers = self._ideals(math.inf, most_ideals, stopped)
+            layers = list_ideals(self.blocks, self.tensors, order, math.inf, most_ideals, stopped)
         if layers is None:
             whole = False
             width = max(1, most_ideals // (self.blocks.count + 1))
-            layers = self._ideals(width, math.inf, stopped)
+            layers = list_ideals(self.blocks, self.tensors, order, width, math.inf, stopped)
         if layers is None:
             return Split(None, 0.0)
         lattice = self._lattice(layers)
@@ -358,7 +237,7 @@ class SplitSearch:
             chosen = blocks.are_loose()
             if counted and not self.problem.stages.use_all:  # else a device could become empty
                 chosen[:] = True
-            into = _Joins(blocks, chosen, self.work, self.tensors, self.below).find()
+            into = Joins(blocks, chosen, self.work, self.tensors, self.below).find()
             if (into == np.arange(blocks.count)).all():
                 return
             blocks.join(into, counted=counted)
@@ -384,7 +263,7 @@ class SplitSearch:
             np.add.at(work[:, k], block[inside], load[inside])
         return work
 
-    def _tensors(self) -> _Tensors:
+    def _tensors(self) -> Tensors:
         """Tensors that go from a block to another: who makes and reads them, and their times."""
         arrays, of = self.arrays, self.blocks.of
         source, target = of[arrays.group[arrays.edge_src]], of[arrays.group[arrays.edge_dst]]
@@ -401,7 +280,7 @@ class SplitSearch:
         for k, members in enumerate(self.kinds):
             out[:, k], into[:, k] = self._hop_times(members[0], size)
         count = np.bincount(reads[:, 0], minlength=len(number))
-        return _Tensors(makes, reads, count.astype(np.int64), out, into)
+        return Tensors(makes, reads, count.astype(np.int64), out, into)
 
     def _hop_times(self, device: int, size: Ints) -> tuple[Floats, Floats]:
         """Least load of a device by sending, and by receiving, so many bytes (t,)."""
@@ -450,78 +329,7 @@ class SplitSearch:
             full = np.arange(len(uses)) == len(uses) - 1
         return following, kind, price, full if stages.use_all else np.ones_like(full)
 
-    # ---- ideals ----------------------------------------------------------------------------
-
-    def _ideals(
-        self, width: float, most: float, stopped: Callable[[], bool]
-    ) -> tuple[list[int], list[list[tuple[int, int]]]] | None:
-        """Return ideals as bits, smaller ones first, and (block, ideal) for the steps from each.
-
-        None if there are more than `most`, or the time is over. Of each size `width` are kept at
-        the most: the next one of a topological order, and those whose cut is cheapest.
-        """
-        blocks = self.blocks
-        order = self._block_order()
-        prefix = 0
-        ideals: list[int] = [0]
-        steps: list[list[tuple[int, int]]] = [[]]
-        layer: dict[int, tuple[float, int, tuple[int, ...]]] = {
-            0: (0.0, 0, tuple(b for b in range(blocks.count) if not blocks.needs[b]))
-        }
-        cuts = _Cuts(self.tensors, blocks.count)
-        for block in order:
-            prefix |= 1 << block
-            above: dict[int, tuple[float, int, tuple[int, ...]]] = {}
-            into: list[tuple[int, int, int]] = []
-            for members, (cut, at, ready) in layer.items():
-                if stopped():
-                    return None
-                for b in ready:
-                    more = members | 1 << b
-                    into.append((at, b, more))
-                    if more not in above:
-                        after = tuple(
-                            r
-                            for r in (*ready, *blocks.readers[b])
-                            if r != b and not blocks.needs[r] & ~more
-                        )
-                        price = cuts.after(cut, members, b) if width < math.inf else 0.0
-                        above[more] = (price, 0, tuple(dict.fromkeys(after)))
-            if len(above) > width:
-                kept = sorted(above, key=lambda m: (m != prefix, above[m][0]))[: int(width)]
-                above = {members: above[members] for members in kept}
-            if len(ideals) + len(above) > most:
-                return None
-            layer = {}
-            for members, (price, _, ready) in above.items():
-                layer[members] = (price, len(ideals), ready)
-                ideals.append(members)
-                steps.append([])
-            for at, b, more in into:
-                if more in layer:
-                    steps[at].append((b, layer[more][1]))
-        return ideals, steps
-
-    def _block_order(self) -> list[int]:
-        """Blocks in a topological order that goes deep first."""
-        arrays, blocks = self.arrays, self.blocks
-        block = blocks.of[arrays.group]
-        inside = arrays.forward
-        rank = np.full(blocks.count, arrays.op_count, dtype=np.int64)
-        np.minimum.at(rank, block[inside], depth_first_rank(self.problem)[inside])
-        order: list[int] = []
-        done = 0
-        left = sorted(range(blocks.count), key=rank.__getitem__)
-        ready = [b for b in left if not blocks.needs[b]]
-        while ready:
-            b = min(ready, key=rank.__getitem__)
-            ready.remove(b)
-            order.append(b)
-            done |= 1 << b
-            ready += [r for r in blocks.readers[b] if not blocks.needs[r] & ~done]
-        return order
-
-    def _lattice(self, layers: tuple[list[int], list[list[tuple[int, int]]]]) -> Lattice:
+    def _lattice(self, layers: Ideals) -> Lattice:
         from talos_opt.kernels.splits import Lattice
 
         arrays, tensors, blocks = self.arrays, self.tensors, self.blocks
@@ -592,154 +400,6 @@ class SplitSearch:
             at = before
         _place_free(arrays, home)
         return home[arrays.group]
-
-
-@dataclass(frozen=True)
-class _Tensors:
-    """Tensors between blocks: (tensor, maker), (tensor, reader), counts of readers, and times."""
-
-    makes: Ints
-    reads: Ints
-    readers: Ints
-    out_time: Floats
-    in_time: Floats
-
-
-class _Joins:
-    """Blocks that are nowhere better than beside a neighbour, and which one.
-
-    Parameters
-    ----------
-    blocks : Blocks
-    chosen : (b,) bool
-        Blocks that may be joined to another.
-    work : (b, k) float
-    tensors : _Tensors
-    below : float
-        Only chains of a smaller value are wanted.
-    """
-
-    def __init__(
-        self, blocks: Blocks, chosen: Bools, work: Floats, tensors: _Tensors, below: float
-    ) -> None:
-        self.blocks, self.tensors, self.chosen = blocks, tensors, chosen
-        self.work, self.below = work, below
-        self.loose = blocks.are_loose()
-        self.able = np.isfinite(work)
-        self.maker: list[int] = tensors.makes[:, 1].tolist()
-        self.users: list[set[int]] = [{b} for b in self.maker]
-        for t, b in tensors.reads.tolist():
-            self.users[t].add(b)
-        self.touches: list[list[int]] = [[] for _ in range(blocks.count)]
-        for t, users in enumerate(self.users):
-            for b in users:
-                self.touches[b].append(t)
-
-    def find(self) -> Ints:
-        """Return the block that each one is joined to, itself where it stays (b,).
-
-        No block that something is joined to moves itself.
-        """
-        into = np.arange(self.blocks.count)
-        still = np.zeros(self.blocks.count, dtype=bool)
-        for b in np.flatnonzero(self.chosen).tolist():
-            target = -1 if still[b] else self._target(b)
-            if target >= 0 and into[target] == target:
-                into[b] = target
-                still[target] = True
-                for t in self.touches[b]:  # what was said of them holds no more
-                    for other in self.users[t]:
-                        still[other] = True
-        return into
-
-    def _target(self, b: int) -> int:
-        """Return the neighbour that a block is to be joined to, -1 if there is none."""
-        blocks = self.blocks
-        near = {a for a in range(blocks.count) if blocks.needs[b] >> a & 1}
-        near.update(blocks.readers[b])
-        for t in self.touches[b]:
-            near |= self.users[t] if self.maker[t] == b else {self.maker[t]}
-        near -= {b}
-        if not 1 <= len(near) <= 2:
-            return -1
-        between = [[producer for producer in near if blocks.needs[b] >> producer & 1]]
-        between.append([reader for reader in blocks.readers[b] if reader in near])
-        if len(near) == 2 and not self.loose[b] and sorted(map(len, between)) != [1, 1]:
-            return -1  # it is not between them
-        for target in sorted(near, reverse=True):
-            (other,) = near - {target} or {-1}
-            if self._may(b, target) and self._is_no_dearer(b, target, other):
-                return target
-        return -1
-
-    def _may(self, b: int, target: int) -> bool:
-        fits = bool((self.able[b] | ~self.able[target]).all())
-        return fits and bool(self.loose[b] or not self.loose[target])
-
-    def _is_no_dearer(self, b: int, target: int, other: int) -> bool:
-        """Whether no stage gets worse where a block comes to its target, from wherever it is.
-
-        Then `other`, its second neighbour if there is one (-1), may have to send and receive what
-        they exchange, and the target has to do its work.
-        """
-        out, into, maker = self.tensors.out_time, self.tensors.in_time, self.maker
-        kinds = out.shape[1]
-        # Where the block was, or the other is; and at the target.
-        paid, saved = np.zeros((2, kinds)), np.zeros((2, kinds))
-        paid[1] = np.where(self.able[b], self.work[b], 0.0)
-        for t in self.touches[b]:
-            here, users = maker[t] == b, self.users[t]
-            if users == {b, target}:
-                saved += [out[t], into[t]] if here else [into[t], out[t]]
-            elif here and target in users:
-                return False  # both read it
-            elif here:
-                paid += [into[t], out[t]]
-            elif maker[t] == other and target not in users:
-                paid += [out[t], into[t]]
-        ends = [other] if other >= 0 else []
-        fine = [self.work[end] < self.below for end in (*ends, target)]
-        rows = [0, 1][-len(fine) :]
-        return all(
-            bool((paid[row] <= saved[row])[possible].all())
-            for row, possible in zip(rows, fine, strict=True)
-        )
-
-
-class _Cuts:
-    """What is sent over the cut between an ideal and the rest.
-
-    Parameters
-    ----------
-    tensors : _Tensors
-    count : int
-        Of blocks.
-    """
-
-    def __init__(self, tensors: _Tensors, count: int) -> None:
-        self.worth = (tensors.out_time + tensors.in_time).max(axis=1, initial=0.0).tolist()
-        if not any(self.worth):  # nobody pays: few tensors are a good cut too
-            self.worth = [1.0] * len(self.worth)
-        self.readers = [0] * len(self.worth)
-        self.maker = [0] * len(self.worth)
-        self.touches: list[list[int]] = [[] for _ in range(count)]
-        for t, b in tensors.makes.tolist():
-            self.maker[t] = 1 << b
-            self.touches[b].append(t)
-        for t, b in tensors.reads.tolist():
-            self.readers[t] |= 1 << b
-            self.touches[b].append(t)
-
-    def after(self, cut: float, members: int, block: int) -> float:
-        """Return the price of the cut once a block has joined an ideal of a cut of some price."""
-        more = members | 1 << block
-        for t in self.touches[block]:
-            cut += self.worth[t] * (self._crosses(t, more) - self._crosses(t, members))
-        return cut
-
-    def _crosses(self, tensor: int, members: int) -> bool:
-        every = self.readers[tensor] | self.maker[tensor]
-        return bool(every & members) and bool(every & ~members)
 
 
 def _make_plans(ideals: int, following: Ints, kind: Ints, price: Floats) -> Plans:
