@@ -34,6 +34,13 @@ def test_cpsat_agrees_with_brute_force(problem: Problem) -> None:
         assert run.lower_bound == pytest.approx(expected[0], rel=CLOSE)
 
 
+@pytest.mark.parametrize("solver", ["auto", "beam", "cpsat", "dp"])
+def test_a_device_without_memory_runs_what_needs_none(solver: str) -> None:
+    given = made([op("a", {"cpu": 1})], [device("cpu0", 0)], rule="peak", objective="memory")
+    result = talos_opt.solve(given, solver, time_limit=5.0)
+    assert (result.status, result.value) == (Status.OPTIMAL, 0.0)
+
+
 def on_one_device(problem: Problem, device: int) -> Problem:
     """The problem with one of its devices, which runs all of its ops."""
     chosen = problem.cluster.devices[device % len(problem.cluster.devices)]

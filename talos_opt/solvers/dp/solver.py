@@ -234,7 +234,7 @@ class DpSolver(Solver):
         )  # fmt: skip
 
         def tell(bound: int) -> None:
-            if bound + weights <= arrays.capacity[0]:
+            if unit and bound + weights <= arrays.capacity[0]:
                 run.raise_bound(min((bound + weights) / unit, run.value), self.name)
 
         order = search.run(tell)
