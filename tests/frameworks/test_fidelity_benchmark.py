@@ -19,7 +19,7 @@ def test_it_runs_each_placement_of_each_model(tmp_path: Path) -> None:
     done = subprocess.run(
         [
             sys.executable, "-m", "benchmarks.fidelity", "--small", "--framework", "torch",
-            "--max-time", "0.5", "--time-limit", "0.5", "--repeats", "1", "--json", str(target),
+            "--max-time", "0.3", "--time-limit", "0.3", "--repeats", "1", "--json", str(target),
         ],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip

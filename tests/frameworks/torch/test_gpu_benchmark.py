@@ -18,8 +18,8 @@ def test_it_runs_with_or_without_a_gpu(tmp_path: Path) -> None:
     target, traces = tmp_path / "gpu.json", tmp_path / "traces"
     done = subprocess.run(
         [
-            sys.executable, "-m", "benchmarks.gpu", "--small", "--max-time", "1",
-            "--time-limit", "1", "--json", str(target), "--traces", str(traces),
+            sys.executable, "-m", "benchmarks.gpu", "--small", "--max-time", "0.3",
+            "--time-limit", "0.5", "--json", str(target), "--traces", str(traces),
         ],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip

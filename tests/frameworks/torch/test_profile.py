@@ -57,6 +57,7 @@ def test_resnet50_is_profiled_within_its_time() -> None:
     assert device.step_s == pytest.approx(device.whole_s, rel=0.5)
 
 
+@pytest.mark.timing
 def test_the_sum_is_near_the_whole_even_before_calibration() -> None:
     captured = capture(nets.googlenet_like(), (image(4, 64),))
     measured = measure(captured, torch.device("cpu"), (image(4, 64),), Budget(4))
