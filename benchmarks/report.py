@@ -124,6 +124,10 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+#: Where TensorFlow is loaded, CP-SAT goes another way; that is no failure.
+_BESIDE_TENSORFLOW = (r"CP-SAT cannot run beside TensorFlow",)
+
+
 def solve(*problem_and_solver: Any, **options: Any) -> talos_opt.Result:
     """Call `talos_opt.solve` and `refuse_notes`."""
     result = talos_opt.solve(*problem_and_solver, **options)
@@ -139,7 +143,7 @@ def refuse_notes(result: talos_opt.Result) -> None:
     RuntimeError
         If part of the search failed: its figures would be those of what is left.
     """
-    notes = unexpected(list(result.notes))
+    notes = unexpected(list(result.notes), _BESIDE_TENSORFLOW)
     if notes:
         raise RuntimeError(f"unexpected notes: {'; '.join(notes)}")
 
