@@ -6,12 +6,15 @@ whose stages are contiguous (docs/pipelines.md).
 
 from __future__ import annotations
 
+import heapq
 import json
 import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
+
+import numpy as np
 
 from talos_opt.core.columns import PHASES
 from talos_opt.core.errors import InputError
@@ -183,13 +186,30 @@ def split_points(problem: Problem, schedule: Schedule) -> tuple[list[str], list[
 
 
 def _forward_ops(problem: Problem) -> list[Op]:
-    """Return the forward ops of the only model, without views."""
+    """Return the forward ops of the only model, without views, producers before their readers.
+
+    In the order of the file, which of a profile is that in which they ran, where that is one.
+    """
     if len(problem.graph.model_ids) != 1:
         raise InputError(
             f"graph {problem.graph.name!r} holds {len(problem.graph.model_ids)} models, "
             "expected one: the stages are of one model"
         )
-    return [op for op in problem.ops if op.phase == _FORWARD and not is_view(op)]
+    arrays, ops = problem.arrays, list(problem.ops)
+    missing = np.diff(arrays.in_ptr).tolist()
+    readers: list[list[int]] = [[] for _ in ops]
+    for source, target in zip(arrays.edge_src.tolist(), arrays.edge_dst.tolist(), strict=True):
+        readers[source].append(target)
+    ready = [i for i, count in enumerate(missing) if not count]
+    found = []
+    while ready:
+        i = heapq.heappop(ready)
+        found.append(ops[i])
+        for target in readers[i]:
+            missing[target] -= 1
+            if not missing[target]:
+                heapq.heappush(ready, target)
+    return [op for op in found if op.phase == _FORWARD and not is_view(op)]
 
 
 def write_vllm(split: LayerSplit, target: str | os.PathLike[str]) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from talos_opt.core.cluster import Cluster, Device
 from talos_opt.core.errors import InputError
-from talos_opt.core.graph import Graph, Memory, Model, Op
+from talos_opt.core.graph import Graph, Input, Memory, Model, Op
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule, Transfers
 from talos_opt.formats.stage_split import (
@@ -98,3 +98,23 @@ def test_several_models_have_no_stages() -> None:
     twice = Problem(Graph("g", (*problem.graph.models, Model("n", problem.ops))), CLUSTER)
     with pytest.raises(InputError, match="holds 2 models, expected one"):
         layer_split(twice, schedule)
+
+
+def test_ops_in_any_order() -> None:
+    rows = [("head", 2), ("h.1", 2), ("h.0", 0), ("embed", 0)]
+    ops = [
+        Op(
+            path,
+            {"gpu": 1},
+            Memory(1),
+            inputs=(Input(rows[k + 1][0]),) if k + 1 < len(rows) else (),
+            attrs={"module": path},
+        )
+        for k, (path, _) in enumerate(rows)
+    ]
+    problem = Problem(Graph("g", (Model("m", tuple(ops)),)), CLUSTER)
+    device = np.array([d for _, d in rows], dtype=np.int64)
+    schedule = Schedule(device, np.zeros(4), np.ones(4), Transfers.from_rows([]))
+    split = layer_split(problem, schedule)
+    assert (split.counts, split.devices) == ((1, 1), ("gpu0", "gpu2"))
+    assert split_points(problem, schedule) == (["h.1"], ["gpu0", "gpu2"])
