@@ -457,7 +457,10 @@ class Simulation:
         if stuck:
             ids = self.pipeline.problem.device_ids
             names = ", ".join(f"{PHASES[key.phase]} on {ids[key.device]}" for key in stuck)
-            raise InputError(f"stages wait for each other for ever: {names}")
+            raise InputError(
+                f"stages wait for each other for ever: {names}; solve with --granularity module, "
+                "which keeps backward ops beside the forward ops of their module"
+            )
 
     def _send(self, key: Key, end: float) -> None:
         """Send what a block has made; links that carry one tensor at a time take turns."""

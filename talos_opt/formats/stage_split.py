@@ -163,6 +163,7 @@ def split_points(problem: Problem, schedule: Schedule) -> tuple[list[str], list[
     for op in ops:
         for path in (module_of(op), *above(module_of(op))):
             below.setdefault(path, set()).add(device_of[op.id])
+    called = {module_of(op) for op in ops}
     stages, begins = [device_of[ops[0].id]], []
     for op in ops[1:]:
         d = device_of[op.id]
@@ -175,13 +176,14 @@ def split_points(problem: Problem, schedule: Schedule) -> tuple[list[str], list[
             )
         path = module_of(op)
         whole = [path for path in (path, *above(path)) if below[path] == {d}]
-        if not whole:
+        if path not in whole:
             raise InputError(
                 f"a stage begins inside module {path!r}, with op {op.id!r} on {ids[d]}; solve "
                 "with --granularity module"
             )
         stages.append(d)
-        begins.append(min(whole, key=len))
+        # What has ops of its own was called. A list of modules is not: nothing would begin there.
+        begins.append(next(path for path in reversed(whole) if path in called))
     return begins, [ids[d] for d in stages]
 
 

@@ -222,6 +222,15 @@ def test_what_is_no_pipeline() -> None:
         Pipeline(cold, np.array([0, 1]))
 
 
+def test_backward_ops_that_enter_a_device_again() -> None:
+    ops = [op("f", 1, output=1), op("g", 1, "f", output=1)]
+    ops += [op("a", 1, "g", phase="backward"), op("b", 1, "a", phase="backward")]
+    ops += [op("c", 1, "b", phase="backward")]
+    given = problem(ops, "gpu0 gpu1", [link("gpu gpu", 0)])
+    with pytest.raises(InputError, match=r"wait for each other for ever.*--granularity module"):
+        Pipeline(given, np.array([0, 1, 1, 0, 1])).run("1f1b", 2)
+
+
 def test_models_in_opposite_directions() -> None:
     ops = [op("a"), op("b", 1, "a")]
     given = problem({"one": ops, "two": ops}, "gpu0 gpu1", [link("gpu gpu", 0)])

@@ -50,7 +50,7 @@ def test_layers_and_split_points(tmp_path: Path) -> None:
     assert (split.layers, split.counts, split.devices) == ("h", (2, 1, 1), ("gpu1", "gpu0", "gpu2"))
     assert split.parts == [0, 2, 3, 4]
     begins, devices = split_points(*case)
-    assert begins == ["h.2", "h.3"]
+    assert begins == ["h.2.experts.7", "h.3"]
     assert devices == ["gpu1", "gpu0", "gpu2"]
     write_vllm(split, tmp_path / "a.env")
     assert (tmp_path / "a.env").read_text().splitlines() == [
@@ -91,6 +91,12 @@ def test_what_layers_do_not_say(rows: list[tuple[str, int]], message: str) -> No
 def test_what_has_no_split_points(rows: list[tuple[str, int]], message: str) -> None:
     with pytest.raises(InputError, match=message):
         split_points(*placed(*rows))
+
+
+def test_split_points_are_modules_that_were_called() -> None:
+    # Nothing calls `h`, a list of modules, so no stage would begin there.
+    rows = [("embed", 0), ("h.0.norm", 1), ("h.0", 1), ("h.1.norm", 1), ("h.1", 1)]
+    assert split_points(*placed(*rows)) == (["h.0"], ["gpu0", "gpu1"])
 
 
 def test_several_models_have_no_stages() -> None:
