@@ -22,6 +22,7 @@ from talos_opt.core.graph import Op
 from talos_opt.core.module_paths import above, is_view, module_of
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
+from talos_opt.core.stages import StageRule, Stages, keeps_stages
 from talos_opt.formats.target import write_lines
 
 #: The first number in a path: which of a list of modules it is a part of.
@@ -128,7 +129,8 @@ def _require_ends(
         if d != wanted:
             raise InputError(
                 f"op {op.id!r} of module {module_of(op)!r} is on {ids[d]}, "
-                f"expected {ids[wanted]}, the device of the {word} layers"
+                f"expected {ids[wanted]}, the device of the {word} layers; pin it there "
+                f"(devices: [{ids[wanted]}]) and solve again"
             )
 
 
@@ -170,10 +172,14 @@ def split_points(problem: Problem, schedule: Schedule) -> tuple[list[str], list[
         if d == stages[-1]:
             continue
         if d in stages:
-            raise InputError(
-                f"op {op.id!r} of module {module_of(op)!r} enters {ids[d]} again; solve with "
-                "--stages acyclic"
-            )
+            what = f"op {op.id!r} of module {module_of(op)!r}"
+            if keeps_stages(problem.arrays, Stages(StageRule.ACYCLIC), schedule.device):
+                raise InputError(
+                    f"{what} on {ids[d]} runs after ops on {ids[stages[-1]]}, and torch cuts "
+                    "a model up in the order in which its ops run: pin it to that device (devices) "
+                    "or keep both together (--granularity module --no-split)"
+                )
+            raise InputError(f"{what} enters {ids[d]} again; solve with --stages acyclic")
         path = module_of(op)
         whole = [path for path in (path, *above(path)) if below[path] == {d}]
         if path not in whole:

@@ -84,13 +84,25 @@ def test_what_layers_do_not_say(rows: list[tuple[str, int]], message: str) -> No
     ("rows", "message"),
     [
         ([("", 0)], "no op of graph 'g' says which module it belongs to"),
-        ([("a", 0), ("b", 1), ("c", 0)], "op 'op2' of module 'c' enters gpu0 again"),
+        ([("a", 0), ("b", 1), ("c", 0)], "'c' on gpu0 runs after ops on gpu1, and torch cuts"),
         ([("a", 0), ("a", 1)], "a stage begins inside module 'a', with op 'op1' on gpu1"),
     ],
 )
 def test_what_has_no_split_points(rows: list[tuple[str, int]], message: str) -> None:
     with pytest.raises(InputError, match=message):
         split_points(*placed(*rows))
+
+
+def test_a_device_that_is_entered_again() -> None:
+    ops = tuple(
+        Op(path, {"gpu": 1}, inputs=(Input(read),) if read else (), attrs={"module": path})
+        for path, read in (("a", ""), ("b", "a"), ("c", "b"))
+    )
+    problem = Problem(Graph("g", (Model("m", ops),)), CLUSTER)
+    device = np.array([0, 1, 0], dtype=np.int64)
+    schedule = Schedule(device, np.zeros(3), np.ones(3), Transfers.from_rows([]))
+    with pytest.raises(InputError, match=r"op 'c' of module 'c' enters gpu0 again; .* acyclic"):
+        split_points(problem, schedule)
 
 
 def test_split_points_are_modules_that_were_called() -> None:
