@@ -20,7 +20,7 @@ import numpy as np
 from talos_opt.core import occupancy
 from talos_opt.core.columns import BACKWARD, FORWARD, PHASES, UPDATE
 from talos_opt.core.errors import InputError
-from talos_opt.core.problem import DIRECT, NO_ROUTE, Floats, Ints, Problem
+from talos_opt.core.problem import DIRECT, NO_ROUTE, Bools, Floats, Ints, Problem
 from talos_opt.core.stages import cycle_of, stage_arcs
 
 #: More blocks than this are no pipeline that anybody runs.
@@ -163,8 +163,9 @@ class Pipeline:
     Raises
     ------
     InputError
-        If a device is entered again after it was left; if a device that sends or receives has no
-        copy engine; if an op reads from a later phase; or if there is no route.
+        If a device is entered again after it was left; if an op cannot run where it is; if a
+        device that sends or receives has no copy engine; if an op reads from a later phase; or if
+        there is no route.
     """
 
     def __init__(self, problem: Problem, device: Ints) -> None:
@@ -176,7 +177,6 @@ class Pipeline:
         self.length = self._lengths()
         self.behind = self._stages_behind()
         self.sends = self._sends()
-        self.trains = bool((self.phase == BACKWARD).any())
 
     # ---- what is run -----------------------------------------------------------------------
 
@@ -186,18 +186,29 @@ class Pipeline:
         found = np.zeros((arrays.device_count, len(PHASES)))
         ops = np.arange(arrays.op_count)
         time = arrays.time[ops, self.device] * arrays.demand / arrays.slots[self.device]
+        wrong = np.flatnonzero(~np.isfinite(time))
+        if len(wrong):
+            i = int(wrong[0])
+            raise InputError(
+                f"{self.problem.names[i]} cannot run on {self.problem.device_ids[self.device[i]]}, "
+                "where the schedule has it: solve again, or give the cluster that it was made for"
+            )
         np.add.at(found, (self.device, self.phase), time)
         return found
 
     def _require_stages(self) -> None:
-        arcs = stage_arcs(self.arrays, self.device)[:, 1:]
-        cycle = cycle_of(np.unique(arcs, axis=0))
-        if cycle:
-            names = " -> ".join(self.problem.device_ids[d] for d in [*cycle, cycle[0]])
-            raise InputError(
-                f"the placement forms no pipeline: forward ops enter a device again: {names}; "
-                "solve with --stages acyclic"
-            )
+        arcs = stage_arcs(self.arrays, self.device)
+        cycle = cycle_of(np.unique(arcs[:, 1:], axis=0))
+        if not cycle:
+            return
+        names = " -> ".join(self.problem.device_ids[d] for d in [*cycle, cycle[0]])
+        if any(cycle_of(arcs[arcs[:, 0] == j, 1:]) for j in np.unique(arcs[:, 0])):
+            reason, rule = "forward ops enter a device again", "acyclic"
+        else:
+            reason, rule = "models go through the devices in different directions", "ordered"
+        raise InputError(
+            f"the placement forms no pipeline: {reason}: {names}; solve with --stages {rule}"
+        )
 
     def _require_phases(self) -> None:
         arrays = self.arrays
@@ -293,7 +304,10 @@ class Pipeline:
         if microbatches < 1:
             raise InputError(f"microbatches: {microbatches}, expected 1 or more")
         if microbatches * count * 2 > MOST_BLOCKS:
-            raise InputError(f"microbatches: {microbatches}, expected fewer: too many blocks")
+            raise InputError(
+                f"microbatches: {microbatches}, expected at most {MOST_BLOCKS // (2 * count)}, "
+                f"which is {MOST_BLOCKS} blocks"
+            )
         blocks = tuple(Simulation(self, schedule, microbatches).run())
         busy = np.zeros(count)
         for block in blocks:
@@ -307,62 +321,74 @@ class Pipeline:
     def memory(self, schedule: PipelineSchedule, microbatches: int) -> Ints:
         """Return the bytes that each device needs (m,).
 
-        Weights, the largest workspace, and for every micro-batch in flight its stash: what
-        forward ops have made, here or elsewhere, that a backward op reads here. Without backward
-        ops one micro-batch is in flight, and counts with the most that is alive in a block.
+        Weights; for every micro-batch in flight its stash: what forward ops have made, here or
+        elsewhere, that a backward op reads here; and the most of all else that is alive in a block.
         """
-        arrays = self.arrays
-        weights = occupancy.resident_weights(self.problem, self.device)
-        work = np.zeros(arrays.device_count, dtype=np.int64)
-        if not self.trains:
-            return np.asarray(weights + self._block_peak)
-        np.maximum.at(work, self.device, arrays.workspace)
-        flight = np.full(arrays.device_count, microbatches)
+        flight = np.full(self.arrays.device_count, microbatches)
         if schedule is PipelineSchedule.ONE_F_ONE_B:
-            flight = np.minimum(microbatches, self.behind + 1)
-        return np.asarray(weights + flight * self._stash + work)
+            # Only blocks in turn hold a stage back: one that has no such blocks may run ahead.
+            turns = self._runs(FORWARD) & self._runs(BACKWARD)
+            flight[turns] = np.minimum(microbatches, self.behind + 1)[turns]
+        weights = occupancy.resident_weights(self.problem, self.device)
+        return np.asarray(weights + flight * self._stash + self._block_peak)
+
+    def _runs(self, phase: int) -> Bools:
+        """Whether each device has ops of a phase (m,)."""
+        counts = np.bincount(self.device[self.phase == phase], minlength=self.arrays.device_count)
+        return np.asarray(counts > 0)
+
+    @cached_property
+    def _stashed(self) -> Ints:
+        """Tensors of forward ops that a backward op reads, wherever it is (t',)."""
+        arrays = self.arrays
+        kept = (self.phase[arrays.edge_src] == FORWARD) & (self.phase[arrays.edge_dst] == BACKWARD)
+        return np.unique(arrays.edge_tensor[kept])
 
     @cached_property
     def _stash(self) -> Ints:
         """Bytes that a device keeps of each micro-batch from forwards to backwards (m,)."""
-        arrays = self.arrays
-        kept = (self.phase[arrays.edge_src] == FORWARD) & (self.phase[arrays.edge_dst] == BACKWARD)
+        arrays, own = self.arrays, self._stashed
         found = np.zeros(arrays.device_count, dtype=np.int64)
-        own = np.unique(arrays.edge_tensor[kept])
         np.add.at(found, self.device[arrays.tensor_op[own]], arrays.tensor_size[own])
         for (_, phase), sends in self.sends.items():
             for send in sends:
-                if phase == FORWARD and BACKWARD in send.readers:
+                if send.is_stashed(phase):
                     found[send.target] += send.size
         return found
 
     @cached_property
     def _block_peak(self) -> Ints:
-        """Most bytes alive while each device runs its forward block, op by op (m,)."""
+        """Most bytes alive, without the stash, while each device runs its blocks op by op (m,)."""
         arrays = self.arrays
+        order = arrays.order[np.argsort(self.phase[arrays.order], kind="stable")]
         place = np.empty(arrays.op_count, dtype=np.int64)
-        place[arrays.order] = np.arange(arrays.op_count)
-        source, target = self.device[arrays.edge_src], self.device[arrays.edge_dst]
-        local = source == target
+        place[order] = np.arange(arrays.op_count)
+        ends = np.cumsum(np.bincount(self.phase, minlength=len(PHASES)))
+        begins = ends - np.bincount(self.phase, minlength=len(PHASES))
+        local = self.device[arrays.edge_src] == self.device[arrays.edge_dst]
         last = place[arrays.tensor_op].copy()
         np.maximum.at(last, arrays.edge_tensor[local], place[arrays.edge_dst[local]])
-        last[arrays.edge_tensor[~local]] = arrays.op_count  # sent when the block has ended
+        # What goes elsewhere is sent when its block has ended.
+        sent = np.unique(arrays.edge_tensor[~local])
+        last[sent] = np.maximum(last[sent], ends[self.phase[arrays.tensor_op[sent]]] - 1)
+        size = arrays.tensor_size.copy()
+        size[self._stashed] = 0
         change = np.zeros((arrays.device_count, arrays.op_count + 1), dtype=np.int64)
         home = self.device[arrays.tensor_op]
-        np.add.at(change, (home, place[arrays.tensor_op]), arrays.tensor_size)
-        ends = last < arrays.op_count
-        np.add.at(change, (home[ends], last[ends] + 1), -arrays.tensor_size[ends])
-        for sends in self.sends.values():
+        np.add.at(change, (home, place[arrays.tensor_op]), size)
+        np.add.at(change, (home, last + 1), -size)
+        for (_, phase), sends in self.sends.items():
             for send in sends:
+                if send.is_stashed(phase):
+                    continue
                 reads = slice(arrays.read_ptr[send.tensor], arrays.read_ptr[send.tensor + 1])
                 readers = arrays.edge_dst[reads]
                 here = place[readers[self.device[readers] == send.target]]
-                change[send.target, 0] += send.size
+                change[send.target, begins[min(send.readers)]] += send.size
                 change[send.target, int(here.max()) + 1] -= send.size
         alive = np.cumsum(change, axis=1)[:, :-1]
-        work = np.zeros_like(alive)
-        work[self.device, place] = arrays.workspace
-        return np.asarray((alive + work).max(axis=1))
+        alive[self.device, place] += arrays.workspace
+        return np.asarray(alive.max(axis=1))
 
 
 class Send(NamedTuple):
@@ -383,6 +409,10 @@ class Send(NamedTuple):
     size: int
     hops: tuple[tuple[float, int], ...]
     readers: frozenset[int]
+
+    def is_stashed(self, phase: int) -> bool:
+        """Whether the copy of what was made in this phase stays for a backward block."""
+        return phase == FORWARD and BACKWARD in self.readers
 
 
 class Simulation:
@@ -427,7 +457,10 @@ class Simulation:
         if stuck:
             ids = self.pipeline.problem.device_ids
             names = ", ".join(f"{PHASES[key.phase]} on {ids[key.device]}" for key in stuck)
-            raise InputError(f"stages wait for each other for ever: {names}")
+            raise InputError(
+                f"stages wait for each other for ever: {names}; solve with --granularity module, "
+                "which keeps backward ops beside the forward ops of their module"
+            )
 
     def _send(self, key: Key, end: float) -> None:
         """Send what a block has made; links that carry one tensor at a time take turns."""

@@ -6,6 +6,7 @@ whose stages are contiguous (docs/pipelines.md).
 
 from __future__ import annotations
 
+import heapq
 import json
 import os
 import re
@@ -13,12 +14,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+import numpy as np
+
 from talos_opt.core.columns import PHASES
 from talos_opt.core.errors import InputError
 from talos_opt.core.graph import Op
 from talos_opt.core.module_paths import above, is_view, module_of
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
+from talos_opt.core.stages import StageRule, Stages, keeps_stages
 from talos_opt.formats.target import write_lines
 
 #: The first number in a path: which of a list of modules it is a part of.
@@ -125,7 +129,8 @@ def _require_ends(
         if d != wanted:
             raise InputError(
                 f"op {op.id!r} of module {module_of(op)!r} is on {ids[d]}, "
-                f"expected {ids[wanted]}, the device of the {word} layers"
+                f"expected {ids[wanted]}, the device of the {word} layers; pin it there "
+                f"(devices: [{ids[wanted]}]) and solve again"
             )
 
 
@@ -160,36 +165,59 @@ def split_points(problem: Problem, schedule: Schedule) -> tuple[list[str], list[
     for op in ops:
         for path in (module_of(op), *above(module_of(op))):
             below.setdefault(path, set()).add(device_of[op.id])
+    called = {module_of(op) for op in ops}
     stages, begins = [device_of[ops[0].id]], []
     for op in ops[1:]:
         d = device_of[op.id]
         if d == stages[-1]:
             continue
         if d in stages:
-            raise InputError(
-                f"op {op.id!r} of module {module_of(op)!r} enters {ids[d]} again; solve with "
-                "--stages acyclic"
-            )
+            what = f"op {op.id!r} of module {module_of(op)!r}"
+            if keeps_stages(problem.arrays, Stages(StageRule.ACYCLIC), schedule.device):
+                raise InputError(
+                    f"{what} on {ids[d]} runs after ops on {ids[stages[-1]]}, and torch cuts "
+                    "a model up in the order in which its ops run: pin it to that device (devices) "
+                    "or keep both together (--granularity module --no-split)"
+                )
+            raise InputError(f"{what} enters {ids[d]} again; solve with --stages acyclic")
         path = module_of(op)
         whole = [path for path in (path, *above(path)) if below[path] == {d}]
-        if not whole:
+        if path not in whole:
             raise InputError(
                 f"a stage begins inside module {path!r}, with op {op.id!r} on {ids[d]}; solve "
                 "with --granularity module"
             )
         stages.append(d)
-        begins.append(min(whole, key=len))
+        # What has ops of its own was called. A list of modules is not: nothing would begin there.
+        begins.append(next(path for path in reversed(whole) if path in called))
     return begins, [ids[d] for d in stages]
 
 
 def _forward_ops(problem: Problem) -> list[Op]:
-    """Return the forward ops of the only model, without views."""
+    """Return the forward ops of the only model, without views, producers before their readers.
+
+    In the order of the file, which of a profile is that in which they ran, where that is one.
+    """
     if len(problem.graph.model_ids) != 1:
         raise InputError(
             f"graph {problem.graph.name!r} holds {len(problem.graph.model_ids)} models, "
             "expected one: the stages are of one model"
         )
-    return [op for op in problem.ops if op.phase == _FORWARD and not is_view(op)]
+    arrays, ops = problem.arrays, list(problem.ops)
+    missing = np.diff(arrays.in_ptr).tolist()
+    readers: list[list[int]] = [[] for _ in ops]
+    for source, target in zip(arrays.edge_src.tolist(), arrays.edge_dst.tolist(), strict=True):
+        readers[source].append(target)
+    ready = [i for i, count in enumerate(missing) if not count]
+    found = []
+    while ready:
+        i = heapq.heappop(ready)
+        found.append(ops[i])
+        for target in readers[i]:
+            missing[target] -= 1
+            if not missing[target]:
+                heapq.heappush(ready, target)
+    return [op for op in found if op.phase == _FORWARD and not is_view(op)]
 
 
 def write_vllm(split: LayerSplit, target: str | os.PathLike[str]) -> None:

@@ -53,6 +53,27 @@ def test_memory_in_flight() -> None:
     assert pipeline.memory(PipelineSchedule.ONE_F_ONE_B, 2).tolist() == [16, 16, 16, 8]
 
 
+def test_memory_of_what_no_backward_op_reads() -> None:
+    # a and b make 12 bytes that are alive together, and d 6 that the update reads.
+    ops = [op("a", 1, output=7), op("b", 1, "a", output=5, workspace=2), op("c", 1, "b", output=3)]
+    ops += [op("d", 1, "c", phase="backward", output=6), op("u", 1, "d", phase="update")]
+    given = problem(ops, "gpu0 gpu1", [link("gpu gpu", 0.0)])
+    pipeline = Pipeline(given, np.array([0, 0, 1, 1, 1]))
+    for schedule in SCHEDULES:
+        assert pipeline.memory(schedule, 2).tolist()[0] == 7 + 5 + 2
+    assert pipeline.memory(PipelineSchedule.GPIPE, 2).tolist()[1] == 2 * 3 + 6
+    assert pipeline.memory(PipelineSchedule.ONE_F_ONE_B, 2).tolist()[1] == 3 + 6
+
+
+def test_a_stage_without_blocks_in_turn_may_run_ahead() -> None:
+    ops = [op("a", 1, output=7), op("b", 2, "a", phase="backward")]
+    given = problem(ops, "gpu0 gpu1", [link("gpu gpu", 0.0)])
+    step = Pipeline(given, np.array([0, 1])).run("1f1b", 4)
+    # gpu0 is done after 4, when gpu1 has run one backward block.
+    assert [block.end for block in step.blocks if block.device == 0] == [1, 2, 3, 4]
+    assert step.memory.tolist() == [4 * 7, 4 * 7]
+
+
 def test_a_link_that_carries_one_tensor_at_a_time() -> None:
     ops = [op("a", 1, output=8), op("b", 1, "a:8"), op("c", 1, output=8), op("d", 1, "c:8")]
     given = problem(ops, "gpu0 gpu1", [link("gpu gpu", 0.0, 4)], contention="serial")
@@ -194,3 +215,25 @@ def test_what_is_no_pipeline() -> None:
     )
     with pytest.raises(InputError, match="gpu0 has no copy engine"):
         Pipeline(slow, np.array([0, 1]))
+    with pytest.raises(InputError, match="microbatches: 500001, expected at most 500000, which"):
+        sweep(given, in_order(2), ["gpipe"], [500_001])
+    cold = problem([op("a"), op("b", {"cpu": 1}, "a")], "cpu0 gpu0")
+    with pytest.raises(InputError, match="m/b cannot run on gpu0, where the schedule has it"):
+        Pipeline(cold, np.array([0, 1]))
+
+
+def test_backward_ops_that_enter_a_device_again() -> None:
+    ops = [op("f", 1, output=1), op("g", 1, "f", output=1)]
+    ops += [op("a", 1, "g", phase="backward"), op("b", 1, "a", phase="backward")]
+    ops += [op("c", 1, "b", phase="backward")]
+    given = problem(ops, "gpu0 gpu1", [link("gpu gpu", 0)])
+    with pytest.raises(InputError, match=r"wait for each other for ever.*--granularity module"):
+        Pipeline(given, np.array([0, 1, 1, 0, 1])).run("1f1b", 2)
+
+
+def test_models_in_opposite_directions() -> None:
+    ops = [op("a"), op("b", 1, "a")]
+    given = problem({"one": ops, "two": ops}, "gpu0 gpu1", [link("gpu gpu", 0)])
+    with pytest.raises(InputError, match=r"different directions: .*--stages ordered"):
+        Pipeline(given, np.array([0, 1, 1, 0]))
+    assert Pipeline(given, np.array([0, 1, 0, 1])).run("gpipe", 1).time == 4

@@ -10,7 +10,7 @@ import pytest
 
 from talos_opt.core.cluster import Cluster, Device
 from talos_opt.core.errors import InputError
-from talos_opt.core.graph import Graph, Memory, Model, Op
+from talos_opt.core.graph import Graph, Input, Memory, Model, Op
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule, Transfers
 from talos_opt.formats.stage_split import (
@@ -50,7 +50,7 @@ def test_layers_and_split_points(tmp_path: Path) -> None:
     assert (split.layers, split.counts, split.devices) == ("h", (2, 1, 1), ("gpu1", "gpu0", "gpu2"))
     assert split.parts == [0, 2, 3, 4]
     begins, devices = split_points(*case)
-    assert begins == ["h.2", "h.3"]
+    assert begins == ["h.2.experts.7", "h.3"]
     assert devices == ["gpu1", "gpu0", "gpu2"]
     write_vllm(split, tmp_path / "a.env")
     assert (tmp_path / "a.env").read_text().splitlines() == [
@@ -84,7 +84,7 @@ def test_what_layers_do_not_say(rows: list[tuple[str, int]], message: str) -> No
     ("rows", "message"),
     [
         ([("", 0)], "no op of graph 'g' says which module it belongs to"),
-        ([("a", 0), ("b", 1), ("c", 0)], "op 'op2' of module 'c' enters gpu0 again"),
+        ([("a", 0), ("b", 1), ("c", 0)], "'c' on gpu0 runs after ops on gpu1, and torch cuts"),
         ([("a", 0), ("a", 1)], "a stage begins inside module 'a', with op 'op1' on gpu1"),
     ],
 )
@@ -93,8 +93,46 @@ def test_what_has_no_split_points(rows: list[tuple[str, int]], message: str) -> 
         split_points(*placed(*rows))
 
 
+def test_a_device_that_is_entered_again() -> None:
+    ops = tuple(
+        Op(path, {"gpu": 1}, inputs=(Input(read),) if read else (), attrs={"module": path})
+        for path, read in (("a", ""), ("b", "a"), ("c", "b"))
+    )
+    problem = Problem(Graph("g", (Model("m", ops),)), CLUSTER)
+    device = np.array([0, 1, 0], dtype=np.int64)
+    schedule = Schedule(device, np.zeros(3), np.ones(3), Transfers.from_rows([]))
+    with pytest.raises(InputError, match=r"op 'c' of module 'c' enters gpu0 again; .* acyclic"):
+        split_points(problem, schedule)
+
+
+def test_split_points_are_modules_that_were_called() -> None:
+    # Nothing calls `h`, a list of modules, so no stage would begin there.
+    rows = [("embed", 0), ("h.0.norm", 1), ("h.0", 1), ("h.1.norm", 1), ("h.1", 1)]
+    assert split_points(*placed(*rows)) == (["h.0"], ["gpu0", "gpu1"])
+
+
 def test_several_models_have_no_stages() -> None:
     problem, schedule = placed(("h.0", 0))
     twice = Problem(Graph("g", (*problem.graph.models, Model("n", problem.ops))), CLUSTER)
     with pytest.raises(InputError, match="holds 2 models, expected one"):
         layer_split(twice, schedule)
+
+
+def test_ops_in_any_order() -> None:
+    rows = [("head", 2), ("h.1", 2), ("h.0", 0), ("embed", 0)]
+    ops = [
+        Op(
+            path,
+            {"gpu": 1},
+            Memory(1),
+            inputs=(Input(rows[k + 1][0]),) if k + 1 < len(rows) else (),
+            attrs={"module": path},
+        )
+        for k, (path, _) in enumerate(rows)
+    ]
+    problem = Problem(Graph("g", (Model("m", tuple(ops)),)), CLUSTER)
+    device = np.array([d for _, d in rows], dtype=np.int64)
+    schedule = Schedule(device, np.zeros(4), np.ones(4), Transfers.from_rows([]))
+    split = layer_split(problem, schedule)
+    assert (split.counts, split.devices) == ((1, 1), ("gpu0", "gpu2"))
+    assert split_points(problem, schedule) == (["h.1"], ["gpu0", "gpu2"])

@@ -317,3 +317,14 @@ def test_listing_ideals_can_be_stopped() -> None:
     assert len(layer) == 3
     looks = iter((False, True))
     assert graph.above(layer, 10, lambda: next(looks)) == ([], [])
+
+
+def test_the_best_without_stages_that_breaks_them() -> None:
+    given = problem([op("a", 1), op("b", 1, "a")], "gpu0 gpu1").with_stages(
+        {"rule": "any", "use_all": True}
+    )
+    run, verdict = run_solver("dp", given)
+    assert run.best is None
+    assert run.lower_bound == pytest.approx(2)
+    assert verdict.status is Status.UNKNOWN
+    assert verdict.reason == "dp: what is best without the rule on stages breaks it"

@@ -191,6 +191,8 @@ class DpSolver(Solver):
         if problem.keeps_stages(found.device):  # labels know nothing of stages
             run.offer(found, self.name)
         run.raise_bound(min(float(rows[best, 0]), run.value), self.name)
+        if run.best is None:
+            return Verdict(Status.UNKNOWN, "dp: what is best without the rule on stages breaks it")
         return _give_up(run)
 
     def search_splits(self, problem: Problem, run: Run) -> Verdict:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
 
 from talos_opt.core.problem import Objective, Problem
 from talos_opt.solvers.shared.grid import common_tick, whole_weights
+
+#: A tick in more parts than these is too short a step to be of use.
+_MOST_PARTS = 2**31
 
 
 def value_step(problem: Problem) -> float:
@@ -23,6 +26,7 @@ def value_step(problem: Problem) -> float:
     if problem.objective is Objective.MAKESPAN:
         return 1.0 / per_unit
     if problem.objective is Objective.BOTTLENECK:  # loads are divided over slots
-        return 1.0 / (per_unit * int(np.lcm.reduce(problem.arrays.slots)))
+        parts = math.lcm(*problem.arrays.slots.tolist())
+        return 1.0 / (per_unit * parts) if parts <= _MOST_PARTS else 0.0
     _, factor = whole_weights(problem.arrays.model_weight)
     return 1.0 / (per_unit * factor) if factor > 0 else 0.0

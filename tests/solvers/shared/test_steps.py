@@ -28,3 +28,11 @@ def test_value_step(
     ops = [op(f"o{i}", time) for i, time in enumerate(times)]
     case = problem(ops, [device("cpu0", slots=slots)], objective=objective, weight={"m": weight})
     assert value_step(case) == pytest.approx(step)
+
+
+def test_slots_with_no_small_common_multiple() -> None:
+    # The least common multiple is beyond 64 bits: what is left of it there is no step.
+    slots = (1_000_003, 1_000_033, 1_000_037, 1_000_039)
+    devices = [device(f"cpu{k}", slots=count) for k, count in enumerate(slots)]
+    assert value_step(problem([op("a", 1)], devices, objective="bottleneck")) == 0.0
+    assert value_step(problem([op("a", 1)], devices[:1], objective="bottleneck")) == 1 / 1_000_003
