@@ -123,6 +123,24 @@ def assignments(text: str) -> dict[str, str]:
     return found
 
 
+class Merging(argparse.Action):
+    """Join what an option is given each time: ``--map a=0 --map b=1`` is ``--map a=0,b=1``."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Add what is new, and refuse a name that is given twice."""
+        known: dict[str, str] = getattr(namespace, self.dest) or {}
+        for name in values:
+            if name in known:
+                raise argparse.ArgumentError(self, f"{name!r} is given twice")
+        setattr(namespace, self.dest, {**known, **values})
+
+
 def require_devices(named: Iterable[str], known: Sequence[str]) -> None:
     """Refuse names that no device has.
 

@@ -128,6 +128,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--map",
         type=arguments.assignments,
+        action=arguments.Merging,
         metavar="DEVICE=NAME,...",
         help="what the other tool calls a device. In a device-map such as gpu0=1,host=cpu "
         "(default: N for gpuN, cpu and disk for devices of that kind); in tf-device-scopes such "

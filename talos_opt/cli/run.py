@@ -38,6 +38,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--map",
         type=arguments.assignments,
+        action=arguments.Merging,
         metavar="DEVICE=DEVICE,...",
         help="the framework's device for each device of the schedule, such as "
         "gpu0=cuda:0,gpu1=cpu (default: cpu for cpu*, in tensorflow a logical CPU device for "

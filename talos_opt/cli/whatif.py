@@ -33,6 +33,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--replace",
         type=arguments.assignments,
+        action=arguments.Merging,
         metavar="NAME=DEVICE",
         help="device of the catalogue to put in the place of one of the graph's, as in gpu0=h100; "
         "several with commas",

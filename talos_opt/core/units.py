@@ -33,8 +33,8 @@ MAX_BYTES = 2**53
 #: squares and ratios of all that a problem adds up to are finite, and no product vanishes.
 SMALLEST, LARGEST = 1e-150, 1e150
 
-#: Largest count of slots.
-MOST_SLOTS = 2**31
+#: Largest count of slots: some solvers keep a number for each.
+MOST_SLOTS = 2**20
 
 
 def number(value: object, what: str, *, path: str | None = None, positive: bool = False) -> float:
@@ -107,7 +107,9 @@ def positive_int(value: object, what: str, *, path: str | None = None) -> int:
         return value
     result = number(value, what, path=path, positive=True)
     if result != int(result) or result > MOST_SLOTS:
-        raise GraphError(f"{what} is {value!r}, expected a whole number of at least 1", path=path)
+        raise GraphError(
+            f"{what} is {value!r}, expected a whole number from 1 to {MOST_SLOTS}", path=path
+        )
     return int(result)
 
 

@@ -60,8 +60,8 @@ class LayerSplit:
 def layer_split(problem: Problem, schedule: Schedule) -> LayerSplit:
     """Return how the layers of a model are shared out.
 
-    The layers are the longest list of modules. What has weights before it has to be on the first
-    stage, and what has after it on the last.
+    The layers are the longest list of modules; one without ops goes with the one before it. What
+    has weights before the list has to be on the first stage, and what has after it on the last.
 
     Raises
     ------
@@ -85,11 +85,11 @@ def layer_split(problem: Problem, schedule: Schedule) -> LayerSplit:
         )
     name = max(lists, key=lambda path: len(lists[path]))
     layers = lists[name]
-    if sorted(layers) != list(range(len(layers))):
-        missing = min(set(range(len(layers))) - set(layers))
-        raise InputError(f"{_numbered(name, missing)} has no op, though higher numbers have")
-    order = []
-    for k in range(len(layers)):
+    order: list[int] = []
+    for k in range(max(layers) + 1):
+        if k not in layers:  # nothing to run, such as dropout that is off: beside the one before
+            order.append(order[-1] if order else next(iter(layers[min(layers)])))
+            continue
         if len(layers[k]) > 1:
             (a, first), (b, second) = list(layers[k].items())[:2]
             raise InputError(

@@ -59,7 +59,7 @@ def test_modules_stay_whole(capsys: Capture, graph: Path) -> None:
     assert export(graph, schedule, "-o", target) == 0
     assert capsys.readouterr().out == f"{target}: 3 modules, 2 devices\n"
     assert json.loads(target.read_text()) == {"head": "cpu", "mid": 0, "tail": 0}
-    assert export(graph, schedule, "-o", "-", "--map", "gpu0=3,host=disk") == 0
+    assert export(graph, schedule, "-o", "-", "--map", "gpu0=3", "--map", "host=disk") == 0
     assert json.loads(capsys.readouterr().out) == {"head": "disk", "mid": 3, "tail": 3}
 
 
@@ -99,6 +99,7 @@ def test_a_split_module_is_named(capsys: Capture, graph: Path) -> None:
         (("-o", "-", "--map", "gpu7=0"), "unknown device 'gpu7', expected one of host, gpu0"),
         (("-o", "-", "--map", "gpu0"), "not of the form NAME=VALUE"),
         (("-o", "-", "--map", "gpu0=1,gpu0=2"), "gives 'gpu0' twice"),
+        (("-o", "-", "--map", "gpu0=1", "--map", "gpu0=2"), "'gpu0' is given twice"),
     ],
 )
 def test_bad_input(capsys: Capture, graph: Path, argv: tuple[str, ...], message: str) -> None:

@@ -68,7 +68,6 @@ def test_layers_and_split_points(tmp_path: Path) -> None:
     ("rows", "message"),
     [
         ([("a", 0)], "no op of graph 'g' belongs to a numbered module"),
-        ([("h.0", 0), ("h.2", 0)], r"h\.1 has no op"),
         ([("h.0.a", 0), ("h.0.b", 1)], r"layer h\.0 is split: op 'op0' is on gpu0, op 'op1' on"),
         ([("0", 0), ("1", 1), ("2", 0)], "the layers on gpu0 are not consecutive"),
         ([("embed", 1), ("h.0", 0), ("h.1", 1)], "op 'op0' of module 'embed' is on gpu1, expected"),
@@ -136,3 +135,8 @@ def test_ops_in_any_order() -> None:
     split = layer_split(problem, schedule)
     assert (split.counts, split.devices) == ((1, 1), ("gpu0", "gpu2"))
     assert split_points(problem, schedule) == (["h.1"], ["gpu0", "gpu2"])
+
+
+def test_a_layer_without_ops_goes_with_the_one_before_it() -> None:
+    split = layer_split(*placed(("h.1", 0), ("h.3", 1), ("h.6", 2)))
+    assert split.counts == (3, 3, 1)
