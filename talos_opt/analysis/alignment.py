@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,22 @@ Ints = npt.NDArray[np.int64]
 
 #: Most pairs of elements that are compared: 30,000 x 30,000 take some 20 s.
 MAX_CELLS = 10**9
+
+
+class TimedOp(Protocol):
+    """An op of a run: what the readers of traces return."""
+
+    @property
+    def name(self) -> str:
+        """Name by which ops are aligned."""
+
+    @property
+    def type(self) -> str:
+        """Operator type."""
+
+    @property
+    def duration_us(self) -> float:
+        """Microseconds."""
 
 
 def match(

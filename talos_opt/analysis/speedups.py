@@ -9,27 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from talos_opt.analysis.alignment import match
-
-
-class TimedOp(Protocol):
-    """An op of a run: what the readers of traces return."""
-
-    @property
-    def name(self) -> str:
-        """Name by which ops are aligned."""
-
-    @property
-    def type(self) -> str:
-        """Operator type."""
-
-    @property
-    def duration_us(self) -> float:
-        """Microseconds."""
+from talos_opt.analysis.alignment import TimedOp, match
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
-from talos_opt.analysis.alignment import align
+from talos_opt.analysis.alignment import TimedOp, align
 from talos_opt.core.errors import InputError
 
 #: How many times as long as the median of the others the first step takes that looks like one in
@@ -22,23 +22,7 @@ from talos_opt.core.errors import InputError
 WARM_UP = 1.5
 
 
-class Named(Protocol):
-    """An op of a run."""
-
-    @property
-    def name(self) -> str:
-        """Name by which ops are aligned."""
-
-    @property
-    def type(self) -> str:
-        """Operator type."""
-
-    @property
-    def duration_us(self) -> float:
-        """Microseconds."""
-
-
-T = TypeVar("T", bound=Named)
+T = TypeVar("T", bound=TimedOp)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from talos_opt.cli import arguments
 
 if TYPE_CHECKING:
-    from talos_opt.analysis.speedups import TimedOp
+    from talos_opt.analysis.alignment import TimedOp
     from talos_opt.formats.trace_reader import Trace
     from talos_opt.formats.trace_steps import Idle, TraceStep
 

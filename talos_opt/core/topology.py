@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -131,3 +133,34 @@ class _Walk:
             depth += 1
         self.done, self.depth = done, depth
         return np.array(ready, dtype=np.int64)
+
+
+def order_by_number(reads: Sequence[Iterable[int]]) -> list[int]:
+    """Return a topological order that keeps to the numbers of ops as far as it can.
+
+    Parameters
+    ----------
+    reads : (n,) of int
+        What each op reads.
+
+    Returns
+    -------
+    list of int
+        Each op behind what it reads; without those that are on a cycle or behind one.
+    """
+    waiting = [0] * len(reads)
+    readers: list[list[int]] = [[] for _ in reads]
+    for i, read in enumerate(reads):
+        for j in read:
+            readers[j].append(i)
+            waiting[i] += 1
+    ready = [i for i, count in enumerate(waiting) if not count]
+    order = []
+    while ready:
+        i = heapq.heappop(ready)
+        order.append(i)
+        for reader in readers[i]:
+            waiting[reader] -= 1
+            if not waiting[reader]:
+                heapq.heappush(ready, reader)
+    return order

@@ -5,7 +5,6 @@ Written from a schedule whose ops say in ``attrs: {module: path}`` which module 
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from talos_opt.core.errors import InputError
 from talos_opt.core.module_paths import Target, above, also_of, is_view, merge, module_of
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
-from talos_opt.formats.target import write_lines
+from talos_opt.formats.target import write_json
 
 _NUMBERED = re.compile(r"(?:cuda:?|gpu|xpu|npu|mps)[:_-]?(\d+)")
 
@@ -112,4 +111,4 @@ def write_device_map(device_map: Mapping[str, Target], target: str | os.PathLike
     FormatError
         If the target cannot be written.
     """
-    write_lines(json.dumps(dict(device_map), indent=1, ensure_ascii=False).split("\n"), target)
+    write_json(device_map, target)

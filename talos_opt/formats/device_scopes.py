@@ -5,7 +5,6 @@ Ops of a graph that was profiled from TensorFlow have the names of their nodes a
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from itertools import count
 from talos_opt.core.errors import InputError
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
-from talos_opt.formats.target import write_lines
+from talos_opt.formats.target import write_json
 
 #: Devices of the nodes of one model.
 Scopes = dict[str, str]
@@ -133,4 +132,4 @@ def write_device_scopes(scopes: Scopes | dict[str, Scopes], target: str | os.Pat
     FormatError
         If the target cannot be written.
     """
-    write_lines(json.dumps(scopes, indent=1, ensure_ascii=False).split("\n"), target)
+    write_json(scopes, target)

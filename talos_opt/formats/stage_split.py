@@ -6,8 +6,6 @@ whose stages are contiguous (docs/pipelines.md).
 
 from __future__ import annotations
 
-import heapq
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -23,7 +21,8 @@ from talos_opt.core.module_paths import above, is_view, module_of
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.stages import StageRule, Stages, keeps_stages
-from talos_opt.formats.target import write_lines
+from talos_opt.core.topology import order_by_number
+from talos_opt.formats.target import write_json, write_lines
 
 #: The first number in a path: which of a list of modules it is a part of.
 _LAYER = re.compile(r"(?:(?P<list>.*?)\.)?(?P<number>\d+)(?:\.|$)")
@@ -203,20 +202,9 @@ def _forward_ops(problem: Problem) -> list[Op]:
             f"graph {problem.graph.name!r} holds {len(problem.graph.model_ids)} models, "
             "expected one: the stages are of one model"
         )
-    arrays, ops = problem.arrays, list(problem.ops)
-    missing = np.diff(arrays.in_ptr).tolist()
-    readers: list[list[int]] = [[] for _ in ops]
-    for source, target in zip(arrays.edge_src.tolist(), arrays.edge_dst.tolist(), strict=True):
-        readers[source].append(target)
-    ready = [i for i, count in enumerate(missing) if not count]
-    found = []
-    while ready:
-        i = heapq.heappop(ready)
-        found.append(ops[i])
-        for target in readers[i]:
-            missing[target] -= 1
-            if not missing[target]:
-                heapq.heappush(ready, target)
+    arrays, ops = problem.arrays, problem.ops
+    reads = np.split(arrays.edge_src[arrays.in_edge], arrays.in_ptr[1:-1])
+    found = [ops[i] for i in order_by_number([read.tolist() for read in reads])]
     return [op for op in found if op.phase == _FORWARD and not is_view(op)]
 
 
@@ -233,7 +221,7 @@ def write_vllm(split: LayerSplit, target: str | os.PathLike[str]) -> None:
 def write_deepspeed(split: LayerSplit, target: str | os.PathLike[str]) -> None:
     """Write the boundaries of stages, as ``PipelineModule.parts`` has them, as JSON."""
     document = {"layers": split.layers, "parts": split.parts, "devices": list(split.devices)}
-    write_lines(json.dumps(document, indent=1, ensure_ascii=False).split("\n"), target)
+    write_json(document, target)
 
 
 def write_split_points(
@@ -241,4 +229,4 @@ def write_split_points(
 ) -> None:
     """Write split points for ``torch.distributed.pipelining.pipeline`` as JSON."""
     document = {"split_points": list(begins), "devices": list(devices)}
-    write_lines(json.dumps(document, indent=1, ensure_ascii=False).split("\n"), target)
+    write_json(document, target)

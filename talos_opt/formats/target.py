@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
+import json
 import os
 import secrets
 import stat
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from talos_opt.core.errors import FormatError
 from talos_opt.formats.source import STREAM
@@ -34,6 +35,11 @@ def write_lines(lines: Iterable[str], target: str | os.PathLike[str]) -> None:
         _print_lines(lines)
         return
     write_file(lambda file: _write_text(lines, file), target)
+
+
+def write_json(document: Mapping[str, Any], target: str | os.PathLike[str]) -> None:
+    """Write a document as JSON, an entry on each line; see `write_lines`."""
+    write_lines(json.dumps(document, indent=1, ensure_ascii=False).split("\n"), target)
 
 
 def write_file(write: Callable[[BinaryIO], None], target: str | os.PathLike[str]) -> None:

@@ -31,16 +31,8 @@ def alive_at_least(problem: Problem, op: int) -> int:
 @given(problems(max_ops=6))
 def test_a_cut_is_the_least_over_all_sets(problem: Problem) -> None:
     arrays = problem.arrays
-    by_tensor = np.argsort(arrays.edge_tensor, kind="stable")
-    out_ptr = np.zeros(arrays.tensor_count + 1, dtype=np.int64)
-    np.cumsum(np.bincount(arrays.edge_tensor, minlength=arrays.tensor_count), out=out_ptr[1:])
-    readers = (
-        out_ptr,
-        arrays.edge_dst[by_tensor],
-        arrays.tensor_size[arrays.edge_tensor][by_tensor],
-    )
     inputs = arrays.in_ptr, arrays.edge_tensor[arrays.in_edge]
-    maker = np.repeat(np.arange(arrays.op_count), np.diff(arrays.tensor_ptr))
+    readers = arrays.read_ptr, arrays.edge_dst, arrays.tensor_size[arrays.edge_tensor]
     for op in range(arrays.op_count):
-        found = least_alive(op, inputs, maker, arrays.tensor_ptr, readers)
+        found = least_alive(op, inputs, arrays.tensor_op, arrays.tensor_ptr, readers)
         assert found == alive_at_least(problem, op)

@@ -13,11 +13,11 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from heapq import heapify, heappop, heappush
 from typing import Protocol
 
 from talos_opt.analysis.alignment import match
 from talos_opt.core.errors import InputError
+from talos_opt.core.topology import order_by_number
 from talos_opt.formats.chakra import flow_nodes
 from talos_opt.formats.chakra_nodes import Node
 from talos_opt.formats.source import open_source
@@ -239,21 +239,7 @@ def merge(runs: Sequence[Sequence[Event]]) -> tuple[list[Event], list[list[int]]
 
 def _sorted(reads: Sequence[Mapping[int, None]]) -> list[int]:
     """Return ops so that each stands behind what it reads, else in their order."""
-    waiting = [len(read) for read in reads]
-    readers: list[list[int]] = [[] for _ in reads]
-    for i, read in enumerate(reads):
-        for j in read:
-            readers[j].append(i)
-    ready = [i for i, count in enumerate(waiting) if not count]
-    heapify(ready)
-    order = []
-    while ready:
-        i = heappop(ready)
-        order.append(i)
-        for reader in readers[i]:
-            waiting[reader] -= 1
-            if not waiting[reader]:
-                heappush(ready, reader)
+    order = order_by_number(reads)
     if len(order) < len(reads):
         raise InputError(
             "the traces contradict each other: by the inputs that they name together, an op waits "

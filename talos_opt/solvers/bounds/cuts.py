@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from talos_opt.core.problem import Arrays, Ints
-from talos_opt.solvers.shared.moments import Moment
+from talos_opt.solvers.shared.moments import Moment, least_held
 
 #: Ops and tensors above which a single cut may take seconds.
 _MOST_NODES = 50_000
@@ -27,17 +27,8 @@ class MomentCuts:
 
     def __init__(self, arrays: Arrays) -> None:
         self.arrays = arrays
-        tensor = arrays.edge_tensor
-        # A copy elsewhere holds what its reader names, which may be less than was made.
-        size = arrays.tensor_size[tensor]
-        if arrays.device_count > 1:
-            size = np.minimum(size, arrays.edge_bytes)
-        by_tensor = np.argsort(tensor, kind="stable")
-        out_ptr = np.zeros(arrays.tensor_count + 1, dtype=np.int64)
-        np.cumsum(np.bincount(tensor, minlength=arrays.tensor_count), out=out_ptr[1:])
-        self._inputs = arrays.in_ptr, tensor[arrays.in_edge]
-        self._maker = np.repeat(np.arange(arrays.op_count), np.diff(arrays.tensor_ptr))
-        self._readers = out_ptr, arrays.edge_dst[by_tensor], size[by_tensor]
+        self._inputs = arrays.in_ptr, arrays.edge_tensor[arrays.in_edge]
+        self._readers = arrays.read_ptr, arrays.edge_dst, least_held(arrays)
         self._beside = arrays.output + arrays.workspace + int(arrays.weights.sum())
         self._lasting = arrays.time.min(axis=1) > 0
 
@@ -70,7 +61,7 @@ class MomentCuts:
                 break
             if not self._lasting[i]:
                 continue
-            alive = least_alive(i, self._inputs, self._maker, arrays.tensor_ptr, self._readers)
+            alive = least_alive(i, self._inputs, arrays.tensor_op, arrays.tensor_ptr, self._readers)
             held = int(alive) + int(self._beside[i])
             if held > known:
                 best, known = Moment(i, held), held

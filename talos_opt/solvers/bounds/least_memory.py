@@ -17,7 +17,7 @@ import numpy as np
 
 from talos_opt.core.problem import Floats, Ints, MemoryRule, Problem
 from talos_opt.core.shares import share_units
-from talos_opt.solvers.shared.moments import fullest_moment
+from talos_opt.solvers.shared.moments import fullest_moment, least_held
 from talos_opt.solvers.shared.obstacles import distinct_rows
 from talos_opt.solvers.shared.squeezing import squeeze
 
@@ -62,11 +62,8 @@ def running_needs(problem: Problem) -> Ints:
     arrays = problem.arrays
     if problem.memory_rule is MemoryRule.STATIC:
         return arrays.workspace
-    read = arrays.tensor_size[arrays.edge_tensor]
-    if arrays.device_count > 1:
-        read = np.minimum(read, arrays.edge_bytes)
     need = arrays.output + arrays.workspace
-    np.add.at(need, arrays.edge_dst, read)
+    np.add.at(need, arrays.edge_dst, least_held(arrays))
     return need
 
 

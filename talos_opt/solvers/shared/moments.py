@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from talos_opt.core.problem import Arrays
+from talos_opt.core.problem import Arrays, Ints
 from talos_opt.core.sums import max_by
 
 #: Ops times edges, and pairs of ops, beyond which this is left out.
@@ -36,10 +36,7 @@ def fullest_moment(arrays: Arrays) -> Moment | None:
     if not lasting.any() or count * max(count, len(source)) > _MOST_CELLS:
         return None
     before = _ancestors(arrays)
-    # A copy elsewhere holds what its reader names, which may be less than was made.
-    size = arrays.tensor_size[tensor]
-    if arrays.device_count > 1:
-        size = np.minimum(size, arrays.edge_bytes)
+    size = least_held(arrays)
     best = Moment(0, -1)
     for i in np.flatnonzero(lasting).tolist():
         # Read by the op itself, or made before it and read after it.
@@ -49,6 +46,15 @@ def fullest_moment(arrays: Arrays) -> Moment | None:
         if total > best.held:
             best = Moment(i, total)
     return Moment(best.op, best.held + int(arrays.weights.sum()))
+
+
+def least_held(arrays: Arrays) -> Ints:
+    """Return the least bytes that a device holds of the tensor of each edge, for its reader (e,).
+
+    A copy elsewhere holds what its reader names, which may be less than was made.
+    """
+    made = arrays.tensor_size[arrays.edge_tensor]
+    return np.minimum(made, arrays.edge_bytes) if arrays.device_count > 1 else made
 
 
 def _ancestors(arrays: Arrays) -> np.ndarray:
