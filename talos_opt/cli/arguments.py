@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 FRAMEWORKS = ("torch", "tensorflow")
 #: The contract's values, spelled out so that ``--help`` need not import numpy with the core.
 GRANULARITIES = ("op", "module")
-OBJECTIVES = ("toct", "makespan", "bottleneck", "memory")
-MEMORY_RULES = ("static", "peak")
+OBJECTIVES = ("toct", "makespan", "bottleneck", "memory", "step")
+MEMORY_RULES = ("static", "peak", "pipeline")
 STAGES = ("any", "acyclic", "ordered")
+PIPELINE_ORDERS = ("gpipe", "1f1b")
 
 
 def seconds(text: str) -> float:
@@ -291,15 +292,24 @@ def add_problem(parser: argparse.ArgumentParser) -> None:
         choices=OBJECTIVES,
         help="what to minimise: toct, the weighted sum of the models' completion times (default); "
         "makespan, the time until the last model is done; bottleneck, the time per sample when "
-        "pipelined; memory, the largest share of a device's memory that it needs",
+        "pipelined; memory, the largest share of a device's memory that it needs; step, the time "
+        "of a step of micro-batches, which --pipeline describes",
     )
     parser.add_argument(
         "--memory-rule",
         choices=MEMORY_RULES,
         help="how memory is counted: static, all weights and outputs together; peak, what is alive "
-        "at the same time (default: what the graph says)",
+        "at the same time; pipeline, what a step of micro-batches holds (default: what the graph "
+        "says)",
     )
     add_stages(parser)
+    parser.add_argument(
+        "--pipeline",
+        type=pipelining,
+        metavar="ORDER:COUNT",
+        help="how a step is run: gpipe:8, eight micro-batches, all forward blocks first; 1f1b:8, a "
+        "forward and a backward block in turn (default: what the graph says)",
+    )
 
 
 def add_stages(parser: argparse.ArgumentParser) -> None:
@@ -319,8 +329,22 @@ def add_stages(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def pipelining(text: str) -> dict[str, Any]:
+    """Read how a step is run: ``1f1b:8``."""
+    order, colon, number = text.strip().partition(":")
+    if order not in PIPELINE_ORDERS or not colon:
+        expected = " or ".join(f"{name}:8" for name in PIPELINE_ORDERS)
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no order of blocks and number of micro-batches, expected {expected}"
+        )
+    return {"microbatches": count(number), "schedule": order}
+
+
 def with_stages(problem: Problem, args: argparse.Namespace) -> Problem:
-    """Return the problem with the rule for stages that the command line asks for."""
+    """Return the problem with the stages and micro-batches that the command line asks for."""
+    pipeline = getattr(args, "pipeline", None)
+    if pipeline is not None:
+        problem = problem.with_pipeline(pipeline)
     rule = getattr(args, "stages", None) or problem.stages.rule
     used = problem.stages.use_all or bool(getattr(args, "use_all", None))
     return problem.with_stages({"rule": rule, "use_all": used})

@@ -11,7 +11,7 @@ from talos_opt.cli.signals import Signals
 from talos_opt.cli.text import percent, quantity, table
 
 if TYPE_CHECKING:
-    from talos_opt.analysis.pipelining import Step
+    from talos_opt.core.pipelining.records import Step
     from talos_opt.core.problem import Problem
     from talos_opt.core.schedule import Schedule
     from talos_opt.formats.emit import Layout
@@ -71,9 +71,10 @@ def _counts(text: str) -> tuple[int, ...]:
 
 def run(args: argparse.Namespace, signals: Signals) -> int:
     """Work out all steps, print and write them, and return the exit code."""
-    from talos_opt.analysis.pipelining import PipelineSchedule, sweep
     from talos_opt.cli import files
     from talos_opt.core.errors import InputError
+    from talos_opt.core.pipelining.settings import PipelineSchedule
+    from talos_opt.core.pipelining.step import sweep
     from talos_opt.formats.emit import lines_of
     from talos_opt.formats.source import split_suffix
     from talos_opt.formats.target import write_lines

@@ -29,6 +29,7 @@ _OF_GRAPH = {
     "memory_rule": "--memory-rule",
     "stages": "--stages",
     "use_all": "--use-all",
+    "pipeline": "--pipeline",
     "source_format": "--from",
 }
 

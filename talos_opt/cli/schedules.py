@@ -69,7 +69,7 @@ def read_graph(
     Parameters
     ----------
     args : namespace
-        ``cluster``, ``objective``, ``memory_rule``, ``stages``, ``use_all`` and
+        ``cluster``, ``objective``, ``memory_rule``, ``stages``, ``use_all``, ``pipeline`` and
         ``source_format``; those that a command does not have count as not given.
     graph : str
     file : ScheduleFile
@@ -98,6 +98,10 @@ def read_graph(
         problem = dataclasses.replace(problem, memory_rule=rule)
         if asked["memory_rule"] is None:
             differs.append(f"memory rule {rule.value}")
+    if getattr(args, "pipeline", None) is None and made.pipeline is not None:
+        if made.pipeline != problem.pipeline:
+            differs.append(f"pipeline {made.pipeline}")
+        problem = problem.with_pipeline(made.pipeline)
     asked_stages = [getattr(args, name, None) for name in ("stages", "use_all")]
     if asked_stages == [None, None] and made.stages is not None:
         if made.stages != problem.stages:

@@ -9,7 +9,7 @@ import numpy as np
 from talos_opt.cli.output import visible
 from talos_opt.cli.text import moment, number, percent, quantity, settled, table
 from talos_opt.core.metrics import forced_value
-from talos_opt.core.problem import MemoryRule, Objective
+from talos_opt.core.problem import Objective
 from talos_opt.core.relaxations import RelaxationKind
 from talos_opt.core.result import Status
 from talos_opt.core.shares import value_unit
@@ -109,7 +109,7 @@ def devices(result: Result, metrics: Metrics) -> str:
     problem, schedule = result.problem, result.schedule
     assert schedule is not None, "metrics come from a schedule"
     rule = problem.memory_rule
-    held = metrics.static_memory if rule is MemoryRule.STATIC else metrics.peak_memory
+    held = metrics.held(rule)
     ops = np.bincount(schedule.device, minlength=len(problem.device_ids))
     unit = problem.graph.time_unit
     span = metrics.makespan - float(problem.arrays.release.min())

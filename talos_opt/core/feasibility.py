@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from talos_opt.core import occupancy, rounding, units
-from talos_opt.core.errors import InfeasibleScheduleError
+from talos_opt.core.errors import InfeasibleScheduleError, InputError
+from talos_opt.core.pipelining.step import Pipeline, step_memory
 from talos_opt.core.problem import NO_ROUTE, UNLIMITED, Bools, Floats, Ints, MemoryRule, Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.stages import StageRule, cycle_of, stage_arcs, unused_devices
@@ -29,7 +30,7 @@ class Violation:
     ----------
     rule : str
         placement, duration, release, colocation, stages, transfer, precedence, slots, link,
-        memory.
+        pipeline, memory.
     message : str
         Names op, device, time and amount.
     """
@@ -107,6 +108,8 @@ class _Checker:
             self._precedence(arrival)
         self._slots()
         self._links()
+        if not self._pipeline():
+            return tuple(self.found)
         self._memory()
         return tuple(self.found)
 
@@ -465,12 +468,27 @@ class _Checker:
                     )
                 )
 
+    def _pipeline(self) -> bool:
+        """The placement forms a pipeline, where steps of one are what counts."""
+        if not self.problem.is_pipelined:
+            return True
+        asked = self.problem.require_pipeline()
+        try:
+            Pipeline(self.problem, self.schedule.device).blocks(asked.schedule, asked.microbatches)
+        except InputError as error:
+            self.found.append(Violation("pipeline", error.message))
+            return False
+        return True
+
     def _memory(self) -> None:
         """Memory is never exceeded, by the rule that the problem names."""
         schedule, rule = self.schedule, self.problem.memory_rule
         if rule is MemoryRule.STATIC:
             need = occupancy.static_memory(self.problem, schedule.device)
             moments = ["placed there" for _ in need]
+        elif rule is MemoryRule.PIPELINE:
+            need = step_memory(self.problem, schedule.device)
+            moments = ["needed in a step" for _ in need]
         else:
             alive = occupancy.memory_intervals(self.problem, schedule).trimmed(self.tolerance)
             weights = occupancy.resident_weights(self.problem, schedule.device)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from talos_opt.core import occupancy, rounding
+from talos_opt.core.pipelining.step import step_memory, step_time
 from talos_opt.core.problem import Floats, MemoryRule, Objective, Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.shares import held_bytes, peak_memory, share_of
@@ -24,6 +25,8 @@ class Metrics:
         Latest completion time.
     bottleneck : float
         Largest load of a device (or serial link) in steady state: the time per sample.
+    step : float or None
+        Time of a step of the pipeline; None where the problem asks for none.
     memory : float
         Largest share of a device's usable bytes that it needs under the problem's memory rule;
         bytes if no device has a limit.
@@ -44,11 +47,14 @@ class Metrics:
         Bytes under the static rule.
     transferred_bytes : int
         Sum over all hops.
+    step_memory : dict of str to int or None
+        Bytes that each device needs in a step; None where the problem asks for none.
     """
 
     toct: float
     makespan: float
     bottleneck: float
+    step: float | None
     memory: float
     weighted_speedup: float | None
     model_speedup: dict[str, float | None]
@@ -58,6 +64,15 @@ class Metrics:
     peak_memory: dict[str, int]
     static_memory: dict[str, int]
     transferred_bytes: int
+    step_memory: dict[str, int] | None = None
+
+    def held(self, rule: MemoryRule) -> dict[str, int]:
+        """Return the bytes of each device that a rule counts."""
+        if rule is MemoryRule.STATIC:
+            return self.static_memory
+        if rule is MemoryRule.PEAK or self.step_memory is None:
+            return self.peak_memory
+        return self.step_memory
 
     def value(self, objective: Objective) -> float:
         """Return the objective's value."""
@@ -77,7 +92,13 @@ def measure(problem: Problem, schedule: Schedule) -> Metrics:
     alone = problem.reference_times
     peak = peak_memory(problem, schedule)
     static = occupancy.static_memory(problem, schedule.device)
-    held = static if problem.memory_rule is MemoryRule.STATIC else peak
+    held, in_step = peak, None
+    if problem.memory_rule is MemoryRule.STATIC:
+        held = static
+    if problem.is_pipelined:
+        needed = step_memory(problem, schedule.device)
+        in_step = dict(zip(ids, needed.tolist(), strict=True))
+        held = needed if problem.memory_rule is MemoryRule.PIPELINE else held
     loads = device_loads(problem, schedule)
     toct = float(arrays.model_weight @ finished)
     spent = finished - arrays.release
@@ -85,6 +106,7 @@ def measure(problem: Problem, schedule: Schedule) -> Metrics:
         toct=toct,
         makespan=float(finished.max()),
         bottleneck=max(float(loads.max()), _channel_load(problem, schedule)),
+        step=step_time(problem, schedule.device) if problem.is_pipelined else None,
         memory=share_of(arrays, held.tolist()),
         weighted_speedup=_ratio(float(_dot(arrays.model_weight, alone)), toct),
         model_speedup={
@@ -96,6 +118,7 @@ def measure(problem: Problem, schedule: Schedule) -> Metrics:
         peak_memory=dict(zip(ids, peak.tolist(), strict=True)),
         static_memory=dict(zip(ids, static.tolist(), strict=True)),
         transferred_bytes=int(schedule.transfers.bytes.sum()),
+        step_memory=in_step,
     )
 
 
@@ -106,6 +129,8 @@ def objective_value(problem: Problem, schedule: Schedule) -> float:
         return max(float(loads.max()), _channel_load(problem, schedule))
     if problem.objective is Objective.MEMORY:
         return share_of(problem.arrays, held_bytes(problem, schedule).tolist())
+    if problem.objective is Objective.STEP:
+        return step_time(problem, schedule.device)
     finished = completion_times(problem, schedule)
     if problem.objective is Objective.MAKESPAN:
         return float(finished.max())
@@ -118,7 +143,7 @@ def forced_value(problem: Problem) -> float:
     Gaps are taken of what lies above it, so that they do not depend on where time zero is.
     """
     arrays = problem.arrays
-    if problem.objective in (Objective.BOTTLENECK, Objective.MEMORY):
+    if not problem.objective.is_timed:
         return 0.0
     if problem.objective is Objective.MAKESPAN:
         return float(arrays.release.max())

@@ -30,6 +30,7 @@ from talos_opt.core.cluster import Cluster
 from talos_opt.core.errors import GraphError, InputError
 from talos_opt.core.graph import Graph, Op
 from talos_opt.core.limits import require_room
+from talos_opt.core.pipelining.settings import Pipelining
 from talos_opt.core.stages import ANY_STAGES, StageRule, Stages, keeps_stages
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "Ints",
     "MemoryRule",
     "Objective",
+    "Pipelining",
     "Problem",
     "StageRule",
     "Stages",
@@ -56,6 +58,7 @@ class Objective(StrEnum):
     MAKESPAN = "makespan"
     BOTTLENECK = "bottleneck"
     MEMORY = "memory"
+    STEP = "step"
 
     @property
     def is_timed(self) -> bool:
@@ -64,10 +67,11 @@ class Objective(StrEnum):
 
 
 class MemoryRule(StrEnum):
-    """How memory is counted (model.md, "Memory rule"); both are hard constraints."""
+    """How memory is counted (model.md, "Memory rule"); all are hard constraints."""
 
     STATIC = "static"
     PEAK = "peak"
+    PIPELINE = "pipeline"
 
 
 @dataclass(frozen=True)
@@ -79,9 +83,9 @@ class Problem:
     graph : Graph
     cluster : Cluster
     objective : Objective or str
-        ``toct`` (default), ``makespan``, ``bottleneck`` or ``memory``; always minimised.
+        ``toct`` (default), ``makespan``, ``bottleneck``, ``memory`` or ``step``; always minimised.
     memory_rule : MemoryRule or str
-        ``static`` (default) or ``peak``.
+        ``static`` (default), ``peak`` or ``pipeline``.
     granularity : str
         How it was made from the graph's file: ``op``, or ``module`` by
         `talos_opt.core.granularity.by_module`. Only schedules record it.
@@ -90,6 +94,9 @@ class Problem:
     stages : Stages, str or mapping
         Whether devices may be entered again (`talos_opt.core.stages`); default: as often as one
         likes.
+    pipeline : Pipelining or mapping, optional
+        Micro-batches and the order of blocks, for the objective ``step`` and the memory rule
+        ``pipeline``, which need it.
 
     Raises
     ------
@@ -105,6 +112,7 @@ class Problem:
     granularity: str = "op"
     no_split: tuple[str, ...] = ()
     stages: Stages = ANY_STAGES
+    pipeline: Pipelining | None = None
 
     def __post_init__(self) -> None:
         for name, kind in (("objective", Objective), ("memory_rule", MemoryRule)):
@@ -117,6 +125,8 @@ class Problem:
                     f"{name} is {value!r}, expected one of {expected}", path=name
                 ) from None
         object.__setattr__(self, "stages", Stages.of(self.stages))
+        if self.pipeline is not None:
+            object.__setattr__(self, "pipeline", Pipelining.of(self.pipeline))
         # Built at once: most contradictions between graph and cluster show only here.
         arrays = build_arrays(
             self.graph.columns,
@@ -129,14 +139,16 @@ class Problem:
 
     def __hash__(self) -> int:
         """Return a hash of ops, edges, cluster and what is minimised; equal problems have one."""
-        return hash((self.graph, self.cluster, self.objective, self.memory_rule, self.stages))
+        asked = self.objective, self.memory_rule, self.stages, self.pipeline
+        return hash((self.graph, self.cluster, *asked))
 
     def __repr__(self) -> str:
         graph, devices = self.graph, len(self.cluster.devices)
         return (
             f"Problem({graph.name!r}: {len(graph.model_ids)} models, {graph.op_count} ops, "
             f"{devices} devices; {self.objective}, memory {self.memory_rule}"
-            f"{f', stages {self.stages}' if self.stages else ''})"
+            f"{f', stages {self.stages}' if self.stages else ''}"
+            f"{f', {self.pipeline}' if self.pipeline else ''})"
         )
 
     @property
@@ -153,6 +165,40 @@ class Problem:
         object.__setattr__(other, "objective", Objective(objective))
         return other
 
+    @property
+    def is_pipelined(self) -> bool:
+        """Whether what is minimised, or how memory is counted, is about steps of a pipeline."""
+        return Objective.STEP is self.objective or self.memory_rule is MemoryRule.PIPELINE
+
+    def require_pipeline(self) -> Pipelining:
+        """Return how steps are run.
+
+        Raises
+        ------
+        GraphError
+            If nothing says so, if devices may be entered again, or if the memory rule
+            ``pipeline`` meets an objective that is about one sample.
+        """
+        what = "objective step" if self.objective is Objective.STEP else "memory_rule pipeline"
+        if self.pipeline is None:
+            raise GraphError(
+                f"{what} needs a number of micro-batches and the order of blocks, expected "
+                "pipeline: {microbatches: 8, schedule: 1f1b} (--microbatches, --schedule)",
+                path="pipeline",
+            )
+        if self.stages.rule is StageRule.ANY:
+            raise GraphError(
+                f"{what} needs stages that are acyclic or ordered, here are any (--stages)",
+                path="stages",
+            )
+        if self.objective.is_timed:
+            raise GraphError(
+                f"memory_rule pipeline is that of steps, objective {self.objective} that of one "
+                "sample: expected objective step, bottleneck or memory",
+                path="memory_rule",
+            )
+        return self.pipeline
+
     def keeps_stages(self, device: Ints) -> bool:
         """Whether a placement (n,) keeps the rule for stages."""
         return not self.stages or keeps_stages(self.arrays, self.stages, device)
@@ -164,6 +210,15 @@ class Problem:
             return self
         other = copy.copy(self)
         object.__setattr__(other, "stages", rule)
+        return other
+
+    def with_pipeline(self, pipeline: Pipelining | Mapping[str, Any] | None) -> Problem:
+        """Return the same problem with other micro-batches, or another order of blocks."""
+        asked = None if pipeline is None else Pipelining.of(pipeline)
+        if asked == self.pipeline:
+            return self
+        other = copy.copy(self)
+        object.__setattr__(other, "pipeline", asked)
         return other
 
     def replaced(self, graph: Graph, cluster: Cluster, arrays: Arrays) -> Problem:

@@ -134,7 +134,10 @@ def apply_relaxations(problem: Problem, relaxations: Iterable[Relaxation]) -> Pr
     if parted or unpinned:
         models = tuple(_freed(model, parted, unpinned) for model in graph.models)
         graph = Graph(graph.name, models, graph.time_unit, graph.known, graph.description)
-    return Problem(graph, cluster, problem.objective, problem.memory_rule, stages=problem.stages)
+    return Problem(
+        graph, cluster, problem.objective, problem.memory_rule,
+        stages=problem.stages, pipeline=problem.pipeline,
+    )  # fmt: skip
 
 
 def enlarge(device: Device, extra: int) -> Device:

@@ -189,6 +189,8 @@ class Result:
             "granularity": problem.granularity,
             "no_split": list(problem.no_split),
         }
+        if problem.pipeline is not None:
+            made["pipeline"] = problem.pipeline.to_plain()
         if problem.graph.description:  # of a profile: with which inputs, say
             made["description"] = problem.graph.description
         if plan is not None:

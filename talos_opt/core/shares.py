@@ -12,6 +12,7 @@ import numpy as np
 
 from talos_opt.core import occupancy
 from talos_opt.core.arrays import UNLIMITED, Arrays
+from talos_opt.core.pipelining.step import step_memory
 from talos_opt.core.problem import Ints, MemoryRule, Objective, Problem
 from talos_opt.core.schedule import Schedule
 
@@ -39,6 +40,8 @@ def held_bytes(problem: Problem, schedule: Schedule) -> Ints:
     """Bytes that each device needs under the problem's memory rule (m,)."""
     if problem.memory_rule is MemoryRule.STATIC:
         return occupancy.static_memory(problem, schedule.device)
+    if problem.memory_rule is MemoryRule.PIPELINE:
+        return step_memory(problem, schedule.device)
     return peak_memory(problem, schedule)
 
 

@@ -30,7 +30,7 @@ from talos_opt.core.columns import (
 from talos_opt.core.errors import FormatError, GraphError, InputError
 from talos_opt.core.graph import ColumnarModels, Graph
 from talos_opt.core.plain import Keys, as_list, as_mapping, as_name, as_plain, as_text
-from talos_opt.core.problem import MemoryRule, Objective, Problem, Stages
+from talos_opt.core.problem import MemoryRule, Objective, Pipelining, Problem, Stages
 from talos_opt.formats.cluster_reader import cluster_beside
 from talos_opt.formats.graph_writer import head_of, plain
 from talos_opt.formats.npz import Array, Members, is_npz, write_members
@@ -41,7 +41,7 @@ SCHEMA = "talos-columns/1"
 
 HEADER_KEYS = Keys(
     "schema models time_keys",
-    "name description time_unit memory_rule stages cluster known types groups pins",
+    "name description time_unit memory_rule stages pipeline cluster known types groups pins",
 )
 MODEL_KEYS = Keys("id ops", "weight release")
 
@@ -93,6 +93,7 @@ def read_problem(
             objective or Objective.TOCT,  # type: ignore[arg-type]
             rule,  # type: ignore[arg-type]  # checked by Problem
             stages=Stages.of(record.get("stages", "any")),
+            pipeline=Pipelining.of(record["pipeline"]) if "pipeline" in record else None,
         )
 
 

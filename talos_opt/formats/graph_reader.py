@@ -20,7 +20,7 @@ from talos_opt.core.plain import (
     join,
     made,
 )
-from talos_opt.core.problem import MemoryRule, Objective, Problem, Stages
+from talos_opt.core.problem import MemoryRule, Objective, Pipelining, Problem, Stages
 from talos_opt.core.records import read_op
 from talos_opt.formats.cluster_reader import cluster_beside
 from talos_opt.formats.source import Source
@@ -28,7 +28,7 @@ from talos_opt.formats.source import Source
 SCHEMA = "talos-graph/1"
 
 GRAPH_KEYS = Keys(
-    "schema", "name description time_unit memory_rule stages cluster models ops known"
+    "schema", "name description time_unit memory_rule stages pipeline cluster models ops known"
 )
 MODEL_KEYS = Keys("id ops", "weight release")
 
@@ -69,6 +69,7 @@ def problem_from(
                 objective or Objective.TOCT,  # type: ignore[arg-type]
                 rule,  # type: ignore[arg-type]  # checked by Problem
                 stages=Stages.of(record.get("stages", "any")),
+                pipeline=Pipelining.of(record["pipeline"]) if "pipeline" in record else None,
             )
 
 

@@ -35,6 +35,7 @@ def head_of(problem: Problem) -> dict[str, Any]:
         "time_unit": graph.time_unit,
         "memory_rule": problem.memory_rule.value,
         **({"stages": problem.stages.to_plain()} if problem.stages else {}),
+        **({"pipeline": problem.pipeline.to_plain()} if problem.pipeline else {}),
         "cluster": problem.cluster.to_dict(),
     }
     if graph.known:

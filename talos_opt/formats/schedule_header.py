@@ -16,7 +16,7 @@ from talos_opt.core.cluster import Cluster
 from talos_opt.core.errors import InputError, ScheduleError
 from talos_opt.core.granularity import Granularity
 from talos_opt.core.plain import MAX_DEPTH, as_list, as_mapping, as_text
-from talos_opt.core.problem import MemoryRule, Objective, Stages
+from talos_opt.core.problem import MemoryRule, Objective, Pipelining, Stages
 from talos_opt.formats.cluster_reader import cluster_from
 
 #: Keys that hold the rows, which their readers check.
@@ -32,6 +32,7 @@ class Made:
     objective : Objective or None
     memory_rule : MemoryRule or None
     stages : Stages or None
+    pipeline : Pipelining or None
     granularity : Granularity or None
     no_split : tuple of str
     cluster : Cluster or None
@@ -44,6 +45,7 @@ class Made:
     objective: Objective | None = None
     memory_rule: MemoryRule | None = None
     stages: Stages | None = None
+    pipeline: Pipelining | None = None
     granularity: Granularity | None = None
     no_split: tuple[str, ...] = ()
     cluster: Cluster | None = None
@@ -85,6 +87,8 @@ def _made(value: object) -> dict[str, Any]:
             found[key] = kind(_one_of(record[key], tuple(kind), key, f"made.{key}"))
     if record.get("stages") is not None:
         found["stages"] = Stages.of(record["stages"], "made.stages")
+    if record.get("pipeline") is not None:
+        found["pipeline"] = Pipelining.of(record["pipeline"], "made.pipeline")
     if record.get("no_split") is not None:
         patterns = as_list(record["no_split"], "no_split", "made.no_split")
         found["no_split"] = tuple(

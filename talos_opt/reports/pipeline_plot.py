@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from talos_opt.analysis.pipelining import Step
 from talos_opt.core.columns import BACKWARD, FORWARD, UPDATE
+from talos_opt.core.pipelining.records import Step
 from talos_opt.core.problem import Problem
 from talos_opt.reports import style
 

@@ -188,7 +188,8 @@ class Session:
 
     def _offer_first(self) -> None:
         """Offer a schedule that takes no search: time ran out before there was one."""
-        schedule = first_schedule(self.run.problem)
+        problem = self.run.problem
+        schedule = None if problem.is_pipelined else first_schedule(problem)
         if schedule is not None:
             self.run.offer(schedule, "whole models")
             why = "the run was cancelled" if self.run.cancel.is_set() else "time ran out"
@@ -197,7 +198,11 @@ class Session:
     def _search(self, solver: Solver) -> Verdict:
         """Let a solver search, then consolidate what it has found, or polish an exact answer."""
         run, worth = self.run, self.plan.worth
-        finished = solver.exact or worth > 0
+        # Moves of single ops, which these are about, seldom leave a pipeline.
+        finished = (solver.exact or worth > 0) and not run.problem.is_pipelined
+        if worth > 0 and not finished:
+            run.note("worth has no effect on pipelines")
+            worth = 0.0
         kept_s = reserve(run.problem, run.remaining) if finished else 0.0
         part = run.limited(run.remaining - kept_s)
         verdict = solver.solve(run.problem, part)

@@ -68,6 +68,7 @@ def problem_numbers(problem: Problem) -> Json:
 _RULES = {
     MemoryRule.STATIC: "static: all weights and outputs together",
     MemoryRule.PEAK: "peak: what is alive at the same time",
+    MemoryRule.PIPELINE: "pipeline: what a step of micro-batches holds",
 }
 
 

@@ -102,8 +102,7 @@ def _facts(problem: Problem, entry: Measured, bound: float | None, source: str) 
 
 def _devices(problem: Problem, entry: Measured) -> list[Json]:
     metrics: Metrics = entry.metrics
-    static = problem.memory_rule is MemoryRule.STATIC
-    held = metrics.static_memory if static else metrics.peak_memory
+    held = metrics.held(problem.memory_rule)
     counts = np.bincount(entry.answer.schedule.device, minlength=len(problem.device_ids))
     return [
         {

@@ -65,10 +65,11 @@ class AutoSolver(Solver):
     def solve(self, problem: Problem, run: Run) -> Verdict:
         """Let the solvers take their turns until the answer is proven or the time is over."""
         require_compatible_highspy()  # now, not when CP-SAT has its turn, or never
-        _offer_whole_models(problem, run)
+        if not problem.is_pipelined:
+            _offer_whole_models(problem, run)
         count = problem.arrays.op_count
         share = _BASELINE_SHARE if count > CPSAT_UP_TO_OPS else 1.0
-        names = BASELINES if count <= LARGE else ()
+        names = BASELINES if count <= LARGE and not problem.is_pipelined else ()
         reason = self._run_rules(problem, run.limited(share * run.remaining), names)
         self._asked = False
         for turn, stage in enumerate(stages(problem)):
@@ -165,9 +166,9 @@ class AutoSolver(Solver):
             ends = (run.cancel.is_set, lambda: kernels.are_done(*names))
             part = run.by(Budget(Clock(run.clock.raw)).within(_MEANWHILE * run.remaining, *ends))
             part.workers = max(1, run.workers - MOST_AT_ONCE)
-            if count > LARGE:
+            if count > LARGE and not problem.is_pipelined:
                 self._run_rules(problem, part, BASELINES)
-            elif count <= PROVABLE:
+            elif count <= PROVABLE and self._create(Stage("cpsat", 1.0)).covers(problem):
                 self._create(Stage("cpsat", 1.0)).solve(problem, part)
             while not (any(end() for end in ends) or run.proven or run.clock.exhausted):
                 kernels.wait(_PATIENCE, *names)
@@ -177,7 +178,7 @@ class AutoSolver(Solver):
         names, kernels = solver.kernels(problem), run.kernels
         if not run.clock.exhausted or run.best is None:
             return
-        if problem.arrays.op_count > CPSAT_UP_TO_OPS:
+        if problem.arrays.op_count > CPSAT_UP_TO_OPS or problem.is_pipelined:
             return
         kernels.start(*names)
         if not kernels.are_done(*names):

@@ -75,6 +75,8 @@ _SMALL_AGAIN = (
     Stage("lns", 0.3),
     Stage("cpsat", 1.0),
 )
+#: Steps of a pipeline are nobody else's matter.
+_PIPELINE = Stage("pipeline", 1.0)
 #: Nothing is to be ordered: loads under the static rule.
 _PLACEMENT_ONLY = (
     _FAST_FIRST,
@@ -107,6 +109,8 @@ _FIRST_LARGE, _LAST_LARGE = Stage("large", 0.3), Stage("large", 1.0)
 def stages(problem: Problem) -> Iterator[Stage]:
     """Return the turns that suit a problem, by its size; without end where it is small."""
     count = problem.arrays.op_count
+    if problem.is_pipelined:
+        return iter((_PIPELINE,))
     if count < SMALL:
         return chain((Stage("cpsat", 0.5),), cycle(_SMALL_AGAIN))
     if problem.objective is Objective.MEMORY and count <= LARGE:
@@ -156,6 +160,7 @@ def searches(problem: Problem) -> tuple[Stage, ...]:
     count = problem.arrays.op_count
     if (
         count < SMALL
+        or problem.is_pipelined
         or (count > LARGE and not problem.stages)
         or problem.objective is Objective.MEMORY
     ):

@@ -133,6 +133,8 @@ def quick_bound(problem: Problem, stopped: Callable[[], bool] = never) -> float:
         return 0.0
     if problem.objective is Objective.MEMORY:
         return memory_bound(problem)
+    if problem.objective is Objective.STEP:
+        return 0.0  # the solver `pipeline` has bounds of its own
     work = group_work(arrays)
     load, shares = load_shares(work, stopped)
     if problem.objective is Objective.BOTTLENECK:

@@ -18,7 +18,7 @@ from talos_opt.solvers.cpsat.placement import BuildStoppedError, PlacementFormul
 from talos_opt.solvers.cpsat.search import Searched, hint, no_time, search
 from talos_opt.solvers.cpsat.sequencing import SequencingFormulation
 from talos_opt.solvers.engine import registry
-from talos_opt.solvers.engine.base import ALL_FEATURES, Solver, Verdict, is_placement_only
+from talos_opt.solvers.engine.base import SAMPLE_FEATURES, Solver, Verdict, is_placement_only
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.shared.grid import Grid, make_grid
 from talos_opt.solvers.shared.obstacles import find_obstacle
@@ -84,7 +84,7 @@ class CpsatSolver(Solver):
     name = "cpsat"
     summary = "exact: CP-SAT over placement, order and transfers; warm start, bounds"
     exact = True
-    features = ALL_FEATURES
+    features = SAMPLE_FEATURES
     Options = CpsatOptions
 
     def solve(self, problem: Problem, run: Run) -> Verdict:

@@ -21,7 +21,9 @@ class Feature(StrEnum):
     MAKESPAN = "objective makespan"
     BOTTLENECK = "objective bottleneck"
     MEMORY = "objective memory"
+    STEP = "objective step"
     PEAK_MEMORY = "memory_rule peak"
+    PIPELINE_MEMORY = "memory_rule pipeline"
     SERIAL_LINKS = "contention serial"
     NO_COPY_ENGINE = "devices with copy_engine false"
     SLOTS = "devices or ops with several slots"
@@ -30,8 +32,10 @@ class Feature(StrEnum):
 
 
 ALL_FEATURES = frozenset(Feature)
-#: What is covered by whoever puts ops wherever it likes.
-FREE_FEATURES = ALL_FEATURES - {Feature.STAGES}
+#: What is covered by whoever knows of one sample at a time.
+SAMPLE_FEATURES = ALL_FEATURES - {Feature.STEP, Feature.PIPELINE_MEMORY}
+#: What is covered by whoever puts ops wherever it likes, too.
+FREE_FEATURES = SAMPLE_FEATURES - {Feature.STAGES}
 
 
 def features_of(problem: Problem) -> frozenset[Feature]:
@@ -41,6 +45,8 @@ def features_of(problem: Problem) -> frozenset[Feature]:
     watched = arrays.memory_limited or problem.objective is Objective.MEMORY
     if problem.memory_rule is MemoryRule.PEAK and watched:
         found.add(Feature.PEAK_MEMORY)
+    if problem.memory_rule is MemoryRule.PIPELINE:
+        found.add(Feature.PIPELINE_MEMORY)
     if (arrays.channel >= 0).any():
         found.add(Feature.SERIAL_LINKS)
     if not arrays.copy_engine.all():
@@ -161,5 +167,7 @@ def is_placement_only(problem: Problem) -> bool:
     """
     if problem.objective is Objective.MEMORY:
         return problem.memory_rule is MemoryRule.STATIC
+    if problem.is_pipelined:
+        return False
     static = problem.memory_rule is MemoryRule.STATIC or not problem.arrays.memory_limited
     return problem.objective is Objective.BOTTLENECK and static

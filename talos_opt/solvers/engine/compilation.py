@@ -47,6 +47,7 @@ KERNELS = {
     "joins": ("talos_opt.solvers.bounds.joins", "use_joins"),
     "contents": ("talos_opt.solvers.relax.covering", "use_contents"),
     "splits": ("talos_opt.solvers.shared.splits.search", "use_splits"),
+    "steps": ("talos_opt.solvers.pipelines.solver", "use_steps"),
     "paths": ("talos_opt.solvers.shared.paths", "use_paths"),
 }
 

@@ -23,6 +23,7 @@ _SOLVERS = {
     "cpsat": ("talos_opt.solvers.cpsat.solver", "CpsatSolver"),
     "relax": ("talos_opt.solvers.relax.solver", "RelaxSolver"),
     "dp": ("talos_opt.solvers.dp.solver", "DpSolver"),
+    "pipeline": ("talos_opt.solvers.pipelines", "PipelineSolver"),
     "ilp": ("talos_opt.solvers.ilp", "IlpSolver"),
     "talos": ("talos_opt.solvers.talos.solver", "TalosSolver"),
     "heft": ("talos_opt.solvers.baselines.heft", "HeftSolver"),

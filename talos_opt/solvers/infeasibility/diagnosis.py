@@ -87,7 +87,7 @@ def explain_infeasibility(
         If CP-SAT fails.
     """
     if size_of(problem) > MOST_TERMS or problem.stages:
-        return None  # the rule for stages is no limit that is relaxed here
+        return None  # neither the rule for stages nor that of pipelines is relaxed here
     run = Run(problem, time_limit=seconds, seed=seed, workers=workers, cancel=cancel)
     if backend.needs_own_process():
         until = time.time() + run.remaining  # starting up counts too

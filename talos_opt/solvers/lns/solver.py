@@ -14,7 +14,13 @@ from talos_opt.solvers.cpsat.placement import BuildStoppedError, PlacementFormul
 from talos_opt.solvers.cpsat.search import hint, search
 from talos_opt.solvers.cpsat.sequencing import SequencingFormulation
 from talos_opt.solvers.engine import registry
-from talos_opt.solvers.engine.base import ALL_FEATURES, Feature, Solver, Verdict, is_placement_only
+from talos_opt.solvers.engine.base import (
+    SAMPLE_FEATURES,
+    Feature,
+    Solver,
+    Verdict,
+    is_placement_only,
+)
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.lns.neighbourhoods import NEIGHBOURHOODS
 from talos_opt.solvers.shared.grid import make_grid
@@ -53,7 +59,7 @@ class LnsSolver(Solver):
 
     name = "lns"
     summary = "large-neighbourhood search: CP-SAT repairs windows of the incumbent"
-    features = ALL_FEATURES - {Feature.MEMORY}
+    features = SAMPLE_FEATURES - {Feature.MEMORY}
     Options = LnsOptions
 
     def solve(self, problem: Problem, run: Run) -> Verdict:

@@ -119,6 +119,8 @@ class Presolved:
 
 def presolve(problem: Problem) -> Presolved:
     """Apply the rules to a problem."""
+    if problem.is_pipelined:  # what is in one block, and when it is alive, is not known to rules
+        return _untouched(problem, problem)
     roomy = _without_idle_limits(problem)
     found = apply_rules(roomy)
     if found.counts:
@@ -126,6 +128,10 @@ def presolve(problem: Problem) -> Presolved:
             return replace(_contract(roomy, found), original=problem)
         except GraphError:
             pass  # ops that must share a device fit on none: the solvers say so, op by op
+    return _untouched(problem, roomy)
+
+
+def _untouched(problem: Problem, roomy: Problem) -> Presolved:
     ops, tensors = np.arange(problem.arrays.op_count), np.arange(problem.arrays.tensor_count)
     return Presolved(problem, roomy, ops, ops, ops, tensors, {})
 

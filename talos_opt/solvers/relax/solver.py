@@ -16,7 +16,7 @@ from talos_opt.solvers.bounds.path_memory import PathMemory
 from talos_opt.solvers.cpsat import backend
 from talos_opt.solvers.cpsat.placement import BuildStoppedError
 from talos_opt.solvers.cpsat.search import hint, no_time, search
-from talos_opt.solvers.engine.base import ALL_FEATURES, Solver, Verdict
+from talos_opt.solvers.engine.base import SAMPLE_FEATURES, Solver, Verdict
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.engine.warmup import get_ready
 from talos_opt.solvers.ilp.builder import BuildStoppedError as BuildStopped
@@ -67,7 +67,7 @@ class RelaxSolver(Solver):
     """
 
     name = "relax"
-    features = ALL_FEATURES
+    features = SAMPLE_FEATURES
     summary = "lower bounds: CP-SAT over placement and delays without sequencing"
     Options = RelaxOptions
 

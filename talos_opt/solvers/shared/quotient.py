@@ -93,8 +93,9 @@ def quotient(problem: Problem, owner: Ints, groups: Ints | None = None) -> Packe
     )
     graph = Graph(problem.graph.name, ColumnarModels(columns), problem.graph.time_unit)
     packed = Problem(
-        graph, problem.cluster, problem.objective, problem.memory_rule, stages=problem.stages
-    )
+        graph, problem.cluster, problem.objective, problem.memory_rule,
+        stages=problem.stages, pipeline=problem.pipeline,
+    )  # fmt: skip
     return Packed(problem, packed, _members(problem, pack))
 
 

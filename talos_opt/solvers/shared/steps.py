@@ -16,9 +16,9 @@ def value_step(problem: Problem) -> float:
 
     Where all times are multiples of a tick, the starts of an optimal schedule may be rounded down
     to ticks, and its completion times and loads are multiples too (docs/bounds.md, Steps). No step
-    is known under the objective memory.
+    is known under the objectives memory and step.
     """
-    if problem.objective is Objective.MEMORY:
+    if problem.objective in (Objective.MEMORY, Objective.STEP):
         return 0.0
     per_unit = common_tick(problem)
     if per_unit <= 0:

@@ -10,8 +10,8 @@ import torch.utils._pytree as pytree  # noqa: E402
 from torch.distributed.pipelining import SplitPoint, pipeline  # noqa: E402
 
 import talos_opt  # noqa: E402
-from talos_opt.analysis.pipelining import Pipeline  # noqa: E402
 from talos_opt.core.granularity import by_module  # noqa: E402
+from talos_opt.core.pipelining.step import Pipeline  # noqa: E402
 from talos_opt.formats.stage_split import layer_split, split_points  # noqa: E402
 from talos_opt.frameworks.torch.profile import profile_module  # noqa: E402
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from talos_opt.analysis.pipelining import Pipeline, PipelineSchedule, sweep
 from talos_opt.core.errors import InputError
+from talos_opt.core.pipelining.settings import PipelineSchedule
+from talos_opt.core.pipelining.step import Pipeline, sweep
 from talos_opt.core.problem import Problem
 from tests.builders import device, link, op, problem
 

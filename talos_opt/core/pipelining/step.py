@@ -1,0 +1,199 @@
+"""The time of a step: blocks in the order of time, and sends between them."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from talos_opt.core.columns import PHASES, UPDATE
+from talos_opt.core.errors import InputError
+from talos_opt.core.pipelining.memory import memory_of
+from talos_opt.core.pipelining.records import Block, Step
+from talos_opt.core.pipelining.settings import PipelineSchedule
+from talos_opt.core.pipelining.stages import Key, PipelineStages, Send
+from talos_opt.core.problem import Ints, Problem
+
+#: More blocks than this are no pipeline that anybody runs.
+MOST_BLOCKS = 2_000_000
+
+
+class Pipeline:
+    """Steps of a placement.
+
+    Parameters
+    ----------
+    problem : Problem
+    device : (n,) int
+        Device of each op.
+
+    Raises
+    ------
+    InputError
+        As `PipelineStages`: if the placement forms no pipeline.
+    """
+
+    def __init__(self, problem: Problem, device: Ints) -> None:
+        self.stages = PipelineStages(problem, device)
+
+    def run(self, schedule: PipelineSchedule | str, microbatches: int) -> Step:
+        """Return a step of so many micro-batches.
+
+        Raises
+        ------
+        InputError
+            If there is no micro-batch, or if the stages wait for each other for ever.
+        """
+        schedule = PipelineSchedule(schedule)
+        blocks = self.blocks(schedule, microbatches)
+        busy = np.zeros(self.stages.arrays.device_count)
+        for block in blocks:
+            busy[block.device] += block.end - block.start
+        end = max((block.end for block in blocks), default=0.0)
+        memory = memory_of(self.stages, schedule, microbatches)
+        capacity = self.stages.arrays.capacity
+        return Step(schedule, microbatches, end, blocks, memory, capacity, busy)
+
+    def blocks(self, schedule: PipelineSchedule | str, microbatches: int) -> tuple[Block, ...]:
+        """Return the blocks of a step, in the order of their ends.
+
+        Raises
+        ------
+        InputError
+            As `run`.
+        """
+        schedule, count = PipelineSchedule(schedule), self.stages.arrays.device_count
+        if microbatches < 1:
+            raise InputError(f"microbatches: {microbatches}, expected 1 or more")
+        if microbatches * count * 2 > MOST_BLOCKS:
+            raise InputError(
+                f"microbatches: {microbatches}, expected at most {MOST_BLOCKS // (2 * count)}, "
+                f"which is {MOST_BLOCKS} blocks"
+            )
+        return tuple(Simulation(self.stages, schedule, microbatches).run())
+
+    def memory(self, schedule: PipelineSchedule | str, microbatches: int) -> Ints:
+        """Return the bytes that each device needs (m,); see `memory_of`."""
+        return memory_of(self.stages, PipelineSchedule(schedule), microbatches)
+
+
+class Simulation:
+    """Blocks in the order of time; sends of a block begin when it ends."""
+
+    def __init__(
+        self, stages: PipelineStages, schedule: PipelineSchedule, microbatches: int
+    ) -> None:
+        self.stages, self.microbatches = stages, microbatches
+        devices = range(stages.arrays.device_count)
+        self.queue = [stages.order(d, schedule, microbatches)[::-1] for d in devices]
+        self.free = [0.0] * len(self.queue)
+        self.ready: dict[Key, float] = {}
+        self.missing: dict[Key, int] = {}
+        self.channel: dict[int, float] = {}
+        for (_, phase), sends in stages.sends.items():
+            for send in sends:
+                for key in self._waiting(send, phase):
+                    times = microbatches if key.phase == UPDATE and phase != UPDATE else 1
+                    self.missing[key] = self.missing.get(key, 0) + times
+
+    def run(self) -> Iterator[Block]:
+        """Yield all blocks, in the order in which they end."""
+        events: list[tuple[float, int, Key, float]] = []
+        number = 0
+        waiting = set(range(len(self.queue)))
+        while True:
+            for d in sorted(waiting):
+                if self.queue[d] and not self.missing.get(self.queue[d][-1]):
+                    key = self.queue[d].pop()
+                    start = max(self.free[d], self.ready.get(key, 0.0))
+                    end = start + float(self.stages.length[d, key.phase])
+                    heapq.heappush(events, (end, number, key, start))
+                    number += 1
+                    waiting.discard(d)
+            if not events:
+                break
+            end, _, key, start = heapq.heappop(events)
+            yield Block(*key, start, end)
+            self.free[key.device] = end
+            waiting.add(key.device)
+            self._send(key, end)
+        stuck = [rest[-1] for rest in self.queue if rest]
+        if stuck:
+            ids = self.stages.problem.device_ids
+            names = ", ".join(f"{PHASES[key.phase]} on {ids[key.device]}" for key in stuck)
+            raise InputError(
+                f"stages wait for each other for ever: {names}; solve with --granularity module, "
+                "which keeps backward ops beside the forward ops of their module"
+            )
+
+    def _send(self, key: Key, end: float) -> None:
+        """Send what a block has made; links that carry one tensor at a time take turns."""
+        for send in self.stages.sends.get((key.device, key.phase), ()):
+            now = end
+            for time, channel in send.hops:
+                if channel >= 0:
+                    now = max(now, self.channel.get(channel, 0.0))
+                now += time
+                if channel >= 0:
+                    self.channel[channel] = now
+            for phase in send.readers:
+                reader = Key(send.target, phase, key.microbatch if phase != UPDATE else -1)
+                self.ready[reader] = max(self.ready.get(reader, 0.0), now)
+                self.missing[reader] -= 1
+
+    def _waiting(self, send: Send, phase: int) -> Iterator[Key]:
+        """Yield the blocks that wait for a send, of all micro-batches."""
+        for reader in send.readers:
+            if reader == UPDATE:
+                yield Key(send.target, UPDATE, -1)
+            else:
+                yield from (Key(send.target, reader, k) for k in range(self.microbatches))
+
+
+def step_time(problem: Problem, device: Ints) -> float:
+    """Return the time of the problem's step under a placement (n,); infinite without a pipeline.
+
+    Raises
+    ------
+    GraphError
+        If the problem does not say how steps are run.
+    """
+    asked = problem.require_pipeline()
+    try:
+        blocks = Pipeline(problem, device).blocks(asked.schedule, asked.microbatches)
+    except InputError:
+        return math.inf
+    return max((block.end for block in blocks), default=0.0)
+
+
+def step_memory(problem: Problem, device: Ints) -> Ints:
+    """Return the bytes that each device needs in the problem's step (m,).
+
+    Raises
+    ------
+    GraphError
+        If the problem does not say how steps are run.
+    InputError
+        If the placement forms no pipeline.
+    """
+    asked = problem.require_pipeline()
+    return Pipeline(problem, device).memory(asked.schedule, asked.microbatches)
+
+
+def sweep(
+    problem: Problem,
+    device: Ints,
+    schedules: Sequence[PipelineSchedule | str],
+    microbatches: Sequence[int],
+) -> list[Step]:
+    """Return a step for each schedule and number of micro-batches, schedules first.
+
+    Raises
+    ------
+    InputError
+        As `Pipeline` and `Pipeline.run`.
+    """
+    pipeline = Pipeline(problem, device)
+    return [pipeline.run(s, count) for s in schedules for count in microbatches]
