@@ -61,6 +61,8 @@ class Features:
         named outputs.
     stages : bool
         Stages may have to be acyclic or ordered, and some ops be of a backward pass.
+    pipelines : bool
+        Steps of micro-batches are what counts, or what they hold; ops as with `stages`.
     traffic : bool, optional
         True: all problems have many tensors on slow links; None: every other one.
     """
@@ -89,6 +91,7 @@ class Features:
     device_times: bool = True
     outputs: bool = True
     stages: bool = False
+    pipelines: bool = False
     traffic: bool | None = None
 
 
@@ -220,12 +223,26 @@ def _put_together(pick: Pick[Any], count: int, on: Features) -> Problem:
         pick(mood.contention) if on.serial else "none",
     )
     graph = Graph("random", tuple(models), unit)
-    rule = pick(tuple(MemoryRule)) if on.peak else MemoryRule.STATIC
+    rule = pick((MemoryRule.STATIC, MemoryRule.PEAK)) if on.peak else MemoryRule.STATIC
     problem = Problem(graph, cluster, Objective(pick(on.objectives)), rule)
+    if on.pipelines:
+        return _pipelined(pick, problem)
     if not on.stages:
         return problem
     return problem.with_stages(
         Stages(pick(("acyclic", "acyclic", "ordered", "any")), pick((False, False, False, True)))
+    )
+
+
+def _pipelined(pick: Pick[Any], problem: Problem) -> Problem:
+    """Ask for steps, or for the memory of steps."""
+    step = pick((True, True, False))
+    return replace(
+        problem,
+        objective="step" if step else "bottleneck",
+        memory_rule=pick(("static", "pipeline")) if step else "pipeline",
+        stages=Stages(pick(("acyclic", "ordered")), pick((False, False, False, True))),
+        pipeline={"microbatches": pick((1, 2, 3, 5)), "schedule": pick(("gpipe", "1f1b"))},
     )
 
 
@@ -309,7 +326,7 @@ def _op(
         devices=pins,
         slots=pick((1, 1, most)) if on.slots and on.demands else 1,
         outputs=outputs,
-        phase=pick((PHASES[0],) * 6 + PHASES[1:]) if on.stages else PHASES[0],
+        phase=pick((PHASES[0],) * 6 + PHASES[1:]) if (on.stages or on.pipelines) else PHASES[0],
     )
 
 

@@ -244,6 +244,8 @@ def simulate_noise(
     """
     if not schedules:
         raise ConfigError("no schedule was given, expected at least one")
+    if problem.objective is Objective.STEP:
+        raise ConfigError("samples are those of one micro-batch, expected another objective")
     if samples < 1:
         raise ConfigError(f"samples is {samples}, expected at least 1")
     orders = [fix_order(problem, schedule) for schedule in schedules.values()]

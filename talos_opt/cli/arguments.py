@@ -335,7 +335,7 @@ def pipelining(text: str) -> dict[str, Any]:
     if order not in PIPELINE_ORDERS or not colon:
         expected = " or ".join(f"{name}:8" for name in PIPELINE_ORDERS)
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no order of blocks and number of micro-batches, expected {expected}"
+            f"{text!r} is not an order of blocks and a number, expected {expected}"
         )
     return {"microbatches": count(number), "schedule": order}
 

@@ -68,7 +68,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
             "objective": problem.objective.value,
             "time_unit": problem.graph.time_unit,
             "value": None if metrics is None else metrics.value(problem.objective),
-            "metrics": None if metrics is None else asdict(metrics),
+            "metrics": None if metrics is None else metrics.to_dict(),
         }
         emit_json(json.dumps(finite(document), indent=1))
     elif metrics is None or wrong:
@@ -90,7 +90,7 @@ def differences(stated: Mapping[str, Any], problem: Problem, metrics: Metrics) -
     metrics : Metrics
         Recomputed from the schedule.
     """
-    measured = asdict(metrics)
+    measured = metrics.to_dict()
     same = _Same(problem, metrics)
     objective = stated.get("objective", problem.objective.value)
     if objective in measured:
@@ -161,13 +161,13 @@ def _is_number(value: object) -> bool:
 
 
 def _metrics(problem: Problem, metrics: Metrics) -> str:
-    from talos_opt.core.problem import Objective
     from talos_opt.core.shares import value_unit
     from talos_opt.core.units import format_bytes
 
     unit = problem.graph.time_unit
     lines = [
-        (item.value, quantity(metrics.value(item), value_unit(problem, item))) for item in Objective
+        (item.value, quantity(value, value_unit(problem, item)))
+        for item, value in metrics.values.items()
     ]
     if metrics.weighted_speedup is not None:
         over = visible(problem.cluster.reference)

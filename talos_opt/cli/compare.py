@@ -157,7 +157,8 @@ def _table(comparison: Comparison, problems: Sequence[Problem]) -> str:
     """Return the rows as a table; graphs with several objectives have them all in columns."""
     objectives = {problem.objective.value for problem in problems}
     value = objectives.pop() if len(objectives) == 1 else "value"
-    others = [name for name in arguments.OBJECTIVES if name != value]
+    piped = any(problem.is_pipelined for problem in problems)
+    others = [name for name in arguments.OBJECTIVES if name != value and (piped or name != "step")]
     columns = ("graph", "solver", "status", value, "ratio", "bound", "gap", "time", *others)
     rows = [_cells(comparison, row, others) for row in comparison.rows]
     return table(columns, rows, left=(0, 1, 2))

@@ -9,7 +9,6 @@ import numpy as np
 from talos_opt.cli.output import visible
 from talos_opt.cli.text import moment, number, percent, quantity, settled, table
 from talos_opt.core.metrics import forced_value
-from talos_opt.core.problem import Objective
 from talos_opt.core.relaxations import RelaxationKind
 from talos_opt.core.result import Status
 from talos_opt.core.shares import value_unit
@@ -88,8 +87,8 @@ def _values(result: Result, metrics: Metrics) -> list[str]:
     unit = value_unit(result.problem)
     work = metrics.value(objective) - forced_value(result.problem)
     others = [
-        f"{other.value} {quantity(metrics.value(other), value_unit(result.problem, other))}"
-        for other in Objective
+        f"{other.value} {quantity(value, value_unit(result.problem, other))}"
+        for other, value in metrics.values.items()
         if other is not objective
     ]
     if metrics.weighted_speedup is not None:

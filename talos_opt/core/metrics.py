@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -75,8 +76,27 @@ class Metrics:
         return self.step_memory
 
     def value(self, objective: Objective) -> float:
-        """Return the objective's value."""
-        return float(getattr(self, objective.value))
+        """Return the objective's value.
+
+        Raises
+        ------
+        KeyError
+            If it is ``step``, and the problem asks for no pipeline.
+        """
+        return self.values[objective]
+
+    @property
+    def values(self) -> dict[Objective, float]:
+        """The values of all objectives that the problem has one of."""
+        found = {objective: getattr(self, objective.value) for objective in Objective}
+        return {objective: float(value) for objective, value in found.items() if value is not None}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the metrics in plain types, those of steps only where some are asked for."""
+        found = asdict(self)
+        if self.step is None:
+            del found["step"], found["step_memory"]
+        return found
 
     @property
     def total_idle(self) -> float:

@@ -177,13 +177,13 @@ class Problem:
         ------
         GraphError
             If nothing says so, if devices may be entered again, or if the memory rule
-            ``pipeline`` meets an objective that is about one sample.
+            ``pipeline`` meets an objective that knows nothing of steps.
         """
         what = "objective step" if self.objective is Objective.STEP else "memory_rule pipeline"
         if self.pipeline is None:
             raise GraphError(
                 f"{what} needs a number of micro-batches and the order of blocks, expected "
-                "pipeline: {microbatches: 8, schedule: 1f1b} (--microbatches, --schedule)",
+                "pipeline: {microbatches: 8, schedule: 1f1b} (--pipeline 1f1b:8)",
                 path="pipeline",
             )
         if self.stages.rule is StageRule.ANY:
@@ -191,10 +191,10 @@ class Problem:
                 f"{what} needs stages that are acyclic or ordered, here are any (--stages)",
                 path="stages",
             )
-        if self.objective.is_timed:
+        if self.objective not in (Objective.STEP, Objective.BOTTLENECK):
             raise GraphError(
-                f"memory_rule pipeline is that of steps, objective {self.objective} that of one "
-                "sample: expected objective step, bottleneck or memory",
+                f"memory_rule pipeline is that of steps, objective {self.objective} is not: "
+                "expected objective step or bottleneck",
                 path="memory_rule",
             )
         return self.pipeline

@@ -161,7 +161,7 @@ class Result:
             "lower_bound": self.lower_bound if self.status is not Status.INFEASIBLE else None,
             "gap": self.gap,
             "runtime_s": self.runtime_s,
-            "metrics": None if self.metrics is None else asdict(self.metrics),
+            "metrics": None if self.metrics is None else self.metrics.to_dict(),
             "ops": ops,
             "transfers": transfers,
             "history": [asdict(event) for event in self.history],

@@ -96,6 +96,8 @@ class Session:
         cancel: threading.Event | None,
         started: float,
     ) -> None:
+        if problem.is_pipelined:
+            problem.require_pipeline()
         self.problem, self.plan = problem, plan
         self.presolved = presolve(problem)
         self.shape = Normalised.of(self.presolved.problem)

@@ -6,6 +6,9 @@ import math
 from collections.abc import Callable
 from fractions import Fraction
 
+import numpy as np
+
+from talos_opt.core.pipelining.step import step_memory, step_time
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule, TransferRow
 from tests.reference.flat import Flat, channel, route, usable_memory
@@ -142,6 +145,8 @@ class _NaiveChecker:
                 continue
             if self.problem.memory_rule == "static":
                 need = self.flat.static_need(self.device, d)
+            elif self.problem.memory_rule == "pipeline":
+                need = int(step_memory(self.problem, np.array(self.device))[d])
             else:
                 need = peak_need(
                     self.flat, self.device, self.start, self.end, self.moves, d, self.slack
@@ -238,6 +243,8 @@ def exact_value(problem: Problem, schedule: Schedule) -> Fraction:
                 loads[what] = loads.get(what, 0) + ticks.hop_time(a, b, move.bytes)
         loads.pop(None, None)
         return ticks.in_units(max(loads.values()))
+    if problem.objective == "step":  # `tests.reference.steps` has its own for free links
+        return Fraction(step_time(problem, schedule.device))
     if problem.objective == "memory":
         return largest_share(problem, held_bytes(problem, schedule))
     ends = [Fraction(end) for end in schedule.end.tolist()]

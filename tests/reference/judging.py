@@ -55,7 +55,7 @@ class Truth:
         models = self.problem.graph.models
         if self.problem.objective == "makespan":
             return max(Fraction(model.release) for model in models)
-        if self.problem.objective in ("bottleneck", "memory"):
+        if self.problem.objective in ("bottleneck", "memory", "step"):
             return Fraction(0)
         weighed = (Fraction(model.weight) * Fraction(model.release) for model in models)
         return sum(weighed, Fraction(0))
@@ -65,7 +65,7 @@ class Truth:
         problem = self.problem
         if problem.objective == "memory":  # a quotient of whole numbers
             return Fraction(math.ulp(float(self.optimum or 0)))
-        bottleneck = problem.objective == "bottleneck"  # loads are no moments
+        bottleneck = problem.objective in ("bottleneck", "step")  # loads are no moments
         latest = 0.0 if bottleneck else max(m.release for m in problem.graph.models)
         weights = [Fraction(1)]
         if problem.objective == "toct":
@@ -120,9 +120,12 @@ def uncovered(problem: Problem, solver: str) -> list[str]:
     """Return the features of a problem that a solver does not declare."""
     declared = next(info.features for info in registry.describe() if info.name == solver)
     needed = set(features(problem))
+    if solver == "pipeline" and not problem.is_pipelined:
+        return ["problems without a pipeline"]
     if solver == "dp" and problem.objective == "memory":
         return [] if len(problem.cluster.devices) == 1 else ["objective memory"]
-    if solver == "dp" and problem.objective == "bottleneck" and problem.stages.rule != "any":
+    acyclic = problem.stages.rule != "any" and problem.memory_rule != "pipeline"
+    if solver == "dp" and problem.objective == "bottleneck" and acyclic:
         return []
     if solver == "dp" and UNEQUAL_BYTES in needed:
         return sorted((needed - set(declared) - {UNEQUAL_BYTES}) or {UNEQUAL_BYTES})
@@ -136,6 +139,8 @@ def features(problem: Problem) -> Iterator[str]:
     limited = any(device.memory is not None for device in devices)
     if problem.memory_rule == "peak" and (limited or problem.objective == "memory"):
         yield "memory_rule peak"
+    if problem.memory_rule == "pipeline":
+        yield "memory_rule pipeline"
     pairs = [(a, b) for a in range(len(devices)) for b in range(len(devices)) if a != b]
     if cluster.links is None:
         direct, staged = bool(pairs), False

@@ -31,6 +31,7 @@ TASTES = (
     {"memory": False, "objectives": ("bottleneck",)},
     {"stages": True, "objectives": ALL_OBJECTIVES},
     {"stages": True, "objectives": ("bottleneck",)},
+    {"pipelines": True},
 )  # fmt: skip
 
 
@@ -61,6 +62,7 @@ TURNS = {
     "lns": Turn(8, 0.2),
     "fast": Turn(8, 0.1),
     "shop": Turn(8, 0.1),
+    "pipeline": Turn(),
     "large": Turn(8, 0.1),
     "beam": Turn(8, 0.1),
     "coarse": Turn(8, 0.1),

@@ -17,7 +17,8 @@ from talos_opt.formats.target import write_file
 #: Scripts of the page, in the order in which they need each other; the last one starts it.
 SCRIPTS = (
     "format.js", "theme.js", "plan.js", "timeline.js", "timechart.js", "gantt.js", "memory.js",
-    "chart.js", "details.js", "search.js", "board.js", "sections.js", "page.js",
+    "chart.js", "details.js", "search.js", "board.js", "sections.js",
+    "step.js", "page.js",
 )  # fmt: skip
 
 _HOLE = re.compile(r"\{\{(\w+)\}\}")

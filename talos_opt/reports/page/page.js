@@ -10,6 +10,8 @@ function start() {
   const top = node("section", { id: "headline", "aria-label": "Result" });
   const report = page.kind === "report";
   const devices = report ? section("devices", "Devices", node("div")) : null;
+  const stepped = report ? stepSection(page) : null;
+  let redrawStep = () => {};
   const compared = report ? section("solvers", plans.length > 1 ? "Comparison" : "Search", node("div")) : null;
 
   const show = (k) => {
@@ -17,12 +19,14 @@ function start() {
     top.replaceChildren(...headline(plan).filter(Boolean));
     board.show(plan);
     devices?.lastChild.replaceChildren(deviceTable(plan));
+    if (stepped) redrawStep = showStep(plan, theme, stepped.lastChild);
     compared?.children[1].replaceChildren(comparison(page, plans, k));
   };
 
   main.append(top, ...board.sections());
   if (report) {
-    main.append(devices, compared);
+    main.append(...[devices, stepped, compared].filter(Boolean));
+    redraws.push(() => redrawStep());
     const logged = plans.filter((plan) => plan.history.length > 0);
     const host = node("div", { class: "figures" });
     compared.append(host);

@@ -13,6 +13,7 @@ class Plan {
     this.memory = raw.memory;
     this.why = raw.why;
     this.history = raw.history;
+    this.step = raw.step ?? null;
     this.critical = { op: new Set(raw.critical.op), transfer: new Set(raw.critical.transfer) };
     this.size = raw.op.start.length;
     this.#lay(raw);

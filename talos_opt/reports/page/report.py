@@ -11,6 +11,8 @@ import numpy as np
 from talos_opt.analysis.causes import find_causes
 from talos_opt.core.errors import InputError
 from talos_opt.core.metrics import Metrics, forced_value
+from talos_opt.core.pipelining.records import Block
+from talos_opt.core.pipelining.step import Pipeline
 from talos_opt.core.problem import MemoryRule, Objective, Problem
 from talos_opt.core.result import OPTIMALITY_TOLERANCE, relative_gap
 from talos_opt.core.shares import value_unit
@@ -25,6 +27,9 @@ from talos_opt.reports.page.data import (
 )
 from talos_opt.reports.page.problem_data import problem_numbers, speedup_curves
 from talos_opt.reports.view import view_of
+
+#: More blocks than these are no picture.
+_MOST_BLOCKS = 20_000
 
 
 def report_data(
@@ -52,6 +57,7 @@ def report_data(
                 causes,
                 _history(entry.answer.document, problem),
             )
+            | _step(problem, entry)
         )
     # What the ops are called is the same in all views.
     page = page_frame(view, schedules) | {
@@ -91,6 +97,7 @@ def _facts(problem: Problem, entry: Measured, bound: float | None, source: str) 
         "makespan": metrics.makespan,
         "bottleneck": metrics.bottleneck,
         "memory": metrics.memory,
+        "step": metrics.step,
         "weighted_speedup": metrics.weighted_speedup,
         "reference": problem.cluster.reference,
         "idle": metrics.total_idle,
@@ -118,6 +125,30 @@ def _devices(problem: Problem, entry: Measured) -> list[Json]:
         }
         for device, count in zip(problem.cluster.devices, counts.tolist(), strict=True)
     ]
+
+
+def _step(problem: Problem, entry: Measured) -> Json:
+    """Return the blocks of a step, where the problem asks for steps and they can be drawn."""
+    if problem.pipeline is None or not problem.is_pipelined:
+        return {}
+    device, asked = entry.answer.schedule.device, problem.pipeline
+    try:
+        step = Pipeline(problem, device).run(asked.schedule, asked.microbatches)
+    except InputError:
+        return {"step": None}
+    if len(step.blocks) > _MOST_BLOCKS:
+        return {"step": None}
+    blocks = {name: [getattr(block, name) for block in step.blocks] for name in Block._fields}
+    return {
+        "step": {
+            "schedule": step.schedule.value,
+            "microbatches": step.microbatches,
+            "time": step.time,
+            "bubble": step.bubble,
+            "stages": step.stages,
+            "blocks": blocks,
+        }
+    }
 
 
 def _history(document: Mapping[str, Any], problem: Problem) -> list[Json]:

@@ -5,6 +5,7 @@ const OBJECTIVES = {
   makespan: "makespan",
   bottleneck: "bottleneck",
   memory: "largest share of a device's memory",
+  step: "time of a step of micro-batches",
 };
 
 function unitOf(page, objective) {
@@ -100,7 +101,9 @@ function share(value, whole, text) {
 }
 
 function comparison(page, plans, current) {
-  const others = Object.keys(OBJECTIVES).filter((name) => name !== page.objective);
+  const others = Object.keys(OBJECTIVES).filter(
+    (name) => name !== page.objective && plans.some((plan) => (plan.facts[name] ?? null) !== null),
+  );
   const best = Math.min(...plans.map((plan) => plan.facts.value));
   const rows = plans.map(({ label, facts }) => [
     label,

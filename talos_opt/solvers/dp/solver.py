@@ -262,7 +262,7 @@ class DpSolver(Solver):
 
 def splits_tell(problem: Problem) -> bool:
     """Whether the value follows from a chain of ideals, and every placement is one."""
-    acyclic = problem.stages.rule is not StageRule.ANY
+    acyclic = problem.stages.rule is not StageRule.ANY and not problem.is_pipelined
     return acyclic and problem.objective is Objective.BOTTLENECK
 
 

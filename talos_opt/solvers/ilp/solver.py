@@ -8,7 +8,13 @@ from talos_opt.core.errors import UnsupportedError
 from talos_opt.core.problem import Problem
 from talos_opt.core.result import Status
 from talos_opt.solvers.bounds import root_bound
-from talos_opt.solvers.engine.base import Feature, Solver, Verdict, is_placement_only
+from talos_opt.solvers.engine.base import (
+    SAMPLE_FEATURES,
+    Feature,
+    Solver,
+    Verdict,
+    is_placement_only,
+)
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.ilp.search import BACKENDS, Search
 from talos_opt.solvers.ilp.tensors import occupying_transfers
@@ -58,7 +64,7 @@ class IlpSolver(Solver):
     name = "ilp"
     summary = "exact, mixed-integer programming through PuLP (HiGHS or CBC); for small graphs"
     exact = True
-    features = frozenset(Feature) - {Feature.MEMORY, Feature.PEAK_MEMORY, Feature.SERIAL_LINKS}
+    features = SAMPLE_FEATURES - {Feature.MEMORY, Feature.PEAK_MEMORY, Feature.SERIAL_LINKS}
     Options = IlpOptions
 
     def solve(self, problem: Problem, run: Run) -> Verdict:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from talos_opt.core.errors import InfeasibleScheduleError
+from talos_opt.core.errors import InfeasibleScheduleError, UnsupportedError
 from talos_opt.core.problem import Ints, MemoryRule, Problem
 from talos_opt.core.result import Status
 from talos_opt.core.simulator import MemoryDeadlockError, simulate
@@ -61,7 +61,18 @@ class PipelineSolver(Solver):
         return ("steps", "splits")
 
     def require(self, problem: Problem) -> None:
-        """Refuse what is not about steps of a pipeline."""
+        """Refuse what is not about steps of a pipeline.
+
+        Raises
+        ------
+        UnsupportedError
+        GraphError
+            If the problem does not say how steps are run.
+        """
+        if not problem.is_pipelined:
+            raise UnsupportedError(
+                f"solver {self.name!r} does not cover problems without a pipeline; use auto"
+            )
         super().require(problem)
         problem.require_pipeline()
 
