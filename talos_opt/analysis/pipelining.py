@@ -344,16 +344,24 @@ class Pipeline:
         kept = (self.phase[arrays.edge_src] == FORWARD) & (self.phase[arrays.edge_dst] == BACKWARD)
         return np.unique(arrays.edge_tensor[kept])
 
+    def _copy(self, send: Send) -> int:
+        """Bytes that a copy holds where it has been received."""
+        division = self.arrays.division
+        return (
+            send.size if division is None else -(-send.size // int(division.tensors[send.target]))
+        )
+
     @cached_property
     def _stash(self) -> Ints:
         """Bytes that a device keeps of each micro-batch from forwards to backwards (m,)."""
         arrays, own = self.arrays, self._stashed
         found = np.zeros(arrays.device_count, dtype=np.int64)
-        np.add.at(found, self.device[arrays.tensor_op[own]], arrays.tensor_size[own])
+        home = self.device[arrays.tensor_op[own]]
+        np.add.at(found, home, arrays.bytes_at(arrays.tensor_size[own], home))
         for (_, phase), sends in self.sends.items():
             for send in sends:
                 if send.is_stashed(phase):
-                    found[send.target] += send.size
+                    found[send.target] += self._copy(send)
         return found
 
     @cached_property
@@ -371,7 +379,7 @@ class Pipeline:
         # What goes elsewhere is sent when its block has ended.
         sent = np.unique(arrays.edge_tensor[~local])
         last[sent] = np.maximum(last[sent], ends[self.phase[arrays.tensor_op[sent]]] - 1)
-        size = arrays.tensor_size.copy()
+        size = arrays.bytes_at(arrays.tensor_size, self.device[arrays.tensor_op]).copy()
         size[self._stashed] = 0
         change = np.zeros((arrays.device_count, arrays.op_count + 1), dtype=np.int64)
         home = self.device[arrays.tensor_op]
@@ -384,10 +392,10 @@ class Pipeline:
                 reads = slice(arrays.read_ptr[send.tensor], arrays.read_ptr[send.tensor + 1])
                 readers = arrays.edge_dst[reads]
                 here = place[readers[self.device[readers] == send.target]]
-                change[send.target, begins[min(send.readers)]] += send.size
-                change[send.target, int(here.max()) + 1] -= send.size
+                change[send.target, begins[min(send.readers)]] += self._copy(send)
+                change[send.target, int(here.max()) + 1] -= self._copy(send)
         alive = np.cumsum(change, axis=1)[:, :-1]
-        alive[self.device, place] += arrays.workspace
+        alive[self.device, place] += arrays.bytes_at(arrays.workspace, self.device)
         return np.asarray(alive.max(axis=1))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import arguments
 from talos_opt.cli.output import complain
@@ -111,11 +111,47 @@ def read_graph(
             differs.append("granularity module")
         except GraphError as error:  # another graph, as whoever reads the rows may find
             complain(f"note: {file.name}: granularity module as recorded there: {error}")
+    if made.bundles:
+        from talos_opt.core.bundling import bundled
+
+        problem = bundled(problem, made.bundles)
     if differs:
         complain(
             f"note: {file.name}: {', '.join(differs)} as recorded there, not as {graph} has it"
         )
     return problem
+
+
+def with_rules(problem: Problem, bundles: Any) -> Problem:
+    """Return a problem with other rules for bundles; those that it has now stay."""
+    from talos_opt.core.bundling import bundled
+
+    other = problem.with_bundles(bundles)
+    return other if problem.bundling is None else bundled(other, problem.bundling.bundles)
+
+
+def refuse_bundles(problem: Problem, file: ScheduleFile, what: str) -> None:
+    """Refuse a schedule in which devices act as one.
+
+    Parameters
+    ----------
+    problem : Problem
+    file : ScheduleFile
+    what : str
+        What cannot be done with it.
+
+    Raises
+    ------
+    InputError
+    """
+    from talos_opt.core.errors import InputError
+
+    if problem.bundling is not None:
+        names = ", ".join(bundle.id for bundle in problem.bundling.bundles)
+        raise InputError(
+            f"{file.name}: {what} takes one device for each op, and devices act as one there "
+            f"({names}): solve without bundles"
+        )
 
 
 def _read(
@@ -156,5 +192,5 @@ def note_other_graph(problem: Problem, file: ScheduleFile, path: str = "") -> No
     name = file.document.get("graph", problem.graph.name)
     if name != problem.graph.name:
         complain(f"{lead}the schedule is for graph {describe(name)}")
-    if file.made.fingerprint not in (None, problem.graph.fingerprint):
+    if file.made.fingerprint not in (None, problem.source.graph.fingerprint):
         complain(f"{lead}the graph has other ops or edges than when the schedule was made")

@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from talos_opt.core import units
+from talos_opt.core.bundles import BundleMode
 from talos_opt.core.cluster import Cluster, Hop
 from talos_opt.core.columns import FORWARD, NONE, Columns
+from talos_opt.core.division import Division
 from talos_opt.core.errors import GraphError
 from talos_opt.core.sums import max_by, sum_by
 
@@ -76,6 +78,9 @@ class Arrays:
         Under contention ``serial``, the channel that a direct transfer occupies; else -1.
     forward : (n,) bool
         Ops that rules about stages speak of.
+    division : Division, optional
+        How bundles divide the memory of ops; None: an op needs the same everywhere. Solvers never
+        see one (`talos_opt.core.bundle_memory`).
     """
 
     time: Floats
@@ -109,6 +114,7 @@ class Arrays:
     via: Ints
     channel: Ints
     forward: Bools
+    division: Division | None = None
 
     def __post_init__(self) -> None:
         for value in vars(self).values():
@@ -209,6 +215,23 @@ class Arrays:
         cuts = np.searchsorted(self.group[by_group], np.arange(1, self.group_count))
         return tuple(np.split(by_group, cuts))
 
+    def weights_at(self, device: Ints) -> Ints:
+        """Bytes of weights that each op has where it is placed, of a device or a member (n,)."""
+        if self.division is None:
+            return self.weights
+        return self.division.weights_of(np.arange(self.op_count), self.weights, device)
+
+    def outputs_at(self, device: Ints) -> Ints:
+        """Bytes of all tensors of each op where it is placed (n,)."""
+        if self.division is None:
+            return self.output
+        sizes = self.bytes_at(self.tensor_size, device[self.tensor_op])
+        return sum_by(self.tensor_op, sizes, self.op_count)
+
+    def bytes_at(self, size: Ints, device: Ints) -> Ints:
+        """Bytes that tensors, copies or workspaces have on their devices."""
+        return size if self.division is None else self.division.bytes_of(size, device)
+
     def transfer_time(self, source: int, target: int, size: int) -> float:
         """Return the time of a direct transfer of `size` bytes."""
         return float(self.latency[source, target] + size * self.per_byte[source, target])
@@ -231,7 +254,12 @@ def _frozen(values: Ints) -> Ints:
 
 
 def build_arrays(
-    columns: Columns, cluster: Cluster, time_unit: str, *, static_memory: bool
+    columns: Columns,
+    cluster: Cluster,
+    time_unit: str,
+    *,
+    static_memory: bool,
+    division: Division | None = None,
 ) -> Arrays:
     """Put a graph on a cluster.
 
@@ -243,14 +271,17 @@ def build_arrays(
         Of the graph: bandwidths are per second.
     static_memory : bool
         Whether memory is counted by the rule ``static``.
+    division : Division, optional
+        How bundles divide the memory of ops.
 
     Raises
     ------
     GraphError
-        If an op names unknown devices, or fits or runs on no device at all.
+        If an op names unknown devices, or fits or runs on no device at all; where devices may be
+        bundled, an op may be too large for each of them if it fits a bundle.
     """
     group, leaders = _groups(columns)
-    time = _Times(columns, cluster, static_memory=static_memory).build()
+    time = _Times(columns, cluster, division, static_memory=static_memory).build()
     topology = columns.topology
     ops = np.arange(columns.op_count + 1)
     tensor_ptr = ops if columns.outputs is None else columns.outputs.ptr
@@ -284,6 +315,7 @@ def build_arrays(
         copy_engine=np.array([device.copy_engine for device in cluster.devices]),
         forward=_forward(columns),
         **_route_arrays(cluster, time_unit),
+        division=division,
     )
 
 
@@ -367,9 +399,12 @@ def devices_allowed(time: Floats, group: Ints, leaders: Ints) -> Bools:
 class _Times:
     """Fills the (n, m) time table and refuses ops that no device can run."""
 
-    def __init__(self, columns: Columns, cluster: Cluster, *, static_memory: bool) -> None:
+    def __init__(
+        self, columns: Columns, cluster: Cluster, division: Division | None, *, static_memory: bool
+    ) -> None:
         self.columns = columns
         self.cluster = cluster
+        self.division = division
         self.static_memory = static_memory
 
     def build(self) -> Floats:
@@ -388,14 +423,55 @@ class _Times:
         if not runs.any(axis=1).all():
             self._refuse_unrunnable(int(np.argmin(runs.any(axis=1))))
         capacity = _capacity(self.cluster)
-        need = op_needs(columns, table, static_memory=self.static_memory)
+        need = self._needs(table)
         if (need > capacity).any():
             table[need > capacity] = np.inf
             fits = np.isfinite(table).any(axis=1)
+            if self.cluster.bundles:
+                fits |= self._fits_bundle(runs, capacity)
             if not fits.all():
                 i = int(np.argmin(fits))
                 self._refuse_too_large(i, runs[i], np.broadcast_to(need, runs.shape)[i])
         return table
+
+    def _needs(self, table: Floats) -> Ints:
+        columns, division = self.columns, self.division
+        if division is None:
+            return op_needs(columns, table, static_memory=self.static_memory)
+        ops, found = np.arange(columns.op_count), np.empty(table.shape, dtype=np.int64)
+        for d in range(table.shape[1]):
+            here = np.full(columns.op_count, d)
+            needs = self._member_needs(
+                division.weights_of(ops, columns.weights, here), int(division.tensors[d])
+            )
+            weights = division.weights_of(ops, columns.weights, here)
+            lasting = self.static_memory | (table[:, d] > 0)
+            found[:, d] = np.where(lasting, needs, weights)
+        return found
+
+    def _member_needs(self, weights: Ints, parts: int) -> Ints:
+        """Bytes of ops alone on a device that divides their tensors into parts (n,)."""
+        columns = self.columns
+        output = -(-columns.output // parts)
+        if parts > 1 and columns.outputs is not None:
+            maker = np.repeat(np.arange(columns.op_count), np.diff(columns.outputs.ptr))
+            output = sum_by(maker, -(-columns.outputs.size // parts), columns.op_count)
+        return np.asarray(weights + output - (-columns.workspace // parts))
+
+    def _fits_bundle(self, runs: Bools, capacity: Ints) -> Bools:
+        """Ops that would fit a bundle of some devices that can run them (n,)."""
+        columns, cluster = self.columns, self.cluster
+        split = np.zeros(columns.op_count, dtype=bool) if columns.split is None else columns.split
+        found = np.zeros(columns.op_count, dtype=bool)
+        for kind, rule in cluster.bundles.rules:
+            own = [d for d, device in enumerate(cluster.devices) if device.kind == kind]
+            for size in rule.sizes_up_to(len(own)):
+                for mode in rule.modes:
+                    tensor = mode is BundleMode.TENSOR
+                    weights = np.where(split & tensor, -(-columns.weights // size), columns.weights)
+                    need = self._member_needs(weights, 1 if tensor else size)
+                    found |= (runs[:, own] & (need[:, None] <= capacity[own])).any(axis=1)
+        return found
 
     def _pinned(self) -> Bools:
         """Devices in each set of pins; in the last row, which `NONE` finds, all (p + 1, m)."""

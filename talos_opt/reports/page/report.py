@@ -92,7 +92,7 @@ def _facts(problem: Problem, entry: Measured, bound: float | None, source: str) 
         "bottleneck": metrics.bottleneck,
         "memory": metrics.memory,
         "weighted_speedup": metrics.weighted_speedup,
-        "reference": problem.cluster.reference,
+        "reference": problem.source.cluster.reference,
         "idle": metrics.total_idle,
         "moved": metrics.transferred_bytes,
         "longest": max(metrics.load.values()),
