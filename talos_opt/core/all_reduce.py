@@ -94,26 +94,30 @@ class Reductions:
             found[op] += float(given.weights[group.forward].sum())
         return found
 
+    @cached_property
+    def _ends(self) -> Bools:
+        """Split ops whose output has to be whole: for an op that is not split, or for good (n,)."""
+        columns = self._given.columns
+        if columns.split is None:
+            return np.zeros(columns.op_count, dtype=bool)
+        topology = columns.topology
+        read = np.zeros(columns.op_count, dtype=bool)
+        read[topology.edge_src] = True
+        whole = ~read
+        whole[topology.edge_src[~columns.split[topology.edge_dst]]] = True
+        return np.asarray(columns.split & whole)
 
-def region_ends(columns: Columns) -> Bools:
-    """Return the split ops whose output has to be whole: for an op that is not split, or for good.
+    def region_ends(self, columns: Columns) -> Bools:
+        """Return the split ops that pay for an all-reduce of their output (n',).
 
-    Parameters
-    ----------
-    columns : Columns
-
-    Returns
-    -------
-    (n,) bool
-    """
-    if columns.split is None:
-        return np.zeros(columns.op_count, dtype=bool)
-    topology = columns.topology
-    read = np.zeros(columns.op_count, dtype=bool)
-    read[topology.edge_src] = True
-    whole = ~read
-    whole[topology.edge_src[~columns.split[topology.edge_dst]]] = True
-    return np.asarray(columns.split & whole)
+        Parameters
+        ----------
+        columns : Columns
+            Of the given graph or of `graph`; an op that was put in reads no output.
+        """
+        found = np.zeros(columns.op_count, dtype=bool)
+        found[_positions(self._given.columns, columns)] = self._ends
+        return found
 
 
 def _positions(given: Columns, columns: Columns) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from talos_opt.core.all_reduce import Reductions, region_ends
+from talos_opt.core.all_reduce import Reductions
 from talos_opt.core.arrays import NO_ROUTE, Floats, times_on
 from talos_opt.core.bundles import Bundle, BundleMode, read_chosen
 from talos_opt.core.cluster import NO_BUNDLES, Cluster, Device, Hop, Link
@@ -264,7 +264,7 @@ class Derivation:
                 return np.where(np.isfinite(alone), alone, np.nan)
             reduced = 2 * (size - 1) * latency + share * per_byte * columns.output
             time = np.where(columns.split, alone / size, alone)
-            time = time + np.where(region_ends(columns), reduced, 0.0)
+            time = time + np.where(self._reductions.region_ends(columns), reduced, 0.0)
         else:
             rule = self.base.cluster.bundles.rule(first.kind)
             speedup = float(size) if rule is None else rule.speedup(size)

@@ -36,6 +36,8 @@ class Candidate:
         Whether searching longer cannot tell more.
     searched : bool
         Whether a solver has looked at it.
+    idle : int
+        How many times in a row solvers have ended long before their time was over.
     notes : tuple of str
         Of the search that found the schedule, or of the last one.
     """
@@ -48,6 +50,7 @@ class Candidate:
     solver: str = ""
     exhausted: bool = False
     searched: bool = False
+    idle: int = 0
     notes: tuple[str, ...] = ()
     _problem: Problem | None = None
     _views: Sequence[View] = field(default_factory=tuple)

@@ -35,6 +35,8 @@ from talos_opt.solvers.shared.obstacles import find_obstacle
 _PRICING = 0.25
 #: The first round gets so much of the time; each further one has slices twice as long.
 _FIRST_ROUND = 0.25
+#: A solver that uses less of its time, and does so twice, has nothing more to find.
+_IDLE, _MOST_IDLE = 0.5, 2
 #: Seconds that a session gets at least: less finds nothing.
 _LEAST_S = 0.05
 
@@ -228,7 +230,7 @@ class _Search:
         """Let the solver search one way for some time."""
         if not candidate.prepare(self.derivation):
             return
-        finished = True
+        finished, began, held = True, time.monotonic(), self.end
         for k, view in enumerate(candidate.views):
             left = len(candidate.views) - k
             result = self._solve(candidate, view, max(seconds / left, _LEAST_S))
@@ -242,7 +244,9 @@ class _Search:
                 break
             if self.cancelled:
                 return
-        candidate.exhausted |= finished
+        spent = time.monotonic() - began - (self.end - held)
+        candidate.idle = candidate.idle + 1 if spent < _IDLE * seconds else 0
+        candidate.exhausted |= finished or candidate.idle >= _MOST_IDLE
 
     def _solve(self, candidate: Candidate, view: View, seconds: float) -> Result | None:
         """Run a session on a view; None if a backend failed."""
