@@ -20,6 +20,9 @@ from talos_opt.core.graph import ColumnarModels
 from talos_opt.core.occupancy import most_needed
 from talos_opt.core.problem import MemoryRule, Objective, Problem
 
+#: Objectives under which a limit that nothing reaches can be left out: bytes are not their value,
+#: and no device needs more than one copy of everything.
+_SIMPLE = (Objective.TOCT, Objective.MAKESPAN, Objective.BOTTLENECK)
 #: Units of a byte where needs are made the same on one sort of devices.
 _FINE = 64
 
@@ -56,7 +59,7 @@ def views(problem: Problem) -> tuple[View, ...]:
     division = problem.arrays.division
     if division is None:
         return (View(problem, bounds=True, schedules=True),)
-    if problem.objective is not Objective.MEMORY and _never_full(problem):
+    if problem.objective in _SIMPLE and _never_full(problem):
         ops = problem.arrays.op_count
         free = _Needs(np.zeros(ops, dtype=np.int64), problem.arrays.workspace)
         return (View(_with_needs(problem, free, None), bounds=True, schedules=True),)

@@ -84,7 +84,7 @@ class BundleRule:
         if self.modes != tuple(BundleMode):
             record["modes"] = [mode.value for mode in self.modes]
         if self.scaling:
-            record["scaling"] = dict(self.scaling)
+            record["scaling"] = {str(size): factor for size, factor in self.scaling}
         return record
 
 

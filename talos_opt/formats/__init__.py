@@ -162,19 +162,19 @@ def read_problem(
     from talos_opt.formats.source import Source, open_source, paused_collector
 
     chosen = None if format is None else _named(format)
+    rules = None if bundles is None else Bundles.of(bundles)  # said before the file is blamed
     given = read_cluster(cluster) if isinstance(cluster, (str, os.PathLike)) else cluster
     file = source if isinstance(source, Source) else open_source(source)
     with paused_collector():
         form = _detect(file) if chosen is None else chosen
         # An op may be too large for a device and fit a bundle: a cluster in the file has to know.
-        more = {"bundles": bundles} if form.own_cluster and bundles is not None else {}
-        if given is not None and bundles is not None:
-            given = replace(given, bundles=Bundles.of(bundles))
-            more = {}
+        more = {"bundles": rules} if form.own_cluster and rules is not None else {}
+        if given is not None and rules is not None:
+            given = replace(given, bundles=rules)
         problem: Problem = form.load().read_problem(
             file, cluster=given, objective=objective, **more
         )
-    return problem if bundles is None else problem.with_bundles(bundles)
+    return problem if rules is None else problem.with_bundles(rules)
 
 
 def write_problem(

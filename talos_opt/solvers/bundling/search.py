@@ -138,7 +138,7 @@ class _Search:
     def best(self) -> Candidate | None:
         """The way with the best schedule."""
         found = [c for c in self.candidates if c.schedule is not None]
-        return min(found, key=lambda c: c.value) if found else None
+        return min(found, key=lambda c: (c.value, len(c.way))) if found else None
 
     @property
     def value(self) -> float:
@@ -171,7 +171,7 @@ class _Search:
         share = _FIRST_ROUND * self.remaining / max(1, len(self.candidates))
         while True:
             rest = [c for c in self.candidates if self._is_open(c)]
-            rest.sort(key=lambda c: (c.searched, c.value, c.bound))
+            rest.sort(key=lambda c: (c.searched, c.value, c.bound, len(c.way)))
             if not rest:
                 break
             for candidate in rest:
