@@ -10,10 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from talos_opt.core import units
-from talos_opt.core.bundles import BundleMode
 from talos_opt.core.cluster import Cluster, Hop
 from talos_opt.core.columns import FORWARD, NONE, Columns
-from talos_opt.core.division import Division
+from talos_opt.core.division import Division, fits_bundle, member_needs
 from talos_opt.core.errors import GraphError
 from talos_opt.core.sums import max_by, sum_by
 
@@ -428,7 +427,7 @@ class _Times:
             table[need > capacity] = np.inf
             fits = np.isfinite(table).any(axis=1)
             if self.cluster.bundles:
-                fits |= self._fits_bundle(runs, capacity)
+                fits |= fits_bundle(columns, self.cluster, runs, capacity)
             if not fits.all():
                 i = int(np.argmin(fits))
                 self._refuse_too_large(i, runs[i], np.broadcast_to(need, runs.shape)[i])
@@ -438,40 +437,7 @@ class _Times:
         columns, division = self.columns, self.division
         if division is None:
             return op_needs(columns, table, static_memory=self.static_memory)
-        ops, found = np.arange(columns.op_count), np.empty(table.shape, dtype=np.int64)
-        for d in range(table.shape[1]):
-            here = np.full(columns.op_count, d)
-            needs = self._member_needs(
-                division.weights_of(ops, columns.weights, here), int(division.tensors[d])
-            )
-            weights = division.weights_of(ops, columns.weights, here)
-            lasting = self.static_memory | (table[:, d] > 0)
-            found[:, d] = np.where(lasting, needs, weights)
-        return found
-
-    def _member_needs(self, weights: Ints, parts: int) -> Ints:
-        """Bytes of ops alone on a device that divides their tensors into parts (n,)."""
-        columns = self.columns
-        output = -(-columns.output // parts)
-        if parts > 1 and columns.outputs is not None:
-            maker = np.repeat(np.arange(columns.op_count), np.diff(columns.outputs.ptr))
-            output = sum_by(maker, -(-columns.outputs.size // parts), columns.op_count)
-        return np.asarray(weights + output - (-columns.workspace // parts))
-
-    def _fits_bundle(self, runs: Bools, capacity: Ints) -> Bools:
-        """Ops that would fit a bundle of some devices that can run them (n,)."""
-        columns, cluster = self.columns, self.cluster
-        split = np.zeros(columns.op_count, dtype=bool) if columns.split is None else columns.split
-        found = np.zeros(columns.op_count, dtype=bool)
-        for kind, rule in cluster.bundles.rules:
-            own = [d for d, device in enumerate(cluster.devices) if device.kind == kind]
-            for size in rule.sizes_up_to(len(own)):
-                for mode in rule.modes:
-                    tensor = mode is BundleMode.TENSOR
-                    weights = np.where(split & tensor, -(-columns.weights // size), columns.weights)
-                    need = self._member_needs(weights, 1 if tensor else size)
-                    found |= (runs[:, own] & (need[:, None] <= capacity[own])).any(axis=1)
-        return found
+        return member_needs(columns, division, table, static_memory=self.static_memory)
 
     def _pinned(self) -> Bools:
         """Devices in each set of pins; in the last row, which `NONE` finds, all (p + 1, m)."""

@@ -20,6 +20,7 @@ from talos_opt import (
     GraphError,
     Input,
     InputError,
+    Interrupted,
     Link,
     Memory,
     Model,
@@ -360,6 +361,28 @@ def test_cancelling_keeps_the_best_answer() -> None:
     assert found.interrupted
     assert found.schedule is not None
     assert check(found.problem, found.schedule) == ()
+
+
+def test_an_interrupt_carries_the_best_answer() -> None:
+    def stop(progress: Progress) -> None:
+        if progress.value is not None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted) as caught:
+        solve(layered(), bundles="all", time_limit=60, on_progress=stop)
+    assert caught.value.result is not None
+    assert caught.value.result.interrupted
+    assert caught.value.result.schedule is not None
+    again = solve(layered(), bundles="all", on_progress=stop, catch_interrupt=True)
+    assert again.value == caught.value.result.value
+
+
+def test_what_a_caller_raises_is_passed_on() -> None:
+    def fail(progress: Progress) -> None:
+        raise OSError("the caller's own")
+
+    with pytest.raises(OSError, match="the caller's own"):
+        solve(layered(), bundles="all", on_progress=fail)
 
 
 def test_a_warm_start_is_never_lost() -> None:

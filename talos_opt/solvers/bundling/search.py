@@ -37,7 +37,10 @@ _PRICING = 0.25
 _FIRST_ROUND = 0.25
 #: A solver that uses less of its time, and does so twice, has nothing more to find.
 _IDLE, _MOST_IDLE = 0.5, 2
-#: Seconds that a session gets at least: less finds nothing.
+#: A session gets at least as long as so many ways take to price: less finds nothing on large
+#: problems.
+_PRICES = 20
+#: Seconds that a session gets at least.
 _LEAST_S = 0.05
 
 
@@ -121,6 +124,8 @@ class _Search:
         self.failure: SolverError | None = None
         self.interrupted = False
         self._sent = math.inf, -math.inf
+        #: Seconds that deriving and pricing a way takes.
+        self.priced_s = 0.0
 
     # ---- time and what is known ------------------------------------------------------------
 
@@ -169,9 +174,14 @@ class _Search:
         if warm_start is not None:
             self._start_from(warm_start)
         share = _FIRST_ROUND * self.remaining / max(1, len(self.candidates))
+        share = max(share, min(_PRICES * self.priced_s, self.remaining / 3), _LEAST_S)
         while True:
             rest = [c for c in self.candidates if self._is_open(c)]
             rest.sort(key=lambda c: (c.searched, c.value, c.bound, len(c.way)))
+            alone = [c for c in rest if not c.way and not c.searched]
+            if alone:  # where bundles do not pay, this is the answer: it comes second
+                rest.remove(alone[0])
+                rest.insert(1, alone[0])
             if not rest:
                 break
             for candidate in rest:
@@ -202,12 +212,14 @@ class _Search:
         common = common_bound(self.derivation, self.classes, lambda: self.cancelled)
         floor = max(self.forced, common)
         self.candidates = [Candidate(way, floor) for way in ways]
-        for candidate in self.candidates:
+        began = time.monotonic()
+        for count, candidate in enumerate(self.candidates, 1):
             if time.monotonic() > end or self.cancelled:
                 break
             if candidate.prepare(self.derivation):
                 priced = cheap_bound(candidate.views[0].problem, lambda: self.cancelled)
                 candidate.bound = max(floor, priced)
+            self.priced_s = (time.monotonic() - began) / count
         self._tell("bounds")
 
     def _start_from(self, schedule: Schedule) -> None:
