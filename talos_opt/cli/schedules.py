@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from talos_opt.core.cluster import Cluster
     from talos_opt.core.problem import Problem
     from talos_opt.formats.schedule import ScheduleFile
+    from talos_opt.formats.schedule_header import Made
 
 
 def open_schedules(
@@ -89,7 +90,7 @@ def read_graph(
     asked = {name: getattr(args, name, None) for name in ("cluster", "objective", "memory_rule")}
     # An msr workload is read by its objective, which the schedule knows.
     objective = asked["objective"] or made.objective
-    problem, own = _read(args, graph, objective, asked["cluster"], made.cluster)
+    problem, own = _read(args, graph, objective, asked["cluster"], made)
     differs = [] if own else ["cluster"]
     if warm and asked["objective"] is None and made.objective not in (None, Objective.TOCT):
         differs.append(f"objective {made.objective}")
@@ -159,13 +160,14 @@ def _read(
     graph: str,
     objective: str | None,
     cluster: str | None,
-    recorded: Cluster | None,
+    made: Made,
 ) -> tuple[Problem, bool]:
     """Read a graph, and tell whether its cluster is its own or asked for, not the recorded one."""
     from talos_opt import formats
     from talos_opt.core.errors import InputError
     from talos_opt.formats.source import open_source
 
+    recorded = made.cluster
     source = open_source(graph)  # once, as it may be read twice
     form = args.source_format
 
@@ -181,6 +183,9 @@ def _read(
         return read(recorded), False
     if problem.cluster == recorded:
         return problem, True
+    if dataclasses.replace(problem.cluster, bundles=recorded.bundles) == recorded:
+        # Other rules for bundles are no other cluster; they only count where there are bundles.
+        return dataclasses.replace(problem, cluster=recorded) if made.bundles else problem, True
     return dataclasses.replace(problem, cluster=recorded), False
 
 

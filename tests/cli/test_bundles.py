@@ -140,6 +140,17 @@ def test_mistakes_on_the_command_line(
     assert "Traceback" not in captured
 
 
+def test_rules_for_bundles_are_no_other_cluster(tmp_path: Path, capsys: Capture) -> None:
+    graph, target = tmp_path / "g.yaml", tmp_path / "s.json"
+    graph.write_text(GRAPH.replace("weights: 120", "weights: 20"))  # one card is enough
+    argv = ["solve", str(graph), "--objective", "makespan", "--bundles", "gpu=1", "-o", str(target)]
+    assert main(argv) == 0
+    assert "bundles" not in json.loads(target.read_text())
+    capsys.readouterr()
+    assert main(["check", str(graph), str(target)]) == 0
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("suffix", ["yaml", "json", "npz"])
 def test_files_keep_bundles_and_split_ops(graph: Path, tmp_path: Path, suffix: str) -> None:
     problem = read(graph)
