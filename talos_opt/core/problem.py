@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -163,10 +163,11 @@ class Problem:
         """The problem with every device on its own: where devices are bundled, the user's."""
         if self.bundling is None:
             return self
-        base = self.bundling.base.with_objective(self.objective).with_stages(self.stages)
-        if base.memory_rule is not self.memory_rule:
-            base = replace(base, memory_rule=self.memory_rule)
-        return base
+        base, own = self.bundling.base, ("graph", "cluster", "bundling")
+        asked = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in own}
+        if all(getattr(base, name) == value for name, value in asked.items()):
+            return base
+        return replace(base, **asked)  # it was asked for something else since
 
     def with_bundles(self, bundles: Bundles | str | Mapping[str, Any] | None) -> Problem:
         """Return the problem with other rules for what may be bundled, from its source.
