@@ -16,6 +16,8 @@ from talos_opt.version import __version__ as __version__
 if TYPE_CHECKING:
     from talos_opt.api import check, compare, read, solve
     from talos_opt.api import solvers as list_solvers
+    from talos_opt.core.bundles import Bundle, Bundles
+    from talos_opt.core.bundling import bundled
     from talos_opt.core.cluster import Cluster, Device, Link
     from talos_opt.core.config import SolveConfig, load_config
     from talos_opt.core.errors import (
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
     from talos_opt.solvers.engine.run import Progress
 
 __all__ = [
+    "Bundle",
+    "Bundles",
     "Cluster",
     "Comparison",
     "ConfigError",
@@ -81,6 +85,7 @@ __all__ = [
     "UnsupportedError",
     "Violation",
     "apply_relaxations",
+    "bundled",
     "check",
     "compare",
     "list_solvers",
@@ -96,6 +101,8 @@ __all__ = [
 #: Where each name comes from when it is first used.
 _HOMES = {
     "talos_opt.api": "check compare read solve",
+    "talos_opt.core.bundles": "Bundle Bundles",
+    "talos_opt.core.bundling": "bundled",
     "talos_opt.core.cluster": "Cluster Device Link",
     "talos_opt.core.config": "SolveConfig load_config",
     "talos_opt.core.errors": "ConfigError DependencyError FormatError GraphError "

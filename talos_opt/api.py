@@ -11,6 +11,7 @@ from typing import Any
 
 from talos_opt import formats
 from talos_opt.core import units
+from talos_opt.core.bundles import Bundles
 from talos_opt.core.config import SolveConfig
 from talos_opt.core.errors import (
     ConfigError,
@@ -33,6 +34,7 @@ from talos_opt.core.result import (
     distinct_names,
 )
 from talos_opt.core.schedule import Schedule
+from talos_opt.solvers.bundling import solve_bundles
 from talos_opt.solvers.engine import registry
 from talos_opt.solvers.engine.base import Solver, Verdict
 from talos_opt.solvers.engine.compilation import MISSING, compile_all
@@ -53,6 +55,7 @@ def read(
     cluster: str | os.PathLike[str] | None = None,
     objective: Objective | str | None = None,
     format: str | None = None,
+    bundles: Bundles | str | Mapping[str, Any] | None = None,
 ) -> Problem:
     """Read a problem from a graph file.
 
@@ -65,13 +68,17 @@ def read(
         toct (default), makespan or bottleneck.
     format : str, optional
         Default: from suffix and contents.
+    bundles : Bundles, mapping or 'all', optional
+        Which devices may act as one, in place of what the cluster says (docs/bundles.md).
 
     Raises
     ------
     InputError
         Naming the file, the place in it, what was found and what was expected.
     """
-    problem = formats.read_problem(source, format=format, cluster=cluster, objective=objective)
+    problem = formats.read_problem(
+        source, format=format, cluster=cluster, objective=objective, bundles=bundles
+    )
     return problem if objective is None else problem.with_objective(objective)
 
 
@@ -93,6 +100,7 @@ def solve(
     catch_interrupt: bool = False,
     worth: float | str | None = None,
     stages: Stages | str | Mapping[str, Any] | None = None,
+    bundles: Bundles | str | Mapping[str, Any] | None = None,
 ) -> Result:
     """Place and schedule a problem.
 
@@ -131,11 +139,15 @@ def solve(
     stages : Stages, str or mapping, optional
         Overrides the problem's rule for stages: ``acyclic``, or
         ``{"rule": "ordered", "use_all": True}``.
+    bundles : Bundles, mapping or 'all', optional
+        Overrides what the cluster says of bundles: ``{"gpu": {"sizes": [1, 2]}}``, or ``{}`` for
+        none (docs/bundles.md).
 
     Returns
     -------
     Result
-        Its schedule, if there is one, has passed `check`.
+        Its schedule, if there is one, has passed `check`. Where devices are bundled, its problem is
+        the derived one, in which each bundle is a device.
 
     Raises
     ------
@@ -162,13 +174,32 @@ def solve(
         options=options, worth=worth,
     )  # fmt: skip
     if not isinstance(problem, Problem):
-        problem = _read_path(problem)
+        problem = _read_path(problem, bundles)
         called = time.monotonic()  # the limit counts from when the file is read
     if plan.objective is not None:
         problem = problem.with_objective(plan.objective)
     if stages is not None:
         problem = problem.with_stages(stages)
+    if bundles is not None:
+        problem = problem.with_bundles(bundles)
     chosen = _create(plan)
+    if problem.bundling is not None or problem.cluster.bundles:
+        if warm_start is not None:
+            _check_warm_start(problem, warm_start)
+        try:
+            return solve_bundles(
+                problem,
+                plan,
+                lambda: _create(plan),
+                warm_start=warm_start,
+                on_progress=on_progress,
+                cancel=cancel,
+                started=called if started is None else started,
+            )
+        except Interrupted as interrupt:
+            if not catch_interrupt or interrupt.result is None:
+                raise
+            return interrupt.result
     session = Session(
         problem,
         plan,
@@ -311,12 +342,12 @@ def _create(plan: SolveConfig) -> Solver:
     return chosen
 
 
-def _read_path(source: object) -> Problem:
+def _read_path(source: object, bundles: Bundles | str | Mapping[str, Any] | None) -> Problem:
     if not isinstance(source, str | os.PathLike):
         raise InputError(
             f"problem is {units.describe(source)}, expected a Problem or the path of a graph file"
         )
-    return read(source)
+    return read(source, bundles=bundles)
 
 
 def _check_warm_start(problem: Problem, schedule: Schedule) -> None:

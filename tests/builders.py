@@ -31,6 +31,7 @@ def op(
     devices: str | None = None,
     slots: int = 1,
     phase: str = "forward",
+    split: bool = False,
 ) -> Op:
     """Write an op: ``op("c", {"cpu": 2}, "a b:16", output=4)`` reads a, and 16 bytes of b.
 
@@ -46,6 +47,7 @@ def op(
         devices=None if devices is None else tuple(devices.split()),
         slots=slots,
         phase=phase,
+        split=split,
     )
 
 

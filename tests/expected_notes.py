@@ -11,6 +11,7 @@ EXPECTED = (
     r"the time limit was reached while the formulation was written",
     r"before there was a schedule: whole models were placed",
     r"^presolve: ",
+    r"^bundles: \d+ ways",
 )
 
 

@@ -16,7 +16,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "talos_opt"
 #: What a solver's folder may use of the other solvers' folders.
-USES = {"auto": set(), "lns": {"cpsat"}, "relax": {"cpsat", "ilp"}, "coarse": {"large"}}
+USES = {
+    "auto": set(),
+    "lns": {"cpsat"},
+    "relax": {"cpsat", "ilp"},
+    "coarse": {"large"},
+    "bundling": {"session"},
+}
 #: Folders of `solvers` that are no solver.
 ROOMS = {"engine", "shared", "bounds", "polish", "infeasibility"}
 

@@ -202,11 +202,12 @@ class _Finder:
         room = np.where(arrays.capacity >= UNLIMITED, UNLIMITED, room)
         lasts = self.length[: self.count] > self.tolerance
         read = np.diff(arrays.read_ptr) > 0
-        kept = np.where(lasts[arrays.tensor_op] | read, arrays.tensor_size, 0)
-        need = np.where(lasts, arrays.workspace, 0)
+        size = arrays.bytes_at(arrays.tensor_size, schedule.device[arrays.tensor_op])
+        kept = np.where(lasts[arrays.tensor_op] | read, size, 0)
+        need = np.where(lasts, arrays.bytes_at(arrays.workspace, schedule.device), 0)
         need = need + np.add.reduceat(kept, arrays.tensor_ptr[:-1])
         device = np.concatenate([schedule.device, moves.target])
-        need = np.concatenate([need, moves.bytes])
+        need = np.concatenate([need, arrays.bytes_at(moves.bytes, moves.target)])
         waiting = (self.cause == Cause.DELAY) & (room[device] < UNLIMITED)
         activity = np.flatnonzero(waiting)
         if not len(activity):

@@ -136,7 +136,9 @@ def _cannot_run(problem: Problem, group: Ints, device: int) -> str:
     if columns.slots[op] > chosen.slots:
         return f"{name} holds {columns.slots[op]} slots, the device has {chosen.slots}"
     arrays = problem.arrays
-    need = int(arrays.weights[op] + arrays.output[op] + arrays.workspace[op])
+    here = np.full(arrays.op_count, device)
+    need = int(arrays.weights_at(here)[op] + arrays.outputs_at(here)[op])
+    need += int(arrays.bytes_at(arrays.workspace, here)[op])
     over = need - int(arrays.capacity[device])
     return f"{name} alone is larger than the memory there by {_amount(over)}"
 

@@ -266,10 +266,12 @@ class _Builder:
             if limit < UNLIMITED:
                 self.memory[device] = _Pool(limit - weights[device])
         found: dict[tuple[int, int], _Tensor] = {}
-        sizes = arrays.tensor_size.tolist()
+        home = self.schedule.device[arrays.tensor_op]
+        sizes = arrays.bytes_at(arrays.tensor_size, home).tolist()
+        copies = arrays.bytes_at(moves.bytes, moves.target).tolist()
         for number, (op, size) in enumerate(zip(arrays.tensor_op.tolist(), sizes, strict=True)):
             found[number, self.home[op]] = _Tensor(self.home[op], size, [op])
-        for row, (number, size) in enumerate(zip(self.moved, moves.bytes.tolist(), strict=True)):
+        for row, (number, size) in enumerate(zip(self.moved, copies, strict=True)):
             target = self.target[row]
             found[number, target] = _Tensor(target, size, [self.ops + row])
         for row, (number, source) in enumerate(zip(self.moved, self.source, strict=True)):

@@ -124,6 +124,25 @@ def assignments(text: str) -> dict[str, str]:
     return found
 
 
+def bundles(text: str) -> dict[str, dict[str, list[Any]]]:
+    """Read ``gpu=1,2,4:data,tensor``, of which sizes and modes may be left out; or ``all``."""
+    head, colon, modes = text.partition(":")
+    kind, equals, sizes = head.partition("=")
+    try:
+        rule: dict[str, list[Any]] = {}
+        if equals:
+            rule["sizes"] = [int(size) for size in sizes.split(",")]
+        if colon:
+            rule["modes"] = list(names(modes))
+        if not kind.strip():
+            raise ValueError
+    except (ValueError, argparse.ArgumentTypeError):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not of the form KIND=SIZE,SIZE:MODE,MODE, such as gpu=1,2:data, or all"
+        ) from None
+    return {kind.strip(): rule}
+
+
 class Merging(argparse.Action):
     """Join what an option is given each time: ``--map a=0 --map b=1`` is ``--map a=0,b=1``."""
 
@@ -338,6 +357,24 @@ def pipelining(text: str) -> dict[str, Any]:
             f"{text!r} is not an order of blocks and a number, expected {expected}"
         )
     return {"microbatches": count(number), "schedule": order}
+
+
+def add_bundles(parser: argparse.ArgumentParser) -> None:
+    """Add which devices may act as one."""
+    parser.add_argument(
+        "--bundles",
+        type=bundles,
+        action=Merging,
+        metavar="KIND=SIZE,SIZE:MODE,MODE",
+        help="equal devices that may act as one, such as gpu=1,2,4:data,tensor; all stands for all "
+        "kinds, powers of two and both modes; may be repeated (default: what the cluster says)",
+    )
+
+
+def bundles_of(args: argparse.Namespace) -> Any:
+    """Return what the command line says of bundles, None: nothing."""
+    given = getattr(args, "bundles", None)
+    return "all" if given == {"all": {}} else given
 
 
 def with_stages(problem: Problem, args: argparse.Namespace) -> Problem:

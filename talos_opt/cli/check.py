@@ -170,7 +170,7 @@ def _metrics(problem: Problem, metrics: Metrics) -> str:
         for item, value in metrics.values.items()
     ]
     if metrics.weighted_speedup is not None:
-        over = visible(problem.cluster.reference)
+        over = visible(problem.source.cluster.reference)
         lines.append(("weighted speedup", f"{metrics.weighted_speedup:.4g} over {over}"))
     span = metrics.makespan - float(problem.arrays.release.min())
     lines.append(("idle time", quantity(settled(metrics.total_idle, span), unit)))

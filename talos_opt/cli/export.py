@@ -151,6 +151,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
         raise InputError(f"one file is given, {args.schedule}, expected GRAPH SCHEDULE")
     (file,) = schedules.open_schedules([args.schedule])
     problem = schedules.read_graph(args, graph, file)
+    schedules.refuse_bundles(problem, file, "export")
     schedule = file.schedule(problem)
     schedules.note_other_graph(problem, file)
     emit_written(args, exporter.write(problem, schedule, args))

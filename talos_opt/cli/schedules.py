@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import arguments
 from talos_opt.cli.output import complain
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from talos_opt.core.cluster import Cluster
     from talos_opt.core.problem import Problem
     from talos_opt.formats.schedule import ScheduleFile
+    from talos_opt.formats.schedule_header import Made
 
 
 def open_schedules(
@@ -89,7 +90,7 @@ def read_graph(
     asked = {name: getattr(args, name, None) for name in ("cluster", "objective", "memory_rule")}
     # An msr workload is read by its objective, which the schedule knows.
     objective = asked["objective"] or made.objective
-    problem, own = _read(args, graph, objective, asked["cluster"], made.cluster)
+    problem, own = _read(args, graph, objective, asked["cluster"], made)
     differs = [] if own else ["cluster"]
     if warm and asked["objective"] is None and made.objective not in (None, Objective.TOCT):
         differs.append(f"objective {made.objective}")
@@ -115,6 +116,10 @@ def read_graph(
             differs.append("granularity module")
         except GraphError as error:  # another graph, as whoever reads the rows may find
             complain(f"note: {file.name}: granularity module as recorded there: {error}")
+    if made.bundles:
+        from talos_opt.core.bundling import bundled
+
+        problem = bundled(problem, made.bundles)
     if differs:
         complain(
             f"note: {file.name}: {', '.join(differs)} as recorded there, not as {graph} has it"
@@ -122,18 +127,51 @@ def read_graph(
     return problem
 
 
+def with_rules(problem: Problem, bundles: Any) -> Problem:
+    """Return a problem with other rules for bundles; those that it has now stay."""
+    from talos_opt.core.bundling import bundled
+
+    other = problem.with_bundles(bundles)
+    return other if problem.bundling is None else bundled(other, problem.bundling.bundles)
+
+
+def refuse_bundles(problem: Problem, file: ScheduleFile, what: str) -> None:
+    """Refuse a schedule in which devices act as one.
+
+    Parameters
+    ----------
+    problem : Problem
+    file : ScheduleFile
+    what : str
+        What cannot be done with it.
+
+    Raises
+    ------
+    InputError
+    """
+    from talos_opt.core.errors import InputError
+
+    if problem.bundling is not None:
+        names = ", ".join(bundle.id for bundle in problem.bundling.bundles)
+        raise InputError(
+            f"{file.name}: {what} takes one device for each op, and devices act as one there "
+            f"({names}): solve without bundles"
+        )
+
+
 def _read(
     args: argparse.Namespace,
     graph: str,
     objective: str | None,
     cluster: str | None,
-    recorded: Cluster | None,
+    made: Made,
 ) -> tuple[Problem, bool]:
     """Read a graph, and tell whether its cluster is its own or asked for, not the recorded one."""
     from talos_opt import formats
     from talos_opt.core.errors import InputError
     from talos_opt.formats.source import open_source
 
+    recorded = made.cluster
     source = open_source(graph)  # once, as it may be read twice
     form = args.source_format
 
@@ -149,6 +187,9 @@ def _read(
         return read(recorded), False
     if problem.cluster == recorded:
         return problem, True
+    if dataclasses.replace(problem.cluster, bundles=recorded.bundles) == recorded:
+        # Other rules for bundles are no other cluster; they only count where there are bundles.
+        return dataclasses.replace(problem, cluster=recorded) if made.bundles else problem, True
     return dataclasses.replace(problem, cluster=recorded), False
 
 
@@ -160,5 +201,5 @@ def note_other_graph(problem: Problem, file: ScheduleFile, path: str = "") -> No
     name = file.document.get("graph", problem.graph.name)
     if name != problem.graph.name:
         complain(f"{lead}the schedule is for graph {describe(name)}")
-    if file.made.fingerprint not in (None, problem.graph.fingerprint):
+    if file.made.fingerprint not in (None, problem.source.graph.fingerprint):
         complain(f"{lead}the graph has other ops or edges than when the schedule was made")

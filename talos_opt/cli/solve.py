@@ -30,6 +30,7 @@ def add_parser(commands: Any) -> None:
     )
     arguments.add_graph(parser)
     arguments.add_problem(parser)
+    arguments.add_bundles(parser)
     arguments.add_format(parser)
     arguments.add_solver(parser)
     parser.add_argument(
@@ -113,6 +114,9 @@ def _read(args: argparse.Namespace, objective: str | None) -> tuple[Problem, Sch
     args.objective = objective
     (file,) = schedules.open_schedules([args.warm_start], "the schedule to start from is a file")
     problem = _coarsen(schedules.read_graph(args, args.graph, file, warm=True), args)
+    given = arguments.bundles_of(args)
+    if given is not None:  # the bundles of the schedule stay those that the search starts from
+        problem = schedules.with_rules(problem, given)
     schedule = file.schedule(problem)
     schedules.note_other_graph(problem, file)
     return problem, schedule
@@ -122,7 +126,13 @@ def read_problem(args: argparse.Namespace, graph: str, objective: str | None) ->
     """Read a graph as the command line asks for it."""
     from talos_opt import api
 
-    problem = api.read(graph, cluster=args.cluster, objective=objective, format=args.source_format)
+    problem = api.read(
+        graph,
+        cluster=args.cluster,
+        objective=objective,
+        format=args.source_format,
+        bundles=arguments.bundles_of(args),
+    )
     if args.memory_rule is not None:
         problem = dataclasses.replace(problem, memory_rule=args.memory_rule)
     return arguments.with_stages(problem, args)
@@ -134,7 +144,12 @@ def _coarsen(problem: Problem, args: argparse.Namespace) -> Problem:
     from talos_opt.core.granularity import Granularity, by_module
 
     if args.granularity == Granularity.MODULE:
-        return by_module(problem, args.no_split or ())
+        if problem.bundling is None:
+            return by_module(problem, args.no_split or ())
+        from talos_opt.core.bundling import bundled
+
+        whole = by_module(problem.source, args.no_split or ())
+        return bundled(whole, problem.bundling.bundles)
     if args.no_split:
         raise InputError("--no-split keeps modules whole: it needs --granularity module")
     return problem

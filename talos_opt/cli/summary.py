@@ -92,7 +92,7 @@ def _values(result: Result, metrics: Metrics) -> list[str]:
         if other is not objective
     ]
     if metrics.weighted_speedup is not None:
-        reference = result.problem.cluster.reference
+        reference = result.problem.source.cluster.reference
         others.append(f"weighted speedup {metrics.weighted_speedup:.4g} over {visible(reference)}")
     others.append(f"{format_bytes(metrics.transferred_bytes)} moved")
     rows = [

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from talos_opt.core import units
 from talos_opt.core.cluster import Cluster, Hop
 from talos_opt.core.columns import FORWARD, NONE, Columns
+from talos_opt.core.division import Division, fits_bundle, member_needs
 from talos_opt.core.errors import GraphError
 from talos_opt.core.sums import max_by, sum_by
 
@@ -76,6 +77,9 @@ class Arrays:
         Under contention ``serial``, the channel that a direct transfer occupies; else -1.
     forward : (n,) bool
         Ops that rules about stages speak of.
+    division : Division, optional
+        How bundles divide the memory of ops; None: an op needs the same everywhere. Solvers never
+        see one (`talos_opt.core.bundle_memory`).
     """
 
     time: Floats
@@ -109,6 +113,7 @@ class Arrays:
     via: Ints
     channel: Ints
     forward: Bools
+    division: Division | None = None
 
     def __post_init__(self) -> None:
         for value in vars(self).values():
@@ -209,6 +214,23 @@ class Arrays:
         cuts = np.searchsorted(self.group[by_group], np.arange(1, self.group_count))
         return tuple(np.split(by_group, cuts))
 
+    def weights_at(self, device: Ints) -> Ints:
+        """Bytes of weights that each op has where it is placed, of a device or a member (n,)."""
+        if self.division is None:
+            return self.weights
+        return self.division.weights_of(np.arange(self.op_count), self.weights, device)
+
+    def outputs_at(self, device: Ints) -> Ints:
+        """Bytes of all tensors of each op where it is placed (n,)."""
+        if self.division is None:
+            return self.output
+        sizes = self.bytes_at(self.tensor_size, device[self.tensor_op])
+        return sum_by(self.tensor_op, sizes, self.op_count)
+
+    def bytes_at(self, size: Ints, device: Ints) -> Ints:
+        """Bytes that tensors, copies or workspaces have on their devices."""
+        return size if self.division is None else self.division.bytes_of(size, device)
+
     def transfer_time(self, source: int, target: int, size: int) -> float:
         """Return the time of a direct transfer of `size` bytes."""
         return float(self.latency[source, target] + size * self.per_byte[source, target])
@@ -231,7 +253,12 @@ def _frozen(values: Ints) -> Ints:
 
 
 def build_arrays(
-    columns: Columns, cluster: Cluster, time_unit: str, *, static_memory: bool
+    columns: Columns,
+    cluster: Cluster,
+    time_unit: str,
+    *,
+    static_memory: bool,
+    division: Division | None = None,
 ) -> Arrays:
     """Put a graph on a cluster.
 
@@ -243,14 +270,17 @@ def build_arrays(
         Of the graph: bandwidths are per second.
     static_memory : bool
         Whether memory is counted by the rule ``static``.
+    division : Division, optional
+        How bundles divide the memory of ops.
 
     Raises
     ------
     GraphError
-        If an op names unknown devices, or fits or runs on no device at all.
+        If an op names unknown devices, or fits or runs on no device at all; where devices may be
+        bundled, an op may be too large for each of them if it fits a bundle.
     """
     group, leaders = _groups(columns)
-    time = _Times(columns, cluster, static_memory=static_memory).build()
+    time = _Times(columns, cluster, division, static_memory=static_memory).build()
     topology = columns.topology
     ops = np.arange(columns.op_count + 1)
     tensor_ptr = ops if columns.outputs is None else columns.outputs.ptr
@@ -284,6 +314,7 @@ def build_arrays(
         copy_engine=np.array([device.copy_engine for device in cluster.devices]),
         forward=_forward(columns),
         **_route_arrays(cluster, time_unit),
+        division=division,
     )
 
 
@@ -367,9 +398,12 @@ def devices_allowed(time: Floats, group: Ints, leaders: Ints) -> Bools:
 class _Times:
     """Fills the (n, m) time table and refuses ops that no device can run."""
 
-    def __init__(self, columns: Columns, cluster: Cluster, *, static_memory: bool) -> None:
+    def __init__(
+        self, columns: Columns, cluster: Cluster, division: Division | None, *, static_memory: bool
+    ) -> None:
         self.columns = columns
         self.cluster = cluster
+        self.division = division
         self.static_memory = static_memory
 
     def build(self) -> Floats:
@@ -388,14 +422,22 @@ class _Times:
         if not runs.any(axis=1).all():
             self._refuse_unrunnable(int(np.argmin(runs.any(axis=1))))
         capacity = _capacity(self.cluster)
-        need = op_needs(columns, table, static_memory=self.static_memory)
+        need = self._needs(table)
         if (need > capacity).any():
             table[need > capacity] = np.inf
             fits = np.isfinite(table).any(axis=1)
+            if self.cluster.bundles:
+                fits |= fits_bundle(columns, self.cluster, runs, capacity)
             if not fits.all():
                 i = int(np.argmin(fits))
                 self._refuse_too_large(i, runs[i], np.broadcast_to(need, runs.shape)[i])
         return table
+
+    def _needs(self, table: Floats) -> Ints:
+        columns, division = self.columns, self.division
+        if division is None:
+            return op_needs(columns, table, static_memory=self.static_memory)
+        return member_needs(columns, division, table, static_memory=self.static_memory)
 
     def _pinned(self) -> Bools:
         """Devices in each set of pins; in the last row, which `NONE` finds, all (p + 1, m)."""

@@ -11,8 +11,12 @@ from functools import cached_property
 from typing import Any
 
 from talos_opt.core import units
+from talos_opt.core.bundles import Bundles
 from talos_opt.core.errors import GraphError
 from talos_opt.core.plain import as_flag, as_objects, as_text, as_word
+
+#: Nothing may be bundled.
+NO_BUNDLES = Bundles()
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,17 +189,21 @@ class Cluster:
         device's kind.
     contention : {'none', 'serial'}
         ``serial``: a link carries one tensor at a time.
+    bundles : Bundles, mapping or 'all'
+        Which devices may act as one; default: none.
 
     Raises
     ------
     GraphError
-        On duplicate or unknown ids, or a `via` whose hops have no link of their own.
+        On duplicate or unknown ids, a `via` whose hops have no link of their own, or bundles of
+        unknown kinds or of more devices than there are.
     """
 
     devices: tuple[Device, ...]
     links: tuple[Link, ...] | None = None
     reference: str = ""
     contention: str = "none"
+    bundles: Bundles = NO_BUNDLES
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "devices", as_objects(self.devices, Device, "devices"))
@@ -227,6 +235,8 @@ class Cluster:
                 raise GraphError(f"the link {link.a} - {link.b} is given twice", path=f"links[{k}]")
             rules.add(rule)
         self._check_hops()
+        counts = Counter(device.kind for device in self.devices)
+        object.__setattr__(self, "bundles", Bundles.of(self.bundles).for_kinds(counts))
 
     def __repr__(self) -> str:
         kinds = {kind: sum(d.kind == kind for d in self.devices) for kind in self.kinds}
@@ -253,6 +263,8 @@ class Cluster:
         }
         if self.links is not None:
             record["links"] = [link.to_dict() for link in self.links]
+        if self.bundles:
+            record["bundles"] = self.bundles.to_plain()
         return record
 
     def members(self, name: str) -> tuple[Device, ...]:

@@ -19,6 +19,7 @@ from talos_opt.core.topology import Topology, build_topology
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
 #: `schedule.json` and the command line name an op MODEL/OP, so a model id must not hold a slash.
 SEPARATOR = "/"
@@ -129,6 +130,8 @@ class Columns:
         all.
     phase : (n,) int, optional
         Position of the phase of each op in `PHASES`; default: all are forward.
+    split : (n,) bool, optional
+        Ops whose work and weights a tensor-parallel bundle shares; default: none.
     """
 
     model_ids: tuple[str, ...]
@@ -155,6 +158,7 @@ class Columns:
     outputs: Outputs | None = None
     input_output: Ints | None = None
     phase: Ints | None = None
+    split: Bools | None = None
 
     def __post_init__(self) -> None:
         more = () if self.outputs is None else (self.outputs.ptr, self.outputs.size)

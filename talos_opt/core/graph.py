@@ -145,6 +145,7 @@ def _ops(columns: Columns, first: int, last: int) -> Iterator[Op]:
             attrs=columns.attrs.get(i, {}),
             outputs=named.get(i, {}),
             phase=PHASES[0 if columns.phase is None else int(columns.phase[i])],
+            split=columns.split is not None and bool(columns.split[i]),
         )
 
 

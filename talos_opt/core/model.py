@@ -29,7 +29,7 @@ from talos_opt.core.columns import (
     pointers,
 )
 from talos_opt.core.errors import GraphError
-from talos_opt.core.plain import as_mapping, as_objects, as_text, as_word, is_mapping, join
+from talos_opt.core.plain import as_flag, as_mapping, as_objects, as_text, as_word, is_mapping, join
 
 _MEMORY_PARTS = ("weights", "output", "workspace")
 
@@ -116,6 +116,8 @@ class Op:
         ``memory.output`` is their sum, and need not be given then.
     phase : {'forward', 'backward', 'update'}
         What it is part of in a training step. Rules about stages speak of forward ops.
+    split : bool
+        Whether the members of a tensor-parallel bundle share its work and its weights.
 
     Raises
     ------
@@ -134,6 +136,7 @@ class Op:
     attrs: Mapping[str, Any] = field(default_factory=dict)
     outputs: Mapping[str, int] = field(default_factory=dict)
     phase: str = PHASES[0]
+    split: bool = False
 
     def __post_init__(self) -> None:
         _set(self, "id", as_word(self.id, "id", "id"))
@@ -153,6 +156,7 @@ class Op:
         as_mapping(self.attrs, "attrs", "attrs")
         if not isinstance(self.phase, str) or self.phase not in PHASES:
             raise self._error("phase", f"one of {', '.join(PHASES)}")
+        _set(self, "split", as_flag(self.split, "split", "split"))
 
     def _times(self) -> dict[str, float]:
         expected = "a mapping from device kind or id to a number, such as {cpu: 5, gpu: 1}"
@@ -293,6 +297,7 @@ def columns_of(models: Sequence[Model]) -> Columns:
         attrs={i: op.attrs for i, op in enumerate(ops) if op.attrs},
         outputs=_outputs(ops) if named else None,
         phase=_phases(ops),
+        split=np.array([op.split for op in ops]) if any(op.split for op in ops) else None,
     )
 
 

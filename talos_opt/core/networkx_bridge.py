@@ -31,6 +31,7 @@ _OP_ATTRIBUTES = (
     "slots",
     "attrs",
     "phase",
+    "split",
 )
 _MEMORY_PARTS = ("weights", "output", "workspace")
 
@@ -49,8 +50,8 @@ def to_networkx(models: Sequence[Model], **about: Any) -> nx.DiGraph[Any]:
     networkx.DiGraph
         One node ``MODEL/OP`` per op with attributes ``model``, ``op``, ``type``, ``time`` (dict),
         ``weights``, ``output``, ``workspace`` (bytes), ``slots``, and where the op has them
-        ``colocate``, ``devices``, ``attrs``, ``phase`` (unless forward), ``outputs`` (then
-        without ``output``). One edge per
+        ``colocate``, ``devices``, ``attrs``, ``phase`` (unless forward), ``split`` (if true),
+        ``outputs`` (then without ``output``). One edge per
         producer and reader, with ``bytes`` and ``output`` where the input names its own; where
         the reader has several inputs of one producer, ``inputs``, a list of dicts of these. Graph
         attributes ``name``, ``time_unit``, ``description``, ``known`` and ``models``, a dict from
@@ -81,6 +82,8 @@ def to_networkx(models: Sequence[Model], **about: Any) -> nx.DiGraph[Any]:
                 attributes["devices"] = list(op.devices)
             if op.phase != PHASES[0]:
                 attributes["phase"] = op.phase
+            if op.split:
+                attributes["split"] = True
             if op.attrs:
                 attributes["attrs"] = dict(op.attrs)
             result.add_node(f"{model.id}{SEPARATOR}{op.id}", **attributes)
@@ -111,9 +114,10 @@ def read_networkx(
         device kind or id to a number. Optional: ``model`` (default: all nodes form one model
         named like the graph), ``op`` (the id; default: the node as text), ``memory`` (a size, or
         a mapping as in talos-graph/1) or ``weights``, ``output``, ``workspace``, and ``outputs``,
-        ``type``, ``colocate``, ``device``, ``devices``, ``slots``, ``attrs``, ``phase``. Edges are
-        inputs and may have ``bytes`` and ``output``, or several of them in a list ``inputs``. Other
-        attributes are ignored. Graph attributes as in `to_networkx`, all optional.
+        ``type``, ``colocate``, ``device``, ``devices``, ``slots``, ``attrs``, ``phase``,
+        ``split``. Edges are inputs and may have ``bytes`` and ``output``, or several of them in a
+        list ``inputs``. Other attributes are ignored. Graph attributes as in `to_networkx`, all
+        optional.
     name : str, optional
         Default: the graph's attribute ``name``, else "graph".
 

@@ -111,16 +111,19 @@ def memory_intervals(problem: Problem, schedule: Schedule) -> Intervals:
         np.maximum.at(last, spot[known], ends[known])
     start = np.concatenate([schedule.start[maker], moves.start])[first]
     amount = np.concatenate([arrays.tensor_size, moves.bytes])[first]
-    tensors = Intervals(places % count, start, last, amount)
-    work = Intervals(schedule.device, schedule.start, schedule.end, arrays.workspace)
+    tensors = Intervals(places % count, start, last, arrays.bytes_at(amount, places % count))
+    workspace = arrays.bytes_at(arrays.workspace, schedule.device)
+    work = Intervals(schedule.device, schedule.start, schedule.end, workspace)
     return Intervals.join(tensors, work)
 
 
 def static_memory(problem: Problem, device: Ints) -> Ints:
     """Bytes per device under the static rule: weights + outputs + largest workspace (m,)."""
     arrays = problem.arrays
-    held = sum_by(device, arrays.weights + arrays.output, arrays.device_count)
-    return held + max_by(device, arrays.workspace, arrays.device_count)
+    held = arrays.weights_at(device) + arrays.outputs_at(device)
+    workspace = arrays.bytes_at(arrays.workspace, device)
+    held = sum_by(device, held, arrays.device_count)
+    return held + max_by(device, workspace, arrays.device_count)
 
 
 def most_needed(arrays: Arrays) -> int:
@@ -132,4 +135,4 @@ def most_needed(arrays: Arrays) -> int:
 def resident_weights(problem: Problem, device: Ints) -> Ints:
     """Bytes of weights per device (m,)."""
     arrays = problem.arrays
-    return sum_by(device, arrays.weights, arrays.device_count)
+    return sum_by(device, arrays.weights_at(device), arrays.device_count)

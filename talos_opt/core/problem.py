@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,12 +26,16 @@ from talos_opt.core.arrays import (
     build_arrays,
     times_on,
 )
+from talos_opt.core.bundles import Bundles
 from talos_opt.core.cluster import Cluster
 from talos_opt.core.errors import GraphError, InputError
 from talos_opt.core.graph import Graph, Op
 from talos_opt.core.limits import require_room
 from talos_opt.core.pipelining.settings import Pipelining
 from talos_opt.core.stages import ANY_STAGES, StageRule, Stages, keeps_stages
+
+if TYPE_CHECKING:
+    from talos_opt.core.bundling import Bundling
 
 __all__ = [
     "ANY_STAGES",
@@ -97,6 +101,9 @@ class Problem:
     pipeline : Pipelining or mapping, optional
         Micro-batches and the order of blocks, for the objective ``step`` and the memory rule
         ``pipeline``, which need it.
+    bundling : Bundling, optional
+        Of a problem that was derived from another: what it is derived from, and which devices act
+        as one there (`talos_opt.core.bundling`).
 
     Raises
     ------
@@ -113,6 +120,7 @@ class Problem:
     no_split: tuple[str, ...] = ()
     stages: Stages = ANY_STAGES
     pipeline: Pipelining | None = None
+    bundling: Bundling | None = None
 
     def __post_init__(self) -> None:
         for name, kind in (("objective", Objective), ("memory_rule", MemoryRule)):
@@ -128,11 +136,15 @@ class Problem:
         if self.pipeline is not None:
             object.__setattr__(self, "pipeline", Pipelining.of(self.pipeline))
         # Built at once: most contradictions between graph and cluster show only here.
+        columns = self.graph.columns
         arrays = build_arrays(
-            self.graph.columns,
+            columns,
             self.cluster,
             self.graph.time_unit,
             static_memory=self.memory_rule is MemoryRule.STATIC,
+            division=None
+            if self.bundling is None
+            else self.bundling.division(columns, self.cluster),
         )
         require_room(self.graph.columns, arrays, self.cluster)
         object.__setattr__(self, "_arrays", arrays)
@@ -149,6 +161,7 @@ class Problem:
             f"{devices} devices; {self.objective}, memory {self.memory_rule}"
             f"{f', stages {self.stages}' if self.stages else ''}"
             f"{f', {self.pipeline}' if self.pipeline else ''})"
+            f"{f', {len(self.bundling.bundles)} bundles' if self.bundling else ''})"
         )
 
     @property
@@ -156,6 +169,29 @@ class Problem:
         """Read-only array view."""
         arrays: Arrays = self._arrays  # type: ignore[attr-defined]
         return arrays
+
+    @property
+    def source(self) -> Problem:
+        """The problem with every device on its own: where devices are bundled, the user's."""
+        if self.bundling is None:
+            return self
+        base, own = self.bundling.base, ("graph", "cluster", "bundling")
+        asked = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in own}
+        if all(getattr(base, name) == value for name, value in asked.items()):
+            return base
+        return replace(base, **asked)  # it was asked for something else since
+
+    def with_bundles(self, bundles: Bundles | str | Mapping[str, Any] | None) -> Problem:
+        """Return the problem with other rules for what may be bundled, from its source.
+
+        Parameters
+        ----------
+        bundles : Bundles, mapping, 'all' or None
+            As ``bundles`` of a cluster (docs/bundles.md); None: nothing may be bundled.
+        """
+        source = self.source
+        cluster = replace(source.cluster, bundles=Bundles.of(bundles))
+        return source if cluster == source.cluster else replace(source, cluster=cluster)
 
     def with_objective(self, objective: Objective | str) -> Problem:
         """Return the same problem under another objective."""
@@ -300,6 +336,8 @@ class Problem:
         Infinite where an op has no time there, and weighted speedup is then undefined.
         """
         arrays = self.arrays
+        if self.bundling is not None:  # a device of the reference kind may be in a bundle
+            return self.bundling.base.reference_times
         device = self.cluster.devices[self.reference_device]
         times = times_on(self.graph.columns, device.id, device.kind)
         totals = np.bincount(arrays.model, weights=times, minlength=len(arrays.release))

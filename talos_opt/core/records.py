@@ -22,9 +22,11 @@ from talos_opt.core.plain import (
     made,
 )
 
-OP_KEYS = Keys("id time", "type memory outputs inputs colocate device devices slots attrs phase")
+OP_KEYS = Keys(
+    "id time", "type memory outputs inputs colocate device devices slots attrs phase split"
+)
 #: Keys whose values are those of `Op`.
-_PLAIN = ("time", "type", "slots", "phase")
+_PLAIN = ("time", "type", "slots", "phase", "split")
 MEMORY_KEYS = Keys("", "weights output workspace")
 INPUT_KEYS = Keys("op", "bytes output")
 

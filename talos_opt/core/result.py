@@ -166,6 +166,8 @@ class Result:
             "transfers": transfers,
             "history": [asdict(event) for event in self.history],
         }
+        if problem.bundling is not None:
+            document["bundles"] = [bundle.to_plain() for bundle in problem.bundling.bundles]
         if made:
             document["made"] = self._made()
         if self.reason:
@@ -180,7 +182,7 @@ class Result:
 
     def _made(self) -> dict[str, Any]:
         """Return what decided about the answer beside the graph, the objective and the seed."""
-        problem, plan = self.problem, self.config
+        problem, plan = self.problem.source, self.config
         made: dict[str, Any] = {
             "version": __version__,
             "fingerprint": problem.graph.fingerprint,

@@ -247,7 +247,7 @@ class _Memory:
         arrays = self.arrays = problem.arrays
         self.where = device.tolist()
         weights = np.zeros(arrays.device_count, dtype=np.int64)
-        np.add.at(weights, device, arrays.weights)
+        np.add.at(weights, device, arrays.weights_at(device))
         overfull = np.flatnonzero(weights > arrays.capacity).tolist()
         if overfull:  # ops that need nothing beside their weights would never ask for room
             raise MemoryDeadlockError(self.where.index(overfull[0]), overfull[0])
@@ -255,8 +255,10 @@ class _Memory:
             Timeline(UNLIMITED if limit >= UNLIMITED else limit - held)
             for limit, held in zip(arrays.capacity.tolist(), weights.tolist(), strict=True)
         ]
-        self.output, self.workspace = arrays.output.tolist(), arrays.workspace.tolist()
-        self.tensor: list[int] = arrays.tensor_size.tolist()
+        self.output: list[int] = arrays.outputs_at(device).tolist()
+        self.workspace: list[int] = arrays.bytes_at(arrays.workspace, device).tolist()
+        home = device[arrays.tensor_op]
+        self.tensor: list[int] = arrays.bytes_at(arrays.tensor_size, home).tolist()
         first, last = arrays.tensor_ptr[:-1].tolist(), arrays.tensor_ptr[1:].tolist()
         self.made = [range(a, b) for a, b in zip(first, last, strict=True)]
         # Uses (local readers and onward hops) of each tensor on each device not yet scheduled.
@@ -266,7 +268,7 @@ class _Memory:
         for tensor, hops in enumerate(plan):
             for hop in hops.values():
                 self._count(tensor, hop.source)
-                self.size[tensor, hop.target] = hop.bytes
+                self.size[tensor, hop.target] = self._copy(hop)
         readers = arrays.edge_dst.tolist()
         for tensor, reader in zip(arrays.edge_tensor.tolist(), readers, strict=True):
             self._count(tensor, self.where[reader])
@@ -276,6 +278,12 @@ class _Memory:
 
     def _count(self, tensor: int, device: int) -> None:
         self.uses[tensor, device] = self.uses.get((tensor, device), 0) + 1
+
+    def _copy(self, hop: Hop) -> int:
+        """Bytes that a received copy holds."""
+        division = self.arrays.division
+        parts = 1 if division is None else int(division.tensors[hop.target])
+        return -(-hop.bytes // parts)
 
     def _stays(self, op: int) -> int:
         """Bytes of what an op makes that is still needed when it has ended."""
@@ -294,10 +302,10 @@ class _Memory:
         return ready
 
     def room_for_hop(self, hop: Hop, ready: float) -> float:
-        return self.line[hop.target].earliest(ready, math.inf, hop.bytes)
+        return self.line[hop.target].earliest(ready, math.inf, self._copy(hop))
 
     def start_hop(self, hop: Hop, begin: float, sign: int) -> None:
-        self.line[hop.target].add(begin, math.inf, sign * hop.bytes)
+        self.line[hop.target].add(begin, math.inf, sign * self._copy(hop))
 
     def finish_hop(self, tensor: int, hop: Hop, end: float) -> None:
         self.last[tensor, hop.target] = max(end, self.last.get((tensor, hop.target), 0.0))

@@ -8,13 +8,15 @@ is used, and listed in `FORMATS`.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from talos_opt.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from talos_opt.core.bundles import Bundles
     from talos_opt.core.cluster import Cluster
     from talos_opt.core.problem import Objective, Problem
     from talos_opt.core.result import Result
@@ -50,6 +52,8 @@ class Format:
         Where it is read and written, in `talos_opt.formats`.
     writes : bool
         Whether it can be written as well as read.
+    own_cluster : bool
+        Whether a file may hold a cluster with bundles.
     """
 
     name: str
@@ -57,6 +61,7 @@ class Format:
     suffixes: tuple[str, ...]
     module: str
     writes: bool = True
+    own_cluster: bool = False
 
     def load(self) -> Any:
         """Import the format's module."""
@@ -68,7 +73,13 @@ class Format:
 FORMATS: dict[str, Format] = {
     item.name: item
     for item in (
-        Format("npz", "talos-columns/1, for graphs too large for text", (".npz",), "columnar"),
+        Format(
+            "npz",
+            "talos-columns/1, for graphs too large for text",
+            (".npz",),
+            "columnar",
+            own_cluster=True,
+        ),
         # Before talos, which parses a file to know it; these look at the first lines.
         Format(
             "speedup-csv",
@@ -92,7 +103,13 @@ FORMATS: dict[str, Format] = {
             "chakra",
             writes=False,
         ),
-        Format("talos", "talos-graph/1, YAML or JSON", (".yaml", ".yml", ".json"), "talos"),
+        Format(
+            "talos",
+            "talos-graph/1, YAML or JSON",
+            (".yaml", ".yml", ".json"),
+            "talos",
+            own_cluster=True,
+        ),
         Format(
             "msr",
             "workloads of the NeurIPS 2020 device placement paper, JSON",
@@ -118,6 +135,7 @@ def read_problem(
     format: str | None = None,
     cluster: Cluster | str | os.PathLike[str] | None = None,
     objective: Objective | str | None = None,
+    bundles: Bundles | str | Mapping[str, Any] | None = None,
 ) -> Problem:
     """Read a problem from a file.
 
@@ -132,21 +150,31 @@ def read_problem(
     objective : Objective or str, optional
         Default: the format's (talos: toct, msr: makespan). A msr workload is another cluster
         under bottleneck, so name the objective here rather than change it afterwards.
+    bundles : Bundles, mapping or 'all', optional
+        Which devices may act as one, in place of what the cluster says.
 
     Raises
     ------
     InputError
         Names the file, the line or path in it, what was found and what was expected.
     """
+    from talos_opt.core.bundles import Bundles
     from talos_opt.formats.source import Source, open_source, paused_collector
 
     chosen = None if format is None else _named(format)
+    rules = None if bundles is None else Bundles.of(bundles)  # said before the file is blamed
     given = read_cluster(cluster) if isinstance(cluster, (str, os.PathLike)) else cluster
     file = source if isinstance(source, Source) else open_source(source)
     with paused_collector():
-        reader = (_detect(file) if chosen is None else chosen).load()
-        problem: Problem = reader.read_problem(file, cluster=given, objective=objective)
-    return problem
+        form = _detect(file) if chosen is None else chosen
+        # An op may be too large for a device and fit a bundle: a cluster in the file has to know.
+        more = {"bundles": rules} if form.own_cluster and rules is not None else {}
+        if given is not None and rules is not None:
+            given = replace(given, bundles=rules)
+        problem: Problem = form.load().read_problem(
+            file, cluster=given, objective=objective, **more
+        )
+    return problem if rules is None else problem.with_bundles(rules)
 
 
 def write_problem(

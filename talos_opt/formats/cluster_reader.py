@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from talos_opt.core import units
+from talos_opt.core.bundles import Bundles
 from talos_opt.core.cluster import Cluster, Device, Link
 from talos_opt.core.errors import FormatError, GraphError
 from talos_opt.core.plain import (
@@ -22,7 +25,7 @@ from talos_opt.formats.source import Source, open_source
 
 SCHEMA = "talos-cluster/1"
 
-CLUSTER_KEYS = Keys("devices", "schema name description reference contention links")
+CLUSTER_KEYS = Keys("devices", "schema name description reference contention links bundles")
 DEVICE_KEYS = Keys("id kind", "memory memory_fraction slots copy_engine")
 LINK_KEYS = Keys("", "between from to latency bandwidth via duplex")
 
@@ -38,14 +41,31 @@ def read_cluster(source: str | os.PathLike[str]) -> Cluster:
     return _cluster_of(open_source(source))
 
 
-def cluster_beside(value: object, source: Source) -> Cluster:
+def cluster_beside(
+    value: object,
+    source: Source,
+    bundles: Bundles | str | Mapping[str, Any] | None = None,
+) -> Cluster:
     """Return the cluster of a graph file: an inline mapping, or a path relative to the file.
+
+    Parameters
+    ----------
+    value : object
+        Plain data.
+    source : Source
+    bundles : Bundles, mapping or 'all', optional
+        In place of what the cluster says.
 
     Raises
     ------
     InputError
         With paths from the graph's root, or those of the cluster's own file.
     """
+    found = _cluster_beside(value, source)
+    return found if bundles is None else replace(found, bundles=Bundles.of(bundles))
+
+
+def _cluster_beside(value: object, source: Source) -> Cluster:
     if not isinstance(value, str):
         return cluster_from(value, "cluster")
     try:
@@ -94,6 +114,8 @@ def cluster_from(value: object, path: str) -> Cluster:
         where = join(path, "links")
         links = as_list(record["links"], "links", where)
         optional["links"] = tuple(_link(link, f"{where}[{k}]") for k, link in enumerate(links))
+    if "bundles" in record:
+        optional["bundles"] = Bundles.of(record["bundles"], join(path, "bundles"))
     where = join(path, "devices")
     rows = as_list(record["devices"], "devices", where)
     devices = tuple(_device(row, f"{where}[{k}]") for k, row in enumerate(rows))

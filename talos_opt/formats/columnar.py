@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from talos_opt.core import units
+from talos_opt.core.bundles import Bundles
 from talos_opt.core.cluster import Cluster
 from talos_opt.core.column_checks import check_columns
 from talos_opt.core.columns import (
@@ -22,6 +23,7 @@ from talos_opt.core.columns import (
     FORWARD,
     NONE,
     WHOLE_OUTPUT,
+    Bools,
     Columns,
     Outputs,
     Texts,
@@ -52,7 +54,11 @@ def recognises(source: Source) -> bool:
 
 
 def read_problem(
-    source: Source, *, cluster: Cluster | None = None, objective: Objective | str | None = None
+    source: Source,
+    *,
+    cluster: Cluster | None = None,
+    objective: Objective | str | None = None,
+    bundles: Bundles | str | Mapping[str, Any] | None = None,
 ) -> Problem:
     """Read a problem without an object for each op.
 
@@ -63,6 +69,8 @@ def read_problem(
         Takes the place of the file's own, which is not read then.
     objective : Objective or str, optional
         Default: toct.
+    bundles : Bundles, mapping or 'all', optional
+        In place of what the file's cluster says.
 
     Raises
     ------
@@ -85,7 +93,7 @@ def read_problem(
                     "the graph has no cluster, expected 'cluster' in the header, "
                     "or a cluster file given beside it (--cluster)"
                 )
-            cluster = cluster_beside(record["cluster"], source)
+            cluster = cluster_beside(record["cluster"], source, bundles)
         rule = as_text(record.get("memory_rule", MemoryRule.STATIC), "memory_rule", "memory_rule")
         return Problem(
             _graph(record, columns, source),
@@ -163,7 +171,20 @@ def _columns(record: Mapping[str, Any], members: Members) -> Columns:
         if members.has("input_output")
         else None,
         phase=members.whole("phase", (n,)) if members.has("phase") else None,
+        split=_flags(members, "split", n),
     )
+
+
+def _flags(members: Members, name: str, count: int) -> Bools | None:
+    """Read a column of 0 and 1; None where there is none."""
+    if not members.has(name):
+        return None
+    values = members.whole(name, (count,))
+    wrong = (values < 0) | (values > 1)
+    if wrong.any():
+        i = int(np.argmax(wrong))
+        raise FormatError(f"{name} of op number {i} is {values[i]}, expected 0 or 1", path=name)
+    return np.asarray(values == 1)
 
 
 def _outputs(members: Members, count: int) -> Outputs | None:
@@ -318,6 +339,8 @@ def _arrays_of(columns: Columns) -> dict[str, Array | str]:
             arrays[name] = values
     if columns.phase is not None and (columns.phase != FORWARD).any():
         arrays["phase"] = columns.phase
+    if columns.split is not None and columns.split.any():
+        arrays["split"] = columns.split.astype(np.int64)
     if columns.attrs:
         rows = [plain(row) for row in columns.attrs.values()]
         arrays["attrs_op"] = np.array(list(columns.attrs), dtype=np.int64)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from talos_opt.core import units
+from talos_opt.core.bundles import Bundles
 from talos_opt.core.cluster import Cluster
 from talos_opt.core.errors import FormatError, GraphError, InputError
 from talos_opt.core.graph import Graph, Model
@@ -34,7 +35,11 @@ MODEL_KEYS = Keys("id ops", "weight release")
 
 
 def problem_from(
-    source: Source, *, cluster: Cluster | None, objective: Objective | str | None
+    source: Source,
+    *,
+    cluster: Cluster | None,
+    objective: Objective | str | None,
+    bundles: Bundles | str | Mapping[str, Any] | None = None,
 ) -> Problem:
     """Return the problem in a talos-graph/1 file.
 
@@ -45,6 +50,8 @@ def problem_from(
         Takes the place of the file's own, which is not read then.
     objective : Objective or str, optional
         Default: toct.
+    bundles : Bundles, mapping or 'all', optional
+        In place of what the file's cluster says.
 
     Raises
     ------
@@ -60,7 +67,7 @@ def problem_from(
                     "the graph has no cluster, expected 'cluster' in the file, "
                     "or a cluster file given beside it (--cluster)"
                 )
-            cluster = cluster_beside(record["cluster"], source)
+            cluster = cluster_beside(record["cluster"], source, bundles)
         rule = as_text(record.get("memory_rule", MemoryRule.STATIC), "memory_rule", "memory_rule")
         with _paths_of_file(record):
             return Problem(

@@ -72,6 +72,8 @@ def _op(op: Op) -> dict[str, Any]:
         record["slots"] = op.slots
     if op.phase != PHASES[0]:
         record["phase"] = op.phase
+    if op.split:
+        record["split"] = True
     if op.attrs:
         record["attrs"] = plain(op.attrs)
     return record

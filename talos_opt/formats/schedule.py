@@ -75,10 +75,26 @@ class ScheduleFile:
 
     def schedule(self, problem: Problem) -> Schedule:
         """Return the schedule, lined up with the ops of its problem; see `read_schedule`."""
+        self._require_bundles(problem)
         if self._columns:
             return read_columns(self._file, problem)
         with paused_collector(), self._file.blamed():
             return bound_schedule(self.document, problem)
+
+    def _require_bundles(self, problem: Problem) -> None:
+        """Refuse a problem in which other devices act as one than in the schedule."""
+        bundles = () if problem.bundling is None else problem.bundling.bundles
+        if set(bundles) != set(self.made.bundles):
+            ours, theirs = (
+                ", ".join(bundle.id for bundle in row) or "none"
+                for row in (bundles, self.made.bundles)
+            )
+            raise ScheduleError(
+                f"devices act as one in the schedule: {theirs}; in the problem: {ours}; expected "
+                "the same ones (talos_opt.bundled derives a problem)",
+                path="bundles",
+                source=self.name,
+            )
 
     @property
     def devices(self) -> tuple[str, ...]:

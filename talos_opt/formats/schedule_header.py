@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from talos_opt.core import units
+from talos_opt.core.bundles import Bundle, read_chosen
 from talos_opt.core.cluster import Cluster
 from talos_opt.core.errors import InputError, ScheduleError
 from talos_opt.core.granularity import Granularity
@@ -40,6 +41,8 @@ class Made:
         Of the graph's ops and edges; see `talos_opt.core.fingerprint`.
     description : str or None
         The graph's own.
+    bundles : tuple of Bundle
+        Devices that act as one in it.
     """
 
     objective: Objective | None = None
@@ -51,6 +54,7 @@ class Made:
     cluster: Cluster | None = None
     fingerprint: str | None = None
     description: str | None = None
+    bundles: tuple[Bundle, ...] = ()
 
 
 def read_header(document: Mapping[str, Any]) -> Made:
@@ -70,6 +74,8 @@ def read_header(document: Mapping[str, Any]) -> Made:
         found: dict[str, Any] = {}
         if objective is not None:
             found["objective"] = Objective(_one_of(objective, tuple(Objective), "objective"))
+        if document.get("bundles") is not None:
+            found["bundles"] = read_chosen(document["bundles"])
         if document.get("made") is not None:
             found |= _made(document["made"])
         return Made(**found)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
+from talos_opt.core.bundles import Bundles
 from talos_opt.core.cluster import Cluster
 from talos_opt.core.problem import Objective, Problem
 from talos_opt.formats import emit
@@ -20,10 +23,14 @@ def recognises(source: Source) -> bool:
 
 
 def read_problem(
-    source: Source, *, cluster: Cluster | None = None, objective: Objective | str | None = None
+    source: Source,
+    *,
+    cluster: Cluster | None = None,
+    objective: Objective | str | None = None,
+    bundles: Bundles | str | Mapping[str, Any] | None = None,
 ) -> Problem:
     """Read a problem; the objective is the caller's, by default toct."""
-    return problem_from(source, cluster=cluster, objective=objective)
+    return problem_from(source, cluster=cluster, objective=objective, bundles=bundles)
 
 
 def write_problem(problem: Problem, target: str | os.PathLike[str]) -> None:

@@ -43,6 +43,8 @@ def test_objects_survive_columns(given: Problem) -> None:
 def test_arrays_are_the_same_without_objects(given: Problem) -> None:
     other = columnar(given)
     for item in fields(given.arrays):
+        if item.name == "division":  # of bundles, which no graph alone has
+            continue
         ours, theirs = getattr(other.arrays, item.name), getattr(given.arrays, item.name)
         assert np.array_equal(ours, theirs), item.name
         assert ours.dtype == theirs.dtype, item.name

@@ -34,6 +34,8 @@ def survives(problem: Problem, path: Path) -> None:
     write_problem(problem, path)
     found = read_problem(path, objective=problem.objective)
     for item in fields(problem.arrays):
+        if item.name == "division":  # of bundles, which no file's problem has
+            continue
         ours, theirs = getattr(found.arrays, item.name), getattr(problem.arrays, item.name)
         assert np.array_equal(ours, theirs), item.name
         assert ours.dtype == theirs.dtype

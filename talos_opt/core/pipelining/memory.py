@@ -7,7 +7,7 @@ import numpy as np
 from talos_opt.core import occupancy
 from talos_opt.core.columns import BACKWARD, FORWARD, PHASES
 from talos_opt.core.pipelining.settings import PipelineSchedule
-from talos_opt.core.pipelining.stages import PipelineStages
+from talos_opt.core.pipelining.stages import PipelineStages, Send
 from talos_opt.core.problem import Bools, Ints
 
 #: What micro-batches hold beyond these bytes fits nowhere, and would not fit into 64 bits.
@@ -37,6 +37,12 @@ def _runs(stages: PipelineStages, phase: int) -> Bools:
     return np.asarray(counts > 0)
 
 
+def _copy(stages: PipelineStages, send: Send) -> int:
+    """Bytes that a copy holds where it has been received."""
+    division = stages.arrays.division
+    return send.size if division is None else -(-send.size // int(division.tensors[send.target]))
+
+
 def _stashed(stages: PipelineStages) -> Ints:
     """Tensors of forward ops that a backward op reads, wherever it is (t',)."""
     arrays = stages.arrays
@@ -48,11 +54,12 @@ def _stash(stages: PipelineStages, own: Ints) -> Ints:
     """Bytes that a device keeps of each micro-batch from forwards to backwards (m,)."""
     arrays = stages.arrays
     found = np.zeros(arrays.device_count, dtype=np.int64)
-    np.add.at(found, stages.device[arrays.tensor_op[own]], arrays.tensor_size[own])
+    home = stages.device[arrays.tensor_op[own]]
+    np.add.at(found, home, arrays.bytes_at(arrays.tensor_size[own], home))
     for (_, phase), sends in stages.sends.items():
         for send in sends:
             if send.is_stashed(phase):
-                found[send.target] += send.size
+                found[send.target] += _copy(stages, send)
     return found
 
 
@@ -70,7 +77,7 @@ def _block_peak(stages: PipelineStages, stashed: Ints) -> Ints:
     # What goes elsewhere is sent when its block has ended.
     sent = np.unique(arrays.edge_tensor[~local])
     last[sent] = np.maximum(last[sent], ends[stages.phase[arrays.tensor_op[sent]]] - 1)
-    size = arrays.tensor_size.copy()
+    size = arrays.bytes_at(arrays.tensor_size, stages.device[arrays.tensor_op]).copy()
     size[stashed] = 0
     change = np.zeros((arrays.device_count, arrays.op_count + 1), dtype=np.int64)
     home = stages.device[arrays.tensor_op]
@@ -83,8 +90,8 @@ def _block_peak(stages: PipelineStages, stashed: Ints) -> Ints:
             reads = slice(arrays.read_ptr[send.tensor], arrays.read_ptr[send.tensor + 1])
             readers = arrays.edge_dst[reads]
             here = place[readers[stages.device[readers] == send.target]]
-            change[send.target, begins[min(send.readers)]] += send.size
-            change[send.target, int(here.max()) + 1] -= send.size
+            change[send.target, begins[min(send.readers)]] += _copy(stages, send)
+            change[send.target, int(here.max()) + 1] -= _copy(stages, send)
     alive = np.cumsum(change, axis=1)[:, :-1]
-    alive[stages.device, place] += arrays.workspace
+    alive[stages.device, place] += arrays.bytes_at(arrays.workspace, stages.device)
     return np.asarray(alive.max(axis=1))

@@ -284,6 +284,11 @@ def read_plan(
         named, made = schedule.named(ids), schedule.made
     else:
         named, made = named_schedule(schedule), read_header(schedule)
+    if made.bundles:
+        raise InputError(
+            f"devices act as one in the schedule ({', '.join(b.id for b in made.bundles)}), "
+            "expected one device for each op: solve without bundles"
+        )
     if len(named.models) > 1:
         raise InputError(
             f"a schedule of {len(named.models)} models ({', '.join(named.models[:3])}), "

@@ -99,7 +99,7 @@ def _facts(problem: Problem, entry: Measured, bound: float | None, source: str) 
         "memory": metrics.memory,
         "step": metrics.step,
         "weighted_speedup": metrics.weighted_speedup,
-        "reference": problem.cluster.reference,
+        "reference": problem.source.cluster.reference,
         "idle": metrics.total_idle,
         "moved": metrics.transferred_bytes,
         "longest": max(metrics.load.values()),

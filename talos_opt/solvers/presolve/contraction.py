@@ -179,6 +179,7 @@ def _contract(problem: Problem, found: Findings) -> Presolved:
         group=given.group[kept],
         attrs={},
         phase=None if given.phase is None else given.phase[kept],
+        split=None,
         outputs=Outputs(
             pointers(np.bincount(part_of[arrays.tensor_op], minlength=len(kept))),
             arrays.tensor_size[by_op],
