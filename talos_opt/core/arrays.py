@@ -78,8 +78,8 @@ class Arrays:
     forward : (n,) bool
         Ops that rules about stages speak of.
     division : Division, optional
-        How bundles divide the memory of ops; None: an op needs the same everywhere. Solvers never
-        see one (`talos_opt.core.bundle_memory`).
+        How bundles divide the memory of ops; None: an op needs the same everywhere. Solvers but
+        `pipeline` never see one (`talos_opt.core.bundle_memory`).
     """
 
     time: Floats

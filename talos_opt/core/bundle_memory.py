@@ -57,7 +57,7 @@ def views(problem: Problem) -> tuple[View, ...]:
         If the objective is memory, no device has a limit and ops need other bytes on bundles.
     """
     division = problem.arrays.division
-    if division is None:
+    if division is None or problem.is_pipelined:  # the solver `pipeline` knows what members hold
         return (View(problem, bounds=True, schedules=True),)
     if problem.objective in _SIMPLE and _never_full(problem):
         ops = problem.arrays.op_count

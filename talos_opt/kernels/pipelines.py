@@ -26,7 +26,7 @@ class Steps(NamedTuple):
     group, phase : (n,) int
     load : (n, m) float
         Time of an op over the slots that it holds; infinite where it cannot run.
-    held, stash : (n,) int
+    held, stash : (n, m) int
         Bytes that a device holds for an op whatever is in flight, and for each micro-batch.
     src, dst : (e,) int
     size : (e,) float
@@ -176,8 +176,8 @@ def step_value(x, home):  # type: ignore[no-untyped-def]
             return INF
         length[d, x.phase[i]] += x.load[i, d]
         has[d, x.phase[i]] = True
-        held[d] += x.held[i]
-        stash[d] += x.stash[i]
+        held[d] += x.held[i, d]
+        stash[d] += x.stash[i, d]
     delay = np.full((3, 3, devices, devices), -1.0)
     for e in range(len(x.src)):
         a, b = home[x.group[x.src[e]]], home[x.group[x.dst[e]]]

@@ -6,7 +6,6 @@ import numpy as np
 
 from talos_opt.core.columns import BACKWARD, FORWARD
 from talos_opt.core.problem import Floats, Ints, Problem
-from talos_opt.core.sums import sum_by
 from talos_opt.solvers.pipelines.facts import held_bytes, op_loads, phases_of, route_times
 from talos_opt.solvers.shared.splits.blocks import Blocks
 
@@ -42,8 +41,9 @@ class StepBlocks:
         impossible = ~np.isfinite(self.load).all(axis=2)
         self.load[impossible] = np.inf
         held, stash = held_bytes(problem)
-        #: Bytes that a device holds for each block at the least (b,).
-        self.least_held: Ints = sum_by(op_block[inside], (held + stash)[inside], self.count)
+        #: Bytes that each device holds for each block at the least (b, m).
+        self.least_held: Ints = np.zeros((self.count, arrays.device_count), dtype=np.int64)
+        np.add.at(self.least_held, op_block[inside], (held + stash)[inside])
         self._latency, self._per_byte = route_times(problem)
         best = self.load.min(axis=1)
         self._forward, self._backward = best[:, FORWARD], best[:, BACKWARD]

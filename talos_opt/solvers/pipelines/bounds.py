@@ -32,7 +32,9 @@ def rounds_problem(problem: Problem) -> Problem:
     phase = phases_of(problem)
     times = np.where((phase == FORWARD) | (phase == BACKWARD), often, 1)
     columns = replace(given, time=given.time * times[:, None])
-    if problem.memory_rule is not MemoryRule.STATIC:
+    if problem.arrays.division is not None:  # what a member of a bundle holds is less than this
+        columns = replace(columns, weights=np.zeros_like(given.weights))
+    if problem.memory_rule is not MemoryRule.STATIC or problem.arrays.division is not None:
         nothing = np.zeros_like(given.output)
         outputs = given.outputs
         if outputs is not None:

@@ -166,7 +166,7 @@ class ChainSearch:
         load, held = np.zeros(3), 0
         for b in blocks.members(inside):
             load += blocks.load[b, device]
-            held += blocks.least_held[b]
+            held += int(blocks.least_held[b, device])
         if not np.isfinite(load).all() or held > blocks.capacity[device]:
             return False
         often = 1 if self.loads else self.count
@@ -239,6 +239,7 @@ class ChainSearch:
         value = self._earliest(placed) + max(float(least.max()), float(least.sum()) / len(devices))
         if self.problem.memory_rule is not MemoryRule.PEAK:
             room = sum(int(blocks.capacity[d]) for d in devices)
-            if int(blocks.least_held[left].sum()) > room:
+            least_held = blocks.least_held[np.ix_(left, devices)].min(axis=1)
+            if int(least_held.sum()) > room:
                 return True
         return value * self.less >= self.limit

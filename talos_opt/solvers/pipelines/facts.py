@@ -50,18 +50,22 @@ def route_times(problem: Problem) -> tuple[Floats, Floats]:
 
 
 def held_bytes(problem: Problem) -> tuple[Ints, Ints]:
-    """Bytes that each op needs at least whatever is in flight, and for each micro-batch (n,)."""
+    """Bytes that ops need at least on each device, in all and for each micro-batch (n, m)."""
     arrays = problem.arrays
-    nothing = np.zeros(arrays.op_count, dtype=np.int64)
-    if problem.memory_rule is MemoryRule.STATIC:
-        return arrays.weights + arrays.output, nothing
-    if problem.memory_rule is MemoryRule.PEAK:
-        return arrays.weights, nothing
+    held = np.zeros((arrays.op_count, arrays.device_count), dtype=np.int64)
+    stash = np.zeros_like(held)
     phase = phases_of(problem)
     kept = (phase[arrays.edge_src] == FORWARD) & (phase[arrays.edge_dst] == BACKWARD)
     stashed = np.unique(arrays.edge_tensor[kept])
-    np.add.at(nothing, arrays.tensor_op[stashed], arrays.tensor_size[stashed])
-    return arrays.weights, nothing
+    for d in range(arrays.device_count):
+        here = np.full(arrays.op_count, d)
+        held[:, d] = arrays.weights_at(here)
+        if problem.memory_rule is MemoryRule.STATIC:
+            held[:, d] += arrays.outputs_at(here)
+        elif problem.memory_rule is MemoryRule.PIPELINE:
+            size = arrays.bytes_at(arrays.tensor_size[stashed], np.full(len(stashed), d))
+            np.add.at(stash[:, d], arrays.tensor_op[stashed], size)
+    return held, stash
 
 
 def make_steps(problem: Problem) -> Steps:
@@ -83,7 +87,7 @@ def make_steps(problem: Problem) -> Steps:
         group=arrays.group.copy(),
         phase=phases_of(problem).astype(np.int64),
         load=op_loads(problem),
-        held=held.astype(np.int64),
+        held=held,
         stash=stash,
         src=arrays.edge_src.copy(),
         dst=arrays.edge_dst.copy(),

@@ -21,6 +21,8 @@ def find_obstacle(problem: Problem) -> str:
     nowhere = np.flatnonzero(~arrays.allowed.any(axis=1))
     if len(nowhere):
         return _describe_homeless(problem, int(nowhere[0]))
+    if arrays.division is not None:  # members of bundles hold less than what is counted here
+        return _describe_unused(problem)
     need = group_memory(problem)
     fits = arrays.allowed & (need[:, None] <= arrays.capacity[None, :])
     crowded = np.flatnonzero(~fits.any(axis=1))
