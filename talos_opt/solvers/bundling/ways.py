@@ -92,7 +92,7 @@ def find_classes(problem: Problem, twins: Twins) -> list[EqualDevices]:
             )
         for row in classes:
             shapes = _shapes(problem, rule, len(row))
-            if not any(True for _ in _partitions(len(row), shapes)):
+            if not _divides(len(row), {shape.size for shape in shapes}):
                 sizes = ", ".join(str(size) for size in rule.sizes)
                 raise GraphError(
                     f"{len(row)} equal device(s) of kind {kind} cannot be divided into bundles of "
@@ -123,6 +123,14 @@ def _shapes(problem: Problem, rule: BundleRule, most: int) -> tuple[Shape, ...]:
     if 1 in sizes:
         found.append(Shape(1))
     return tuple(sorted(found, key=lambda shape: -shape.size))
+
+
+def _divides(count: int, sizes: set[int]) -> bool:
+    """Tell whether so many devices can be divided into groups of these sizes."""
+    reached = [True] + [False] * count
+    for total in range(1, count + 1):
+        reached[total] = any(size <= total and reached[total - size] for size in sizes)
+    return reached[count]
 
 
 def _partitions(count: int, shapes: Sequence[Shape]) -> Iterator[tuple[Shape, ...]]:
