@@ -127,8 +127,8 @@ def _draw_problem(draw: random.Random) -> Problem:
     return Problem(
         Graph("random", tuple(models), "us"),
         Cluster(devices, links, contention=contention),
-        draw.choice(list(Objective)),
-        draw.choice(list(MemoryRule)),
+        draw.choice([Objective.TOCT, Objective.MAKESPAN, Objective.BOTTLENECK, Objective.MEMORY]),
+        draw.choice([MemoryRule.STATIC, MemoryRule.PEAK]),
     )
 
 
