@@ -100,8 +100,11 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ("normal", r"softmax|norm|pool|^(sum|mean|var|amax|amin|max|min|argmax)$|reduce|cumsum|loss"),
 )
 _NAMESPACES = frozenset(
-    ("", "aten", "ops", "torch", "nn", "prims", "operator", "_operator", "transformers")
-)
+    (
+        "", "aten", "ops", "torch", "nn", "prims", "operator", "_operator", "transformers",
+        "ai", "onnx", "com", "microsoft", "nchwc", "ms", "internal", "nhwc",
+    )
+)  # fmt: skip
 _COMPILED = tuple((name, re.compile(pattern)) for name, pattern in _PATTERNS)
 
 

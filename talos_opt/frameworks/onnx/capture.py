@@ -1,0 +1,146 @@
+"""A model file as one flat graph: inlined, optimised, named, with the sizes of all values."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from talos_opt.core.errors import InputError
+from talos_opt.frameworks.common.inputs import InputSpec
+from talos_opt.frameworks.onnx.captured import Captured
+from talos_opt.frameworks.onnx.costs import CONTROL_FLOW
+from talos_opt.frameworks.onnx.devices import CPU
+from talos_opt.frameworks.onnx.events import NodeEvent, read_profile
+from talos_opt.frameworks.onnx.flattening import flatten, fold_constants
+from talos_opt.frameworks.onnx.optimising import optimise, save, settle
+from talos_opt.frameworks.onnx.reading import Source
+from talos_opt.frameworks.onnx.sessions import Bound, options_of, refused, session_of
+from talos_opt.frameworks.onnx.shapes import Tensor, infer, with_seen
+
+
+def capture(
+    source: Source,
+    specs: Sequence[InputSpec],
+    values: Mapping[str, np.ndarray],
+    *,
+    level: str = "all",
+    run: bool = True,
+) -> Captured:
+    """Capture a model.
+
+    Parameters
+    ----------
+    source : Source
+    specs : sequence of InputSpec
+        Of all inputs, in their order.
+    values : mapping of str to np.ndarray
+        Inputs by name.
+    level : str
+        How far the runtime optimises it: ``none``, ``extended`` or ``all``; see `optimise`.
+    run : bool
+        Whether it is going to run. If not, it runs once all the same where sizes follow from values
+        only, or where it holds If, Loop or Scan, whose cost is that of what ran.
+
+    Raises
+    ------
+    InputError
+        If the runtime refuses the model or its inputs, or nothing is left of it to place.
+    """
+    try:
+        if not run:
+            captured = _captured(source, specs, level, saved=level != "none", symbolic=True)
+            if not _needs_run(captured):
+                return captured
+        return _observed(_captured(source, specs, level, saved=True), values)
+    except InputError:
+        # Where sizes are known, the runtime checks branches too that never run with them.
+        return _observed(_captured(source, specs, level, saved=True, sized=False), values)
+
+
+def _captured(
+    source: Source,
+    specs: Sequence[InputSpec],
+    level: str,
+    *,
+    saved: bool,
+    sized: bool = True,
+    symbolic: bool = False,
+) -> Captured:
+    proto, notes = flatten(source, specs, sized=sized)
+    folder, path, scratch = source.path.parent, None, None
+    if not sized:
+        notes.append(
+            "ONNX Runtime refuses the model with these sizes fixed, so it was optimised with sizes "
+            "open, as the file has them"
+        )
+    if level == "none":
+        folded = fold_constants(proto, folder)
+        if folded:
+            notes.append(f"{folded} nodes that make constants were computed, and count as weights")
+    if saved:
+        scratch = tempfile.TemporaryDirectory(prefix="talos-opt-")
+        proto = optimise(proto, level, source.path, Path(scratch.name))
+        folder = Path(scratch.name)
+    settle(proto)
+    if not proto.graph.node:
+        raise InputError(f"{source.path}: has no ops left to place: all it returns is constant")
+    if saved:
+        path = save(proto, folder)
+    tensors = infer(proto, symbolic=symbolic and not _branches(proto.graph))
+    return Captured(
+        source,
+        proto,
+        folder,
+        path,
+        tuple(specs),
+        level,
+        tensors,
+        tuple(notes),
+        scratch=scratch,
+    )
+
+
+def _branches(graph: Any) -> bool:
+    return any(node.op_type in CONTROL_FLOW for node in graph.node)
+
+
+def _needs_run(captured: Captured) -> bool:
+    if _branches(captured.graph):
+        return True
+    made = (captured.tensors.get(name, Tensor()) for name in captured.maker)
+    return any(value.shape is None and value.is_tensor for value in made)
+
+
+def _observed(captured: Captured, values: Mapping[str, np.ndarray]) -> Captured:
+    """Return a captured model with what a run on the CPU showed of its values."""
+    events = observe(captured, values)
+    seen = {event.name: event.outputs for event in events if event.name in captured.nodes}
+    tensors = with_seen(captured.tensors, captured.graph, seen)
+    return dataclasses.replace(captured, tensors=tensors, seen=tuple(events))
+
+
+def observe(captured: Captured, values: Mapping[str, np.ndarray]) -> list[NodeEvent]:
+    """Run a captured model once on the CPU, and return what every node did.
+
+    Raises
+    ------
+    InputError
+        If the runtime refuses the model or its inputs.
+    """
+    options = options_of()
+    options.enable_profiling = True
+    options.profile_file_prefix = str(captured.folder / "seen")
+    session = session_of(captured.path, options, name=captured.source.path)
+    try:
+        Bound(session, CPU, values).run()
+    except Exception as error:
+        raise refused(captured.source.path, error, "it does not run on these inputs") from error
+    profile = Path(session.end_profiling())
+    (run,) = read_profile(profile)
+    profile.unlink()
+    return run.nodes
