@@ -82,11 +82,12 @@ def _captured(
         folded = fold_constants(proto, folder)
         if folded:
             notes.append(f"{folded} nodes that make constants were computed, and count as weights")
+    given = proto
     if saved:
         scratch = tempfile.TemporaryDirectory(prefix="talos-opt-")
         proto = optimise(proto, level, source.path, Path(scratch.name))
         folder = Path(scratch.name)
-    settle(proto)
+    settle(proto, given)
     if not proto.graph.node:
         raise InputError(f"{source.path}: has no ops left to place: all it returns is constant")
     if saved:

@@ -9,9 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from talos_opt.frameworks.common.inputs import InputSpec
 from talos_opt.frameworks.common.keeping import kept_alive
 from talos_opt.frameworks.common.running import CapturedOp
+from talos_opt.frameworks.onnx.backend import ox
 from talos_opt.frameworks.onnx.events import NodeEvent
 from talos_opt.frameworks.onnx.graphs import (
     constants_of,
@@ -82,6 +85,12 @@ class Captured:
         return as_text(self.specs)
 
     @cached_property
+    def sized(self) -> bool:
+        """Whether all inputs have their sizes in the graph."""
+        dims = [dim for value in self.graph.input for dim in value.type.tensor_type.shape.dim]
+        return all(dim.HasField("dim_value") for dim in dims)
+
+    @cached_property
     def nodes(self) -> dict[str, Any]:
         """Nodes by op id."""
         return {node.name: node for node in self.graph.node}
@@ -95,6 +104,12 @@ class Captured:
     def constants(self) -> dict[str, int]:
         """Bytes of weights by name."""
         return constants_of(self.graph)
+
+    def constant(self, value: str) -> np.ndarray:
+        """Return a weight's value, from whatever file it is in."""
+        tensor = next(t for t in self.graph.initializer if t.name == value)
+        found: np.ndarray = ox.numpy_helper.to_array(tensor, base_dir=str(self.folder))
+        return found
 
     @cached_property
     def outputs(self) -> list[str]:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from threading import Event
 
 import numpy as np
 
 from talos_opt.core.errors import InputError
+from talos_opt.core.problem import Problem
+from talos_opt.core.schedule import Schedule
+from talos_opt.formats.schedule import ScheduleFile
 from talos_opt.frameworks.common.inputs import InputSpec
 from talos_opt.frameworks.common.profile import Profile
+from talos_opt.frameworks.common.running import INPUTS, RunReport
+from talos_opt.frameworks.onnx.capture import capture
+from talos_opt.frameworks.onnx.captured import Captured
 from talos_opt.frameworks.onnx.inputs import (
     declared_inputs,
     draw,
@@ -18,8 +25,16 @@ from talos_opt.frameworks.onnx.inputs import (
     read_arrays,
     specs_of,
 )
-from talos_opt.frameworks.onnx.profile import profile_model
+from talos_opt.frameworks.onnx.profile import GRAPH, profile_model
 from talos_opt.frameworks.onnx.reading import Source, read_model
+from talos_opt.frameworks.onnx.run import (
+    measured,
+    require_same_model,
+    run_schedule,
+    stated_facts,
+    version_note,
+)
+from talos_opt.frameworks.onnx.sessions import LEVELS
 
 
 def profile(
@@ -39,6 +54,50 @@ def profile(
         progress=progress,
         cancel=cancel,
     )
+
+
+def run(
+    args: argparse.Namespace, file: ScheduleFile
+) -> tuple[RunReport, Callable[[], tuple[Problem, Schedule]]]:
+    """Read the model that the arguments name, and run it under a schedule.
+
+    Inputs, and how far the graph is optimised, are what the schedule's graph was profiled with,
+    unless the arguments say otherwise.
+    """
+    facts = stated_facts(file)
+    captured, values = captured_for(args, facts)
+    version = version_note(facts)
+    try:
+        report = run_schedule(
+            captured, values, file, args.map, threads=args.threads, repeats=args.repeats
+        )
+    except InputError as error:
+        raise InputError(f"{error}; {version}") if version else error from None
+    name = str(file.document.get("graph") or "measured")
+    report = dataclasses.replace(report, notes=(*report.notes, *filter(None, [version])))
+    return report, lambda: measured(captured, report, name)
+
+
+def captured_for(
+    args: argparse.Namespace, facts: Mapping[str, str]
+) -> tuple[Captured, dict[str, np.ndarray]]:
+    """Return the model that the arguments name as it was when a graph was profiled.
+
+    Raises
+    ------
+    InputError
+        If it is another model.
+    """
+    source = read_model(args.target)
+    require_same_model(source, facts)
+    given = args.input or ()
+    if not given and not args.dim and args.inputs is None and facts.get(INPUTS):
+        given = facts[INPUTS].split(", ")
+    specs, values = _inputs(args, source, given)
+    level = facts.get(GRAPH, "").removeprefix("optimised ")
+    if args.optimized is not None or level not in LEVELS:
+        level = "none" if args.optimized is False else "all"
+    return capture(source, specs, values, level=level), values
 
 
 def _inputs(

@@ -22,7 +22,7 @@ from talos_opt.frameworks.onnx.sessions import refused, session_of
 #: Constants are no inputs from here on, as the runtime takes it.
 _LEAST_IR = 4
 #: What makes something else each time, so that it is no constant.
-_RANDOM = frozenset(
+RANDOM = frozenset(
     ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial",
      "Bernoulli")
 )  # fmt: skip
@@ -129,7 +129,7 @@ def fold_constants(proto: Any, folder: Path) -> int:
     chosen: list[Any] = []
     for node in graph.node:
         inner = {n.op_type for g in subgraphs(node) for part in graphs_of(g) for n in part.node}
-        if known.issuperset(reads_of(node)) and not _RANDOM & {node.op_type, *inner}:
+        if known.issuperset(reads_of(node)) and not RANDOM & {node.op_type, *inner}:
             chosen.append(node)
             known.update(outputs_of(node))
     if not chosen:

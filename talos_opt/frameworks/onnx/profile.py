@@ -33,8 +33,8 @@ from talos_opt.frameworks.onnx.measuring import measure
 from talos_opt.frameworks.onnx.ops import describe_ops, main_dtype
 from talos_opt.frameworks.onnx.reading import Source
 
-#: Facts of a profile that say which model it is of, and how far the runtime had optimised it.
-MODEL, GRAPH = "model", "graph"
+#: Facts of a profile: which model it is of, by which version of the runtime, optimised how far.
+MODEL, RUNTIME, GRAPH = "model", "onnxruntime", "graph"
 
 
 def profile_model(
@@ -136,7 +136,7 @@ def facts_of(captured: Captured) -> dict[str, str]:
     """Return what a graph's description says of the model, and how it was captured."""
     return {
         INPUTS: captured.inputs_text,
-        "onnxruntime": ort.__version__,
+        RUNTIME: ort.__version__,
         MODEL: f"{captured.source.path.name} sha256 {captured.source.digest}",
         GRAPH: f"optimised {captured.level}",
     }

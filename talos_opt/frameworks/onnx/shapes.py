@@ -40,11 +40,11 @@ class Tensor:
         """Whether it can travel: what is not a tensor stays where it was made."""
         return self.proto is None
 
-    def value_info(self, name: str) -> Any:
-        """Return what a model's input or output of this name declares."""
+    def value_info(self, name: str, *, sized: bool = True) -> Any:
+        """Return what an input or output of this name declares, with its sizes or without."""
         if self.proto is not None:
             return ox.helper.make_value_info(name, self.proto)
-        return ox.helper.make_tensor_value_info(name, self.dtype, self.shape)
+        return ox.helper.make_tensor_value_info(name, self.dtype, self.shape if sized else None)
 
 
 def infer(proto: Any, *, symbolic: bool = True) -> dict[str, Tensor]:
