@@ -55,14 +55,26 @@ def load(args: argparse.Namespace) -> Framework:
     misplaced = refused(args)
     if misplaced is not None:
         raise InputError(misplaced)
-    for library in _LIBRARIES.get(name, (name,)):
-        if find_spec(library) is None:
-            raise DependencyError(
-                f"{library} is not installed: pip install 'talos-opt[{name}]' brings it"
-            )
+    require_libraries(name)
     try:
         return cast(Framework, import_module(f"talos_opt.frameworks.{name}.command"))
     except ImportError as error:
         if (error.name or "").startswith("talos_opt"):
             raise
         raise DependencyError(f"{name} is installed, but cannot be imported: {error}") from error
+
+
+def require_libraries(name: str) -> None:
+    """Refuse a framework of which something is not installed.
+
+    Raises
+    ------
+    DependencyError
+    """
+    from talos_opt.core.errors import DependencyError
+
+    for library in _LIBRARIES.get(name, (name,)):
+        if find_spec(library) is None:
+            raise DependencyError(
+                f"{library} is not installed: pip install 'talos-opt[{name}]' brings it"
+            )

@@ -8,7 +8,7 @@ costs, ops                   FLOPs, bytes and colocation of the ops
 devices, sessions, events    execution providers, sessions on them, and what their profiles say
 measuring, links, contention, profile    all of this together, as a profile
 pieces, execute, run         a schedule, for real: a session for each piece
-stages, annotations, splits  a schedule as other runtimes take it
+facts, exporting, openvino   a graph's own model again; a schedule as other runtimes take it
 
 Importing this package imports neither onnx nor onnxruntime.
 """

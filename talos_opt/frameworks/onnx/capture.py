@@ -62,6 +62,14 @@ def capture(
         return _observed(_captured(source, specs, level, saved=True, sized=False), values)
 
 
+def capture_graph(source: Source, specs: Sequence[InputSpec], level: str) -> Captured:
+    """Return a captured model for what needs its ops only: nothing runs, sizes may be unknown."""
+    try:
+        return _captured(source, specs, level, saved=True)
+    except InputError:
+        return _captured(source, specs, level, saved=True, sized=False)
+
+
 def _captured(
     source: Source,
     specs: Sequence[InputSpec],

@@ -18,6 +18,12 @@ from talos_opt.frameworks.common.profile import Profile
 from talos_opt.frameworks.common.running import INPUTS, RunReport
 from talos_opt.frameworks.onnx.capture import capture
 from talos_opt.frameworks.onnx.captured import Captured
+from talos_opt.frameworks.onnx.facts import (
+    GRAPH,
+    facts_in,
+    require_same_model,
+    version_note,
+)
 from talos_opt.frameworks.onnx.inputs import (
     declared_inputs,
     draw,
@@ -25,15 +31,9 @@ from talos_opt.frameworks.onnx.inputs import (
     read_arrays,
     specs_of,
 )
-from talos_opt.frameworks.onnx.profile import GRAPH, profile_model
+from talos_opt.frameworks.onnx.profile import profile_model
 from talos_opt.frameworks.onnx.reading import Source, read_model
-from talos_opt.frameworks.onnx.run import (
-    measured,
-    require_same_model,
-    run_schedule,
-    stated_facts,
-    version_note,
-)
+from talos_opt.frameworks.onnx.run import measured, run_schedule
 from talos_opt.frameworks.onnx.sessions import LEVELS
 
 
@@ -64,8 +64,8 @@ def run(
     Inputs, and how far the graph is optimised, are what the schedule's graph was profiled with,
     unless the arguments say otherwise.
     """
-    facts = stated_facts(file)
-    captured, values = captured_for(args, facts)
+    facts = facts_in(file.made.description)
+    captured, values = _captured(args, facts)
     version = version_note(facts)
     try:
         report = run_schedule(
@@ -78,7 +78,7 @@ def run(
     return report, lambda: measured(captured, report, name)
 
 
-def captured_for(
+def _captured(
     args: argparse.Namespace, facts: Mapping[str, str]
 ) -> tuple[Captured, dict[str, np.ndarray]]:
     """Return the model that the arguments name as it was when a graph was profiled.

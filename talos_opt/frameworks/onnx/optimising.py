@@ -16,7 +16,7 @@ from talos_opt.frameworks.onnx.sessions import options_of, session_of
 
 #: Constants of at least so many bytes are in a file of their own: pieces share it.
 EXTERNAL_BYTES = 1024
-_MODEL, _WEIGHTS = "model.onnx", "weights.bin"
+_MODEL, WEIGHTS = "model.onnx", "weights.bin"
 _RAW = "saved.onnx"
 #: What the runtime appends to a name that is taken.
 _NUMBERED = re.compile(r"_token_\d+(?=$|_)")
@@ -46,7 +46,7 @@ def optimise(proto: Any, level: str, source: Path, folder: Path) -> Any:
     options = options_of(level)
     options.optimized_model_filepath = str(folder / _RAW)
     prefix = "session.optimized_model_external_initializers_"
-    options.add_session_config_entry(prefix + "file_name", _WEIGHTS)
+    options.add_session_config_entry(prefix + "file_name", WEIGHTS)
     options.add_session_config_entry(prefix + "min_size_in_bytes", str(EXTERNAL_BYTES))
     options.add_session_config_entry("session.disable_prepacking", "1")
     session_of(proto, options, folder=source.parent, name=source)

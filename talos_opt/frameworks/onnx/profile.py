@@ -20,21 +20,17 @@ from talos_opt.frameworks.common.measuring import (
     with_sheets,
 )
 from talos_opt.frameworks.common.profile import Profile
-from talos_opt.frameworks.common.running import INPUTS
 from talos_opt.frameworks.common.targets import Target
 from talos_opt.frameworks.common.threads import fastest, require_threads
-from talos_opt.frameworks.onnx.backend import ort
 from talos_opt.frameworks.onnx.capture import capture
 from talos_opt.frameworks.onnx.captured import Captured
 from talos_opt.frameworks.onnx.contention import measure_contention
 from talos_opt.frameworks.onnx.devices import parse_targets, provider_of
+from talos_opt.frameworks.onnx.facts import facts_of
 from talos_opt.frameworks.onnx.links import measure_links
 from talos_opt.frameworks.onnx.measuring import measure
 from talos_opt.frameworks.onnx.ops import describe_ops, main_dtype
 from talos_opt.frameworks.onnx.reading import Source
-
-#: Facts of a profile: which model it is of, by which version of the runtime, optimised how far.
-MODEL, RUNTIME, GRAPH = "model", "onnxruntime", "graph"
 
 
 def profile_model(
@@ -132,16 +128,6 @@ def level_for(targets: Sequence[Target]) -> str:
     return "all" if all(target.local == "cpu" for target in targets) else "extended"
 
 
-def facts_of(captured: Captured) -> dict[str, str]:
-    """Return what a graph's description says of the model, and how it was captured."""
-    return {
-        INPUTS: captured.inputs_text,
-        RUNTIME: ort.__version__,
-        MODEL: f"{captured.source.path.name} sha256 {captured.source.digest}",
-        GRAPH: f"optimised {captured.level}",
-    }
-
-
 def _threads(
     captured: Captured,
     values: Mapping[str, np.ndarray],
@@ -163,4 +149,4 @@ def _threads(
     return fastest(cost, budget, each)
 
 
-__all__ = ["ProgressCallback", "facts_of", "level_for", "profile_model"]
+__all__ = ["ProgressCallback", "level_for", "profile_model"]

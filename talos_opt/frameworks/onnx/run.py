@@ -4,36 +4,29 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from talos_opt.core.errors import InputError
 from talos_opt.core.machine import available_cores
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.formats.schedule import ScheduleFile
-from talos_opt.formats.schedule_header import read_header
 from talos_opt.frameworks.common.allocator import keep_freed_memory
 from talos_opt.frameworks.common.comparing import Value, compare_outputs
 from talos_opt.frameworks.common.disturbance import Others
 from talos_opt.frameworks.common.running import (
-    INPUTS,
     RunReport,
     measured_schedule,
     op_times,
     read_plan,
 )
 from talos_opt.frameworks.common.statistics import summarise
-from talos_opt.frameworks.onnx.backend import ort
 from talos_opt.frameworks.onnx.captured import Captured
 from talos_opt.frameworks.onnx.devices import CPU, Provider, providers_of
 from talos_opt.frameworks.onnx.execute import Executor
 from talos_opt.frameworks.onnx.flattening import RANDOM
 from talos_opt.frameworks.onnx.pieces import cut
-from talos_opt.frameworks.onnx.profile import GRAPH, MODEL, RUNTIME
-from talos_opt.frameworks.onnx.reading import Source
 from talos_opt.frameworks.onnx.sessions import Bound, options_of, session_of
 
 _WARM_UP = 2
@@ -154,40 +147,6 @@ def _plain(
 def _value(array: np.ndarray) -> Value:
     name = str(array.dtype)
     return Value(array.astype(np.float32) if name == "bfloat16" else array, name)
-
-
-def stated_facts(schedule: Mapping[str, Any] | ScheduleFile) -> dict[str, str]:
-    """Return what a schedule says of the model that it was made for, as `facts_of` wrote it."""
-    made = schedule.made if isinstance(schedule, ScheduleFile) else read_header(schedule)
-    found: dict[str, str] = {}
-    for part in (made.description or "").split("; "):
-        key, colon, value = part.partition(": ")
-        if colon and key in (INPUTS, MODEL, GRAPH, RUNTIME):
-            found.setdefault(key, value)
-    return found
-
-
-def require_same_model(source: Source, facts: Mapping[str, str]) -> None:
-    """Refuse a schedule that was made for another file.
-
-    Raises
-    ------
-    InputError
-    """
-    name, _, digest = facts.get(MODEL, "").partition(" sha256 ")
-    if digest and digest != source.digest:
-        raise InputError(
-            f"{source.path}: has the sha256 {source.digest}, and the schedule was made for "
-            f"{Path(name).name} of {digest}: profile and solve this model"
-        )
-
-
-def version_note(facts: Mapping[str, str]) -> str:
-    """Say that the graph was made by another version of the runtime, which may fuse other ops."""
-    made = facts.get(RUNTIME, ort.__version__)
-    if made == ort.__version__:
-        return ""
-    return f"the graph was made with ONNX Runtime {made}, and this is {ort.__version__}"
 
 
 def measured(captured: Captured, report: RunReport, name: str) -> tuple[Problem, Schedule]:
