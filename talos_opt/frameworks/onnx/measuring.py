@@ -78,8 +78,10 @@ def measure(
     profile = Path(watched.end_profiling())
     runs = read_profile(profile)
     profile.unlink()
+    stopped |= len(whole) <= _WARM_UP
     # Better a first, cold time than none.
-    return _measured(captured, provider, runs[_WARM_UP:] or runs, whole, stopped)
+    warm, whole = runs[_WARM_UP:] or runs, whole[_WARM_UP:] or whole
+    return _measured(captured, provider, warm, whole, stopped)
 
 
 def _take_turns(
@@ -91,7 +93,7 @@ def _take_turns(
     progress: Callable[[float], None] | None,
 ) -> None:
     for _ in range(_WARM_UP):
-        plain.run()
+        whole.append(plain.run())
         watched.run()
         if budget.spent:
             return
@@ -111,7 +113,7 @@ def _measured(
     whole: list[float],
     stopped: bool,
 ) -> Measured:
-    measured = Measured(resolution_s=_RESOLUTION_S, stopped=stopped or not whole)
+    measured = Measured(resolution_s=_RESOLUTION_S, stopped=stopped)
     where: dict[str, Counter[str]] = defaultdict(Counter)
     for run in runs:
         for event in run.nodes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from operator import methodcaller
 from typing import Any
 
 from talos_opt.frameworks.onnx import dtypes
@@ -70,14 +71,26 @@ def infer(proto: Any, *, symbolic: bool = True) -> dict[str, Tensor]:
 
 
 def _symbolic(proto: Any) -> dict[str, Tensor]:
+    """Return what ONNX Runtime's inference finds, of all that it finds; nothing without sympy.
+
+    Its own loop, as its function for all of this leaves a file in the working folder where
+    something stays open.
+    """
     try:
         from onnxruntime.tools.symbolic_shape_infer import SymbolicShapeInference
-    except ImportError:  # without sympy
+    except ImportError:
         return {}
     copy = ox.ModelProto()
     copy.CopyFrom(proto)
+    inference: Any = SymbolicShapeInference(
+        int_max=2**31 - 1, auto_merge=True, guess_output_rank=False, verbose=0
+    )
     try:
-        return _read(SymbolicShapeInference.infer_shapes(copy, auto_merge=True))
+        methodcaller("_preprocess", copy)(inference)
+        while inference.run_:
+            methodcaller("_infer_impl")(inference)
+        methodcaller("_update_output_from_vi")(inference)
+        return _read(inference.out_mp_)
     except Exception:  # it knows some ops only
         return {}
 

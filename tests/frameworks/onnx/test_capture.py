@@ -190,7 +190,11 @@ def test_estimates_alone_run_a_loop_once_to_see_its_rounds(tmp_path: Path) -> No
     assert describe_ops(captured)[0].flops == 3 * 2 * 4 * 8 * 8
 
 
-def test_sizes_that_follow_from_values_are_seen_in_a_run(tmp_path: Path) -> None:
+def test_sizes_that_follow_from_values_are_seen_in_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
     made = nets.model(
         [h.make_node("NonZero", ["x"], ["i"], name="find"),
          h.make_node("Cast", ["i"], ["y"], name="cast", to=T.FLOAT)],
@@ -199,6 +203,7 @@ def test_sizes_that_follow_from_values_are_seen_in_a_run(tmp_path: Path) -> None
     ops = ops_of(nets.captured(made, tmp_path, ["3x4:float32:1-2"], level="none", run=False))
     assert ops["find"].output == 2 * 12 * 8
     assert ops["cast"].facts["shape"] == [[2, 12]]
+    assert not list((tmp_path / "here").iterdir())  # where the symbolic inference would leave one
 
 
 def test_weights_declared_as_inputs_are_weights(tmp_path: Path) -> None:

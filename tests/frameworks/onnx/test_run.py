@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import talos_opt
 from talos_opt.cli.main import main
 from talos_opt.core.errors import InputError
 from talos_opt.formats import trace_reader
-from talos_opt.frameworks.common.running import Execution, Hop
+from talos_opt.frameworks.common.running import Hop
 from talos_opt.frameworks.onnx.captured import Captured
 from talos_opt.frameworks.onnx.devices import CPU, providers_of
 from talos_opt.frameworks.onnx.execute import Executor
@@ -113,29 +114,50 @@ def test_a_value_goes_by_a_third_device_where_the_schedule_says_so(tmp_path: Pat
     ]
 
 
+class _Meeting:
+    """A session that only runs while another one does."""
+
+    def __init__(self, session: object, barrier: threading.Barrier) -> None:
+        self._session, self._barrier = session, barrier
+
+    def run_with_iobinding(self, binding: object) -> None:
+        self._barrier.wait(timeout=20)
+        self._session.run_with_iobinding(binding)
+
+
 def test_two_sessions_compute_side_by_side(tmp_path: Path) -> None:
-    captured = nets.captured(nets.two_branches(512, 3, 64), tmp_path, level="none")
+    captured = nets.captured(nets.two_branches(16, 2, 4), tmp_path, level="none")
     where = {op: "b" if op.startswith("b.") else "a" for op in captured.nodes}
     times = dict.fromkeys(captured.nodes, (0.0, 1.0)) | {"join": (1.0, 2.0)}
     pieces = cut(captured, where, times)
     assert [piece.ops[0] for piece in pieces] == ["a.0", "b.0", "join"]
-    plan = Executor(
-        captured, pieces, dict.fromkeys("ab", CPU), draw(captured.specs), threads=1, watched=True
+    values = draw(captured.specs)
+    plan = Executor(captured, pieces, dict.fromkeys("ab", CPU), values, threads=1)
+    barrier = threading.Barrier(2)
+    for loaded in plan._loaded.values():
+        loaded[0] = loaded[0]._replace(session=_Meeting(loaded[0].session, barrier))
+    (found,) = plan.run()[1]
+    plan.close()
+    assert np.allclose(found, session_of(captured.path).run(None, values)[0], atol=1e-5)
+
+
+def test_ops_of_a_run_are_timed_on_one_clock(tmp_path: Path) -> None:
+    captured = captured_net("branches", tmp_path)
+    plan = executor(
+        captured, {op: "b" if op.startswith("b.") else "a" for op in captured.nodes}, watched=True
     )
-    for _ in range(10):
+    for _ in range(3):
         plan.run()
     executions = plan.executions()
     plan.close()
-    assert all({span.op for span in run.ops} == set(captured.nodes) for run in executions)
-    assert all(run.ops[-1].op == "join" for run in executions)
-    assert any(overlap_s(run) > 0 for run in executions)  # on a busy machine not in each of them
-
-
-def overlap_s(run: Execution) -> float:
-    """Return for how long both branches had begun and neither had ended."""
-    spans = {side: [s for s in run.ops if s.op.startswith(f"{side}.")] for side in "ab"}
-    begin = max(found[0].start_s for found in spans.values())
-    return min(found[-1].end_s for found in spans.values()) - begin
+    assert len(executions) == 3
+    for run in executions:
+        assert {span.op for span in run.ops} == set(captured.nodes)
+        assert run.ops[-1].op == "join"
+        ends = {span.op: span.end_s for span in run.ops}
+        starts = {span.op: span.start_s for span in run.ops}
+        assert all(starts["join"] >= ends[op] - 1e-4 for op in ("a.act1", "b.act1"))
+        assert run.wall_s == max(ends.values())
 
 
 def test_what_fails_on_one_device_ends_the_others(tmp_path: Path) -> None:
