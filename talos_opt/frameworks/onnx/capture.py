@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 
 from talos_opt.core.errors import InputError
 from talos_opt.frameworks.common.inputs import InputSpec
-from talos_opt.frameworks.onnx.captured import Captured
+from talos_opt.frameworks.onnx.captured import Captured, Scratch
 from talos_opt.frameworks.onnx.costs import CONTROL_FLOW
 from talos_opt.frameworks.onnx.devices import CPU
 from talos_opt.frameworks.onnx.events import NodeEvent, read_profile
@@ -92,9 +91,9 @@ def _captured(
             notes.append(f"{folded} nodes that make constants were computed, and count as weights")
     given = proto
     if saved:
-        scratch = tempfile.TemporaryDirectory(prefix="talos-opt-")
-        proto = optimise(proto, level, source.path, Path(scratch.name))
-        folder = Path(scratch.name)
+        scratch = Scratch()
+        folder = scratch.path
+        proto = optimise(proto, level, source.path, folder)
     settle(proto, given)
     if not proto.graph.node:
         raise InputError(f"{source.path}: has no ops left to place: all it returns is constant")

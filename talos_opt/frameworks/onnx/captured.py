@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -32,6 +34,14 @@ from talos_opt.frameworks.onnx.shapes import Tensor
 _VIEWS = frozenset(("Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Dropout"))
 
 
+class Scratch:
+    """A folder that goes when nobody holds this object any more, or with the process."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="talos-opt-"))
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+
 @dataclass(frozen=True)
 class Captured:
     """A model as one flat graph.
@@ -54,8 +64,8 @@ class Captured:
     notes : tuple of str
     seen : tuple of NodeEvent
         What every node did when the model was run once, those of subgraphs too; may be empty.
-    scratch : TemporaryDirectory, optional
-        Goes with this object.
+    scratch : Scratch, optional
+        What holds `folder`, if it is not the model's own.
     """
 
     source: Source
@@ -67,7 +77,7 @@ class Captured:
     tensors: Mapping[str, Tensor]
     notes: tuple[str, ...] = ()
     seen: tuple[NodeEvent, ...] = ()
-    scratch: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False)
+    scratch: Scratch | None = field(default=None, repr=False)
 
     @property
     def graph(self) -> Any:

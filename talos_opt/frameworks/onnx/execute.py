@@ -91,7 +91,7 @@ class Executor:
         self._moves: list[list[_Move]] = []
         self._clock_s = time.time_ns() * 1e-9 - time.perf_counter()
 
-    def run(self) -> tuple[float, list[np.ndarray]]:
+    def run(self) -> tuple[float, list[Any]]:
         """Run once; return the seconds from the first op to the last one's end, and the outputs."""
         run = _Run(self._captured, self._providers, self._routes, self._loaded, self._given)
         begin, end = run.finish(self._pool)
@@ -132,13 +132,13 @@ class Executor:
         began = session.get_profiling_start_time_ns() * 1e-9 if self._watched else 0.0
         return _Loaded(piece, session, session.io_binding(), began)
 
-    def _output(self, value: str, run: _Run) -> np.ndarray:
+    def _output(self, value: str, run: _Run) -> Any:
         if value in self._inputs:
             return self._inputs[value]
         if value in self._captured.constants:
             return self._captured.constant(value)
-        found: np.ndarray = run.outputs[value].numpy()
-        return found
+        found = run.outputs[value]
+        return found.numpy() if isinstance(found, ort.OrtValue) else found
 
     def _execution(self, ops: Sequence[Span], moves: Sequence[_Move]) -> Execution:
         origin = min(span.start_s for span in ops)
@@ -268,10 +268,21 @@ class _Run:
         one.session.run_with_iobinding(one.binding)
         for value, made in zip(one.piece.makes, one.binding.get_outputs(), strict=True):
             held[value] = made
-            if value in self._wanted:
-                self.outputs[value] = made
+        self._keep(one)
         one.binding.clear_binding_inputs()
         one.binding.clear_binding_outputs()
+
+    def _keep(self, one: _Loaded) -> None:
+        """Keep what the model returns; sequences and maps as Python has them."""
+        wanted = [value for value in one.piece.makes if value in self._wanted]
+        if not wanted:
+            return
+        made = dict(zip(one.piece.makes, one.binding.get_outputs(), strict=True))
+        if all(made[value].is_tensor() for value in wanted):
+            self.outputs |= {value: made[value] for value in wanted}
+            return
+        copied = dict(zip(one.piece.makes, one.binding.copy_outputs_to_cpu(), strict=True))
+        self.outputs |= {value: copied[value] for value in wanted}
 
     def _hand_over(self, device: str, makes: Iterable[str]) -> None:
         for value in makes:

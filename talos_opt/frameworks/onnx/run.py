@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,8 @@ from talos_opt.frameworks.onnx.pieces import cut
 from talos_opt.frameworks.onnx.sessions import Bound, options_of, session_of
 
 _WARM_UP = 2
+#: Types that NumPy has by ml_dtypes only.
+_NARROW = frozenset(("bfloat16", "float8_e4m3fn", "float8_e5m2", "int4", "uint4"))
 
 
 def run_schedule(
@@ -94,9 +96,7 @@ def run_schedule(
     watched.close()
     del watched
     expected, single_s = _plain(captured, values, providers, threads, repeats)
-    error, equal = compare_outputs(
-        [_value(array) for array in expected], [_value(array) for array in outputs]
-    )
+    error, equal = compare_outputs(list(_values(expected)), list(_values(outputs)))
     median = executions[len(executions) // 2]
     random = [op for op, node in captured.nodes.items() if node.op_type in RANDOM]
     note = f"the outputs differ, since op {random[0]!r} draws random numbers" if random else ""
@@ -124,12 +124,12 @@ def _plain(
     providers: Mapping[str, Provider],
     threads: int | None,
     repeats: int,
-) -> tuple[list[np.ndarray], float]:
+) -> tuple[list[Any], float]:
     """Return outputs and seconds of a session of the file itself, as the runtime optimises it.
 
     On one device with as many threads as each has; of several kinds of device the fastest counts.
     """
-    outputs: list[np.ndarray] = []
+    outputs: list[Any] = []
     times = []
     for provider in dict.fromkeys([CPU, *providers.values()]):
         options = options_of("all", threads if provider.is_cpu else None)
@@ -144,9 +144,18 @@ def _plain(
     return outputs, min(times, default=float("inf"))
 
 
-def _value(array: np.ndarray) -> Value:
-    name = str(array.dtype)
-    return Value(array.astype(np.float32) if name == "bfloat16" else array, name)
+def _values(found: Any) -> Iterator[Value]:
+    """Yield the tensors of outputs: of sequences each, of maps their keys and their values."""
+    if isinstance(found, np.ndarray):
+        name = str(found.dtype)
+        yield Value(found.astype(np.float32) if name in _NARROW else found, name)
+    elif isinstance(found, dict):
+        yield from _values([np.array(list(found)), np.array(list(found.values()))])
+    elif isinstance(found, (list, tuple)):
+        for item in found:
+            yield from _values(item)
+    else:
+        yield from _values(np.asarray(found))
 
 
 def measured(captured: Captured, report: RunReport, name: str) -> tuple[Problem, Schedule]:

@@ -22,6 +22,7 @@ from talos_opt.frameworks.onnx.captured import Captured
 from talos_opt.frameworks.onnx.devices import CPU, providers_of
 from talos_opt.frameworks.onnx.execute import Executor
 from talos_opt.frameworks.onnx.inputs import draw
+from talos_opt.frameworks.onnx.ops import describe_ops
 from talos_opt.frameworks.onnx.pieces import cut
 from talos_opt.frameworks.onnx.sessions import session_of
 from tests.frameworks.onnx import nets
@@ -45,6 +46,21 @@ def split_and_join() -> onnx.ModelProto:
         [value(name, None) for name in ("y", "e", "w", "x")],
         [weight("w", 6, 6), nets.array("to", [4, 6])],
         opset=18,
+    )
+
+
+def sequence() -> onnx.ModelProto:
+    """A sequence that one op makes, another one reads, and the model returns."""
+    return nets.model(
+        [
+            h.make_node("Relu", ["x"], ["a"], name="first"),
+            h.make_node("SequenceConstruct", ["a", "x"], ["s"], name="gather"),
+            h.make_node("SequenceAt", ["s", "i"], ["b"], name="pick"),
+            h.make_node("Neg", ["b"], ["y"], name="last"),
+        ],
+        [value("x", [4])],
+        [value("y", [4]), h.make_tensor_sequence_value_info("s", T.FLOAT, [4])],
+        [nets.array("i", 1)],
     )
 
 
@@ -85,6 +101,27 @@ def test_any_placement_gives_the_outputs_of_the_plain_session(
             for found, wanted in zip(outputs, expected, strict=True):
                 assert np.allclose(found, wanted, atol=1e-5)
         plan.close()
+
+
+def test_a_sequence_stays_where_it_is_made_and_may_be_returned(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    captured = nets.captured(sequence(), tmp_path, level="none")
+    ops = {op.id: op for op in describe_ops(captured)}
+    assert ops["gather"].colocate == ops["pick"].colocate == "gather"
+    path = nets.saved(sequence(), tmp_path)
+    graph, schedule = tmp_path / "g.json", tmp_path / "s.json"
+    words = ["--devices", "2xcpu", "--time-limit", "1", "-o", str(graph)]
+    assert main(["profile", "onnx", str(path), *words]) == 0
+    document = json.loads(graph.read_text())
+    for op in document["models"][0]["ops"]:
+        op["devices"] = ["cpu1" if op["id"] in ("gather", "pick") else "cpu0"]
+    graph.write_text(json.dumps(document))
+    assert main(["solve", str(graph), "--time-limit", "1", "-o", str(schedule)]) == 0
+    capsys.readouterr()
+    words = ["--schedule", str(schedule), "--repeats", "1", "--json"]
+    assert main(["run", "onnx", str(path), *words]) == 0
+    assert json.loads(capsys.readouterr().out)["outputs_equal"]
 
 
 def test_a_value_goes_to_a_device_once_however_many_ops_read_it(tmp_path: Path) -> None:
