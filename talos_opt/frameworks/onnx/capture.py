@@ -16,9 +16,10 @@ from talos_opt.frameworks.onnx.costs import CONTROL_FLOW
 from talos_opt.frameworks.onnx.devices import CPU
 from talos_opt.frameworks.onnx.events import NodeEvent, read_profile
 from talos_opt.frameworks.onnx.flattening import flatten, fold_constants
-from talos_opt.frameworks.onnx.optimising import optimise, save, settle
+from talos_opt.frameworks.onnx.inputs import draw
+from talos_opt.frameworks.onnx.optimising import optimise, settle
 from talos_opt.frameworks.onnx.reading import Source
-from talos_opt.frameworks.onnx.sessions import Bound, options_of, refused, session_of
+from talos_opt.frameworks.onnx.sessions import Bound, options_of, refused
 from talos_opt.frameworks.onnx.shapes import Tensor, infer, with_seen
 
 
@@ -52,21 +53,45 @@ def capture(
     """
     try:
         if not run:
-            captured = _captured(source, specs, level, saved=level != "none", symbolic=True)
+            captured = _captured(source, specs, level, symbolic=True)
             if not _needs_run(captured):
                 return captured
-        return _observed(_captured(source, specs, level, saved=True), values)
+        return _all_observed(source, specs, level, values)
     except InputError:
         # Where sizes are known, the runtime checks branches too that never run with them.
-        return _observed(_captured(source, specs, level, saved=True, sized=False), values)
+        return _all_observed(source, specs, level, values, sized=False)
 
 
 def capture_graph(source: Source, specs: Sequence[InputSpec], level: str) -> Captured:
-    """Return a captured model for what needs its ops only: nothing runs, sizes may be unknown."""
+    """Return a captured model for what needs its ops only: sizes may be unknown.
+
+    It runs only at level ``none``, to see whether ops have to be replaced, as `capture` does.
+    """
+    if level == "none":
+        return capture(source, specs, draw(specs), level=level)
     try:
-        return _captured(source, specs, level, saved=True)
+        return _captured(source, specs, level)
     except InputError:
-        return _captured(source, specs, level, saved=True, sized=False)
+        return _captured(source, specs, level, sized=False)
+
+
+def _all_observed(
+    source: Source,
+    specs: Sequence[InputSpec],
+    level: str,
+    values: Mapping[str, np.ndarray],
+    *,
+    sized: bool = True,
+) -> Captured:
+    """Return a captured model of which every op was seen in a run.
+
+    An op without a kernel is replaced by its definition when a session is made; then the graph is
+    the runtime's, with nothing else changed.
+    """
+    captured = _observed(_captured(source, specs, level, sized=sized), values)
+    if level == "none" and not captured.nodes.keys() <= {event.name for event in captured.seen}:
+        return _observed(_captured(source, specs, level, sized=sized, replaced=True), values)
+    return captured
 
 
 def _captured(
@@ -74,12 +99,12 @@ def _captured(
     specs: Sequence[InputSpec],
     level: str,
     *,
-    saved: bool,
     sized: bool = True,
     symbolic: bool = False,
+    replaced: bool = False,
 ) -> Captured:
     proto, notes = flatten(source, specs, sized=sized)
-    folder, path, scratch = source.path.parent, None, None
+    folder, scratch = source.path.parent, Scratch()
     if not sized:
         notes.append(
             "ONNX Runtime refuses the model with these sizes fixed, so it was optimised with sizes "
@@ -90,26 +115,15 @@ def _captured(
         if folded:
             notes.append(f"{folded} nodes that make constants were computed, and count as weights")
     given = proto
-    if saved:
-        scratch = Scratch()
+    if level != "none" or replaced:
         folder = scratch.path
         proto = optimise(proto, level, source.path, folder)
     settle(proto, given)
     if not proto.graph.node:
         raise InputError(f"{source.path}: has no ops left to place: all it returns is constant")
-    if saved:
-        path = save(proto, folder)
     tensors = infer(proto, symbolic=symbolic and not _branches(proto.graph))
     return Captured(
-        source,
-        proto,
-        folder,
-        path,
-        tuple(specs),
-        level,
-        tensors,
-        tuple(notes),
-        scratch=scratch,
+        source, proto, folder, tuple(specs), level, tensors, tuple(notes), scratch=scratch
     )
 
 
@@ -141,9 +155,8 @@ def observe(captured: Captured, values: Mapping[str, np.ndarray]) -> list[NodeEv
         If the runtime refuses the model or its inputs.
     """
     options = options_of()
-    options.enable_profiling = True
-    options.profile_file_prefix = str(captured.folder / "seen")
-    session = session_of(captured.path, options, name=captured.source.path)
+    captured.watch(options, "seen")
+    session = captured.session(options)
     try:
         Bound(session, CPU, values).run()
     except Exception as error:

@@ -17,6 +17,7 @@ from talos_opt.frameworks.common.inputs import InputSpec
 from talos_opt.frameworks.common.keeping import kept_alive
 from talos_opt.frameworks.common.running import CapturedOp
 from talos_opt.frameworks.onnx.backend import ox
+from talos_opt.frameworks.onnx.devices import CPU, Provider
 from talos_opt.frameworks.onnx.events import NodeEvent
 from talos_opt.frameworks.onnx.graphs import (
     constants_of,
@@ -28,6 +29,7 @@ from talos_opt.frameworks.onnx.graphs import (
 )
 from talos_opt.frameworks.onnx.inputs import as_text
 from talos_opt.frameworks.onnx.reading import Source
+from talos_opt.frameworks.onnx.sessions import session_of
 from talos_opt.frameworks.onnx.shapes import Tensor
 
 #: Ops whose output is their first input in another shape: the runtime makes no copy.
@@ -53,8 +55,6 @@ class Captured:
         Every node has a name, which is its op's id; producers come before their readers.
     folder : Path
         Where external data of `proto` lie.
-    path : Path, optional
-        File of `proto`; None: it was not saved, as nothing is to run.
     specs : tuple of InputSpec
         Of the inputs, in their order.
     level : str
@@ -65,13 +65,12 @@ class Captured:
     seen : tuple of NodeEvent
         What every node did when the model was run once, those of subgraphs too; may be empty.
     scratch : Scratch, optional
-        What holds `folder`, if it is not the model's own.
+        Folder for files of sessions, and of `proto` where the runtime has optimised it.
     """
 
     source: Source
     proto: Any
     folder: Path
-    path: Path | None
     specs: tuple[InputSpec, ...]
     level: str
     tensors: Mapping[str, Tensor]
@@ -93,6 +92,27 @@ class Captured:
     def inputs_text(self) -> str:
         """Inputs as profiles state them."""
         return as_text(self.specs)
+
+    def session(self, options: Any = None, provider: Provider = CPU, part: Any = None) -> Any:
+        """Return a session of the graph, or of a part of it as a model of its own.
+
+        Parameters
+        ----------
+        options : onnxruntime.SessionOptions, optional
+            Default: those of `sessions.options_of`.
+        provider : Provider
+        part : onnx.ModelProto, optional
+        """
+        made = self.proto if part is None else part
+        return session_of(
+            made, options, folder=self.folder, provider=provider, name=self.source.path
+        )
+
+    def watch(self, options: Any, name: str) -> None:
+        """Let a session write the runtime's profile, by this name, to the scratch folder."""
+        options.enable_profiling = True
+        assert self.scratch is not None, "nothing was to run"
+        options.profile_file_prefix = str(self.scratch.path / name)
 
     @cached_property
     def sized(self) -> bool:

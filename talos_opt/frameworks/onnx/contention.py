@@ -9,7 +9,7 @@ import numpy as np
 from talos_opt.frameworks.common.contention import Contention, beside, times_longer
 from talos_opt.frameworks.onnx.captured import Captured
 from talos_opt.frameworks.onnx.devices import CPU, Provider
-from talos_opt.frameworks.onnx.sessions import Bound, options_of, session_of
+from talos_opt.frameworks.onnx.sessions import Bound, options_of
 
 
 def measure_contention(
@@ -43,7 +43,7 @@ def measure_contention(
     if len(cpus) < 2:
         return None
     first, *others = [
-        Bound(session_of(captured.path, options_of(threads=threads)), CPU, values).run for _ in cpus
+        Bound(captured.session(options_of(threads=threads)), CPU, values).run for _ in cpus
     ]
     whole = dict.fromkeys(cpus, times_longer(*beside(first, others, max_time_s)))
     return Contention(whole, 0.0, whole)

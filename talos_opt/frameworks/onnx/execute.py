@@ -18,7 +18,7 @@ from talos_opt.frameworks.onnx.captured import Captured
 from talos_opt.frameworks.onnx.devices import Provider
 from talos_opt.frameworks.onnx.events import read_profile
 from talos_opt.frameworks.onnx.pieces import Piece, piece_model
-from talos_opt.frameworks.onnx.sessions import options_of, session_of, value_on
+from talos_opt.frameworks.onnx.sessions import options_of, value_on
 
 
 class _Loaded(NamedTuple):
@@ -124,11 +124,9 @@ class Executor:
         provider = self._providers[piece.device]
         options = options_of(threads=threads if provider.is_cpu else None)
         if self._watched:
-            options.enable_profiling = True
-            options.profile_file_prefix = str(self._captured.folder / piece.name)
-        path = self._captured.folder / f"{piece.name}.onnx"
-        path.write_bytes(piece_model(self._captured, piece).SerializeToString())
-        session = session_of(path, options, provider=provider, name=self._captured.source.path)
+            self._captured.watch(options, piece.name)
+        part = piece_model(self._captured, piece)
+        session = self._captured.session(options, provider, part)
         began = session.get_profiling_start_time_ns() * 1e-9 if self._watched else 0.0
         return _Loaded(piece, session, session.io_binding(), began)
 

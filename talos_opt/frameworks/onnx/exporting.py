@@ -21,10 +21,10 @@ from talos_opt.frameworks.onnx.backend import ox
 from talos_opt.frameworks.onnx.capture import capture, capture_graph
 from talos_opt.frameworks.onnx.captured import Captured
 from talos_opt.frameworks.onnx.facts import GRAPH, facts_in, require_same_model
+from talos_opt.frameworks.onnx.graphs import tensor_bytes, tensors_of
 from talos_opt.frameworks.onnx.inputs import declared_inputs, draw, specs_of
-from talos_opt.frameworks.onnx.optimising import WEIGHTS
 from talos_opt.frameworks.onnx.pieces import cut, piece_model
-from talos_opt.frameworks.onnx.reading import read_model
+from talos_opt.frameworks.onnx.reading import external_data, read_model
 from talos_opt.frameworks.onnx.sessions import LEVELS
 
 #: Key of a node's annotation, and of the session option that says which device takes it.
@@ -35,6 +35,8 @@ CONFIGURATION = "talos-opt"
 _STAGES_IR = 11
 #: What a file of the form of ONNX may hold with its weights, by the limit of protobuf.
 _MOST_BYTES = 2**31 - 2**24
+#: What tensors in a file of their own begin at a multiple of, so that it can be mapped.
+_PAGE, _CHUNK = 4096, 1 << 24
 _SPLIT = "talos-onnx-split/1"
 
 
@@ -102,7 +104,7 @@ def annotated(
         If the id of a device cannot stand in the option's text.
     """
     placement = placement_of(problem, schedule)
-    proto = copy.deepcopy(captured.proto)
+    proto = _copied(captured)
     for node in proto.graph.node:
         _set(node.metadata_props, ANNOTATION, placement[node.name])
     rules: dict[str, list[str]] = {}
@@ -141,7 +143,7 @@ def staged(problem: Problem, schedule: Schedule, captured: Captured) -> tuple[An
         )
     ids = [problem.device_ids[used[k]] for k in order]
     placement = placement_of(problem, schedule)
-    proto = copy.deepcopy(captured.proto)
+    proto = _copied(captured)
     proto.ir_version = max(proto.ir_version, _STAGES_IR)
     proto.configuration.add(name=CONFIGURATION, num_devices=len(ids), device=ids)
     for node in proto.graph.node:
@@ -159,10 +161,30 @@ def write_model(proto: Any, captured: Captured, target: str) -> None:
         ox.external_data_helper.load_external_data_for_model(made, str(captured.folder))
     else:
         beside = f"{target}.data"
-        _relocate(made, Path(beside).name)
-        with (captured.folder / WEIGHTS).open("rb") as weights:
-            write_file(lambda file: shutil.copyfileobj(weights, file), beside)
+        write_file(lambda file: _gather(made, captured.folder, Path(beside).name, file), beside)
     write_file(lambda file: _put(file, made), target)
+
+
+def _gather(made: Any, folder: Path, name: str, file: Any) -> None:
+    """Write all external data to one file, and let the model's tensors be in it."""
+    end = 0
+    for tensor in tensors_of(made.graph):
+        if tensor.data_location != ox.TensorProto.EXTERNAL:
+            continue
+        held = {item.key: item.value for item in tensor.external_data}
+        length = int(held.get("length") or tensor_bytes(tensor))
+        file.write(b"\0" * (-end % _PAGE))
+        end += -end % _PAGE
+        with (folder / held["location"]).open("rb") as source:
+            source.seek(int(held.get("offset", 0)))
+            left = length
+            while left and (block := source.read(min(left, _CHUNK))):
+                file.write(block)
+                left -= len(block)
+        del tensor.external_data[:]
+        for key, value in (("location", name), ("offset", end), ("length", length)):
+            tensor.external_data.add(key=key, value=str(value))
+        end += length
 
 
 def write_split(
@@ -228,8 +250,9 @@ def write_split(
             (beside / f"{piece.name}.onnx").write_bytes(
                 piece_model(captured, piece).SerializeToString()
             )
-        if (captured.folder / WEIGHTS).exists():
-            shutil.copyfile(captured.folder / WEIGHTS, beside / WEIGHTS)
+        for location in sorted({place for _, place, _ in external_data(captured.proto)}):
+            (beside / location).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(captured.folder / location, beside / location)
         write_json(manifest, beside / "manifest.json")
         os.rename(beside, path)
     except OSError as error:
@@ -237,6 +260,19 @@ def write_split(
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return {"pieces": len(pieces), "devices": len({piece.device for piece in pieces})}
+
+
+def _copied(captured: Captured) -> Any:
+    """Return a copy of the model whose results have shapes again, as the form of ONNX asks for."""
+    proto = copy.deepcopy(captured.proto)
+    stated = {value.name: value for value in captured.source.proto.graph.output}
+    for value in proto.graph.output:
+        tensor = captured.tensors.get(value.name)
+        if tensor is not None and tensor.is_tensor and tensor.shape is not None:
+            value.CopyFrom(tensor.value_info(value.name))
+        elif value.name in stated:
+            value.CopyFrom(stated[value.name])
+    return proto
 
 
 def _put(file: Any, made: Any) -> None:
@@ -249,10 +285,3 @@ def _set(properties: Any, key: str, value: str) -> None:
             item.value = value
             return
     properties.add(key=key, value=value)
-
-
-def _relocate(made: Any, name: str) -> None:
-    for tensor in made.graph.initializer:
-        for item in tensor.external_data:
-            if item.key == "location":
-                item.value = name

@@ -84,10 +84,8 @@ def _captured(graph: Any) -> Iterator[str]:
 
 
 def inner_weights(node: Any) -> int:
-    """Return the bytes of constants in the graphs that a node holds."""
-    return sum(
-        sum(constants_of(graph).values()) for outer in subgraphs(node) for graph in graphs_of(outer)
-    )
+    """Return the bytes of constants in the graphs that a node holds, those of nodes included."""
+    return sum(tensor_bytes(tensor) for graph in subgraphs(node) for tensor in tensors_of(graph))
 
 
 def attributes_of(node: Any) -> dict[str, Any]:

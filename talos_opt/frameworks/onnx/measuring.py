@@ -17,7 +17,7 @@ from talos_opt.frameworks.common.measuring import Budget, Measured
 from talos_opt.frameworks.onnx.captured import Captured
 from talos_opt.frameworks.onnx.devices import Provider
 from talos_opt.frameworks.onnx.events import ProfiledRun, read_profile
-from talos_opt.frameworks.onnx.sessions import Bound, options_of, session_of
+from talos_opt.frameworks.onnx.sessions import Bound, options_of
 
 #: Rounds of one plain and one profiled run: no more than this,
 MAX_ROUNDS = 50
@@ -58,14 +58,10 @@ def measure(
         At most.
     """
     keep_freed_memory()
-    plain = session_of(
-        captured.path, options_of(threads=threads),
-        provider=provider, name=captured.source.path,
-    )  # fmt: skip
+    plain = captured.session(options_of(threads=threads), provider)
     options = options_of(threads=threads)
-    options.enable_profiling = True
-    options.profile_file_prefix = str(captured.folder / "profile")
-    watched = session_of(captured.path, options, provider=provider, name=captured.source.path)
+    captured.watch(options, "profile")
+    watched = captured.session(options, provider)
     whole: list[float] = []
     stopped = False
     try:

@@ -16,7 +16,7 @@ from talos_opt.frameworks.onnx.sessions import options_of, session_of
 
 #: Constants of at least so many bytes are in a file of their own: pieces share it.
 EXTERNAL_BYTES = 1024
-_MODEL, WEIGHTS = "model.onnx", "weights.bin"
+WEIGHTS = "weights.bin"
 _RAW = "saved.onnx"
 #: What the runtime appends to a name that is taken.
 _NUMBERED = re.compile(r"_token_\d+(?=$|_)")
@@ -108,10 +108,3 @@ def _sort(graph: Any, before: Any) -> None:
     ordered = [copy.deepcopy(nodes[ranked[number]]) for number in order]
     del graph.node[:]
     graph.node.extend(ordered)
-
-
-def save(proto: Any, folder: Path) -> Path:
-    """Write a model to the folder of its external data, and return the file."""
-    path = folder / _MODEL
-    path.write_bytes(proto.SerializeToString())
-    return path

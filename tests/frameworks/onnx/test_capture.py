@@ -33,7 +33,6 @@ def test_an_mlp_by_hand(tmp_path: Path) -> None:
     assert second.weights == 64 * 10 * 4 + 40
     assert second.facts["shape"] == [[4, 10]]
     assert second.facts["dtype"] == ["float32"]
-    assert captured.path is None  # nothing is to run, so nothing was saved
 
 
 def test_the_runtime_fuses_where_it_may(tmp_path: Path) -> None:
@@ -190,6 +189,20 @@ def test_estimates_alone_run_a_loop_once_to_see_its_rounds(tmp_path: Path) -> No
     assert describe_ops(captured)[0].flops == 3 * 2 * 4 * 8 * 8
 
 
+def test_an_op_without_a_kernel_is_its_definition(tmp_path: Path) -> None:
+    made = nets.model(
+        [
+            h.make_node("CastLike", ["x", "like"], ["a"], name="cast"),
+            h.make_node("Neg", ["a"], ["y"], name="negate"),
+        ],
+        [value("x", [4]), value("like", [1], T.DOUBLE)],
+        [value("y", [4], T.DOUBLE)],
+    )
+    captured = nets.captured(made, tmp_path, level="none")
+    assert [op.type for op in describe_ops(captured)] == ["Cast", "Neg"]
+    assert {event.name for event in captured.seen} == set(captured.nodes)
+
+
 def test_sizes_that_follow_from_values_are_seen_in_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -285,7 +298,7 @@ def test_what_was_captured_computes_what_the_file_does(level: str, tmp_path: Pat
     captured = nets.captured(made, tmp_path, level=level)
     x = np.random.default_rng(0).standard_normal((1, 8, 8, 8)).astype("float32")
     expected = session_of(made, level="all").run(None, {"x": x})
-    session = session_of(captured.path)
+    session = captured.session()
     assert np.allclose(session.run(None, {"x": x})[0], expected[0], atol=1e-5)
     assert Bound(session, *_on_cpu({"x": x})).run() > 0
     assert all(op.facts["shape"][0] for op in describe_ops(captured))

@@ -86,6 +86,7 @@ def test_the_runtime_takes_the_annotated_model_and_its_settings(
     )
     options = onnxruntime.SessionOptions()
     options.add_session_config_entry("session.layer_assignment_settings", settings)
+    onnx.checker.check_model(made, full_check=True)
     found = plain(solved.folder / "annotated.onnx", options)
     assert np.allclose(found, plain(solved.model), atol=1e-5)
 

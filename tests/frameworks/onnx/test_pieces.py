@@ -24,7 +24,7 @@ def flat(made: onnx.ModelProto) -> Captured:
     """Return a model whose nodes have names as it stands, without the runtime."""
     source = Source(Path("net.onnx"), made, "0")
     specs = specs_of(declared_inputs(made), (), {})
-    return Captured(source, made, Path(), None, tuple(specs), "none", infer(made))
+    return Captured(source, made, Path(), tuple(specs), "none", infer(made))
 
 
 def adders(reads: list[list[int]]) -> Captured:
@@ -132,6 +132,6 @@ def test_a_value_without_a_type_cannot_be_cut() -> None:
     (piece, *_) = cut(captured, placed("abba"))
     lost = dict(captured.tensors)
     lost["v0"] = type(lost["v0"])()
-    broken = Captured(captured.source, captured.proto, Path(), None, captured.specs, "none", lost)
+    broken = Captured(captured.source, captured.proto, Path(), captured.specs, "none", lost)
     with pytest.raises(Exception, match="the type of 'v0' is not known"):
         piece_model(broken, piece)

@@ -175,7 +175,7 @@ def test_two_sessions_compute_side_by_side(tmp_path: Path) -> None:
         loaded[0] = loaded[0]._replace(session=_Meeting(loaded[0].session, barrier))
     (found,) = plan.run()[1]
     plan.close()
-    assert np.allclose(found, session_of(captured.path).run(None, values)[0], atol=1e-5)
+    assert np.allclose(found, captured.session().run(None, values)[0], atol=1e-5)
 
 
 def test_ops_of_a_run_are_timed_on_one_clock(tmp_path: Path) -> None:
