@@ -41,7 +41,8 @@ def capture(
     values : mapping of str to np.ndarray
         Inputs by name.
     level : str
-        How far the runtime optimises it: ``none``, ``extended`` or ``all``; see `optimise`.
+        How far the runtime optimises it: ``none``, ``extended`` or ``all``; see `optimise`. With
+        ``none`` its definition replaces an op without a kernel, with ``file`` not even that.
     run : bool
         Whether it is going to run. If not, it runs once all the same where sizes follow from values
         only, or where it holds If, Loop or Scan, whose cost is that of what ran.
@@ -65,9 +66,9 @@ def capture(
 def capture_graph(source: Source, specs: Sequence[InputSpec], level: str) -> Captured:
     """Return a captured model for what needs its ops only: sizes may be unknown.
 
-    It runs only at level ``none``, to see whether ops have to be replaced, as `capture` does.
+    It runs only if nothing is optimised, to see whether ops have to be replaced, as `capture` does.
     """
-    if level == "none":
+    if level in ("none", "file"):
         return capture(source, specs, draw(specs), level=level)
     try:
         return _captured(source, specs, level)
@@ -110,17 +111,23 @@ def _captured(
             "ONNX Runtime refuses the model with these sizes fixed, so it was optimised with sizes "
             "open, as the file has them"
         )
-    if level == "none":
+    if level in ("none", "file"):
         folded = fold_constants(proto, folder)
         if folded:
             notes.append(f"{folded} nodes that make constants were computed, and count as weights")
+    if level == "file":
+        notes.append(
+            "ops in 16 bits are as the file has them: ONNX Runtime's CPU widens them where it runs "
+            "them"
+        )
     given = proto
-    if level != "none" or replaced:
+    if level not in ("none", "file") or replaced:
         folder = scratch.path
         proto = optimise(proto, level, source.path, folder)
     settle(proto, given)
     if not proto.graph.node:
         raise InputError(f"{source.path}: has no ops left to place: all it returns is constant")
+    symbolic |= level == "file"  # a run does not show ops without a kernel
     tensors = infer(proto, symbolic=symbolic and not _branches(proto.graph))
     return Captured(
         source, proto, folder, tuple(specs), level, tensors, tuple(notes), scratch=scratch

@@ -31,7 +31,7 @@ from talos_opt.frameworks.onnx.inputs import (
     read_arrays,
     specs_of,
 )
-from talos_opt.frameworks.onnx.profile import profile_model
+from talos_opt.frameworks.onnx.profile import level_for, profile_model
 from talos_opt.frameworks.onnx.reading import Source, read_model
 from talos_opt.frameworks.onnx.run import measured, run_schedule
 from talos_opt.frameworks.onnx.sessions import LEVELS
@@ -96,7 +96,7 @@ def _captured(
     specs, values = _inputs(args, source, given)
     level = facts.get(GRAPH, "").removeprefix("optimised ")
     if args.optimized is not None or level not in LEVELS:
-        level = "none" if args.optimized is False else "all"
+        level = level_for((), source, optimized=args.optimized is not False)
     return capture(source, specs, values, level=level), values
 
 

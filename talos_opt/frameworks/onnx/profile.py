@@ -81,7 +81,7 @@ def profile_model(
     report = progress or silent
     report(0.0, "capturing")
     there = {t.id: provider_of(t.local) for t in targets if t.local is not None}
-    level = level_for(targets) if optimized else "none"
+    level = level_for(targets, source, optimized=optimized)
     captured = capture(source, specs, values, level=level, run=bool(there))
     cpus = sum(provider.is_cpu for provider in there.values())
 
@@ -119,13 +119,19 @@ def profile_model(
     return with_sheets(profile, targets, main_dtype(captured))
 
 
-def level_for(targets: Sequence[Target]) -> str:
+def level_for(targets: Sequence[Target], source: Source, *, optimized: bool = True) -> str:
     """Return how far a graph is optimised that is for some devices.
 
     For CPUs of this machine alone as far as a plain session does it; else only as far as what comes
-    of it runs on other devices, too.
+    of it runs on other devices, too. The runtime optimises for its CPU, which computes in 32 bits
+    what is in 16: for other devices such a graph is left as it is.
     """
-    return "all" if all(target.local == "cpu" for target in targets) else "extended"
+    here = all(target.local == "cpu" for target in targets)
+    if source.is_half and not (here and optimized):
+        return "file"
+    if not optimized:
+        return "none"
+    return "all" if here else "extended"
 
 
 def _threads(

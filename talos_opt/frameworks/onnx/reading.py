@@ -43,6 +43,14 @@ class Source:
     proto: Any
     digest: str
 
+    @property
+    def is_half(self) -> bool:
+        """Whether it has inputs or constants in 16 bits, which the runtime's CPU widens."""
+        given = (value.type.tensor_type.elem_type for value in self.proto.graph.input)
+        held = (tensor.data_type for tensor in tensors_of(self.proto.graph))
+        half = (ox.TensorProto.FLOAT16, ox.TensorProto.BFLOAT16)
+        return any(dtype in half for dtype in (*given, *held))
+
 
 def read_model(target: str) -> Source:
     """Read a model, and check what can be checked without running it.

@@ -14,8 +14,10 @@ from talos_opt.core.errors import InputError
 from talos_opt.frameworks.onnx.backend import ort, ox
 from talos_opt.frameworks.onnx.devices import CPU, Provider
 
-#: How far a graph is optimised, by the names that profiles state.
+#: How far a graph is optimised, by the names that profiles state. Of a ``file`` nothing is changed,
+#: not even ops that have no kernel; see `capture.capture`.
 LEVELS = {
+    "file": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
     "none": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
     "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,

@@ -16,11 +16,13 @@ import talos_opt
 from talos_opt.cli import frameworks
 from talos_opt.cli.main import main
 from talos_opt.frameworks.common.profile import DeviceProfile, LinkProfile, Profile, Timing
+from talos_opt.frameworks.common.whatif import what_if
 from talos_opt.frameworks.onnx import profile_model
 from talos_opt.frameworks.onnx.events import read_profile
 from talos_opt.frameworks.onnx.inputs import declared_inputs, draw, parse_dims, specs_of
 from talos_opt.frameworks.onnx.ops import describe_ops
 from talos_opt.frameworks.onnx.reading import read_model
+from talos_opt.frameworks.onnx.run import run_schedule
 from tests.frameworks.onnx import nets
 from tests.frameworks.onnx.nets import value, weight
 
@@ -82,6 +84,37 @@ def test_a_loop_starts_as_many_kernels_as_ran_in_it(tmp_path: Path) -> None:
         profile = profile_model(source, specs, draw(specs), devices=("estimate:t4",))
         times.append(profile.ops[0].timings["t4"].time_s)
     assert times[1] - times[0] > 100 * 5e-6
+
+
+def test_what_is_in_16_bits_stays_so_for_other_devices(tmp_path: Path) -> None:
+    made = nets.model(
+        [
+            h.make_node("MatMul", ["x", "w"], ["a"], name="multiply"),
+            h.make_node("Softmax", ["a"], ["y"], name="normalise"),
+        ],
+        [value("x", [4, 64], T.FLOAT16)],
+        [value("y", None, T.FLOAT16)],
+        [weight("w", 64, 64, dtype="float16")],
+    )
+    profile = profiled(made, tmp_path, devices=("cpu", "estimate:t4"))
+    assert [op.id for op in profile.ops] == ["multiply", "normalise"]
+    assert profile.ops[0].weights == 64 * 64 * 2
+    assert profile.ops[1].facts["dtype"] == ["float16"]
+    assert any("in 16 bits" in note for note in profile.notes)
+    assert "fp16" in profile.problem().graph.description
+    problem = profile.problem()
+    schedule = talos_opt.solve(problem, time_limit=1).to_dict()
+    captured = nets.captured(made, tmp_path, level="file")
+    report = run_schedule(captured, draw(captured.specs), schedule, {"t4": "cpu"}, repeats=1)
+    assert report.outputs_equal
+
+
+def test_another_card_starts_as_many_kernels(tmp_path: Path) -> None:
+    source = read_model(str(nets.saved(nets.looping(), tmp_path)))
+    specs = specs_of(declared_inputs(source.proto), ["n=scalar:int64:9-9"], {})
+    problem = profile_model(source, specs, draw(specs), devices=("estimate:t4",)).problem()
+    times = what_if(problem, add=["gpu1=t4"]).arrays.time
+    assert times[:, 0] == pytest.approx(times[:, 1])
 
 
 def test_a_cancelled_profile_keeps_what_was_measured(tmp_path: Path) -> None:
