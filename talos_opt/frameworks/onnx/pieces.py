@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from talos_opt.core.errors import InputError
@@ -59,17 +60,25 @@ def cut(
     ops = order_of(captured, {op: start for op, (start, _) in (times or {}).items()})
     when = times or {op: (float(k), k + 1.0) for k, op in enumerate(ops)}
     cutting = _Cutting(captured, ops, placement, when)
-    parts: list[list[str]] = []
-    last: dict[str, list[str]] = {}
+    parts: list[_Part] = []
+    last: dict[str, _Part] = {}
     for op in ops:
         part = last.get(placement[op])
-        if part is None or cutting.parts(part, op):
-            part = last[placement[op]] = []
+        if part is None or cutting.ends(part, op):
+            part = last[placement[op]] = _Part(placement[op])
             parts.append(part)
-        part.append(op)
-    return [
-        _piece(captured, f"piece-{k}", placement[part[0]], part) for k, part in enumerate(parts)
-    ]
+        cutting.add(part, op)
+    return list(_pieces(captured, parts))
+
+
+@dataclass
+class _Part:
+    """Ops of a piece so far; where, and when, another device first wants one of them."""
+
+    device: str
+    ops: list[str] = field(default_factory=list)
+    wanted_place: float = math.inf
+    wanted_time: float = math.inf
 
 
 class _Cutting:
@@ -85,33 +94,38 @@ class _Cutting:
         placement: Mapping[str, str],
         when: Mapping[str, tuple[float, float]],
     ) -> None:
-        self._position = {op: k for k, op in enumerate(ops)}
+        self._place = {op: k for k, op in enumerate(ops)}
         self._start = {op: start for op, (start, _) in when.items()}
         self._end = {op: end for op, (_, end) in when.items()}
         self._slack = 1e-9 * max(self._end.values(), default=0.0)
-        self._sent: dict[str, list[str]] = defaultdict(list)
-        self._awaited: dict[str, list[str]] = defaultdict(list)
+        self._readers: dict[str, list[str]] = defaultdict(list)
+        self._sources: dict[str, list[str]] = defaultdict(list)
         for op in ops:
             for value in captured.reads[op]:
                 source = captured.maker.get(value)
                 if source is not None and placement[source] != placement[op]:
-                    self._sent[source].append(op)
-                    self._awaited[op].append(source)
+                    self._readers[source].append(op)
+                    self._sources[op].append(source)
 
-    def parts(self, part: Sequence[str], op: str) -> bool:
+    def ends(self, part: _Part, op: str) -> bool:
         """Whether an op cannot go on with what its device has done before."""
-        first = part[0]
+        first = part.ops[0]
         late = any(
-            self._position[source] > self._position[first]
+            self._place[source] > self._place[first]
             or self._end[source] > self._start[first] + self._slack
-            for source in self._awaited[op]
+            for source in self._sources[op]
         )
-        return late or any(
-            self._position[reader] < self._position[op]
-            or self._start[reader] < self._end[op] - self._slack
-            for done in part
-            for reader in self._sent[done]
+        held_up = (
+            part.wanted_place < self._place[op] or part.wanted_time < self._end[op] - self._slack
         )
+        return late or held_up
+
+    def add(self, part: _Part, op: str) -> None:
+        """Put an op into a part."""
+        part.ops.append(op)
+        for reader in self._readers[op]:
+            part.wanted_place = min(part.wanted_place, self._place[reader])
+            part.wanted_time = min(part.wanted_time, self._start[reader])
 
 
 def order_of(captured: Captured, start: Mapping[str, float]) -> list[str]:
@@ -126,18 +140,24 @@ def order_of(captured: Captured, start: Mapping[str, float]) -> list[str]:
     return [ids[ranked[rank]] for rank in order_by_number(reads)]
 
 
-def _piece(captured: Captured, name: str, device: str, ops: Sequence[str]) -> Piece:
-    own = set(ops)
-    reads: dict[str, None] = {}
-    for op in ops:
-        for value in captured.reads[op]:
-            if captured.maker.get(value) not in own and value not in captured.constants:
-                reads[value] = None
-    outside = {
-        value for op, read in captured.reads.items() if op not in own for value in read
-    } | set(captured.outputs)
-    makes = [v for op in ops for v in captured.outputs_read[op] if v in outside]
-    return Piece(name, device, tuple(ops), tuple(reads), tuple(makes))
+def _pieces(captured: Captured, parts: Sequence[_Part]) -> Iterator[Piece]:
+    part_of = {op: k for k, part in enumerate(parts) for op in part.ops}
+    leaving = set(captured.outputs)
+    for op, read in captured.reads.items():
+        leaving.update(
+            value
+            for value in read
+            if value in captured.maker and part_of[captured.maker[value]] != part_of[op]
+        )
+    for k, part in enumerate(parts):
+        reads: dict[str, None] = {}
+        for op in part.ops:
+            for value in captured.reads[op]:
+                inside = value in captured.maker and part_of[captured.maker[value]] == k
+                if not inside and value not in captured.constants:
+                    reads[value] = None
+        makes = [v for op in part.ops for v in captured.outputs_read[op] if v in leaving]
+        yield Piece(f"piece-{k}", part.device, tuple(part.ops), tuple(reads), tuple(makes))
 
 
 def piece_model(captured: Captured, piece: Piece) -> Any:

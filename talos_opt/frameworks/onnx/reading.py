@@ -65,7 +65,7 @@ def read_model(target: str) -> Source:
     if path.is_dir():
         raise InputError(f"{target}: is a folder, expected an ONNX file")
     try:
-        proto = ox.load(str(path), load_external_data=False)
+        proto = ox.load(str(path), format="protobuf", load_external_data=False)
         digest = _digest(path)
     except FileNotFoundError:
         raise InputError(f"{target}: there is no such file") from None
