@@ -28,14 +28,28 @@ _MOVES = frozenset(
         "ReorderInput", "ReorderOutput", "GatherBlockQuantized", "Col2Im", "TensorScatter",
     )
 )  # fmt: skip
-#: Lookups: they read of their first input what they return.
-_LOOKUPS = frozenset(("Gather", "GatherElements", "GatherND", "Slice", "Compress"))
+#: Lookups: of the inputs at these places they read as much as they return.
+_LOOKUPS: Mapping[str, tuple[int, ...]] = {
+    "Gather": (0,),
+    "GatherElements": (0,),
+    "GatherND": (0,),
+    "GatherBlockQuantized": (0,),
+    "Slice": (0,),
+    "Compress": (0,),
+    "EmbedLayerNormalization": (2, 3, 4),
+}
 #: They read how large their first input is, not what is in it.
 _SIZES = frozenset(("Shape", "Size"))
 #: What reads every element of its first input once, whatever the size of its output.
 _REDUCTIONS = ("Reduce", "ArgMax", "ArgMin", "Global", "CumSum", "TopK", "Hardmax", "Lp")
 #: Nodes that hold graphs, of which not everything runs, or some of it several times.
 CONTROL_FLOW = frozenset(("If", "Loop", "Scan", "SequenceMap", "BeamSearch", "GreedySearch"))
+
+
+#: Mixtures: input, how likely each expert is for each token, then matrices of all experts.
+_EXPERTS = frozenset(("MoE", "QMoE"))
+
+Attributes = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +97,22 @@ def read_bytes(node: Any, sizes: Sizes) -> int:
     found = [_bytes(value) for value in sizes.inputs]
     if found and node.op_type in _SIZES:
         found[0] = 0
-    elif found and node.op_type in _LOOKUPS:
-        found[0] = min(found[0], made_bytes(sizes))
+    for k in _LOOKUPS.get(node.op_type, ()):
+        if k < len(found):
+            found[k] = min(found[k], _bytes(sizes.outputs[0]))
+    if node.op_type in _EXPERTS:
+        share = _share_of_experts(attributes_of(node), sizes)
+        found[2:] = [math.ceil(size * share) for size in found[2:]]
     return sum(found)
+
+
+def _share_of_experts(attributes: Attributes, sizes: Sizes) -> float:
+    """Return the most that tokens can choose of all experts, as each chooses so many of them."""
+    try:
+        tokens = math.prod(sizes.read(0)[:-1])
+        return min(1.0, tokens * int(attributes.get("k", 1)) / sizes.read(1)[-1])
+    except OpenShapeError:
+        return 1.0
 
 
 def made_bytes(sizes: Sizes) -> int:
@@ -116,9 +143,6 @@ def flops(node: Any, sizes: Sizes) -> float | None:
         return float(math.prod(sizes.made(0)))
     except OpenShapeError:
         return None
-
-
-Attributes = Mapping[str, Any]
 
 
 def _convolution(weights: int) -> Callable[[Attributes, Sizes], int]:

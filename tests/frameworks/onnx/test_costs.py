@@ -73,9 +73,27 @@ def test_lookups_read_what_they_return_and_sizes_nothing() -> None:
     table, ids, found = (1000, 16), (5,), (5, 16)
     sizes = Sizes((Tensor(T.FLOAT, table), Tensor(T.INT64, ids)), (Tensor(T.FLOAT, found),))
     assert costs.read_bytes(h.make_node("Gather", ["t", "i"], ["y"]), sizes) == 5 * 16 * 4 + 5 * 8
+    tables = [(2, 5), (2, 5), (1000, 16), (512, 16), (2, 16)]
+    embedded = Sizes(tensors(tables), tensors([(2, 5, 16)]))
+    node = h.make_node("EmbedLayerNormalization", list("abcde"), ["y"], domain="com.microsoft")
+    assert costs.read_bytes(node, embedded) == 2 * 40 + 2 * 640 + 128
     shape = Sizes((Tensor(T.FLOAT, table),), (Tensor(T.INT64, (2,)),))
     assert costs.read_bytes(h.make_node("Shape", ["t"], ["y"]), shape) == 0
     assert costs.made_bytes(shape) == 16
+
+
+def test_a_mixture_reads_the_experts_that_its_tokens_choose() -> None:
+    node = h.make_node("MoE", ["x", "r", "a", "", "b"], ["y"], domain="com.microsoft", k=2)
+    first, second = Tensor(T.FLOAT, (8, 32, 16)), Tensor(T.FLOAT, (8, 16, 32))
+
+    def sizes(tokens: int) -> Sizes:
+        x, router = tensors([(tokens, 16), (tokens, 8)])
+        return Sizes((x, router, first, None, second), tensors([(tokens, 16)]))
+
+    assert costs.flops(node, sizes(3)) == 2 * 3 * 2 * (2 * 16 * 32)
+    each = 2 * 4 * 16 * 32
+    assert costs.read_bytes(node, sizes(3)) == 3 * 4 * (16 + 8) + 6 * each
+    assert costs.read_bytes(node, sizes(100)) == 100 * 4 * (16 + 8) + 8 * each
 
 
 @pytest.mark.parametrize(
@@ -115,6 +133,7 @@ def test_names_of_types_go_both_ways() -> None:
         ("Gemm", "matmul"),
         ("LSTM", "matmul"),
         ("com.microsoft.MultiHeadAttention", "attention"),
+        ("com.microsoft.QMoE", "batch_matmul"),
         ("com.microsoft.SkipLayerNormalization", "normal"),
         ("GlobalAveragePool", "normal"),
         ("GatherElements", "gather"),
