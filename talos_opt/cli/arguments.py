@@ -7,11 +7,13 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from talos_opt.cli.onnx_arguments import add_onnx
+
 if TYPE_CHECKING:
     from talos_opt.core.problem import Problem
 
 #: Frameworks whose models can be profiled and run.
-FRAMEWORKS = ("torch", "tensorflow")
+FRAMEWORKS = ("torch", "tensorflow", "onnx")
 #: The contract's values, spelled out so that ``--help`` need not import numpy with the core.
 GRANULARITIES = ("op", "module")
 OBJECTIVES = ("toct", "makespan", "bottleneck", "memory", "step")
@@ -228,7 +230,7 @@ def add_model(parser: argparse.ArgumentParser, *, optional: bool = False) -> Non
         **several,
         metavar="MODULE:CALLABLE",
         help="what makes the model, such as torchvision.models:resnet50 or ./net.py:make; for "
-        "tensorflow also the folder of a SavedModel or a .keras file",
+        "tensorflow also the folder of a SavedModel or a .keras file; for onnx the .onnx file",
     )
     parser.add_argument(
         "--input",
@@ -242,7 +244,8 @@ def add_model(parser: argparse.ArgumentParser, *, optional: bool = False) -> Non
         "--inputs",
         metavar="FILE|MODULE:CALLABLE",
         help="all inputs instead: a .pt file of torch.save, or a callable; a tuple is given by "
-        "position, a dict by name, a pair of both as both (tensorflow: a .npz file, or a callable)",
+        "position, a dict by name, a pair of both as both (tensorflow and onnx: a .npz file, or a "
+        "callable)",
     )
     parser.add_argument(
         "--mode",
@@ -256,6 +259,7 @@ def add_model(parser: argparse.ArgumentParser, *, optional: bool = False) -> Non
         metavar="N",
         help="split the CPU into N devices, cpu0, cpu1, ... (tensorflow)",
     )
+    add_onnx(parser)
     add_seed(parser, " of the inputs' values and of random weights")
     parser.set_defaults(seed=0)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from talos_opt.cli import arguments, exits, schedules
+from talos_opt.cli import arguments, exits, ran, schedules
 from talos_opt.cli.output import emit, emit_json, visible
 from talos_opt.cli.signals import Signals
 from talos_opt.cli.text import number, quantity, settled
@@ -40,6 +40,7 @@ def add_parser(commands: Any) -> None:
     arguments.add_schedule(parser)
     arguments.add_problem(parser)
     arguments.add_format(parser)
+    ran.add_ran(parser)
     arguments.add_json(parser, "what was found")
     parser.set_defaults(run=run)
 
@@ -50,6 +51,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     from talos_opt.core.metrics import measure
     from talos_opt.formats.schedule import finite
 
+    ran.require_together(args)
     (file,) = schedules.open_schedules([args.schedule])
     stated = file.document
     problem = schedules.read_graph(args, args.graph, file)
@@ -57,6 +59,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     schedules.note_other_graph(problem, file)
     violations = api.check(problem, schedule)
     metrics = None if violations else measure(problem, schedule)
+    found = None if args.ran is None else ran.read(args, problem)
     wrong = [] if metrics is None else list(differences(stated, problem, metrics))
     if args.json:
         document = {
@@ -70,12 +73,16 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
             "value": None if metrics is None else metrics.value(problem.objective),
             "metrics": None if metrics is None else metrics.to_dict(),
         }
+        if found is not None:
+            document["ran"] = ran.document(found, problem, schedule)
         emit_json(json.dumps(finite(document), indent=1))
     elif metrics is None or wrong:
         lines = [*map(str, violations), *(f"value: {text}" for text in wrong)]
         emit("\n".join(map(visible, lines)))
     else:
         emit(f"feasible\n{_metrics(problem, metrics)}")
+    if found is not None and not args.json:
+        emit(f"\n{ran.describe(found, problem, schedule)}")
     return exits.NO_SCHEDULE if violations or wrong else exits.SOLVED
 
 

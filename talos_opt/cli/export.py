@@ -28,11 +28,14 @@ class Exporter:
         Of the files.
     write : callable
         Writes problem and schedule as the arguments ask for; returns what there is to count.
+    of_model : bool
+        Whether it is written from the model's file, too.
     """
 
     summary: str
     suffixes: tuple[str, ...]
-    write: Callable[[Problem, Schedule, argparse.Namespace], dict[str, int]]
+    write: Callable[[Problem, Schedule, argparse.Namespace], dict[str, Any]]
+    of_model: bool = False
 
 
 def _device_map(problem: Problem, schedule: Schedule, args: argparse.Namespace) -> dict[str, int]:
@@ -81,6 +84,41 @@ def _split_points(problem: Problem, schedule: Schedule, args: argparse.Namespace
     return {"modules": len(begins), "devices": len(devices)}
 
 
+def _annotations(problem: Problem, schedule: Schedule, args: argparse.Namespace) -> dict[str, Any]:
+    from talos_opt.frameworks.onnx import exporting
+
+    captured = exporting.model_of(problem, args.model)
+    proto, settings = exporting.annotated(problem, schedule, captured, args.map or {})
+    exporting.write_model(proto, captured, args.output)
+    return {"nodes": len(schedule.device), exporting.SETTINGS: settings}
+
+
+def _stages(problem: Problem, schedule: Schedule, args: argparse.Namespace) -> dict[str, Any]:
+    from talos_opt.frameworks.onnx import exporting
+
+    captured = exporting.model_of(problem, args.model)
+    proto, devices = exporting.staged(problem, schedule, captured)
+    exporting.write_model(proto, captured, args.output)
+    return {"nodes": len(schedule.device), "stages": len(devices)}
+
+
+def _affinities(problem: Problem, schedule: Schedule, args: argparse.Namespace) -> dict[str, Any]:
+    from talos_opt.formats.target import write_json
+    from talos_opt.frameworks.onnx import exporting, openvino
+
+    captured = exporting.model_of(problem, args.model)
+    found = openvino.affinities(problem, schedule, captured, args.map or {})
+    write_json(found, args.output)
+    return {"nodes": len(schedule.device), "devices": len(set(found.values()))}
+
+
+def _split(problem: Problem, schedule: Schedule, args: argparse.Namespace) -> dict[str, Any]:
+    from talos_opt.frameworks.onnx import exporting
+
+    captured = exporting.model_of(problem, args.model, sized=True)
+    return dict(exporting.write_split(problem, schedule, captured, args.output))
+
+
 #: All forms, by the name that ``--to`` takes.
 EXPORTERS: dict[str, Exporter] = {
     "device-map": Exporter(
@@ -97,6 +135,31 @@ EXPORTERS: dict[str, Exporter] = {
         "the modules that stages begin with, for torch.distributed.pipelining, as JSON",
         (".json",),
         _split_points,
+    ),
+    "ort-annotations": Exporter(
+        "a copy of an ONNX model whose nodes say where they go, for ONNX Runtime's option "
+        "session.layer_assignment_settings",
+        (".onnx",),
+        _annotations,
+        of_model=True,
+    ),
+    "onnx-stages": Exporter(
+        "a copy of an ONNX model with a device configuration and the pipeline stage of each node",
+        (".onnx",),
+        _stages,
+        of_model=True,
+    ),
+    "openvino-affinities": Exporter(
+        "OpenVINO's device of each node of an ONNX model, as JSON",
+        (".json",),
+        _affinities,
+        of_model=True,
+    ),
+    "onnx-split": Exporter(
+        "the pieces of an ONNX model as files, in a new folder with a manifest",
+        (),
+        _split,
+        of_model=True,
     ),
     "vllm": Exporter("the layers of each stage, as vLLM's environment variable", (".env",), _vllm),
     "deepspeed": Exporter(
@@ -134,6 +197,11 @@ def add_parser(commands: Any) -> None:
         "(default: N for gpuN, cpu and disk for devices of that kind); in tf-device-scopes such "
         "as gpu0=/device:GPU:1 (default: /device:GPU:N for gpuN, /device:CPU:0 and on for CPUs)",
     )
+    parser.add_argument(
+        "--model",
+        metavar="FILE",
+        help="file of the model, as it was given to profile: for the forms of ONNX",
+    )
     arguments.add_cluster(parser)
     arguments.add_format(parser)
     parser.set_defaults(run=run)
@@ -145,6 +213,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     from talos_opt.core.errors import InputError
 
     exporter = EXPORTERS[args.form]
+    _require_model(args, exporter)
     files.require_target(args, exporter.suffixes)
     graph = schedules.graph_of(args)
     if graph is None:
@@ -154,5 +223,26 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     schedules.refuse_bundles(problem, file, "export")
     schedule = file.schedule(problem)
     schedules.note_other_graph(problem, file)
-    emit_written(args, exporter.write(problem, schedule, args))
+    written = exporter.write(problem, schedule, args)
+    counts = {what: count for what, count in written.items() if isinstance(count, int)}
+    texts = [f"{what}: {text}" for what, text in written.items() if what not in counts]
+    listed = ", ".join(f"{n} {what[:-1] if n == 1 else what}" for what, n in counts.items())
+    emit_written(args, written, "\n".join([f"{args.output}: {listed}", *texts]))
     return exits.SOLVED
+
+
+def _require_model(args: argparse.Namespace, exporter: Exporter) -> None:
+    """Refuse a form that is written from a model without one, and a model where none is read."""
+    from talos_opt.cli import frameworks
+    from talos_opt.core.errors import InputError
+    from talos_opt.formats.source import STREAM
+
+    if not exporter.of_model:
+        if args.model is not None:
+            raise InputError(f"--model is of no use for {args.form}")
+        return
+    if args.model is None:
+        raise InputError(f"{args.form} needs the model: --model net.onnx")
+    if args.output == STREAM:
+        raise InputError("- is standard output, expected a file or folder to write")
+    frameworks.require_libraries("onnx")

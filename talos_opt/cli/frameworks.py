@@ -9,12 +9,18 @@ from importlib.util import find_spec
 from threading import Event
 from typing import TYPE_CHECKING, Protocol, cast
 
+from talos_opt.cli.onnx_arguments import refused
+
 if TYPE_CHECKING:
     from talos_opt.core.problem import Problem
     from talos_opt.core.schedule import Schedule
     from talos_opt.formats.schedule import ScheduleFile
     from talos_opt.frameworks.common.profile import Profile
     from talos_opt.frameworks.common.running import RunReport
+
+
+#: What a framework needs, where that is not its own library alone.
+_LIBRARIES = {"onnx": ("onnx", "onnxruntime")}
 
 
 class Framework(Protocol):
@@ -46,11 +52,29 @@ def load(args: argparse.Namespace) -> Framework:
     name = args.framework
     if name != "tensorflow" and args.logical_devices is not None:
         raise InputError(f"--logical-devices splits the CPU for tensorflow, not for {name}")
-    if find_spec(name) is None:
-        raise DependencyError(f"{name} is not installed: pip install 'talos-opt[{name}]' brings it")
+    misplaced = refused(args)
+    if misplaced is not None:
+        raise InputError(misplaced)
+    require_libraries(name)
     try:
         return cast(Framework, import_module(f"talos_opt.frameworks.{name}.command"))
     except ImportError as error:
         if (error.name or "").startswith("talos_opt"):
             raise
         raise DependencyError(f"{name} is installed, but cannot be imported: {error}") from error
+
+
+def require_libraries(name: str) -> None:
+    """Refuse a framework of which something is not installed.
+
+    Raises
+    ------
+    DependencyError
+    """
+    from talos_opt.core.errors import DependencyError
+
+    for library in _LIBRARIES.get(name, (name,)):
+        if find_spec(library) is None:
+            raise DependencyError(
+                f"{library} is not installed: pip install 'talos-opt[{name}]' brings it"
+            )

@@ -82,7 +82,8 @@ def _add_measuring(parser: argparse.ArgumentParser) -> None:
         type=arguments.threads,
         metavar="N",
         help="intra-op threads on the CPU; auto: the number with the shortest time per op "
-        "(default: torch's own number; in tensorflow all cores, divided among logical devices)",
+        "(default: torch's own number; in tensorflow and onnx all cores, divided among the CPU's "
+        "devices)",
     )
     limit: dict[str, Any] = {"type": arguments.seconds, "metavar": "SECONDS"}
     parser.add_argument(
@@ -174,7 +175,14 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
 
 
 #: What only one of the two ways to a graph reads, with the values that stand for "not given".
-_OF_MODELS = {"input": None, "inputs": None, "logical_devices": None, "threads": None}
+_OF_MODELS = {
+    "input": None,
+    "inputs": None,
+    "dim": None,
+    "optimized": None,
+    "logical_devices": None,
+    "threads": None,
+}
 _OF_TRACES = {"flow": None, "process": None, "skip_steps": 0, "bandwidth": None, "latency": None}
 
 

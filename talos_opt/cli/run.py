@@ -42,7 +42,7 @@ def add_parser(commands: Any) -> None:
         metavar="DEVICE=DEVICE,...",
         help="the framework's device for each device of the schedule, such as "
         "gpu0=cuda:0,gpu1=cpu (default: cpu for cpu*, in tensorflow a logical CPU device for "
-        "each; the Nth GPU for gpuN)",
+        "each, in onnx a session; the Nth GPU for gpuN)",
     )
     parser.add_argument(
         "--repeats",

@@ -14,10 +14,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from talos_opt.core.errors import InputError
 
 #: Libraries whose lines are not the user's.
-_LIBRARIES = ("torch", "tensorflow", "keras")
+_LIBRARIES = ("torch", "tensorflow", "keras", "onnx", "onnxruntime")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,39 @@ def _attribute(module: ModuleType, name: str, target: str) -> Any:
             )
         found = getattr(found, part)
     return found
+
+
+def arrays_of(source: str) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
+    """Return the arrays that a file or a callable holds: by position, and by name.
+
+    Parameters
+    ----------
+    source : str
+        A ``.npz`` file, or MODULE:CALLABLE, which returns an array, a tuple or list, or a dict.
+
+    Raises
+    ------
+    InputError
+        If there is no such thing, or reading or calling it raises.
+    """
+    if Path(source).suffix == ".npz":
+        if not Path(source).is_file():
+            raise InputError(f"there is no file {source}")
+        try:
+            with np.load(source) as held:
+                made: Any = {name: held[name] for name in held.files}
+        except Exception as error:
+            raise InputError(f"{source}: reading it raised {explain(error)}") from error
+        # What np.savez was given without names it calls arr_0, arr_1, ...
+        if all(name == f"arr_{k}" for k, name in enumerate(made)):
+            made = list(made.values())
+    else:
+        made = resolve(source).call()
+    if isinstance(made, dict):
+        return [], {str(name): np.asarray(value) for name, value in made.items()}
+    if isinstance(made, (tuple, list)):
+        return [np.asarray(value) for value in made], {}
+    return [np.asarray(made)], {}
 
 
 def explain(error: BaseException) -> str:

@@ -94,14 +94,17 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
     ("conv_grad", r"conv.*(backward|backprop|grad)"),
     ("conv", r"conv(?!ert)"),
     ("attention", r"attention"),
-    ("batch_matmul", r"bmm|batchmatmul|groupedmm|einsum"),
+    ("batch_matmul", r"bmm|batchmatmul|groupedmm|einsum|^q?moe$"),
     ("matmul", r"matmul|addmm|^mm$|^linear|^addmv$|^mv$|gemm|dense|lstm|gru|rnn"),
     ("gather", r"embedding|gather|index|scatter|take|nonzero|sort|topk"),
     ("normal", r"softmax|norm|pool|^(sum|mean|var|amax|amin|max|min|argmax)$|reduce|cumsum|loss"),
 )
 _NAMESPACES = frozenset(
-    ("", "aten", "ops", "torch", "nn", "prims", "operator", "_operator", "transformers")
-)
+    (
+        "", "aten", "ops", "torch", "nn", "prims", "operator", "_operator", "transformers",
+        "ai", "onnx", "com", "microsoft", "nchwc", "ms", "internal", "nhwc",
+    )
+)  # fmt: skip
 _COMPILED = tuple((name, re.compile(pattern)) for name, pattern in _PATTERNS)
 
 

@@ -94,6 +94,8 @@ class OpProfile:
         File and line of the user's code that it comes from, ``net.py:12``; empty: unknown.
     phase : {'forward', 'backward', 'update'}
         See `frameworks.common.phases`.
+    launches : int
+        Kernels that a device starts for it; more than one of a loop, and of what holds a graph.
     facts : mapping
         Shapes, types and the like, kept in the graph.
     """
@@ -114,6 +116,7 @@ class OpProfile:
     module: str = ""
     line: str = ""
     phase: str = "forward"
+    launches: int = 1
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def record(self) -> Op:
@@ -125,6 +128,8 @@ class OpProfile:
             attrs["line"] = self.line
         if self.flops is not None:
             attrs["flops"] = self.flops
+        if self.launches != 1:
+            attrs["launches"] = self.launches
         if self.workspace is None:
             attrs["workspace"] = "unknown"
         elif self.workspace_estimated and self.workspace:

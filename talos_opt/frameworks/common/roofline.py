@@ -1,6 +1,6 @@
 """The time of an op on a device that is not there: from its FLOPs, its bytes and a datasheet.
 
-    time = launch + max(flops / (efficiency x peak), bytes / (efficiency x bandwidth))
+    time = launches x launch + max(flops / (efficiency x peak), bytes / (efficiency x bandwidth))
 
 Efficiencies stand in `op_classes`, peaks and bandwidths in `datasheets`. What was measured on
 another device of the same profile mends the estimates, as `calibrate` explains.
@@ -52,6 +52,10 @@ class Work(Protocol):
     def output(self) -> int:
         """Bytes of its own that it returns; 0: a view."""
 
+    @property
+    def launches(self) -> int:
+        """Kernels that are started for it."""
+
 
 class Call(NamedTuple):
     """A call of an op that is nothing but work, not part of a graph; see `Work`."""
@@ -60,6 +64,7 @@ class Call(NamedTuple):
     flops: float | None
     moved_bytes: int
     output: int
+    launches: int = 1
 
 
 def estimate(op: Work, device: Datasheet, dtype: str = "fp32") -> Timing:
@@ -90,7 +95,7 @@ def estimate(op: Work, device: Datasheet, dtype: str = "fp32") -> Timing:
     usable = efficiency.compute[device.kind] * _peak(device, work, dtype)
     arithmetic = (op.flops or 0.0) / usable
     traffic = op.moved_bytes / (efficiency.memory[device.kind] * device.bandwidth)
-    seconds = device.launch_s + max(arithmetic, traffic)
+    seconds = op.launches * device.launch_s + max(arithmetic, traffic)
     return Timing(seconds, seconds)
 
 

@@ -224,6 +224,7 @@ def _read_back(problem: Problem, aliases: Mapping[str, str]) -> Profile:
                 moved_bytes=int(moved[i] if stated is None else stated),
                 weights=op.memory.weights,
                 output=int(arrays.output[i]),
+                launches=int(_amount(op.attrs.get("launches")) or 1),
             )
         )
     return Profile(

@@ -64,7 +64,7 @@ def _conv(
     """Patches of one sample (im2col): for each place of the output all values that it reads."""
     if len(shape) < 3 or not all(shape):
         return 0
-    channels = shape[1] if name.startswith("aten.") else shape[-1]
+    channels = shape[op.facts.get("channel_axis", 1 if name.startswith("aten.") else -1)]
     products = 2 if class_of(op.type) == "conv_grad" and name.startswith("aten.") else 1
     return int((op.flops or 0) / (2 * products * shape[0] * channels)) * itemsize
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from talos_opt.core.errors import InputError
 from talos_opt.frameworks.common.inputs import InputSpec
-from talos_opt.frameworks.common.loading import explain, resolve
+from talos_opt.frameworks.common.loading import arrays_of, explain, resolve
 from talos_opt.frameworks.tensorflow.backend import tf
 from talos_opt.frameworks.tensorflow.models import Model, as_model
 
@@ -114,7 +114,7 @@ def example_inputs(
     if source is not None:
         if specs:
             raise InputError("--input and --inputs cannot be combined: give one of them")
-        return _in_order(model, *_split(source))
+        return _in_order(model, *arrays_of(source))
     parsed = [InputSpec.parse(spec) if isinstance(spec, str) else spec for spec in specs]
     if not parsed:
         parsed = _declared(model)
@@ -127,28 +127,6 @@ def example_inputs(
         if name is not None:
             named[name] = value
     return _in_order(model, [value for name, value in drawn if name is None], named)
-
-
-def _split(source: str) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
-    """Return the inputs of a file or a callable, by position and by name."""
-    if Path(source).suffix == ".npz":
-        if not Path(source).is_file():
-            raise InputError(f"there is no file {source}")
-        try:
-            with np.load(source) as held:
-                made: Any = {name: held[name] for name in held.files}
-        except Exception as error:
-            raise InputError(f"{source}: reading it raised {explain(error)}") from error
-        # What np.savez was given without names it calls arr_0, arr_1, ...
-        if all(name == f"arr_{k}" for k, name in enumerate(made)):
-            made = list(made.values())
-    else:
-        made = resolve(source).call()
-    if isinstance(made, dict):
-        return [], {str(name): np.asarray(value) for name, value in made.items()}
-    if isinstance(made, (tuple, list)):
-        return [np.asarray(value) for value in made], {}
-    return [np.asarray(made)], {}
 
 
 def _in_order(
