@@ -159,6 +159,10 @@ class Pipeline:
     problem : Problem
     device : (n,) int
         Device of each op.
+    adds_gradients : bool
+        Whether a device adds up the gradients of its micro-batches one after the other, as
+        frameworks do: each backward block but its first one then takes its update's time longer.
+        Both read two tensors for each weight and write one. No op of a graph stands for that.
 
     Raises
     ------
@@ -168,8 +172,9 @@ class Pipeline:
         there is no route.
     """
 
-    def __init__(self, problem: Problem, device: Ints) -> None:
+    def __init__(self, problem: Problem, device: Ints, *, adds_gradients: bool = False) -> None:
         self.problem, self.device = problem, device
+        self.adds_gradients = adds_gradients
         self.arrays = problem.arrays
         self.phase = phases(problem)
         self._require_stages()
@@ -426,6 +431,7 @@ class Simulation:
         self.ready: dict[Key, float] = {}
         self.missing: dict[Key, int] = {}
         self.channel: dict[int, float] = {}
+        self.learnt: set[int] = set()
         for (_, phase), sends in pipeline.sends.items():
             for send in sends:
                 for key in self._waiting(send, phase):
@@ -442,7 +448,7 @@ class Simulation:
                 if self.queue[d] and not self.missing.get(self.queue[d][-1]):
                     key = self.queue[d].pop()
                     start = max(self.free[d], self.ready.get(key, 0.0))
-                    end = start + float(self.pipeline.length[d, key.phase])
+                    end = start + self._length(key)
                     heapq.heappush(events, (end, number, key, start))
                     number += 1
                     waiting.discard(d)
@@ -459,8 +465,18 @@ class Simulation:
             names = ", ".join(f"{PHASES[key.phase]} on {ids[key.device]}" for key in stuck)
             raise InputError(
                 f"stages wait for each other for ever: {names}; solve with --granularity module, "
-                "which keeps backward ops beside the forward ops of their module"
+                "which keeps backward ops beside the forward ops of their module, and --no-split "
+                "for ops between the parts of a module"
             )
+
+    def _length(self, key: Key) -> float:
+        """Time of a block; of backward blocks but the first with that of adding gradients up."""
+        length = float(self.pipeline.length[key.device, key.phase])
+        if self.pipeline.adds_gradients and key.phase == BACKWARD:
+            if key.device in self.learnt:
+                length += float(self.pipeline.length[key.device, UPDATE])
+            self.learnt.add(key.device)
+        return length
 
     def _send(self, key: Key, end: float) -> None:
         """Send what a block has made; links that carry one tensor at a time take turns."""
