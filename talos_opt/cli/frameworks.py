@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from talos_opt.core.problem import Problem
     from talos_opt.core.schedule import Schedule
     from talos_opt.formats.schedule import ScheduleFile
+    from talos_opt.frameworks.common.pipelined import PipelineReport
     from talos_opt.frameworks.common.profile import Profile
     from talos_opt.frameworks.common.running import RunReport
 
@@ -29,6 +30,24 @@ class Framework(Protocol):
         self, args: argparse.Namespace, file: ScheduleFile
     ) -> tuple[RunReport, Callable[[], tuple[Problem, Schedule]]]:
         """Load and run it under a schedule; what was measured is made a schedule when asked."""
+
+
+class Pipelines(Protocol):
+    """What only torch has: ``talos_opt.frameworks.torch.command`` runs pipelines."""
+
+    def run_as_pipeline(
+        self,
+        args: argparse.Namespace,
+        problem: Problem,
+        schedule: Schedule,
+        progress: Callable[[float, str], None],
+    ) -> PipelineReport:
+        """Load the model and run it as a pipeline of processes."""
+
+
+def load_torch(args: argparse.Namespace) -> Pipelines:
+    """Return torch, as `load` does."""
+    return cast(Pipelines, load(args))
 
 
 def load(args: argparse.Namespace) -> Framework:

@@ -25,6 +25,7 @@ from torch import nn
 from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleGPipe
 
 from talos_opt.core.columns import BACKWARD, FORWARD, UPDATE
+from talos_opt.core.errors import TalosError
 from talos_opt.frameworks.common.allocator import keep_freed_memory
 from talos_opt.frameworks.common.loading import explain
 from talos_opt.frameworks.torch.arguments import Arguments
@@ -126,7 +127,7 @@ def main(job: Job, rank: int, pipe: connection.Connection) -> None:
     try:
         _Stage(job, rank, pipe).run()
     except BaseException as error:
-        pipe.send((FAILED, (explain(_cause(error)), _is_of_another(error))))
+        pipe.send((FAILED, (_reason(error), _is_of_another(error))))
         pipe.close()
         os._exit(1)  # without waiting for others in the process group
     pipe.close()
@@ -139,11 +140,11 @@ def _outlive_no_parent() -> None:
         os._exit(1)
 
 
-def _cause(error: BaseException) -> BaseException:
-    """Return what the model raised, where torch wraps it to say which stage it was."""
+def _reason(error: BaseException) -> str:
+    """Return an error in one line: what the model raised, where torch wraps that."""
     while error.__cause__ is not None and "failed to run" in str(error):
         error = error.__cause__
-    return error
+    return str(error) if isinstance(error, TalosError) else explain(error)
 
 
 def _is_of_another(error: BaseException) -> bool:
@@ -190,7 +191,8 @@ class _Timed(PipelineStage):
         """Run a backward block."""
         start = now()
         super().backward_one_chunk(bwd_chunk_id, loss, full_backward, last_backward)
-        self.note(BACKWARD, bwd_chunk_id, start)
+        if self.has_backward:
+            self.note(BACKWARD, bwd_chunk_id, start)
 
     def note(self, phase: int, microbatch: int, start: Moment) -> None:
         """Note a block that ends now, once its device has done it."""
