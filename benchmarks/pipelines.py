@@ -144,6 +144,7 @@ def profiled(make: Any, mode: str, max_time_s: float) -> Problem:
         mode=mode,
         devices=("2xcpu",),
         threads=1,
+        processes=True,
         max_time_s=max_time_s,
         name="gpt2",
     )

@@ -65,6 +65,8 @@ def load(args: argparse.Namespace) -> Framework:
     name = args.framework
     if name != "tensorflow" and args.logical_devices is not None:
         raise InputError(f"--logical-devices splits the CPU for tensorflow, not for {name}")
+    if name != "torch" and getattr(args, "processes", False):
+        raise InputError(f"--processes is about pipelines of torch, not of {name}")
     if find_spec(name) is None:
         raise DependencyError(f"{name} is not installed: pip install 'talos-opt[{name}]' brings it")
     try:

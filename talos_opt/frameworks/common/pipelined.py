@@ -46,7 +46,8 @@ class StageTimes:
     forward, backward, update : Times
         Of a block; measured: the median over micro-batches and steps.
     handover : Times
-        From the end of a forward block until the next stage has what it made, both being idle.
+        From the end of a forward block until the next stage has what it made, both being idle;
+        measured: the lower quartile.
     """
 
     device: str

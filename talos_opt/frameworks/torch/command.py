@@ -41,6 +41,7 @@ def profile(
         mode=args.mode,
         devices=args.devices,
         threads=args.threads,
+        processes=args.processes,
         max_time_s=args.time_limit,
         name=args.target.rpartition(":")[2],
         progress=progress,

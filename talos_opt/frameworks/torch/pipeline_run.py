@@ -33,8 +33,9 @@ from talos_opt.frameworks.torch.microbatches import (
     expect,
     time_plain,
 )
+from talos_opt.frameworks.torch.peers import open_store
 from talos_opt.frameworks.torch.reasons import plain_module
-from talos_opt.frameworks.torch.stage_processes import Found, open_store, run_stages
+from talos_opt.frameworks.torch.stage_processes import Found, run_stages
 from talos_opt.frameworks.torch.stage_worker import Job, Lap, state_of
 from talos_opt.frameworks.torch.threads import threads_set
 from talos_opt.frameworks.torch.training import set_mode

@@ -9,20 +9,15 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing import connection
 from multiprocessing.context import SpawnProcess
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import torch.distributed as dist
-
-from talos_opt.core.errors import InputError, SolverError
+from talos_opt.core.errors import SolverError
 from talos_opt.frameworks.torch import stage_worker
-from talos_opt.frameworks.torch.stage_worker import FAILED, HOST, READY, TIMED, Job, Lap
-
-_dist: Any = dist  # not all of its names have annotations
+from talos_opt.frameworks.torch.peers import PATIENCE, end_all
+from talos_opt.frameworks.torch.stage_worker import FAILED, READY, TIMED, Job, Lap
 
 #: Seconds for which other processes may tell what they know of a failure.
 _GRACE = 0.5
-#: Seconds for which a process that was ended is waited for.
-_PATIENCE = 5.0
 
 
 class Found(NamedTuple):
@@ -45,29 +40,6 @@ class _Failure(NamedTuple):
     reason: str
     #: 0: it was killed, 1: its own error, 2: it only missed another process.
     weight: int
-
-
-def open_store(port: int | None) -> Any:
-    """Return the store by which the processes find each other; this process keeps it.
-
-    Parameters
-    ----------
-    port : int, optional
-        Default: one that is free.
-
-    Raises
-    ------
-    InputError
-        If the port is in use, or not this user's to take.
-    """
-    try:
-        return _dist.TCPStore(HOST, port or 0, is_master=True, wait_for_workers=False)
-    except dist.DistError as error:
-        if port is None:
-            raise SolverError(f"no port can be opened for the processes: {error}") from error
-        raise InputError(
-            f"--port {port} is in use or cannot be opened here; without --port a free one is taken"
-        ) from None
 
 
 def run_stages(job: Job, names: Sequence[str], hear: Callable[[str], None]) -> list[Found]:
@@ -102,10 +74,7 @@ def run_stages(job: Job, names: Sequence[str], hear: Callable[[str], None]) -> l
             processes.append(process)
         return _Following(job, names, processes, ends, hear).follow()
     finally:
-        for process in processes:
-            process.kill()
-        for process in processes:
-            process.join(_PATIENCE)
+        end_all(processes)
         for end in ends:
             end.close()
 
@@ -167,7 +136,7 @@ class _Following:
 
     def _ended(self, rank: int) -> None:
         process = self.processes[rank]
-        process.join(_PATIENCE)
+        process.join(PATIENCE)
         code = process.exitcode
         if code is not None and code < 0:
             name = f"signal {-code}"

@@ -5,12 +5,8 @@ Times are those of the machine's monotonic clock, which all processes on it shar
 
 from __future__ import annotations
 
-import datetime
-import multiprocessing
 import os
-import signal
 import sys
-import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -30,15 +26,10 @@ from talos_opt.frameworks.common.allocator import keep_freed_memory
 from talos_opt.frameworks.common.loading import explain
 from talos_opt.frameworks.torch.arguments import Arguments
 from talos_opt.frameworks.torch.cutting import Part, cut
+from talos_opt.frameworks.torch.peers import handover_s, join_group, obey_parent
 from talos_opt.frameworks.torch.reasons import plain_module
 from talos_opt.frameworks.torch.training import LEARNING_RATE, loss_of, set_mode
 
-_dist: Any = dist  # not all of its names have annotations
-
-#: Host of the store by which the processes find each other: this machine.
-HOST = "127.0.0.1"
-#: Round trips by which a hand-over is timed, after one that opens the connection.
-_TRIPS = 20
 #: Kinds of messages to the parent.
 READY, CHECKED, TIMED, FAILED = "ready", "checked", "timed", "failed"
 
@@ -120,9 +111,7 @@ def now() -> Moment:
 
 def main(job: Job, rank: int, pipe: connection.Connection) -> None:
     """Run a stage; the parent hears of it by messages, and of what went wrong too."""
-    # Ctrl-C in a terminal reaches this process as well; it is for the parent to end it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_outlive_no_parent, daemon=True).start()
+    obey_parent()
     sys.stdout = sys.stderr  # what the model prints is no part of the answer
     try:
         _Stage(job, rank, pipe).run()
@@ -131,13 +120,6 @@ def main(job: Job, rank: int, pipe: connection.Connection) -> None:
         pipe.close()
         os._exit(1)  # without waiting for others in the process group
     pipe.close()
-
-
-def _outlive_no_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
 
 
 def _reason(error: BaseException) -> str:
@@ -218,7 +200,7 @@ class _Stage:
         torch.set_num_threads(self.job.threads)
         keep_freed_memory()
         part, microbatches = self._make()
-        self._join()
+        join_group(self.rank, self.count, self.job.port, self.device, self.job.timeout_s)
         self.pipe.send((READY, None))
         stage = self._stage(part, microbatches)
         schedule = self._schedule(stage, part, len(microbatches))
@@ -242,22 +224,6 @@ class _Stage:
         part = cut(module, microbatches[0], self.job.begins)[self.rank]
         part.module.to(self.device)
         return part, microbatches
-
-    def _join(self) -> None:
-        timeout = datetime.timedelta(seconds=self.job.timeout_s)
-        if sys.platform.startswith("linux"):
-            os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all are on this machine
-        store = _dist.TCPStore(HOST, self.job.port, is_master=False, timeout=timeout)
-        cuda = self.device.type == "cuda"
-        if cuda:
-            torch.cuda.set_device(self.device)
-        dist.init_process_group(
-            "nccl" if cuda else "gloo",
-            store=store,
-            rank=self.rank,
-            world_size=self.count,
-            timeout=timeout,
-        )
 
     def _stage(self, part: Part, microbatches: Sequence[Arguments]) -> _Timed:
         stage = _Timed(
@@ -335,24 +301,14 @@ class _Stage:
         """Return the seconds that what this stage makes takes to the next one, both being idle."""
         received = [torch.zeros_like(x, device=self.device) for x in part.received]
         made = [torch.zeros_like(x, device=self.device) for x in part.made]
+        found = 0.0
         for edge in range(self.count - 1):
             if self.rank == edge:
-                took = [self._trip(made, edge + 1, first=True) for _ in range(_TRIPS + 1)][1:]
-                found = sorted(took)[len(took) // 2] / 2
+                found = handover_s(made, edge + 1, first=True)
             elif self.rank == edge + 1:
-                for _ in range(_TRIPS + 1):
-                    self._trip(received, edge, first=False)
+                handover_s(received, edge, first=False)
             dist.barrier()
-        return found if self.rank < self.count - 1 else 0.0
-
-    def _trip(self, tensors: Sequence[torch.Tensor], other: int, *, first: bool) -> float:
-        """Send tensors and get as many back, or the other way round."""
-        start = now()
-        for way in (dist.isend, dist.irecv) if first else (dist.irecv, dist.isend):
-            for work in [way(x, other) for x in tensors]:
-                if work is not None:
-                    work.wait()
-        return (now().wall - start.wall) / 1e9
+        return found
 
 
 def state_of(module: nn.Module) -> dict[str, torch.Tensor]:
