@@ -76,6 +76,25 @@ def cut(module: nn.Module, given: Arguments, begins: Sequence[str]) -> list[Part
     return _Cutting(graph_module, module, len(begins) + 1).parts()
 
 
+def move_part(part: Part, device: torch.device) -> None:
+    """Move a stage to a device: weights, constants, and what its calls make there."""
+    if device.type == "cpu":
+        return
+    module = part.module
+    for node in module.graph.nodes:
+        if node.op == "get_attr":
+            *path, name = str(node.target).split(".")
+            owner = module.get_submodule(".".join(path))
+            value = getattr(owner, name)
+            if name not in {**dict(owner.named_parameters()), **dict(owner.named_buffers())}:
+                delattr(owner, name)
+                owner.register_buffer(name, value)
+        elif "device" in node.kwargs:  # that of the export
+            node.update_kwarg("device", device)
+    module.recompile()
+    module.to(device)
+
+
 def _export(module: nn.Module, given: Arguments, begins: Sequence[str]) -> fx.GraphModule:
     args, kwargs = given.nested()
     hooks = []
@@ -196,13 +215,13 @@ class _Cutting:
             inputs[known[node].name] = self.inputs[node]
         for node in dict.fromkeys(node for node in read if node.op == "get_attr"):
             known[node] = graph.get_attr(str(node.target))
-        changed = {call.args[0] for call in own if _changes(call)}
+        changed = {_base(call.args[0], own) for call in own if _changes(call)}
         for node in received:
             if node in changed:  # what was received is a leaf, which nothing may change in place
                 known[node] = graph.call_function(torch.ops.aten.clone.default, (known[node],))
         for call in own:
             known[call] = graph.node_copy(call, lambda node: known[node])
-        graph.output(tuple(known[node] for node in made))
+        graph.output(tuple(self._returned(graph, known[node], k, node) for node in made))
         outputs = [(made.index(x), None) if x in made else (None, x) for x in self.returned]
         return Part(
             fx.GraphModule(self.graph_module, graph),
@@ -212,6 +231,14 @@ class _Cutting:
             tuple(outputs) if k == self.count - 1 else (),
         )
 
+    def _returned(self, graph: fx.Graph, made: fx.Node, k: int, node: fx.Node) -> fx.Node:
+        """Return what a stage hands on: only contiguous tensors can be sent."""
+        value = node.meta.get("val")
+        last = k == self.count - 1
+        if last or not isinstance(value, torch.Tensor) or value.is_contiguous():
+            return made
+        return graph.call_function(torch.ops.aten.contiguous.default, (made,))
+
     def _example(self, node: fx.Node) -> torch.Tensor:
         value = node.meta["val"]
         if not isinstance(value, torch.Tensor):
@@ -219,7 +246,7 @@ class _Cutting:
                 f"{node.name} is a {type(value).__name__} that goes from one stage to another, "
                 "expected only tensors"
             )
-        made = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
+        made = torch.empty(value.shape, dtype=value.dtype, device="meta")
         return made.requires_grad_(node in self.learning)
 
 
@@ -230,6 +257,13 @@ def _flat(value: Any) -> Sequence[Any]:
 def _is_whole(value: Any) -> bool:
     """Whether a value is a tensor that no gradient can go through."""
     return isinstance(value, torch.Tensor) and not (value.is_floating_point() or value.is_complex())
+
+
+def _base(value: Any, calls: Sequence[fx.Node]) -> Any:
+    """Return what a value is a view of, as far as these calls made it."""
+    while value in calls and getattr(value.target, "is_view", False):
+        value = value.args[0]
+    return value
 
 
 def _changes(call: fx.Node) -> bool:

@@ -21,7 +21,7 @@ from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.formats.stage_split import split_points
 from talos_opt.frameworks.common.disturbance import Others
-from talos_opt.frameworks.common.pipelined import PipelineReport, stage_times
+from talos_opt.frameworks.common.pipelined import PipelineReport, StageTimes, stage_times
 from talos_opt.frameworks.common.running import other_inputs
 from talos_opt.frameworks.common.statistics import summarise
 from talos_opt.frameworks.common.threads import require_threads
@@ -43,6 +43,8 @@ from talos_opt.frameworks.torch.training import set_mode
 #: Share of its blocks' time for which a process has a core of its own where nobody else wants it.
 _OWN_CORE = 0.93
 
+#: Share of a step that hand-overs may take beyond what was predicted before it is worth a note.
+_LATE = 0.02
 #: How far the work is when it comes to this.
 _SHARES = {"starting processes": 0.3, "first step": 0.6, "timing": 0.8}
 
@@ -125,7 +127,7 @@ def run_pipeline(
             repeats, warmup, timeout_s,
         )  # fmt: skip
         found = run_stages(job, plan.names, lambda doing: tell(_SHARES[doing], doing))
-        compared = _compare(expected, folder, len(plan.names), mode)
+        compared = _compare(expected, folder, len(plan.names), mode, _first_names(module))
     report = _report(plan, found, compared, alone)
     notes = (*other_inputs(problem.graph.description, inputs.describe()), *expected.notes)
     return dataclasses.replace(
@@ -178,6 +180,7 @@ def _report(
         computed = sum(lap.computed for stage in found for lap in stage.runs[median]) / 1e9
     where = {name: str(device) for name, device in plan.devices.items()}
     handovers = [stage.handover_s for stage in found]
+    stages = stage_times(plan.pipeline, plan.names, where, steps, handovers)
     return PipelineReport(
         *compared,
         predicted=plan.predicted,
@@ -185,10 +188,10 @@ def _report(
         measured_s=whole.median,
         spread=whole.spread,
         single_process_s=alone,
-        stages=stage_times(plan.pipeline, plan.names, where, steps, handovers),
+        stages=stages,
         blocks=steps[median],
         computed_s=computed,
-        notes=tuple(_disturbed(computed, steps[median])),
+        notes=(*_disturbed(computed, steps[median]), *_slow(plan, stages)),
     )
 
 
@@ -231,13 +234,23 @@ def _require_modules(problem: Problem, module: nn.Module) -> None:
             )
 
 
-def _compare(expected: Expected, folder: str, count: int, mode: str) -> _Compared:
+def _first_names(module: nn.Module) -> dict[str, str]:
+    """Return by every name of a parameter its first: tied ones have several."""
+    first = {parameter: name for name, parameter in module.named_parameters()}
+    named = module.named_parameters(remove_duplicate=False)
+    return {name: first[parameter] for name, parameter in named}
+
+
+def _compare(
+    expected: Expected, folder: str, count: int, mode: str, first: Mapping[str, str]
+) -> _Compared:
     """Return whether outputs agree and by how much they are off; likewise of gradients."""
     gradients: dict[str, torch.Tensor] = {}
     found: dict[str, Any] = {}
     for rank in range(count):
         found = torch.load(Path(folder, f"stage{rank}.pt"), weights_only=False)
-        for name, gradient in found["gradients"].items():
+        for alias, gradient in found["gradients"].items():
+            name = first[alias]
             # What several stages read has a part of its gradient in each.
             gradients[name] = gradients[name] + gradient if name in gradients else gradient
     error, equal = expected.compare_outputs(found["outputs"])
@@ -255,6 +268,20 @@ def _disturbed(computed: float | None, blocks: Sequence[Block]) -> Iterator[str]
             f"the processes had a core for {computed / took:.0%} of the time that their blocks "
             "took: others were on it, so measured times are too long"
         )
+
+
+def _slow(plan: _Plan, stages: Sequence[StageTimes]) -> Iterator[str]:
+    """Yield a note for each stage whose tensors take much longer to the next one than predicted."""
+    unit = 1 / units.PER_SECOND[plan.pipeline.problem.graph.time_unit]
+    for stage in stages:
+        sent = stage.handover
+        late = (sent.measured_s - sent.predicted_s) * plan.predicted.microbatches
+        if sent.measured_s > 2 * sent.predicted_s and late > _LATE * plan.predicted.time * unit:
+            yield (
+                f"what {stage.device} hands on takes {sent.measured_s * 1e3:.3g} ms, predicted "
+                f"{sent.predicted_s * 1e3:.3g} ms: profile --processes measures links between "
+                "processes"
+            )
 
 
 def _blocks(stages: Sequence[Sequence[Lap]]) -> tuple[Block, ...]:

@@ -25,7 +25,7 @@ from talos_opt.core.errors import TalosError
 from talos_opt.frameworks.common.allocator import keep_freed_memory
 from talos_opt.frameworks.common.loading import explain
 from talos_opt.frameworks.torch.arguments import Arguments
-from talos_opt.frameworks.torch.cutting import Part, cut
+from talos_opt.frameworks.torch.cutting import Part, cut, move_part
 from talos_opt.frameworks.torch.peers import handover_s, join_group, obey_parent
 from talos_opt.frameworks.torch.reasons import plain_module
 from talos_opt.frameworks.torch.training import LEARNING_RATE, loss_of, set_mode
@@ -135,7 +135,7 @@ def _is_of_another(error: BaseException) -> bool:
         return True
     text = str(error).lower()
     return isinstance(error, RuntimeError) and any(
-        word in text for word in ("gloo", "nccl", "connection closed", "timed out", "store")
+        word in text for word in ("gloo", "nccl", "connection closed", "timed out")
     )
 
 
@@ -222,7 +222,7 @@ class _Stage:
         take_state(module, given["state"])
         microbatches: list[Arguments] = given["microbatches"]
         part = cut(module, microbatches[0], self.job.begins)[self.rank]
-        part.module.to(self.device)
+        move_part(part, self.device)
         return part, microbatches
 
     def _stage(self, part: Part, microbatches: Sequence[Arguments]) -> _Timed:

@@ -10,7 +10,7 @@ from torch import nn  # noqa: E402
 
 from talos_opt.core.errors import InputError  # noqa: E402
 from talos_opt.frameworks.torch.arguments import arguments  # noqa: E402
-from talos_opt.frameworks.torch.cutting import Part, cut  # noqa: E402
+from talos_opt.frameworks.torch.cutting import Part, cut, move_part  # noqa: E402
 from tests.frameworks.torch.staged import Labelled  # noqa: E402
 
 IDS, LABELS = torch.tensor([1, 2, 3]), torch.tensor([0, 1, 4])
@@ -54,6 +54,49 @@ def test_what_was_received_is_not_changed_in_place() -> None:
     second.module(received)[0].sum().backward()
     assert received.grad is not None
     torch.testing.assert_close(received, made)
+
+
+def test_a_view_of_what_was_received_is_not_changed_either() -> None:
+    module = nn.Sequential(nn.Linear(4, 4), nn.Unflatten(1, (2, 2)), nn.ReLU(inplace=True)).eval()
+    first, second = cut(module, arguments((torch.ones(2, 4),)), ["1"])
+    received = first.module(input_0=torch.ones(2, 4))[0].detach().requires_grad_()
+    second.module(received)[0].sum().backward()
+    assert received.grad is not None
+
+
+class Turned(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 3), nn.Linear(2, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.b(self.a(x).t())
+
+
+def test_what_is_handed_on_is_contiguous() -> None:
+    module = Turned().eval()
+    first, second = cut(module, arguments((torch.ones(2, 4),)), ["b"])
+    (made,) = first.module(input_0=torch.ones(2, 4))
+    assert made.is_contiguous()
+    assert first.made[0].stride() == second.received[0].stride() == made.stride()
+    torch.testing.assert_close(second.module(made)[0], module(torch.ones(2, 4)))
+
+
+class Constant(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.map = nn.Linear(4, 4)
+        self.kept = torch.ones(4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.map(x) * self.kept + torch.arange(4, device=x.device)
+
+
+def test_a_stage_moves_with_its_constants() -> None:
+    (part,) = cut(Constant().eval(), arguments((torch.ones(2, 4),)), [])
+    move_part(part, torch.device("meta"))
+    (made,) = part.module(input_0=torch.ones(2, 4, device="meta"))
+    assert made.device.type == "meta"
 
 
 class Twice(nn.Module):
