@@ -47,7 +47,7 @@ class StageTimes:
         Of a block; measured: the median over micro-batches and steps.
     handover : Times
         From the end of a forward block until the next stage has what it made, both being idle;
-        measured: the lower quartile.
+        measured: the shortest of several.
     """
 
     device: str
