@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from talos_opt.core.problem import Problem
     from talos_opt.core.schedule import Schedule
     from talos_opt.formats.schedule import ScheduleFile
+    from talos_opt.frameworks.common.pipelined import PipelineReport
     from talos_opt.frameworks.common.profile import Profile
     from talos_opt.frameworks.common.running import RunReport
 
@@ -37,6 +38,24 @@ class Framework(Protocol):
         """Load and run it under a schedule; what was measured is made a schedule when asked."""
 
 
+class Pipelines(Protocol):
+    """What only torch has: ``talos_opt.frameworks.torch.command`` runs pipelines."""
+
+    def run_as_pipeline(
+        self,
+        args: argparse.Namespace,
+        problem: Problem,
+        schedule: Schedule,
+        progress: Callable[[float, str], None],
+    ) -> PipelineReport:
+        """Load the model and run it as a pipeline of processes."""
+
+
+def load_torch(args: argparse.Namespace) -> Pipelines:
+    """Return torch, as `load` does."""
+    return cast(Pipelines, load(args))
+
+
 def load(args: argparse.Namespace) -> Framework:
     """Return the framework that the arguments ask for.
 
@@ -55,6 +74,8 @@ def load(args: argparse.Namespace) -> Framework:
     misplaced = refused(args)
     if misplaced is not None:
         raise InputError(misplaced)
+    if name != "torch" and getattr(args, "processes", False):
+        raise InputError(f"--processes is about pipelines of torch, not of {name}")
     require_libraries(name)
     try:
         return cast(Framework, import_module(f"talos_opt.frameworks.{name}.command"))

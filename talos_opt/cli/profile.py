@@ -85,6 +85,12 @@ def _add_measuring(parser: argparse.ArgumentParser) -> None:
         "(default: torch's own number; in tensorflow and onnx all cores, divided among the CPU's "
         "devices)",
     )
+    parser.add_argument(
+        "--processes",
+        action="store_true",
+        help="CPU devices are to be processes, as pipelines of run have them: links are measured "
+        "between processes, and contention of threads is not (torch)",
+    )
     limit: dict[str, Any] = {"type": arguments.seconds, "metavar": "SECONDS"}
     parser.add_argument(
         "--time-limit",
@@ -175,15 +181,22 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
 
 
 #: What only one of the two ways to a graph reads, with the values that stand for "not given".
-_OF_MODELS = {
+_OF_MODELS: dict[str, object] = {
     "input": None,
     "inputs": None,
     "dim": None,
     "optimized": None,
     "logical_devices": None,
     "threads": None,
+    "processes": False,
 }
-_OF_TRACES = {"flow": None, "process": None, "skip_steps": 0, "bandwidth": None, "latency": None}
+_OF_TRACES: dict[str, object] = {
+    "flow": None,
+    "process": None,
+    "skip_steps": 0,
+    "bandwidth": None,
+    "latency": None,
+}
 
 
 def _require_source(args: argparse.Namespace) -> None:

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from talos_opt.cli import arguments, exits
+from talos_opt.cli import arguments, exits, run_pipeline
 from talos_opt.cli.output import complain, emit, emit_json, visible
 from talos_opt.cli.signals import Signals
 from talos_opt.cli.text import number, table
@@ -25,7 +25,9 @@ def add_parser(commands: Any) -> None:
         help="run a model under the placement of a schedule",
         description="Capture a model, run it under the placement of a schedule, compare its "
         "outputs with those of the plain model, and its times with the predicted ones.",
-        epilog="The exit code is 1 if the outputs differ from those of the plain model.",
+        epilog="With --pipeline each stage has a process, and a batch is cut into micro-batches. "
+        "The exit code is 1 if outputs, or gradients of a pipeline, differ from those of the plain "
+        "model.",
         allow_abbrev=False,
     )
     arguments.add_model(parser)
@@ -56,11 +58,12 @@ def add_parser(commands: Any) -> None:
         type=arguments.count,
         metavar="N",
         help="intra-op threads of each CPU device, as many as it was profiled with (default: as "
-        "profile)",
+        "profile; with --pipeline 1)",
     )
     parser.add_argument(
         "--trace", metavar="FILE", help="file to write what was measured to, as a Chrome trace"
     )
+    run_pipeline.add_arguments(parser)
     arguments.add_json(parser, "the report")
     parser.set_defaults(run=run)
 
@@ -70,6 +73,8 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     from talos_opt.cli import files, frameworks, schedules
 
     files.require_writable(args.trace, (".json",))
+    if run_pipeline.asked_for(args):
+        return run_pipeline.run(args)
     (file,) = schedules.open_schedules([args.schedule])
     arguments.require_devices(args.map or (), file.devices)
     report, measured = frameworks.load(args).run(args, file)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from talos_opt.core.columns import BACKWARD
 from talos_opt.core.errors import InputError
 from talos_opt.core.pipelining.settings import PipelineSchedule
 from talos_opt.core.pipelining.step import Pipeline, sweep
@@ -46,6 +47,18 @@ def test_inference_and_latency() -> None:
     (step,) = sweep(given, in_order(4, training=False), ["gpipe"], [8])
     assert step.time == 8 + 3 * 1.5
     assert [block.microbatch for block in step.blocks if block.device == 3] == list(range(8))
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_gradients_are_added_up(schedule: PipelineSchedule) -> None:
+    ops = [op("f", 1, output=8), op("b", 2, "f", phase="backward", output=8)]
+    given = problem([*ops, op("u", 0.5, "b", phase="update")], "gpu0")
+    place = np.zeros(3, dtype=np.int64)
+    assert Pipeline(given, place).run(schedule, 3).time == 3 * 3 + 0.5
+    step = Pipeline(given, place, adds_gradients=True).run(schedule, 3)
+    assert step.time == step.busy[0] == 3 * 3 + 2 * 0.5 + 0.5
+    lengths = [block.end - block.start for block in step.blocks if block.phase == BACKWARD]
+    assert lengths == [2, 2.5, 2.5]
 
 
 def test_memory_in_flight() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from talos_opt.core.columns import PHASES, UPDATE
+from talos_opt.core.columns import BACKWARD, PHASES, UPDATE
 from talos_opt.core.errors import InputError
 from talos_opt.core.pipelining.memory import memory_of
 from talos_opt.core.pipelining.records import Block, Step
@@ -28,6 +28,10 @@ class Pipeline:
     problem : Problem
     device : (n,) int
         Device of each op.
+    adds_gradients : bool
+        Whether a device adds up the gradients of its micro-batches one after the other, as
+        frameworks do: each backward block but its first one then takes its update's time longer.
+        Both read two tensors for each weight and write one. No op of a graph stands for that.
 
     Raises
     ------
@@ -35,8 +39,9 @@ class Pipeline:
         As `PipelineStages`: if the placement forms no pipeline.
     """
 
-    def __init__(self, problem: Problem, device: Ints) -> None:
+    def __init__(self, problem: Problem, device: Ints, *, adds_gradients: bool = False) -> None:
         self.stages = PipelineStages(problem, device)
+        self.adds_gradients = adds_gradients
 
     def run(self, schedule: PipelineSchedule | str, microbatches: int) -> Step:
         """Return a step of so many micro-batches.
@@ -72,7 +77,10 @@ class Pipeline:
                 f"microbatches: {microbatches}, expected at most {MOST_BLOCKS // (2 * count)}, "
                 f"which is {MOST_BLOCKS} blocks"
             )
-        return tuple(Simulation(self.stages, schedule, microbatches).run())
+        return tuple(self._simulation(schedule, microbatches).run())
+
+    def _simulation(self, schedule: PipelineSchedule, microbatches: int) -> Simulation:
+        return Simulation(self.stages, schedule, microbatches, adds_gradients=self.adds_gradients)
 
     def memory(self, schedule: PipelineSchedule | str, microbatches: int) -> Ints:
         """Return the bytes that each device needs (m,); see `memory_of`."""
@@ -83,9 +91,17 @@ class Simulation:
     """Blocks in the order of time; sends of a block begin when it ends."""
 
     def __init__(
-        self, stages: PipelineStages, schedule: PipelineSchedule, microbatches: int
+        self,
+        stages: PipelineStages,
+        schedule: PipelineSchedule,
+        microbatches: int,
+        *,
+        adds_gradients: bool,
     ) -> None:
         self.stages, self.microbatches = stages, microbatches
+        self.adds_gradients = adds_gradients
+        #: Devices that have gradients which others are added to.
+        self.learnt: set[int] = set()
         devices = range(stages.arrays.device_count)
         self.queue = [stages.order(d, schedule, microbatches)[::-1] for d in devices]
         self.free = [0.0] * len(self.queue)
@@ -108,7 +124,7 @@ class Simulation:
                 if self.queue[d] and not self.missing.get(self.queue[d][-1]):
                     key = self.queue[d].pop()
                     start = max(self.free[d], self.ready.get(key, 0.0))
-                    end = start + float(self.stages.length[d, key.phase])
+                    end = start + self._length(key)
                     heapq.heappush(events, (end, number, key, start))
                     number += 1
                     waiting.discard(d)
@@ -125,8 +141,18 @@ class Simulation:
             names = ", ".join(f"{PHASES[key.phase]} on {ids[key.device]}" for key in stuck)
             raise InputError(
                 f"stages wait for each other for ever: {names}; solve with --granularity module, "
-                "which keeps backward ops beside the forward ops of their module"
+                "which keeps backward ops beside the forward ops of their module, and --no-split "
+                "for ops between the parts of a module"
             )
+
+    def _length(self, key: Key) -> float:
+        """Time of a block; of backward blocks but the first with that of adding gradients up."""
+        length = float(self.stages.length[key.device, key.phase])
+        if self.adds_gradients and key.phase == BACKWARD:
+            if key.device in self.learnt:
+                length += float(self.stages.length[key.device, UPDATE])
+            self.learnt.add(key.device)
+        return length
 
     def _send(self, key: Key, end: float) -> None:
         """Send what a block has made; links that carry one tensor at a time take turns."""

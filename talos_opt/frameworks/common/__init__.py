@@ -15,4 +15,5 @@ op_classes   what sort of work an op is, and how much of a peak such work reache
 roofline     the time of an op from its FLOPs and bytes
 side_by_side a profile as a schedule, for a trace of its op times
 running      what a schedule says of a captured model, and what running it showed
+pipelined    what running it as a pipeline showed
 """

@@ -308,7 +308,7 @@ def read_plan(
         tuple(_needed(ops, device, list(_hops(ops, placed, named)))),
         (
             *_notes(ops, model, made.fingerprint, start, end),
-            *_other_inputs(made.description, inputs),
+            *other_inputs(made.description, inputs),
         ),
         named.devices,
     )
@@ -396,8 +396,8 @@ def _notes(
             return
 
 
-def _other_inputs(description: str | None, inputs: str | None) -> Iterator[str]:
-    """Say that a graph was profiled with other inputs, as far as its description tells."""
+def other_inputs(description: str | None, inputs: str | None) -> Iterator[str]:
+    """Yield a note that a graph was profiled with other inputs, if its description says so."""
     stated = f"; {description or ''}; ".partition(f"; {INPUTS}: ")[2].partition("; ")[0]
     if stated and inputs is not None and stated != inputs:
         yield (

@@ -10,6 +10,10 @@ captured, training           what capturing yields; what one step of training is
 costs, ops                   FLOPs, bytes and colocation of the calls
 timing, threads, links       measurements
 targets, profile             devices, and all of this together
+placing, execute, run        a schedule's ops on the devices of one process
+pipeline_run                 a schedule's stages, each in a process: cutting makes the stages,
+                             microbatches what they should compute; stage_processes and
+                             stage_worker are the parent's side and the stage's, peers is for both
 
 Importing this package does not import torch.
 """

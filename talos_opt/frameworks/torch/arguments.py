@@ -32,14 +32,15 @@ class Arguments:
     spec : torch.utils._pytree.TreeSpec
         How they nest in (args, kwargs).
     redraw : callable, optional
-        Returns other tensors of the same shapes and types that the model takes as well.
+        Returns other tensors of the same shapes and types that the model takes as well; others
+        for each number from 1 on that it may be given.
     """
 
     tensors: tuple[torch.Tensor, ...]
     names: tuple[str, ...] = field(compare=False)
     leaves: tuple[Any, ...] = field(compare=False, repr=False)
     spec: Any = field(compare=False, repr=False)
-    redraw: Callable[[], Sequence[torch.Tensor]] | None = field(
+    redraw: Callable[..., Sequence[torch.Tensor]] | None = field(
         default=None, compare=False, repr=False
     )
 
@@ -83,7 +84,7 @@ class Arguments:
 def arguments(
     inputs: torch.Tensor | Sequence[Any] | Mapping[str, Any] | Arguments,
     kwargs: Mapping[str, Any] | None = None,
-    redraw: Callable[[], Sequence[torch.Tensor]] | None = None,
+    redraw: Callable[..., Sequence[torch.Tensor]] | None = None,
 ) -> Arguments:
     """Return what a module is to be called with.
 

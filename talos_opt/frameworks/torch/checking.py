@@ -88,14 +88,15 @@ def others(given: Arguments) -> Iterator[tuple[torch.Tensor, ...]]:
     """
     if given.redraw is not None:
         yield tuple(given.redraw())
-    yield tuple(_other(value, k) for k, value in enumerate(given.tensors))
+    yield tuple(varied(value, k) for k, value in enumerate(given.tensors))
     yield tuple(
-        _other(value, k) if value.is_floating_point() else value.clone()
+        varied(value, k) if value.is_floating_point() else value.clone()
         for k, value in enumerate(given.tensors)
     )
 
 
-def _other(value: torch.Tensor, seed: int) -> torch.Tensor:
+def varied(value: torch.Tensor, seed: int) -> torch.Tensor:
+    """Return another tensor of the same shape and type that a model should take: see `others`."""
     rng, count = torch.Generator().manual_seed(seed + 1), value.numel()
     if value.layout != torch.strided or value.is_quantized:
         return value.clone()

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from threading import Event
 
 from talos_opt.core.errors import InputError
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.formats.schedule import ScheduleFile
+from talos_opt.frameworks.common.pipelined import PipelineReport
 from talos_opt.frameworks.common.profile import Profile
 from talos_opt.frameworks.common.running import RunReport
+from talos_opt.frameworks.torch.arguments import Arguments
 from talos_opt.frameworks.torch.capture import capture
 from talos_opt.frameworks.torch.loading import load_callable, make_arguments
+from talos_opt.frameworks.torch.pipeline_run import run_pipeline
 from talos_opt.frameworks.torch.profile import profile_module
 from talos_opt.frameworks.torch.run import measured_schedule, run_schedule
 from talos_opt.frameworks.torch.targets import parse_targets
@@ -37,6 +41,7 @@ def profile(
         mode=args.mode,
         devices=args.devices,
         threads=args.threads,
+        processes=args.processes,
         max_time_s=args.time_limit,
         name=args.target.rpartition(":")[2],
         progress=progress,
@@ -51,11 +56,7 @@ def run(
 
     It runs on other inputs than those that it was captured with, if it takes any.
     """
-    if not args.input and args.inputs is None:
-        raise InputError(
-            "a schedule does not hold the model's inputs: give each with --input, as to profile"
-        )
-    inputs = make_arguments(args.input or (), args.inputs, seed=args.seed)
+    inputs = _inputs(args)
     captured = capture(load_callable(args.target), inputs, args.mode)
     report = run_schedule(
         captured,
@@ -67,3 +68,35 @@ def run(
     )
     name = str(file.document.get("graph") or "measured")
     return report, lambda: measured_schedule(captured, report, name)
+
+
+def run_as_pipeline(
+    args: argparse.Namespace,
+    problem: Problem,
+    schedule: Schedule,
+    progress: Callable[[float, str], None],
+) -> PipelineReport:
+    """Load the model that the arguments name, and run it as a pipeline of processes."""
+    return run_pipeline(
+        partial(load_callable, args.target),
+        _inputs(args),
+        problem,
+        schedule,
+        args.map,
+        order=args.pipeline,
+        microbatches=args.microbatches,
+        mode=args.mode,
+        repeats=args.repeats,
+        threads=args.threads or 1,
+        port=args.port,
+        timeout_s=args.timeout,
+        progress=progress,
+    )
+
+
+def _inputs(args: argparse.Namespace) -> Arguments:
+    if not args.input and args.inputs is None:
+        raise InputError(
+            "a schedule does not hold the model's inputs: give each with --input, as to profile"
+        )
+    return make_arguments(args.input or (), args.inputs, seed=args.seed)

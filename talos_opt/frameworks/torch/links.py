@@ -14,12 +14,15 @@ from talos_opt.frameworks.common.links import slower_way
 from talos_opt.frameworks.common.profile import LinkProfile
 from talos_opt.frameworks.torch.copying import staged
 from talos_opt.frameworks.torch.handover import handover_time
+from talos_opt.frameworks.torch.peers import process_link
 from talos_opt.frameworks.torch.timing import synchronise
 
 _REPEATS = 11
 
 
-def measure_links(devices: Mapping[str, torch.device]) -> tuple[LinkProfile, ...]:
+def measure_links(
+    devices: Mapping[str, torch.device], *, processes: bool = False
+) -> tuple[LinkProfile, ...]:
     """Return a link for each pair of devices.
 
     Latency is what handing a tensor over takes in a run, or what a copy takes if that is longer.
@@ -30,12 +33,16 @@ def measure_links(devices: Mapping[str, torch.device]) -> tuple[LinkProfile, ...
     ----------
     devices : mapping of str to torch.device
         By id.
+    processes : bool
+        Whether CPU devices are processes, as in `pipeline_run`: tensors then go through a socket.
     """
     known: dict[frozenset[torch.device], tuple[float, float]] = {}
     found: list[LinkProfile] = []
     for (a, first), (b, second) in combinations(devices.items(), 2):
         pair = frozenset((first, second))
-        if pair not in known:
+        if pair not in known and processes and {first.type, second.type} == {"cpu"}:
+            known[pair] = process_link()
+        elif pair not in known:
             latency, bandwidth = 0.0, math.inf
             if first != second:
                 latency, bandwidth = slower_way(first, second, _copy_time)

@@ -75,7 +75,7 @@ def make_arguments(
             return arguments([value for spec, value in made if spec.name is None], named)
 
         first = draw(seed)
-        return dataclasses.replace(first, redraw=lambda: draw(seed + 1).tensors)
+        return dataclasses.replace(first, redraw=lambda k=1: draw(seed + k).tensors)
     if specs:
         raise InputError("--input and --inputs cannot be combined: give one of them")
     if Path(source).suffix == ".npz":

@@ -41,6 +41,7 @@ def profile_module(
     mode: str = "inference",
     devices: Sequence[str] = ("cpu",),
     threads: int | str | None = None,
+    processes: bool = False,
     max_time_s: float = 120.0,
     name: str | None = None,
     progress: ProgressCallback | None = None,
@@ -63,6 +64,9 @@ def profile_module(
         Intra-op threads of each CPU device; 'auto': the number with the shortest time per
         op; default: torch's, shared out among the CPU devices that are asked for, as `run_schedule`
         does.
+    processes : bool
+        Whether CPU devices are to be processes, as in a pipeline (`pipeline_run`), not threads of
+        one: their links are measured likewise, and contention not at all.
     max_time_s : float
         Cap on the time that is spent measuring, on all devices together. Ops that were not
         reached get the time of their like, and count as estimated.
@@ -94,12 +98,14 @@ def profile_module(
         mode=mode,
         ops=describe_ops(captured),
         devices=(),
-        facts=_facts(captured),
+        facts=_facts(captured, processes),
         notes=captured.notes,
     )
     there = [target for target in targets if target.local is not None]
     tensors = captured.arguments.tensors
-    profile = _measure_all(profile, captured, tensors, there, threads, max_time_s, report, cancel)
+    profile = _measure_all(
+        profile, captured, tensors, there, threads, processes, max_time_s, report, cancel
+    )
     return with_sheets(profile, targets, dtype_of(module))
 
 
@@ -114,12 +120,13 @@ def _check(module: nn.Module, targets: Sequence[Target], threads: int | str | No
         )
 
 
-def _facts(captured: Captured) -> dict[str, str]:
+def _facts(captured: Captured, processes: bool) -> dict[str, str]:
     by = captured.by if captured.other is None else f"{captured.by}, checked on a second input"
     return {
         INPUTS: captured.arguments.describe(),
         "torch": torch.__version__,
         "captured by": by,
+        **({"CPU devices": "processes"} if processes else {}),
     }
 
 
@@ -129,6 +136,7 @@ def _measure_all(
     inputs: Sequence[torch.Tensor],
     targets: Sequence[Target],
     threads: int | str | None,
+    processes: bool,
     max_time_s: float,
     report: ProgressCallback,
     cancel: Event | None,
@@ -147,8 +155,8 @@ def _measure_all(
     for target in targets:
         profile = with_device(profile, target, *found[devices[target.id]])
     report(1.0, "measuring links")
-    profile = dataclasses.replace(profile, links=measure_links(devices))
-    if len(devices) < 2 or any(measured.stopped for measured, _ in found.values()):
+    profile = dataclasses.replace(profile, links=measure_links(devices, processes=processes))
+    if len(devices) < 2 or processes or any(measured.stopped for measured, _ in found.values()):
         return profile
     report(1.0, "measuring contention")
     used = next((count for _, count in found.values() if count is not None), None)

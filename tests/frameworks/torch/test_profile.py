@@ -161,6 +161,14 @@ def test_memory_that_is_shared_costs_no_more_than_telling_another_thread() -> No
     assert measure_links({"a": cpu}) == ()
 
 
+def test_between_processes_bytes_take_time() -> None:
+    cpu = torch.device("cpu")
+    links = measure_links({"a": cpu, "b": cpu, "c": cpu}, processes=True)
+    assert len({(link.latency_s, link.bandwidth) for link in links}) == 1  # measured once
+    assert 1e-6 < links[0].latency_s < 1
+    assert 1e6 < links[0].bandwidth < 1e12
+
+
 def test_a_chain_is_a_model_like_any_other() -> None:
     captured = chain(5)
     executor = alone(captured, torch.device("cpu"), captured.flat_values([torch.tensor([-2.0])]))
