@@ -139,12 +139,46 @@ def _is_of_another(error: BaseException) -> bool:
     )
 
 
+def _begin(ops: Sequence[dist.P2POp]) -> list[Any]:
+    return dist.batch_isend_irecv(list(ops)) if ops else []
+
+
 class _Timed(PipelineStage):
     """A stage that notes when its blocks begin and end, and has the inputs of all micro-batches."""
 
     laps: list[Lap]
     inputs: Sequence[dict[str, torch.Tensor]]
     kept: dict[int, Any] | None = None
+    coming: dict[tuple[int, int], list[Any]]
+
+    def expect_all(self) -> None:
+        """Ask for all tensors of a step beforehand, once torch has made room for them.
+
+        gloo sends nothing before it was asked for it. Its thread would have to be woken for each
+        answer, while the sender's only core computes the next block.
+        """
+        self.coming = {}
+        if self.device.type != "cpu" or not self.args_recv_info:
+            return
+        for k in range(len(self.inputs)):
+            self.coming[FORWARD, k] = _begin(super().get_fwd_recv_ops(k))
+            self.coming[BACKWARD, k] = _begin(super().get_bwd_recv_ops(k))
+
+    def get_fwd_recv_ops(self, fwd_chunk_id: int) -> list[dist.P2POp]:
+        """Return what is still to be asked for before a forward block."""
+        if (FORWARD, fwd_chunk_id) in self.coming:
+            return []
+        return super().get_fwd_recv_ops(fwd_chunk_id)
+
+    def get_bwd_recv_ops(self, bwd_chunk_id: int) -> list[dist.P2POp]:
+        """Return what is still to be asked for before a backward block."""
+        if (BACKWARD, bwd_chunk_id) in self.coming:
+            return []
+        return super().get_bwd_recv_ops(bwd_chunk_id)
+
+    def _await(self, phase: int, microbatch: int) -> None:
+        for work in self.coming.pop((phase, microbatch), ()):
+            work.wait()
 
     def forward_one_chunk(
         self,
@@ -154,6 +188,7 @@ class _Timed(PipelineStage):
         save_forward_output: bool = True,
     ) -> Any:
         """Run a forward block."""
+        self._await(FORWARD, fwd_chunk_id)
         start = now()
         made = super().forward_one_chunk(
             fwd_chunk_id, args, self.inputs[fwd_chunk_id], save_forward_output
@@ -171,6 +206,7 @@ class _Timed(PipelineStage):
         last_backward: bool = False,
     ) -> None:
         """Run a backward block."""
+        self._await(BACKWARD, bwd_chunk_id)
         start = now()
         super().backward_one_chunk(bwd_chunk_id, loss, full_backward, last_backward)
         if self.has_backward:
@@ -269,6 +305,7 @@ class _Stage:
         stage.laps.clear()
         self.losses.clear()
         target = torch.zeros(len(stage.inputs)) if self.training else None
+        stage.expect_all()
         dist.barrier()
         with torch.set_grad_enabled(self.training):
             schedule.step(target=target, return_outputs=False)
