@@ -212,8 +212,8 @@ class Problem:
         Raises
         ------
         GraphError
-            If nothing says so, if devices may be entered again, or if the memory rule
-            ``pipeline`` meets an objective that knows nothing of steps.
+            If nothing says so, if devices may be entered again, if a step has too many blocks, or
+            if the memory rule ``pipeline`` meets an objective that knows nothing of steps.
         """
         what = "objective step" if self.objective is Objective.STEP else "memory_rule pipeline"
         if self.pipeline is None:
@@ -233,6 +233,7 @@ class Problem:
                 "expected objective step or bottleneck",
                 path="memory_rule",
             )
+        self.pipeline.require_few_blocks(min(self.arrays.device_count, self.arrays.group_count))
         return self.pipeline
 
     def keeps_stages(self, device: Ints) -> bool:

@@ -147,7 +147,7 @@ def test_a_step_is_the_longest_path_through_its_blocks(
 
 def test_what_is_no_pipeline() -> None:
     given = equal_stages(2)
-    with pytest.raises(InputError, match="microbatches: 0, expected 1 or more"):
+    with pytest.raises(InputError, match="microbatches is 0, expected a whole number of 1"):
         sweep(given, in_order(2), ["gpipe"], [0])
     again = problem([op("a"), op("b", 1, "a"), op("c", 1, "b")], "gpu0 gpu1", [link("gpu gpu", 0)])
     with pytest.raises(InputError, match="enter a device again: gpu0 -> gpu1 -> gpu0"):
@@ -162,8 +162,11 @@ def test_what_is_no_pipeline() -> None:
     )
     with pytest.raises(InputError, match="gpu0 has no copy engine"):
         Pipeline(slow, np.array([0, 1]))
-    with pytest.raises(InputError, match="microbatches: 500001, expected at most 500000, which"):
-        sweep(given, in_order(2), ["gpipe"], [500_001])
+    with pytest.raises(InputError, match=r"is 65537, expected at most 65536$"):
+        sweep(given, in_order(2), ["gpipe"], [65_537])
+    many = equal_stages(3)
+    with pytest.raises(InputError, match=r"65000, expected at most 43690 on 3 device\(s\)"):
+        sweep(many, in_order(3), ["gpipe"], [65_000])
     cold = problem([op("a"), op("b", {"cpu": 1}, "a")], "cpu0 gpu0")
     with pytest.raises(InputError, match="m/b cannot run on gpu0, where the schedule has it"):
         Pipeline(cold, np.array([0, 1]))

@@ -110,6 +110,11 @@ def test_what_a_step_needs_to_know() -> None:
         given.with_pipeline({"microbatches": 0, "schedule": "gpipe"})
     with pytest.raises(GraphError, match="schedule is 'zb', expected one of gpipe, 1f1b"):
         given.with_pipeline({"microbatches": 2, "schedule": "zb"})
+    many = training("1 1 1", "gpu0 gpu1 gpu2", microbatches=50_000, schedule="gpipe")
+    with pytest.raises(GraphError, match=r"pipeline\.microbatches: .*at most 43690 on 3 device"):
+        talos_opt.solve(many)
+    with pytest.raises(UnsupportedError, match="objective step; use pipeline or auto"):
+        talos_opt.solve(given, "cpsat")
 
 
 @pytest.mark.parametrize("info", talos_opt.list_solvers(), ids=lambda info: info.name)

@@ -18,6 +18,7 @@ from talos_opt.solvers.engine import registry
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.shared.splits.search import SplitSearch
 from tests.builders import device, op, problem
+from tests.clocks import Stopwatch
 from tests.naive import brute_force
 from tests.strategies import ALL_OBJECTIVES, costly, problems
 
@@ -214,3 +215,13 @@ def test_what_fits_in_no_order_is_infeasible(solver: str) -> None:
     result = talos_opt.solve(loaded(chain, free).with_stages("ordered"), solver)
     assert result.status is Status.INFEASIBLE
     assert "stages" in result.reason
+
+
+@pytest.mark.timing
+def test_long_chains_are_made_ready_in_time() -> None:
+    """No block is compared with all others: that took half a minute."""
+    ops = [op(f"a{k}", 1, f"a{k - 1}" if k else "") for k in range(8_000)]
+    asked = problem(ops, "gpu0 gpu1", objective="bottleneck").with_stages("acyclic")
+    watch = Stopwatch()
+    assert SplitSearch(asked, np.full(2, 0.5)).blocks.count == 8_000
+    watch.check(8.0)

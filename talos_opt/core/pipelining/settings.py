@@ -15,6 +15,8 @@ PIPELINE_KEYS = Keys("microbatches schedule", "")
 
 #: More micro-batches than anybody runs; every device has two blocks for each.
 MOST_MICROBATCHES = 2**16
+#: More blocks than this take seconds for each placement that is looked at.
+MOST_BLOCKS = 2**18
 
 
 class PipelineSchedule(StrEnum):
@@ -89,6 +91,26 @@ class Pipelining:
         except GraphError as error:
             where = f"{path}.{error.path}" if error.path else path
             raise GraphError(error.message, path=where) from None
+
+    def require_few_blocks(self, devices: int) -> None:
+        """Refuse more blocks than can be simulated for one placement after another.
+
+        Parameters
+        ----------
+        devices : int
+            How many may be stages.
+
+        Raises
+        ------
+        GraphError
+        """
+        most = max(1, MOST_BLOCKS // (2 * devices))
+        if self.microbatches > most:
+            raise GraphError(
+                f"microbatches is {self.microbatches}, expected at most {most} on {devices} "
+                f"device(s): a step may have {MOST_BLOCKS} blocks",
+                path="pipeline.microbatches",
+            )
 
     def to_plain(self) -> dict[str, Any]:
         """Return the form that `of` reads back."""

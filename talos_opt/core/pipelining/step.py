@@ -12,12 +12,9 @@ from talos_opt.core.columns import BACKWARD, PHASES, UPDATE
 from talos_opt.core.errors import InputError
 from talos_opt.core.pipelining.memory import memory_of
 from talos_opt.core.pipelining.records import Block, Step
-from talos_opt.core.pipelining.settings import PipelineSchedule
+from talos_opt.core.pipelining.settings import PipelineSchedule, Pipelining
 from talos_opt.core.pipelining.stages import Key, PipelineStages, Send
 from talos_opt.core.problem import Ints, Problem
-
-#: More blocks than this are no pipeline that anybody runs.
-MOST_BLOCKS = 2_000_000
 
 
 class Pipeline:
@@ -49,7 +46,9 @@ class Pipeline:
         Raises
         ------
         InputError
-            If there is no micro-batch, or if the stages wait for each other for ever.
+            If the stages wait for each other for ever.
+        GraphError
+            If there is no micro-batch, or if there are too many.
         """
         schedule = PipelineSchedule(schedule)
         blocks = self.blocks(schedule, microbatches)
@@ -66,21 +65,15 @@ class Pipeline:
 
         Raises
         ------
-        InputError
+        InputError, GraphError
             As `run`.
         """
-        schedule, count = PipelineSchedule(schedule), self.stages.arrays.device_count
-        if microbatches < 1:
-            raise InputError(f"microbatches: {microbatches}, expected 1 or more")
-        if microbatches * count * 2 > MOST_BLOCKS:
-            raise InputError(
-                f"microbatches: {microbatches}, expected at most {MOST_BLOCKS // (2 * count)}, "
-                f"which is {MOST_BLOCKS} blocks"
-            )
-        return tuple(self._simulation(schedule, microbatches).run())
-
-    def _simulation(self, schedule: PipelineSchedule, microbatches: int) -> Simulation:
-        return Simulation(self.stages, schedule, microbatches, adds_gradients=self.adds_gradients)
+        asked = Pipelining(microbatches, PipelineSchedule(schedule))
+        asked.require_few_blocks(len(np.unique(self.stages.device)))
+        simulation = Simulation(
+            self.stages, asked.schedule, microbatches, adds_gradients=self.adds_gradients
+        )
+        return tuple(simulation.run())
 
     def memory(self, schedule: PipelineSchedule | str, microbatches: int) -> Ints:
         """Return the bytes that each device needs (m,); see `memory_of`."""
@@ -118,23 +111,24 @@ class Simulation:
         """Yield all blocks, in the order in which they end."""
         events: list[tuple[float, int, Key, float]] = []
         number = 0
-        waiting = set(range(len(self.queue)))
+        reached = set(range(len(self.queue)))  # devices that may have become able to go on
+        idle = set(reached)
         while True:
-            for d in sorted(waiting):
+            for d in sorted(reached & idle):
                 if self.queue[d] and not self.missing.get(self.queue[d][-1]):
                     key = self.queue[d].pop()
                     start = max(self.free[d], self.ready.get(key, 0.0))
                     end = start + self._length(key)
                     heapq.heappush(events, (end, number, key, start))
                     number += 1
-                    waiting.discard(d)
+                    idle.discard(d)
             if not events:
                 break
             end, _, key, start = heapq.heappop(events)
             yield Block(*key, start, end)
             self.free[key.device] = end
-            waiting.add(key.device)
-            self._send(key, end)
+            idle.add(key.device)
+            reached = {key.device, *self._send(key, end)}
         stuck = [rest[-1] for rest in self.queue if rest]
         if stuck:
             ids = self.stages.problem.device_ids
@@ -154,8 +148,8 @@ class Simulation:
             self.learnt.add(key.device)
         return length
 
-    def _send(self, key: Key, end: float) -> None:
-        """Send what a block has made; links that carry one tensor at a time take turns."""
+    def _send(self, key: Key, end: float) -> Iterator[int]:
+        """Send what a block has made, and yield where to; serial links take turns."""
         for send in self.stages.sends.get((key.device, key.phase), ()):
             now = end
             for time, channel in send.hops:
@@ -168,6 +162,7 @@ class Simulation:
                 reader = Key(send.target, phase, key.microbatch if phase != UPDATE else -1)
                 self.ready[reader] = max(self.ready.get(reader, 0.0), now)
                 self.missing[reader] -= 1
+            yield send.target
 
     def _waiting(self, send: Send, phase: int) -> Iterator[Key]:
         """Yield the blocks that wait for a send, of all micro-batches."""

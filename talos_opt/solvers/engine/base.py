@@ -109,8 +109,9 @@ class Solver(ABC):
         """
         outside = sorted(features_of(problem) - self.features)
         if outside:
+            other = "pipeline" if problem.is_pipelined else "cpsat"
             raise UnsupportedError(
-                f"solver {self.name!r} does not cover {', '.join(outside)}; use cpsat or auto"
+                f"solver {self.name!r} does not cover {', '.join(outside)}; use {other} or auto"
             )
 
     def covers(self, problem: Problem) -> bool:

@@ -76,18 +76,12 @@ class StepBlocks:
 
     def _measure(self) -> None:
         """Longest ways from each block to the end, and there and back again (b,)."""
-        count, needs = self.count, self.inner.needs
+        followers = self._followers = self.inner.readers
         self.out = self._forward.copy()
         self.loop = self._forward + self._backward
-        followers: list[list[int]] = [[] for _ in range(count)]
-        for b in range(count):
-            for a in range(count):
-                if needs[b] >> a & 1:
-                    followers[a].append(b)
-        self._followers = followers
-        back = [{reader for reader, _ in self.gradients[b]} for b in range(count)]
+        back = [{reader for reader, _ in self.gradients[b]} for b in range(self.count)]
         #: Followers that send a gradient back (b).
-        self._returning = [[b for b in followers[a] if a in back[b]] for a in range(count)]
+        self._returning = [[b for b in row if a in back[b]] for a, row in enumerate(followers)]
         for a in self._backwards():
             if followers[a]:
                 self.out[a] += max(self.out[b] for b in followers[a])
@@ -98,15 +92,11 @@ class StepBlocks:
         """Blocks, each after all that follow it."""
         order: list[int] = []
         waits = [len(row) for row in self._followers]
-        before: list[list[int]] = [[] for _ in range(self.count)]
-        for a, row in enumerate(self._followers):
-            for b in row:
-                before[b].append(a)
         free = [a for a in range(self.count) if not waits[a]]
         while free:
             b = free.pop()
             order.append(b)
-            for a in before[b]:
+            for a in self.inner.makers[b]:
                 waits[a] -= 1
                 if not waits[a]:
                     free.append(a)

@@ -156,7 +156,8 @@ class ChainSearch:
             value = self.evaluate(home)
             if value < self.limit:
                 yield value, home.copy()
-            self._look()
+            if self.stopped():  # values take long where there are many micro-batches
+                raise TimeIsOverError
 
     # ---- what stages prove -----------------------------------------------------------------
 

@@ -10,8 +10,6 @@ import numpy as np
 
 from talos_opt.core.problem import Bools, Ints, Problem
 
-#: Moves tried between two looks at the clock.
-_PATIENCE = 16
 #: Share of the value by which a move may be worse at first, and moves until that is a tenth.
 _HEAT, _COOLING = 0.02, 3_000
 #: Moves without a better value after which a search ends.
@@ -52,7 +50,7 @@ class StepSearch:
         here = start.copy()
         value = best = self.evaluate(here)
         tried = last = 0
-        while tried - last < _ENOUGH and (tried % _PATIENCE or not stopped()):
+        while tried - last < _ENOUGH and not stopped():
             tried += 1
             moved = self._move(here)
             if moved is None:

@@ -31,12 +31,13 @@ class Blocks:
         follows: dict[int, list[int]] = {label: [] for label in placed}
         for a, b in edges:
             follows[int(bundle[a])].append(int(bundle[b]))
-        #: Block of each group (g,), -1 for those in none.
-        self.of: Ints = np.full(arrays.group_count, -1, dtype=np.int64)
         parts = _components(follows)
         loose = sorted(set(bundle.tolist()) - set(placed))
-        for number, part in enumerate([*parts, *([label] for label in loose)]):
-            self.of[np.isin(bundle, part)] = number
+        number = np.full(int(bundle.max()) + 1, -1, dtype=np.int64)
+        for block, part in enumerate([*parts, *([label] for label in loose)]):
+            number[part] = block
+        #: Block of each group (g,), -1 for those in none.
+        self.of: Ints = number[bundle]
         #: Groups of loose blocks (g,), and those of them whose time is not counted.
         self.loose: Bools = np.isin(bundle, loose)
         self.free: Bools = np.zeros_like(self.loose)
@@ -62,12 +63,14 @@ class Blocks:
     def _connect(self, count: int) -> None:
         self.count = count
         inner = {(int(self.of[a]), int(self.of[b])) for a, b in self.edges}
-        #: Blocks that each one follows, as bits, and those that follow it.
+        #: Blocks that each one follows, as bits and in a list, and those that follow it.
         self.needs = [0] * count
+        self.makers: list[list[int]] = [[] for _ in range(count)]
         self.readers: list[list[int]] = [[] for _ in range(count)]
         for a, b in sorted(inner):
             if a != b:
                 self.needs[b] |= 1 << a
+                self.makers[b].append(a)
                 self.readers[a].append(b)
 
     def join(self, into: Ints, *, counted: bool) -> None:
@@ -118,10 +121,11 @@ def _components(follows: dict[int, list[int]]) -> list[list[int]]:
                 if trail:
                     low[trail[-1][0]] = min(low[trail[-1][0]], low[here])
                 if low[here] == number[here]:
-                    at = stack.index(here)
-                    found.append(sorted(stack[at:]))
-                    on -= set(stack[at:])
-                    del stack[at:]
+                    part = [stack.pop()]
+                    while part[-1] != here:
+                        part.append(stack.pop())
+                    found.append(sorted(part))
+                    on.difference_update(part)
             elif after not in number:
                 number[after] = low[after] = len(number)
                 stack.append(after)

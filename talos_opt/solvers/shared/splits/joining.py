@@ -83,16 +83,14 @@ class Joins:
     def _target(self, b: int) -> int:
         """Return the neighbour that a block is to be joined to, -1 if there is none."""
         blocks = self.blocks
-        near = {a for a in range(blocks.count) if blocks.needs[b] >> a & 1}
-        near.update(blocks.readers[b])
+        near = {*blocks.makers[b], *blocks.readers[b]}
         for t in self.touches[b]:
             near |= self.users[t] if self.maker[t] == b else {self.maker[t]}
         near -= {b}
         if not 1 <= len(near) <= 2:
             return -1
-        between = [[producer for producer in near if blocks.needs[b] >> producer & 1]]
-        between.append([reader for reader in blocks.readers[b] if reader in near])
-        if len(near) == 2 and not self.loose[b] and sorted(map(len, between)) != [1, 1]:
+        between = [len(near.intersection(side)) for side in (blocks.makers[b], blocks.readers[b])]
+        if len(near) == 2 and not self.loose[b] and between != [1, 1]:
             return -1  # it is not between them
         for target in sorted(near, reverse=True):
             (other,) = near - {target} or {-1}
