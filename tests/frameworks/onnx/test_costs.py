@@ -44,6 +44,19 @@ CASES = [
         "GroupQueryAttention", {}, [(1, 1, 8), (1, 1, 4), (1, 1, 4)],
         [(1, 1, 8), (1, 2, 9, 2), (1, 2, 9, 2)], 2 * 9 * (8 + 8),
     ),
+    (  # keys and values in one
+        "MultiHeadAttention", {"num_heads": 2}, [(1, 5, 8), (1, 7, 2, 2, 4)], [(1, 5, 8)],
+        2 * 7 * (40 + 40),
+    ),
+    (  # queries, keys and values in one
+        "GroupQueryAttention", {}, [(1, 3, 16)],
+        [(1, 3, 8), (1, 2, 9, 2), (1, 2, 9, 2)], 2 * 9 * (24 + 24),
+    ),
+    (  # scales, and keys and values of 2 positions before
+        "QAttention", {"num_heads": 2},
+        [(1, 4, 8), (8, 24), (24,), (), (1,), (1, 6), (), (), (2, 1, 2, 2, 4)],
+        [(1, 4, 8), (2, 1, 2, 6, 4)], 2 * 4 * 8 * 24 + 4 * 4 * 6 * 8,
+    ),
 ]  # fmt: skip
 
 
