@@ -22,7 +22,7 @@ from talos_opt.frameworks.onnx.capture import capture, capture_graph
 from talos_opt.frameworks.onnx.captured import Captured
 from talos_opt.frameworks.onnx.facts import GRAPH, facts_in, require_same_model
 from talos_opt.frameworks.onnx.graphs import tensor_bytes, tensors_of
-from talos_opt.frameworks.onnx.inputs import declared_inputs, draw, specs_of
+from talos_opt.frameworks.onnx.inputs import declared_inputs, draw, specs_of, split_text
 from talos_opt.frameworks.onnx.pieces import cut, piece_model
 from talos_opt.frameworks.onnx.reading import external_data, read_model
 from talos_opt.frameworks.onnx.sessions import LEVELS
@@ -58,11 +58,11 @@ def model_of(problem: Problem, target: str, *, sized: bool = False) -> Captured:
     """
     facts = facts_in(problem.graph.description)
     level = facts.get(GRAPH, "").removeprefix("optimised ")
-    if level not in LEVELS or not facts.get(INPUTS):
+    if level not in LEVELS or INPUTS not in facts:
         raise InputError(f"{problem.graph.name} was not made by 'talos-opt profile onnx'")
     source = read_model(target)
     require_same_model(source, facts)
-    specs = specs_of(declared_inputs(source.proto), facts[INPUTS].split(", "), {})
+    specs = specs_of(declared_inputs(source.proto), split_text(facts[INPUTS]), {})
     if sized:
         captured = capture(source, specs, draw(specs), level=level)
     else:
@@ -250,7 +250,9 @@ def write_split(
             (beside / f"{piece.name}.onnx").write_bytes(
                 piece_model(captured, piece).SerializeToString()
             )
-        for location in sorted({place for _, place, _ in external_data(captured.proto)}):
+        for location in sorted(
+            {place for _, place, _ in external_data(captured.source.path, captured.proto)}
+        ):
             (beside / location).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(captured.folder / location, beside / location)
         write_json(manifest, beside / "manifest.json")
