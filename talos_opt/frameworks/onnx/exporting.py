@@ -29,6 +29,8 @@ from talos_opt.frameworks.onnx.sessions import LEVELS
 
 #: Key of a node's annotation, and of the session option that says which device takes it.
 ANNOTATION, SETTINGS = "layer_ann", "session.layer_assignment_settings"
+#: What has a meaning in that option's text.
+_MARKS = "(),;= "
 #: Name of the device configuration of a model that is exported with its stages.
 CONFIGURATION = "talos-opt"
 #: Version of a model's form that has configurations of devices.
@@ -101,7 +103,7 @@ def annotated(
     Raises
     ------
     InputError
-        If the id of a device cannot stand in the option's text.
+        If the id or the name of a device cannot stand in the option's text.
     """
     placement = placement_of(problem, schedule)
     proto = _copied(captured)
@@ -109,12 +111,13 @@ def annotated(
         _set(node.metadata_props, ANNOTATION, placement[node.name])
     rules: dict[str, list[str]] = {}
     for device in problem.cluster.devices:
-        if any(mark in device.id for mark in "(),;= "):
-            raise InputError(
-                f"device {device.id!r} cannot be an annotation: name it without ( ) , ; = or spaces"
-            )
+        name = names.get(device.id, "cpu" if device.kind == "cpu" else "gpu")
+        for text, what in ((device.id, "an annotation"), (name, "a designator")):
+            if not text or any(mark in text for mark in _MARKS):
+                raise InputError(
+                    f"{text!r} cannot be {what} of a device: name it without ( ) , ; = or spaces"
+                )
         if device.id in placement.values():
-            name = names.get(device.id, "cpu" if device.kind == "cpu" else "gpu")
             rules.setdefault(name, []).append(f"={device.id}")
     settings = "; ".join(f"{name}({', '.join(marks)})" for name, marks in rules.items())
     _set(proto.metadata_props, SETTINGS, settings)
