@@ -207,7 +207,7 @@ def add_parser(commands: Any) -> None:
         help="what the other tool calls a device. In a device-map such as gpu0=1,host=cpu "
         "(default: N for gpuN, cpu and disk for devices of that kind); in tf-device-scopes such "
         "as gpu0=/device:GPU:1 (default: /device:GPU:N for gpuN, /device:CPU:0 and on for CPUs); "
-        "in ort-annotations such as gpu0=cuda, in openvino-affinities gpu0=GPU.1 (default: by the kind of the device)",
+        "in ort-annotations such as gpu0=cuda, openvino-affinities gpu0=GPU.1 (default: by kind)",
     )
     parser.add_argument(
         "--model",

@@ -173,9 +173,12 @@ def _einsum(attributes: Attributes, sizes: Sizes) -> int:
     terms = attributes["equation"].decode().partition("->")[0].replace(" ", "").split(",")
     known: dict[str, int] = defaultdict(lambda: 1)
     for k, term in enumerate(terms):
-        if "..." in term:
-            return 2 * math.prod(sizes.made(0))  # at least
-        known.update(zip(term, sizes.read(k), strict=False))
+        shape = sizes.read(k)
+        first, _, last = term.partition("...")
+        open_sizes = len(shape) - len(first) - len(last)  # broadcast, aligned at their ends
+        labels = [*first, *(f"...{place}" for place in range(open_sizes, 0, -1)), *last]
+        for label, size in zip(labels, shape, strict=False):
+            known[label] = max(known[label], size)
     return 2 * math.prod(known.values())
 
 
@@ -194,8 +197,8 @@ def _normalised_window(attributes: Attributes, sizes: Sizes) -> int:
 
 
 def _fourier(attributes: Attributes, sizes: Sizes) -> int:
-    made = sizes.made(0)
-    return 5 * math.prod(made) * max(1, math.ceil(math.log2(max(2, made[-2]))))
+    *made, _ = sizes.made(0)  # complex numbers
+    return 5 * math.prod(made) * max(1, math.ceil(math.log2(max(2, made[-1]))))
 
 
 def _packed_attention(attributes: Attributes, sizes: Sizes) -> int:

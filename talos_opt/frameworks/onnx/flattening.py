@@ -29,12 +29,12 @@ RANDOM = frozenset(
     ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial",
      "Bernoulli")
 )  # fmt: skip
-#: What makes something else than a tensor, which cannot be held as a constant.
-_NO_TENSORS = frozenset(
+#: What stays an op though it hangs on constants alone: what makes something else than a tensor, and
+#: what widens weights, which are held in the few bits that the file has, as the runtime does it.
+_KEPT = RANDOM | frozenset(
     ("SequenceConstruct", "SequenceEmpty", "SequenceInsert", "SequenceErase", "SequenceMap",
-     "SplitToSequence", "Optional", "ZipMap")
+     "SplitToSequence", "Optional", "ZipMap", "DequantizeLinear")
 )  # fmt: skip
-_KEPT = RANDOM | _NO_TENSORS
 
 
 def flatten(

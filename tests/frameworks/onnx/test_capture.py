@@ -262,7 +262,9 @@ def test_four_bits_are_half_a_byte(tmp_path: Path) -> None:
     )
     made.ir_version = 10
     captured = nets.captured(made, tmp_path, level="none", run=False)
-    assert captured.constants.get("w", 8) == 8
+    assert captured.constants["w"] == 8
+    unpack = ops_of(captured)["unpack"]
+    assert (unpack.weights, unpack.output) == (8 + 4, 15 * 4)
     assert main_dtype(captured) == "float32"
 
 
