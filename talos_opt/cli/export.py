@@ -30,12 +30,15 @@ class Exporter:
         Writes problem and schedule as the arguments ask for; returns what there is to count.
     of_model : bool
         Whether it is written from the model's file, too.
+    names : bool
+        Whether the other tool has names for devices, which ``--map`` gives.
     """
 
     summary: str
     suffixes: tuple[str, ...]
     write: Callable[[Problem, Schedule, argparse.Namespace], dict[str, Any]]
     of_model: bool = False
+    names: bool = False
 
 
 def _device_map(problem: Problem, schedule: Schedule, args: argparse.Namespace) -> dict[str, int]:
@@ -87,8 +90,10 @@ def _split_points(problem: Problem, schedule: Schedule, args: argparse.Namespace
 def _annotations(problem: Problem, schedule: Schedule, args: argparse.Namespace) -> dict[str, Any]:
     from talos_opt.frameworks.onnx import exporting
 
+    names = args.map or {}
+    arguments.require_devices(names, problem.device_ids)
     captured = exporting.model_of(problem, args.model)
-    proto, settings = exporting.annotated(problem, schedule, captured, args.map or {})
+    proto, settings = exporting.annotated(problem, schedule, captured, names)
     exporting.write_model(proto, captured, args.output)
     return {"nodes": len(schedule.device), exporting.SETTINGS: settings}
 
@@ -106,8 +111,10 @@ def _affinities(problem: Problem, schedule: Schedule, args: argparse.Namespace) 
     from talos_opt.formats.target import write_json
     from talos_opt.frameworks.onnx import exporting, openvino
 
+    names = args.map or {}
+    arguments.require_devices(names, problem.device_ids)
     captured = exporting.model_of(problem, args.model)
-    found = openvino.affinities(problem, schedule, captured, args.map or {})
+    found = openvino.affinities(problem, schedule, captured, names)
     write_json(found, args.output)
     return {"nodes": len(schedule.device), "devices": len(set(found.values()))}
 
@@ -125,11 +132,13 @@ EXPORTERS: dict[str, Exporter] = {
         "the device_map of Hugging Face accelerate and transformers, as JSON",
         (".json",),
         _device_map,
+        names=True,
     ),
     "tf-device-scopes": Exporter(
         "the device of each node of a TensorFlow graph, as JSON",
         (".json",),
         _device_scopes,
+        names=True,
     ),
     "torch-pipelining": Exporter(
         "the modules that stages begin with, for torch.distributed.pipelining, as JSON",
@@ -142,6 +151,7 @@ EXPORTERS: dict[str, Exporter] = {
         (".onnx",),
         _annotations,
         of_model=True,
+        names=True,
     ),
     "onnx-stages": Exporter(
         "a copy of an ONNX model with a device configuration and the pipeline stage of each node",
@@ -154,6 +164,7 @@ EXPORTERS: dict[str, Exporter] = {
         (".json",),
         _affinities,
         of_model=True,
+        names=True,
     ),
     "onnx-split": Exporter(
         "the pieces of an ONNX model as files, in a new folder with a manifest",
@@ -195,7 +206,8 @@ def add_parser(commands: Any) -> None:
         metavar="DEVICE=NAME,...",
         help="what the other tool calls a device. In a device-map such as gpu0=1,host=cpu "
         "(default: N for gpuN, cpu and disk for devices of that kind); in tf-device-scopes such "
-        "as gpu0=/device:GPU:1 (default: /device:GPU:N for gpuN, /device:CPU:0 and on for CPUs)",
+        "as gpu0=/device:GPU:1 (default: /device:GPU:N for gpuN, /device:CPU:0 and on for CPUs); "
+        "in ort-annotations such as gpu0=cuda, openvino-affinities gpu0=GPU.1 (default: by kind)",
     )
     parser.add_argument(
         "--model",
@@ -213,6 +225,8 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     from talos_opt.core.errors import InputError
 
     exporter = EXPORTERS[args.form]
+    if args.map is not None and not exporter.names:
+        raise InputError(f"--map is of no use for {args.form}")
     _require_model(args, exporter)
     files.require_target(args, exporter.suffixes)
     graph = schedules.graph_of(args)

@@ -13,9 +13,9 @@ import onnxruntime
 ox: Any = onnx
 ort: Any = onnxruntime
 
-#: The runtime's own messages that say no more than an exception does.
-_ERRORS_ONLY = 3
+#: Severity from which the runtime writes messages itself: errors are raised, too.
+QUIET = 4
 
-ort.set_default_logger_severity(_ERRORS_ONLY)
+ort.set_default_logger_severity(QUIET)
 
-__all__ = ["ort", "ox"]
+__all__ = ["QUIET", "ort", "ox"]

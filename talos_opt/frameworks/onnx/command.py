@@ -30,6 +30,7 @@ from talos_opt.frameworks.onnx.inputs import (
     parse_dims,
     read_arrays,
     specs_of,
+    split_text,
 )
 from talos_opt.frameworks.onnx.profile import level_for, profile_model
 from talos_opt.frameworks.onnx.reading import Source, read_model
@@ -92,7 +93,7 @@ def _captured(
     require_same_model(source, facts)
     given = args.input or ()
     if not given and not args.dim and args.inputs is None and facts.get(INPUTS):
-        given = facts[INPUTS].split(", ")
+        given = split_text(facts[INPUTS])
     specs, values = _inputs(args, source, given)
     level = facts.get(GRAPH, "").removeprefix("optimised ")
     if args.optimized is not None or level not in LEVELS:

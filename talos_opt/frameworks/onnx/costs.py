@@ -173,9 +173,12 @@ def _einsum(attributes: Attributes, sizes: Sizes) -> int:
     terms = attributes["equation"].decode().partition("->")[0].replace(" ", "").split(",")
     known: dict[str, int] = defaultdict(lambda: 1)
     for k, term in enumerate(terms):
-        if "..." in term:
-            return 2 * math.prod(sizes.made(0))  # at least
-        known.update(zip(term, sizes.read(k), strict=False))
+        shape = sizes.read(k)
+        first, _, last = term.partition("...")
+        open_sizes = len(shape) - len(first) - len(last)  # broadcast, aligned at their ends
+        labels = [*first, *(f"...{place}" for place in range(open_sizes, 0, -1)), *last]
+        for label, size in zip(labels, shape, strict=False):
+            known[label] = max(known[label], size)
     return 2 * math.prod(known.values())
 
 
@@ -194,28 +197,41 @@ def _normalised_window(attributes: Attributes, sizes: Sizes) -> int:
 
 
 def _fourier(attributes: Attributes, sizes: Sizes) -> int:
-    made = sizes.made(0)
-    return 5 * math.prod(made) * max(1, math.ceil(math.log2(max(2, made[-2]))))
+    *made, _ = sizes.made(0)  # complex numbers
+    return 5 * math.prod(made) * max(1, math.ceil(math.log2(max(2, made[-1]))))
 
 
 def _packed_attention(attributes: Attributes, sizes: Sizes) -> int:
-    """Projections to queries, keys and values, and both products of attention."""
+    return _projected_attention(sizes, 4)
+
+
+def _quantised_attention(attributes: Attributes, sizes: Sizes) -> int:
+    return _projected_attention(sizes, 8)
+
+
+def _projected_attention(sizes: Sizes, past: int) -> int:
+    """Projections to queries, keys and values, and both products of attention.
+
+    `past` is the place of keys and values of before: (2, batch, heads, length, width of a head).
+    """
     batch, length, _ = sizes.read(0)
     weights, made = sizes.read(1), sizes.made(0)
-    total = length + (sizes.read(4)[-2] if sizes.has(4) else 0)
+    total = length + (sizes.read(past)[-2] if sizes.has(past) else 0)
     return 2 * batch * length * math.prod(weights) + 4 * batch * length * total * made[-1]
 
 
 def _attention(attributes: Attributes, sizes: Sizes) -> int:
     """Queries by keys, and weights by values: each a product over all pairs of positions.
 
-    Inputs are (batch, length, width) or (batch, heads, length, width of a head).
+    Inputs are (batch, length, width) or (batch, heads, length, width of a head). Without keys,
+    queries, keys and values are packed into one; with keys of five dimensions, (batch, length,
+    heads, 2, width of a head), these are packed with values.
     """
     query, made = sizes.read(0), sizes.made(0)
     keys = sizes.read(1) if sizes.has(1) else query
-    total = keys[-2]
-    if len(query) == 5:  # queries, keys and values are packed into one
-        query, total = made, query[1]
+    total = keys[1] if len(keys) == 5 else keys[-2]
+    if not sizes.has(1):
+        query = made
     caches = [value.shape for value in sizes.outputs[1:] if value is not None and value.shape]
     if caches and len(caches[0]) == 4:
         total = max(total, caches[0][2])
@@ -267,7 +283,7 @@ _RULES: Mapping[str, Callable[[Attributes, Sizes], int]] = {
     "Attention": _attention,
     "MultiHeadAttention": _attention,
     "GroupQueryAttention": _attention,
-    "QAttention": _packed_attention,
+    "QAttention": _quantised_attention,
     "MoE": _experts,
     "QMoE": _experts,
 }

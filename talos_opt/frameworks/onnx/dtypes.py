@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,6 +20,10 @@ BITS = {
 }  # fmt: skip
 #: Names of the rest of the package, where they are not onnx's in lower case.
 _NAMES = {"FLOAT": "float32", "DOUBLE": "float64"}
+#: What a profile of the runtime appends to types of which several elements share a byte: int4x2.
+_PACKED = re.compile(r"(?<=\d)x[24]$")
+#: What NumPy says of types that another package has registered with it.
+_REGISTERED = 2
 #: The other way round: names in a profile of the runtime, too.
 _CODES = {"float": "FLOAT", "float32": "FLOAT", "double": "DOUBLE", "float64": "DOUBLE"}
 
@@ -31,8 +36,23 @@ def name_of(code: int) -> str:
 
 def code_of(name: str) -> int:
     """Return onnx's number of an element type, by a name as `name_of` or a profile has it."""
-    text = name.removeprefix("tensor(").removesuffix(")")
+    text = _PACKED.sub("", name.removeprefix("tensor(").removesuffix(")"))
     return int(ox.TensorProto.DataType.Value(_CODES.get(text, text.upper())))
+
+
+def is_known(code: int) -> bool:
+    """Whether a number is that of an element type, of text included."""
+    return code != ox.TensorProto.UNDEFINED and code in ox.TensorProto.DataType.values()
+
+
+def is_narrow(code: int) -> bool:
+    """Whether elements are of a type that NumPy lacks."""
+    return numpy_dtype(code).isbuiltin == _REGISTERED
+
+
+def widened(array: np.ndarray) -> np.ndarray:
+    """Return an array of a type that NumPy lacks as float32, which holds all of its values."""
+    return array.astype(np.float32) if array.dtype.isbuiltin == _REGISTERED else array
 
 
 def is_float(code: int) -> bool:

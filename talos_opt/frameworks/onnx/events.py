@@ -70,7 +70,11 @@ def read_profile(path: Path) -> list[ProfiledRun]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         return _runs(document)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except RecursionError:
+        raise InputError(f"{path}: is not a profile of ONNX Runtime: nested too deeply") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: is not a profile of ONNX Runtime: {error}") from error
 
 

@@ -18,7 +18,7 @@ from talos_opt.frameworks.onnx.captured import Captured
 from talos_opt.frameworks.onnx.devices import Provider
 from talos_opt.frameworks.onnx.events import read_profile
 from talos_opt.frameworks.onnx.pieces import Piece, piece_model
-from talos_opt.frameworks.onnx.sessions import options_of, value_on
+from talos_opt.frameworks.onnx.sessions import array_of, moved, options_of, value_on
 
 
 class _Loaded(NamedTuple):
@@ -136,7 +136,7 @@ class Executor:
         if value in self._captured.constants:
             return self._captured.constant(value)
         found = run.outputs[value]
-        return found.numpy() if isinstance(found, ort.OrtValue) else found
+        return array_of(found) if isinstance(found, ort.OrtValue) else found
 
     def _execution(self, ops: Sequence[Span], moves: Sequence[_Move]) -> Execution:
         origin = min(span.start_s for span in ops)
@@ -287,11 +287,11 @@ class _Run:
             held = {device: self._values[device][value]}
             for source, target in self._routes[value]:
                 begin = time.perf_counter()
-                moved = _moved(held[source], self._providers[source], self._providers[target])
-                held[target] = self._values[target][value] = moved
+                there = _moved(held[source], self._providers[source], self._providers[target])
+                held[target] = self._values[target][value] = there
                 self._arrived[value, target].set()
                 end = time.perf_counter()
-                size = moved.tensor_size_in_bytes() if moved.is_tensor() else 0
+                size = there.tensor_size_in_bytes() if there.is_tensor() else 0
                 self.moves.append(_Move(value, source, target, begin, end, size))
             if not self._left[device][value]:
                 del self._values[device][value]
@@ -308,8 +308,4 @@ def _moved(value: Any, source: Provider, target: Provider) -> Any:
     """Return a value in the memory of another device; the same where that is the same memory."""
     if (source.memory, source.index) == (target.memory, target.index):
         return value
-    there = ort.OrtValue.ortvalue_from_shape_and_type(
-        value.shape(), value.element_type(), target.memory, target.index
-    )
-    ort.copy_tensors([value], [there])
-    return there
+    return moved(value, target)

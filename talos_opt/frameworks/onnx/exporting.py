@@ -22,13 +22,15 @@ from talos_opt.frameworks.onnx.capture import capture, capture_graph
 from talos_opt.frameworks.onnx.captured import Captured
 from talos_opt.frameworks.onnx.facts import GRAPH, facts_in, require_same_model
 from talos_opt.frameworks.onnx.graphs import tensor_bytes, tensors_of
-from talos_opt.frameworks.onnx.inputs import declared_inputs, draw, specs_of
+from talos_opt.frameworks.onnx.inputs import declared_inputs, draw, specs_of, split_text
 from talos_opt.frameworks.onnx.pieces import cut, piece_model
 from talos_opt.frameworks.onnx.reading import external_data, read_model
 from talos_opt.frameworks.onnx.sessions import LEVELS
 
 #: Key of a node's annotation, and of the session option that says which device takes it.
 ANNOTATION, SETTINGS = "layer_ann", "session.layer_assignment_settings"
+#: What has a meaning in that option's text.
+_MARKS = "(),;= "
 #: Name of the device configuration of a model that is exported with its stages.
 CONFIGURATION = "talos-opt"
 #: Version of a model's form that has configurations of devices.
@@ -58,11 +60,11 @@ def model_of(problem: Problem, target: str, *, sized: bool = False) -> Captured:
     """
     facts = facts_in(problem.graph.description)
     level = facts.get(GRAPH, "").removeprefix("optimised ")
-    if level not in LEVELS or not facts.get(INPUTS):
+    if level not in LEVELS or INPUTS not in facts:
         raise InputError(f"{problem.graph.name} was not made by 'talos-opt profile onnx'")
     source = read_model(target)
     require_same_model(source, facts)
-    specs = specs_of(declared_inputs(source.proto), facts[INPUTS].split(", "), {})
+    specs = specs_of(declared_inputs(source.proto), split_text(facts[INPUTS]), {})
     if sized:
         captured = capture(source, specs, draw(specs), level=level)
     else:
@@ -101,7 +103,7 @@ def annotated(
     Raises
     ------
     InputError
-        If the id of a device cannot stand in the option's text.
+        If the id or the name of a device cannot stand in the option's text.
     """
     placement = placement_of(problem, schedule)
     proto = _copied(captured)
@@ -109,12 +111,13 @@ def annotated(
         _set(node.metadata_props, ANNOTATION, placement[node.name])
     rules: dict[str, list[str]] = {}
     for device in problem.cluster.devices:
-        if any(mark in device.id for mark in "(),;= "):
-            raise InputError(
-                f"device {device.id!r} cannot be an annotation: name it without ( ) , ; = or spaces"
-            )
+        name = names.get(device.id, "cpu" if device.kind == "cpu" else "gpu")
+        for text, what in ((device.id, "an annotation"), (name, "a designator")):
+            if not text or any(mark in text for mark in _MARKS):
+                raise InputError(
+                    f"{text!r} cannot be {what} of a device: name it without ( ) , ; = or spaces"
+                )
         if device.id in placement.values():
-            name = names.get(device.id, "cpu" if device.kind == "cpu" else "gpu")
             rules.setdefault(name, []).append(f"={device.id}")
     settings = "; ".join(f"{name}({', '.join(marks)})" for name, marks in rules.items())
     _set(proto.metadata_props, SETTINGS, settings)
@@ -250,7 +253,9 @@ def write_split(
             (beside / f"{piece.name}.onnx").write_bytes(
                 piece_model(captured, piece).SerializeToString()
             )
-        for location in sorted({place for _, place, _ in external_data(captured.proto)}):
+        for location in sorted(
+            {place for _, place, _ in external_data(captured.source.path, captured.proto)}
+        ):
             (beside / location).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(captured.folder / location, beside / location)
         write_json(manifest, beside / "manifest.json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from talos_opt.core.errors import InputError
@@ -12,6 +13,8 @@ from talos_opt.frameworks.onnx.reading import Source
 
 #: Facts of a profile: which model it is of, by which version of the runtime, optimised how far.
 MODEL, RUNTIME, GRAPH = "model", "onnxruntime", "graph"
+#: Where the next of them begins.
+_NEXT = re.compile(f"; (?=(?:{INPUTS}|{MODEL}|{RUNTIME}|{GRAPH}): )")
 
 
 def facts_of(captured: Captured) -> dict[str, str]:
@@ -27,7 +30,9 @@ def facts_of(captured: Captured) -> dict[str, str]:
 def facts_in(description: str | None) -> dict[str, str]:
     """Return the facts that a description states, as `facts_of` wrote them."""
     found: dict[str, str] = {}
-    for part in (description or "").split("; "):
+    parts = _NEXT.split(description or "")
+    parts[-1] = parts[-1].partition("; ")[0]  # names may have a semicolon, and the last is no name
+    for part in parts:
         key, colon, value = part.partition(": ")
         if colon and key in (INPUTS, MODEL, GRAPH, RUNTIME):
             found.setdefault(key, value)

@@ -7,8 +7,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from talos_opt.core.errors import InputError
+from talos_opt.core.topology import order_by_number
 from talos_opt.frameworks.common.inputs import InputSpec
 from talos_opt.frameworks.onnx.backend import ox
+from talos_opt.frameworks.onnx.devices import CPU
 from talos_opt.frameworks.onnx.graphs import (
     constants_of,
     graphs_of,
@@ -17,7 +20,7 @@ from talos_opt.frameworks.onnx.graphs import (
     subgraphs,
 )
 from talos_opt.frameworks.onnx.reading import Source
-from talos_opt.frameworks.onnx.sessions import refused, session_of
+from talos_opt.frameworks.onnx.sessions import Bound, refused, session_of
 
 #: Constants are no inputs from here on, as the runtime takes it.
 _LEAST_IR = 4
@@ -25,6 +28,12 @@ _LEAST_IR = 4
 RANDOM = frozenset(
     ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial",
      "Bernoulli")
+)  # fmt: skip
+#: What stays an op though it hangs on constants alone: what makes something else than a tensor, and
+#: what widens weights, which are held in the few bits that the file has, as the runtime does it.
+_KEPT = RANDOM | frozenset(
+    ("SequenceConstruct", "SequenceEmpty", "SequenceInsert", "SequenceErase", "SequenceMap",
+     "SplitToSequence", "Optional", "ZipMap", "DequantizeLinear")
 )  # fmt: skip
 
 
@@ -47,7 +56,7 @@ def flatten(
     Raises
     ------
     InputError
-        If functions cannot be inlined.
+        If functions cannot be inlined, or nodes read each other in a circle.
     """
     proto = copy.deepcopy(source.proto)
     notes = []
@@ -65,6 +74,7 @@ def flatten(
             "constants: ONNX Runtime folds less of the model as it stands"
         )
     proto.ir_version = max(proto.ir_version, _LEAST_IR)
+    _sort(source.path, graph)
     kept = copy.deepcopy(given)
     del graph.input[:], graph.value_info[:]
     for value, spec in zip(kept, specs if sized else (), strict=sized):
@@ -78,6 +88,28 @@ def flatten(
             value.type.tensor_type.ClearField("shape")
     name_nodes(graph)  # the runtime refuses two of one name
     return proto, notes
+
+
+def _sort(path: Path, graph: Any) -> None:
+    """Bring nodes behind what they read, in place, where the file has them in another order.
+
+    Raises
+    ------
+    InputError
+        If they read each other in a circle.
+    """
+    maker = {name: k for k, node in enumerate(graph.node) for name in outputs_of(node)}
+    reads = [{maker[name] for name in reads_of(n) if name in maker} for n in graph.node]
+    if all(max(read, default=-1) < k for k, read in enumerate(reads)):
+        return
+    order = order_by_number(reads)
+    if len(order) < len(reads):
+        stuck = next(k for k in range(len(reads)) if k not in set(order))
+        name = graph.node[stuck].name or graph.node[stuck].op_type
+        raise InputError(f"{path}: op {name!r} reads, by way of others, what it makes")
+    ordered = [copy.deepcopy(graph.node[k]) for k in order]
+    del graph.node[:]
+    graph.node.extend(ordered)
 
 
 def name_nodes(graph: Any) -> None:
@@ -129,7 +161,7 @@ def fold_constants(proto: Any, folder: Path) -> int:
     chosen: list[Any] = []
     for node in graph.node:
         inner = {n.op_type for g in subgraphs(node) for part in graphs_of(g) for n in part.node}
-        if known.issuperset(reads_of(node)) and not RANDOM & {node.op_type, *inner}:
+        if known.issuperset(reads_of(node)) and not _KEPT & {node.op_type, *inner}:
             chosen.append(node)
             known.update(outputs_of(node))
     if not chosen:
@@ -172,8 +204,9 @@ def _computed(proto: Any, chosen: Sequence[Any], names: Sequence[str], folder: P
         t for t in proto.graph.sparse_initializer if t.values.name in read
     )
     part.graph.output.extend(ox.ValueInfoProto(name=name) for name in names)
-    values: list[Any] = session_of(part, folder=folder, level="none").run(list(names), {})
-    return values
+    once = Bound(session_of(part, folder=folder, level="none"), CPU, {})
+    once.run()
+    return once.outputs()
 
 
 def drop_unread(graph: Any) -> None:

@@ -16,7 +16,9 @@ from talos_opt.frameworks.onnx import dtypes
 from talos_opt.frameworks.onnx.backend import ox
 from talos_opt.frameworks.onnx.graphs import constants_of
 
-_DIM = re.compile(r"[1-9]\d*")
+_DIM = re.compile(r"\d+")
+#: An input as `as_text` states it; the name may have commas and spaces.
+_STATED = re.compile(r"(.+?=(?:scalar|\d+(?:x\d+)*):\w+(?::[^, ]+)?)(?:, |$)", re.DOTALL)
 #: Whole numbers are drawn from here where nobody says: valid as a mask, an index or an id.
 _RANGE = (0, 1)
 
@@ -166,11 +168,14 @@ def _stated(value: Declared, body: str) -> InputSpec:
     expected = dtypes.name_of(value.dtype)
     if rest and rest[0] != expected:
         raise InputError(f"input {value.name} is given as {rest[0]}, and the model takes {value}")
-    if expected not in DTYPES:
-        raise InputError(f"input {value.name} is of {expected}: give it with --inputs")
-    if len(rest) < 2:
-        rest = [expected, *_default_range(expected)]
-    spec = replace(InputSpec.parse(":".join([shape, *rest])), name=value.name)
+    if "complex" in expected:
+        raise InputError(f"input {value.name} is of {expected}, which ONNX Runtime does not take")
+    span = rest[1:] or _default_range(expected)
+    sizes = shape.split("x")  # a cache may be empty
+    filled = "x".join("1" if size == "0" else size for size in sizes)
+    spec = InputSpec.parse(":".join([filled, _drawn_as(expected), *span]))
+    empty = tuple(0 if a == "0" else b for a, b in zip(sizes, spec.shape, strict=False))
+    spec = replace(spec, shape=empty, dtype=expected, name=value.name)
     declared = value.shape
     fits = declared is None or len(declared) == len(spec.shape)
     for size, found in zip(declared or (), spec.shape, strict=False):
@@ -178,6 +183,13 @@ def _stated(value: Declared, body: str) -> InputSpec:
     if not fits:
         raise InputError(f"input {value.name} is given as {shape}, and the model takes {value}")
     return spec
+
+
+def _drawn_as(dtype: str) -> str:
+    """Return the type that values are drawn in, which may be of one that NumPy lacks."""
+    if dtype in DTYPES:
+        return dtype
+    return "float32" if dtypes.is_float(dtypes.code_of(dtype)) else "int64"
 
 
 def _default_range(dtype: str) -> list[str]:
@@ -207,6 +219,11 @@ def as_text(specs: Sequence[InputSpec]) -> str:
     return ", ".join(map(_text, specs))
 
 
+def split_text(text: str) -> list[str]:
+    """Return the inputs that `as_text` has joined, each as `specs_of` reads it."""
+    return _STATED.findall(text)
+
+
 def _text(spec: InputSpec) -> str:
     shape = "x".join(map(str, spec.shape)) or "scalar"
     text = f"{spec.name}={shape}:{spec.dtype}"
@@ -225,7 +242,8 @@ def draw(specs: Sequence[InputSpec], seed: int = 0) -> dict[str, np.ndarray]:
     found = {}
     for spec in specs:
         code = dtypes.code_of(spec.dtype)
-        found[str(spec.name)] = spec.draw(rng).astype(dtypes.numpy_dtype(code))
+        drawn = replace(spec, dtype=_drawn_as(spec.dtype)).draw(rng)
+        found[str(spec.name)] = drawn.astype(dtypes.numpy_dtype(code))
     return found
 
 

@@ -185,7 +185,7 @@ def main_dtype(captured: Captured) -> str:
     """
     sizes: dict[str, int] = defaultdict(int)
     for tensor in captured.graph.initializer:
-        if dtypes.is_float(tensor.data_type):
+        if dtypes.name_of(tensor.data_type) in _COMPUTED:
             sizes[dtypes.name_of(tensor.data_type)] += captured.constants[tensor.name]
     whole = {t.name for t in captured.graph.initializer if dtypes.name_of(t.data_type) in _BYTES}
     for op, node in captured.nodes.items():
@@ -195,6 +195,8 @@ def main_dtype(captured: Captured) -> str:
     return max(sizes, key=lambda name: sizes[name]) if sizes else "float32"
 
 
+#: What ops compute in; weights of narrower types are widened before.
+_COMPUTED = frozenset(("float64", "float32", "float16", "bfloat16"))
 _BYTES = frozenset(("int8", "uint8"))
 #: Ops whose products are of integers, in quantised models.
 _INTEGER = ("QLinear", "ConvInteger", "MatMulInteger", "DynamicQuantize", "QGemm", "QAttention")

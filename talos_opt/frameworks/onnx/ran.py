@@ -71,9 +71,12 @@ def what_ran(
             f"the profile has {len(where)} of the graph's {len(ids)} ops: it is of another model, "
             "or of one that was optimised otherwise"
         )
-    device_of = {
-        provider: _device(problem, provider, names or {}) for provider in {*where.values()}
-    }
+    given = names or {}
+    for provider in given:
+        if provider not in where.values():
+            ran = ", ".join(sorted({*where.values()}))
+            raise InputError(f"--map names {provider!r}, where no op ran: there are {ran}")
+    device_of = {provider: _device(problem, provider, given) for provider in {*where.values()}}
     device = np.zeros(len(ids), dtype=np.int64)
     order = np.zeros(len(ids))
     arrays = problem.arrays

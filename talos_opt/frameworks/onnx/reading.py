@@ -5,14 +5,22 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from google.protobuf.message import DecodeError
 
 from talos_opt.core.errors import InputError
+from talos_opt.frameworks.onnx import dtypes
 from talos_opt.frameworks.onnx.backend import ort, ox
-from talos_opt.frameworks.onnx.graphs import nodes_of, tensors_of
+from talos_opt.frameworks.onnx.graphs import (
+    constants_of,
+    nodes_of,
+    outputs_of,
+    reads_of,
+    tensor_bytes,
+    tensors_of,
+)
 
 #: The first opset that is read: with it, shapes of constants are known.
 LEAST_OPSET = 9
@@ -80,6 +88,8 @@ def read_model(target: str) -> Source:
         raise InputError(f"{target}: is not an ONNX model: it has no graph with an output")
     _require_opset(target, proto)
     _require_domains(target, proto)
+    _require_types(target, proto)
+    _require_values(target, proto.graph)
     _require_data(target, path, proto)
     return Source(path, proto, digest)
 
@@ -115,8 +125,45 @@ def _require_domains(target: str, proto: Any) -> None:
             )
 
 
+def _require_types(target: str, proto: Any) -> None:
+    for tensor in tensors_of(proto.graph):
+        if not dtypes.is_known(tensor.data_type) or any(size < 0 for size in tensor.dims):
+            raise InputError(
+                f"{target}: weight {tensor.name!r} is of type {tensor.data_type} and shape "
+                f"{list(tensor.dims)}, which are none of ONNX"
+            )
+    for value in (*proto.graph.input, *proto.graph.output):
+        code = value.type.tensor_type.elem_type
+        if code and not dtypes.is_known(code):
+            raise InputError(f"{target}: {value.name!r} is of type {code}, which is none of ONNX")
+
+
+def _require_values(target: str, graph: Any) -> None:
+    """Refuse a graph that reads or returns what nobody makes, or makes a value twice."""
+    known = {value.name for value in graph.input} | set(constants_of(graph))
+    for name in (name for node in graph.node for name in outputs_of(node)):
+        if name in known:
+            raise InputError(f"{target}: {name!r} is made twice")
+        known.add(name)
+    for node in graph.node:
+        for name in reads_of(node):
+            if name not in known:
+                op = node.name or node.op_type
+                raise InputError(f"{target}: op {op!r} reads {name!r}, which nothing makes")
+    for value in graph.output:
+        if value.name not in known:
+            raise InputError(f"{target}: nothing makes {value.name!r}, which the model returns")
+        if any(value.name == sparse.values.name for sparse in graph.sparse_initializer):
+            raise InputError(f"{target}: returns {value.name!r}, a sparse weight; expected tensors")
+
+
 def _require_data(target: str, path: Path, proto: Any) -> None:
-    for name, location, end in external_data(proto):
+    for name, location, end in external_data(target, proto):
+        parts = PurePosixPath(location)
+        if parts.is_absolute() or ".." in parts.parts:
+            raise InputError(
+                f"{target}: weight {name!r} is in {location}, expected a file in the model's folder"
+            )
         file = path.parent / location
         if not file.is_file():
             raise InputError(f"{target}: weight {name!r} is in {location}, which is missing")
@@ -127,10 +174,26 @@ def _require_data(target: str, path: Path, proto: Any) -> None:
             )
 
 
-def external_data(proto: Any) -> Iterator[tuple[str, str, int]]:
-    """Yield name, file and last byte of every constant that is in another file."""
+def external_data(target: object, proto: Any) -> Iterator[tuple[str, str, int]]:
+    """Yield name, file and last byte of every constant that is in another file.
+
+    Raises
+    ------
+    InputError
+        If it does not say where it is.
+    """
     for tensor in tensors_of(proto.graph):
-        if tensor.data_location == ox.TensorProto.EXTERNAL:
-            held = {item.key: item.value for item in tensor.external_data}
-            end = int(held.get("offset", 0)) + int(held.get("length", 0))
-            yield tensor.name, held.get("location", ""), end
+        if tensor.data_location != ox.TensorProto.EXTERNAL:
+            continue
+        held = {item.key: item.value for item in tensor.external_data}
+        size = tensor_bytes(tensor)
+        try:
+            begin, length = int(held.get("offset", 0)), int(held.get("length", size))
+        except ValueError:
+            begin = length = -1
+        if begin < 0 or length != size:
+            raise InputError(
+                f"{target}: weight {tensor.name!r} is at offset {held.get('offset', 0)!r}, length "
+                f"{held.get('length')!r} of {held.get('location')!r}, expected {size} bytes"
+            )
+        yield tensor.name, held.get("location", ""), begin + length

@@ -22,6 +22,7 @@ from talos_opt.frameworks.common.running import (
     read_plan,
 )
 from talos_opt.frameworks.common.statistics import summarise
+from talos_opt.frameworks.onnx import dtypes
 from talos_opt.frameworks.onnx.captured import Captured
 from talos_opt.frameworks.onnx.devices import CPU, Provider, providers_of
 from talos_opt.frameworks.onnx.execute import Executor
@@ -30,8 +31,6 @@ from talos_opt.frameworks.onnx.pieces import cut
 from talos_opt.frameworks.onnx.sessions import Bound, options_of, session_of
 
 _WARM_UP = 2
-#: Types that NumPy has by ml_dtypes only.
-_NARROW = frozenset(("bfloat16", "float8_e4m3fn", "float8_e5m2", "int4", "uint4"))
 
 
 def run_schedule(
@@ -128,6 +127,8 @@ def _plain(
     """Return outputs and seconds of a session of the file itself, as the runtime optimises it.
 
     On one device with as many threads as each has; of several kinds of device the fastest counts.
+    Outputs are those of a session that changes nothing, if the graph is as the file has it: what
+    the runtime puts in place of ops may compute in fewer bits.
     """
     outputs: list[Any] = []
     times = []
@@ -135,7 +136,11 @@ def _plain(
         options = options_of("all", threads if provider.is_cpu else None)
         session = session_of(captured.source.path, options, provider=provider)
         if provider.is_cpu:
-            outputs = session.run(None, dict(values))
+            level = captured.level
+            alike = session if level == "all" else session_of(captured.source.path, level=level)
+            once = Bound(alike, provider, values)
+            once.run()
+            outputs = once.outputs()
         if provider in providers.values():
             bound = Bound(session, provider, values)
             for _ in range(_WARM_UP):
@@ -147,8 +152,7 @@ def _plain(
 def _values(found: Any) -> Iterator[Value]:
     """Yield the tensors of outputs: of sequences each, of maps their keys and their values."""
     if isinstance(found, np.ndarray):
-        name = str(found.dtype)
-        yield Value(found.astype(np.float32) if name in _NARROW else found, name)
+        yield Value(dtypes.widened(found), str(found.dtype))
     elif isinstance(found, dict):
         yield from _values([np.array(list(found)), np.array(list(found.values()))])
     elif isinstance(found, (list, tuple)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import time
 from collections.abc import Mapping
@@ -11,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from talos_opt.core.errors import InputError
-from talos_opt.frameworks.onnx.backend import ort, ox
+from talos_opt.frameworks.onnx import dtypes
+from talos_opt.frameworks.onnx.backend import QUIET, ort, ox
 from talos_opt.frameworks.onnx.devices import CPU, Provider
 
 #: How far a graph is optimised, by the names that profiles state. Of a ``file`` nothing is changed,
@@ -22,7 +24,6 @@ LEVELS = {
     "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
-_QUIET = 3
 
 
 def options_of(level: str = "none", threads: int | None = None) -> Any:
@@ -38,7 +39,7 @@ def options_of(level: str = "none", threads: int | None = None) -> Any:
         Intra-op threads; default: the runtime's own, all cores.
     """
     options = ort.SessionOptions()
-    options.log_severity_level = _QUIET
+    options.log_severity_level = QUIET
     options.graph_optimization_level = LEVELS[level]
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.inter_op_num_threads = 1
@@ -120,11 +121,44 @@ class Bound:
         self.session.run_with_iobinding(self._binding)
         return time.perf_counter() - begin
 
+    def outputs(self) -> list[Any]:
+        """Return what the last run made: tensors as arrays, sequences and maps as Python's."""
+        held = self._binding.get_outputs()
+        if all(value.is_tensor() for value in held):
+            return [array_of(value) for value in held]
+        made: list[Any] = self._binding.copy_outputs_to_cpu()
+        return made
+
 
 def value_on(provider: Provider, array: np.ndarray) -> Any:
     """Return an array as the runtime's value, in the memory of a device."""
     code = ox.helper.np_dtype_to_tensor_dtype(array.dtype)
-    make = ort.OrtValue.ortvalue_from_numpy_with_onnx_type
+    if dtypes.is_narrow(code):
+        held = ort.OrtValue.ortvalue_from_shape_and_type(array.shape, code)
+        packed = ox.numpy_helper.from_array(array).raw_data
+        ctypes.memmove(held.data_ptr(), packed, len(packed))
+        return held if provider.is_cpu else moved(held, provider)
     if provider.is_cpu:
+        make = ort.OrtValue.ortvalue_from_numpy_with_onnx_type
         return make(np.ascontiguousarray(array), code)
     return ort.OrtValue.ortvalue_from_numpy(array, provider.memory, provider.index)
+
+
+def array_of(value: Any) -> Any:
+    """Return a value of the runtime as an array; of a type that NumPy lacks, in ml_dtypes'."""
+    code = value.element_type()
+    if not dtypes.is_narrow(code):
+        return value.numpy()
+    held = value if value.device_name() == CPU.memory else moved(value, CPU)
+    raw = ctypes.string_at(held.data_ptr(), held.tensor_size_in_bytes())
+    packed = ox.TensorProto(data_type=code, dims=held.shape(), raw_data=raw)
+    return ox.numpy_helper.to_array(packed)
+
+
+def moved(value: Any, provider: Provider) -> Any:
+    """Return a copy of a tensor in the memory of a device."""
+    there = ort.OrtValue.ortvalue_from_shape_and_type(
+        value.shape(), value.element_type(), provider.memory, provider.index
+    )
+    ort.copy_tensors([value], [there])
+    return there

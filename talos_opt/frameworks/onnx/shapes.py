@@ -133,5 +133,6 @@ def with_seen(
         if len(shown) != len(made):  # an output that is not a tensor, or that was left empty
             continue
         for name, (dtype, shape) in zip(made, shown, strict=True):
-            found[name] = Tensor(dtypes.code_of(dtype), tuple(shape))
+            known = found.get(name, Tensor()).dtype  # the runtime's CPU widens what is in 16 bits
+            found[name] = Tensor(known or dtypes.code_of(dtype), tuple(shape))
     return found

@@ -262,7 +262,9 @@ def test_four_bits_are_half_a_byte(tmp_path: Path) -> None:
     )
     made.ir_version = 10
     captured = nets.captured(made, tmp_path, level="none", run=False)
-    assert captured.constants.get("w", 8) == 8
+    assert captured.constants["w"] == 8
+    unpack = ops_of(captured)["unpack"]
+    assert (unpack.weights, unpack.output) == (8 + 4, 15 * 4)
     assert main_dtype(captured) == "float32"
 
 
@@ -308,3 +310,44 @@ def _on_cpu(values: dict) -> tuple:
     from talos_opt.frameworks.onnx.devices import CPU
 
     return CPU, values
+
+
+def test_nodes_in_another_order_than_they_run_in(tmp_path: Path) -> None:
+    made = nets.mlp()
+    made.graph.node.reverse()
+    captured = nets.captured(made, tmp_path, dims=["batch=4"], level="none", run=False)
+    inside = nets.captured(nets.mlp(), tmp_path, dims=["batch=4"], level="none", run=False)
+    assert [op.id for op in describe_ops(captured)] == ["first", "act", "second"]
+    assert describe_ops(captured) == describe_ops(inside)
+
+
+def test_constants_that_are_no_tensors_stay_ops(tmp_path: Path) -> None:
+    made = nets.model(
+        [
+            h.make_node("SequenceConstruct", ["c", "c"], ["s"], name="gather"),
+            h.make_node("SequenceInsert", ["s", "x"], ["t"], name="insert"),
+            h.make_node("ConcatFromSequence", ["t"], ["y"], name="join", axis=0),
+        ],
+        [value("x", [4])],
+        [value("y", None)],
+        [weight("c", 4)],
+    )
+    for level in ("none", "all"):
+        captured = nets.captured(made, tmp_path, level=level)
+        assert list(captured.nodes) == ["gather", "insert", "join"]
+
+
+def test_weights_are_computed_with_in_wider_types_than_8_bits(tmp_path: Path) -> None:
+    made = nets.model(
+        [
+            h.make_node("DequantizeLinear", ["w", "s"], ["f"], name="widen"),
+            h.make_node("MatMul", ["x", "f"], ["y"], name="multiply"),
+        ],
+        [value("x", [4, 8])],
+        [value("y", [4, 8])],
+        [h.make_tensor("w", T.FLOAT8E4M3FN, [8, 8], [0.5] * 64), array("s", 0.5, "float32")],
+        opset=21,
+    )
+    captured = nets.captured(made, tmp_path, level="extended")
+    assert sum(op.weights for op in describe_ops(captured)) == 64 + 4
+    assert main_dtype(captured) == "float32"

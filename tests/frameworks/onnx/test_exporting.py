@@ -100,8 +100,28 @@ def test_devices_that_the_settings_cannot_name_are_refused(
     other = solved._replace(graph=graph, schedule=schedule, folder=tmp_path)
     capsys.readouterr()
     assert export(other, "ort-annotations", "a.onnx") == 2
-    assert "device 'gpu(0)' cannot be an annotation" in capsys.readouterr().err
+    assert "'gpu(0)' cannot be an annotation of a device" in capsys.readouterr().err
     assert not (tmp_path / "a.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("form", "name", "complaint"),
+    [
+        ("ort-annotations", "gpu0=cuda);cpu(x", "'cuda);cpu(x' cannot be a designator of a device"),
+        ("ort-annotations", "gpu7=cuda", "the unknown device 'gpu7', expected one of host, gpu0"),
+        ("openvino-affinities", "gpu7=GPU", "the unknown device 'gpu7'"),
+        ("onnx-stages", "gpu0=cuda", "--map is of no use for onnx-stages"),
+        ("onnx-split", "gpu0=cuda", "--map is of no use for onnx-split"),
+    ],
+)
+def test_names_that_are_of_no_use_are_refused(
+    form: str, name: str, complaint: str, solved: Solved, capsys: Capture
+) -> None:
+    target = "no.json" if form == "openvino-affinities" else "no.onnx"
+    capsys.readouterr()
+    assert export(solved, form, target, "--map", name) == 2
+    assert complaint in capsys.readouterr().err
+    assert not (solved.folder / target).exists()
 
 
 def test_stages_are_those_of_the_pipeline(solved: Solved) -> None:

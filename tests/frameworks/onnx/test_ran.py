@@ -106,6 +106,12 @@ def test_what_does_not_fit(files: Files, tmp_path: Path, capsys: Capture) -> Non
     assert "'gpu7' is not a device of the graph: host, gpu0" in complaint(
         files.profile, "--map", "CPUExecutionProvider=gpu7"
     )
+    assert "'CUDAExecutionprovider', where no op ran: there are CPUExecutionProvider" in complaint(
+        files.profile, "--map", "CUDAExecutionprovider=gpu0"
+    )
+    strange.write_text("[" * 100_000)
+    assert "nested too deeply" in complaint(strange)
+    assert "none.json: cannot be read: No such file" in complaint(tmp_path / "none.json")
     assert main(["check", str(files.graph), str(files.schedule), "-o", "x.json"]) == 2
     assert "-o needs --ran PROFILE" in capsys.readouterr().err
 

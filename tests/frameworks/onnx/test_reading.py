@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from onnx import helper as h
 
 from talos_opt.cli.main import main
 from talos_opt.core.errors import InputError
+from talos_opt.frameworks.onnx.facts import facts_in
 from talos_opt.frameworks.onnx.inputs import (
     as_text,
     declared_inputs,
@@ -19,6 +21,7 @@ from talos_opt.frameworks.onnx.inputs import (
     parse_dims,
     read_arrays,
     specs_of,
+    split_text,
 )
 from talos_opt.frameworks.onnx.reading import read_model
 from tests.frameworks.onnx import nets
@@ -79,6 +82,42 @@ def unknown_op(folder: Path) -> Path:
     return nets.saved(one_op(h.make_node("Fancy", ["x"], ["y"], name="odd")), folder)
 
 
+def located(**entries: str) -> Callable[[Path], Path]:
+    """Return what saves a model that says of a weight's file what is given."""
+
+    def make(folder: Path) -> Path:
+        path = _with_data(folder)
+        made = onnx.load(str(path), load_external_data=False)
+        for entry in made.graph.initializer[0].external_data:
+            entry.value = entries.get(entry.key, entry.value)
+        path.write_bytes(made.SerializeToString())
+        return path
+
+    return make
+
+
+def held(tensor: onnx.TensorProto) -> Callable[[Path], Path]:
+    made = nets.mlp()
+    made.graph.initializer.append(tensor)
+    return lambda folder: nets.saved(made, folder)
+
+
+def wired(*nodes: tuple[str, str], inputs: int = T.FLOAT) -> Callable[[Path], Path]:
+    """Return what saves a model of ops that each read and make a value."""
+    ops = [
+        h.make_node("Relu", [read], [made], name=f"op{k}") for k, (read, made) in enumerate(nodes)
+    ]
+    made = nets.model(ops, [nets.value("x", [2], inputs)], [nets.value("y", [2])])
+    return lambda folder: nets.saved(made, folder)
+
+
+def sparse_result(folder: Path) -> Path:
+    made = one_op(h.make_node("Relu", ["x"], ["r"]))
+    values, places = nets.array("y", [1.0], "float32"), nets.array("at", [2])
+    made.graph.sparse_initializer.append(h.make_sparse_tensor(values, places, [2, 2]))
+    return nets.saved(made, folder)
+
+
 def old(folder: Path) -> Path:
     return nets.saved(one_op(h.make_node("Relu", ["x"], ["y"]), opset=7), folder)
 
@@ -119,6 +158,19 @@ def text(folder: Path) -> Path:
         (truncated, [], "only the beginning of one: 5000 bytes"),
         (missing_data, ["--dim", "batch=2"], "weight 'w1' is in data.bin, which is missing"),
         (short_data, ["--dim", "batch=2"], "of data.bin, which has 100"),
+        (located(location="../data.bin"), [], "expected a file in the model's folder"),
+        (located(location="/data.bin"), [], "is in /data.bin, expected a file in the model's"),
+        (located(offset="all"), [], "'w1' is at offset 'all', length '16384' of 'data.bin'"),
+        (located(offset="-4"), [], "is at offset '-4'"),
+        (located(length="64"), [], "length '64' of 'data.bin', expected 16384 bytes"),
+        (held(T(name="odd", data_type=99, dims=[2])), [], "weight 'odd' is of type 99"),
+        (held(T(name="odd", data_type=1, dims=[-2])), [], "of type 1 and shape [-2]"),
+        (wired(("x", "y"), inputs=77), [], "'x' is of type 77, which is none of ONNX"),
+        (wired(("z", "y")), [], "op 'op0' reads 'z', which nothing makes"),
+        (wired(("x", "z")), [], "nothing makes 'y', which the model returns"),
+        (wired(("x", "y"), ("x", "y")), [], "'y' is made twice"),
+        (wired(("x", "z"), ("y", "a"), ("a", "y")), [], "op 'op1' reads, by way of others, what"),
+        (sparse_result, [], "returns 'y', a sparse weight; expected tensors"),
         (unknown_domain, [], "op 'odd' is a Fancy of the domain 'org.example'"),
         (unknown_op, [], "ONNX Runtime refuses it: "),
         (old, [], "is of opset 7, expected 9 to "),
@@ -140,13 +192,13 @@ def text(folder: Path) -> Path:
     ],
 )
 def test_bad_input_ends_in_one_line_and_writes_nothing(
-    make: object, words: list[str], complaint: str, tmp_path: Path, capsys: Capture
+    make: object, words: list[str], complaint: str, tmp_path: Path, capfd: Capture
 ) -> None:
     graph = tmp_path / "g.yaml"
     path = make(tmp_path)
     before = sorted(tmp_path.iterdir())
     assert main(["profile", "onnx", str(path), *words, "-o", str(graph)]) == 2
-    out, err = capsys.readouterr()
+    out, err = capfd.readouterr()
     assert out == ""
     assert complaint in err
     assert err.startswith("error: ")
@@ -171,7 +223,29 @@ def test_open_sizes_follow_from_inputs_that_are_given() -> None:
     assert [spec.shape for spec in specs] == [(5, 3), (5, 1)]
     text = as_text(specs)
     assert text == "x=5x3:float32:0-1, m=5x1:float32"
-    assert specs_of(declared_inputs(made), text.split(", "), {}) == specs
+    assert specs_of(declared_inputs(made), split_text(text), {}) == specs
+
+
+def test_inputs_have_any_name_type_and_size_and_are_read_back() -> None:
+    names = ("a, b", "c=d", "in:0", "e; f")
+    types = (T.UINT32, T.FLOAT8E5M2, T.INT4, T.BFLOAT16)
+    made = nets.model(
+        [h.make_node("Identity", [names[0]], ["y"])],
+        [nets.value(n, ["past", 2], t) for n, t in zip(names, types, strict=True)],
+        [nets.value("y", None)],
+    )
+    declared = declared_inputs(made)
+    specs = specs_of(declared, ["in:0=0x2:int4:-3-3"], parse_dims(["past=0"]))
+    assert [spec.shape for spec in specs] == [(0, 2)] * 4
+    assert specs_of(declared, split_text(as_text(specs)), {}) == specs
+    facts = facts_in(
+        f"onnx inference; inputs: {as_text(specs)}; graph: optimised all; cpu: measured"
+    )
+    assert facts == {"inputs": as_text(specs), "graph": "optimised all"}
+    drawn = draw(specs_of(declared, (), {"past": 3}))
+    assert [str(drawn[name].dtype) for name in names] == [
+        "uint32", "float8_e5m2", "int4", "bfloat16"
+    ]  # fmt: skip
 
 
 def test_values_are_drawn_by_the_seed_and_in_their_range() -> None:

@@ -24,7 +24,7 @@ from talos_opt.frameworks.onnx.execute import Executor
 from talos_opt.frameworks.onnx.inputs import draw
 from talos_opt.frameworks.onnx.ops import describe_ops
 from talos_opt.frameworks.onnx.pieces import cut
-from talos_opt.frameworks.onnx.sessions import session_of
+from talos_opt.frameworks.onnx.sessions import session_of, value_on
 from tests.frameworks.onnx import nets
 from tests.frameworks.onnx.nets import value, weight
 
@@ -122,6 +122,92 @@ def test_a_sequence_stays_where_it_is_made_and_may_be_returned(
     words = ["--schedule", str(schedule), "--repeats", "1", "--json"]
     assert main(["run", "onnx", str(path), *words]) == 0
     assert json.loads(capsys.readouterr().out)["outputs_equal"]
+
+
+def narrow(dtype: int) -> onnx.ModelProto:
+    """Inputs and results, and a weight that a node makes, of a type that NumPy lacks."""
+    return nets.model(
+        [
+            h.make_node("Cast", ["x"], ["wide"], name="widen", to=T.FLOAT),
+            h.make_node("Abs", ["wide"], ["a"], name="act"),
+            h.make_node("Cast", ["a"], ["y"], name="narrow", to=dtype),
+            h.make_node("Cast", ["w"], ["z"], name="constant", to=dtype),
+        ],
+        [value("x", [3, 3], dtype)],
+        [value("y", [3, 3], dtype), value("z", [4], dtype)],
+        [nets.array("w", [1, 0, 1, 1], "float32")],
+        opset=25,
+    )
+
+
+@pytest.mark.parametrize(
+    "dtype", [T.BFLOAT16, T.FLOAT8E4M3FN, T.FLOAT8E5M2FNUZ, T.INT4, T.UINT4, T.INT2]
+)
+def test_values_of_types_that_numpy_lacks_travel(dtype: int, tmp_path: Path) -> None:
+    captured = nets.captured(narrow(dtype), tmp_path, level="none")
+    given = draw(captured.specs, 1)
+    assert np.any(given["x"].astype(float))
+    plan = executor(captured, {"widen": "a", "act": "b", "narrow": "a"})
+    plan._given["a"]["x"] = value_on(CPU, given["x"])
+    _, (y, z) = plan.run()
+    plan.close()
+    assert y.dtype == z.dtype == given["x"].dtype
+    assert np.array_equal(y.astype(float), np.abs(given["x"].astype(float)))
+    assert np.abs(z.astype(float)).tolist() == [1, 0, 1, 1]  # 1 is -1 of one bit less
+
+
+def half() -> onnx.ModelProto:
+    return nets.model(
+        [
+            h.make_node("MatMul", ["x", "w"], ["a"], name="first"),
+            h.make_node("Relu", ["a"], ["y"], name="last"),
+        ],
+        [value("x", [4, 8], T.FLOAT16)],
+        [value("y", [4, 8], T.FLOAT16)],
+        [weight("w", 8, 8, dtype="float16")],
+    )
+
+
+def four_bits() -> onnx.ModelProto:
+    """What the runtime computes otherwise where it may fuse it: in 8 bits."""
+    held = h.make_tensor("q", T.INT4, [64, 64], [(7 * k) % 16 - 8 for k in range(64 * 64)])
+    return nets.model(
+        [
+            h.make_node("DequantizeLinear", ["q", "s"], ["w"], name="widen"),
+            h.make_node("MatMul", ["x", "w"], ["y"], name="multiply"),
+        ],
+        [value("x", [4, 64])],
+        [value("y", [4, 64])],
+        [held, nets.array("s", 0.1, "float32")],
+        opset=21,
+    )
+
+
+def drawing() -> onnx.ModelProto:
+    """A model without inputs."""
+    return nets.model(
+        [
+            h.make_node("RandomNormal", [], ["a"], name="make", shape=[4], seed=1.0),
+            h.make_node("Neg", ["a"], ["y"], name="last"),
+        ],
+        [],
+        [value("y", [4])],
+    )
+
+
+@pytest.mark.parametrize("make", [half, four_bits, drawing])
+def test_the_file_s_own_ops_go_the_whole_road(
+    make: object, tmp_path: Path, capsys: Capture
+) -> None:
+    path, graph, schedule = nets.saved(make(), tmp_path), tmp_path / "g.json", tmp_path / "s.json"
+    words = ["--devices", "cpu,estimate:t4", "--no-optimized", "--time-limit", "1"]
+    assert main(["profile", "onnx", str(path), *words, "-o", str(graph)]) == 0
+    assert main(["solve", str(graph), "--time-limit", "1", "-o", str(schedule)]) == 0
+    capsys.readouterr()
+    words = ["--schedule", str(schedule), "--map", "t4=cpu", "--repeats", "1"]
+    assert main(["run", "onnx", str(path), *words]) == 0, capsys.readouterr().err
+    words = ["--to", "onnx-split", "--model", str(path), "-o", str(tmp_path / "pieces")]
+    assert main(["export", str(graph), str(schedule), *words]) == 0
 
 
 def test_a_value_goes_to_a_device_once_however_many_ops_read_it(tmp_path: Path) -> None:
