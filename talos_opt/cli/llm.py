@@ -22,22 +22,21 @@ _MILLI = 1e-3
 #: What a language model has, with the values that stand for "not given".
 UNSET: dict[str, Any] = {
     "context": None, "batch": 1, "phase": "decode", "prompt": None, "generate": None,
-    "kv_type": "f16", "chunk": None, "buffer": None, "tied": "once", "expert_groups": 1,
+    "kv_type": "f16", "chunk": None, "buffer": None, "tied": None, "expert_groups": 1,
 }  # fmt: skip
 
 
-def add_workload(parser: argparse.ArgumentParser, *, context: bool = True) -> None:
+def add_workload(parser: argparse.ArgumentParser) -> None:
     """Add what a language model is run with."""
     group = parser.add_argument_group(
         "language models", "For FRAMEWORK llm: what the model of the files runs with."
     )
-    if context:
-        group.add_argument(
-            "--context",
-            type=arguments.count,
-            metavar="TOKENS",
-            help="tokens that each sequence keeps at most: memory is counted for them",
-        )
+    group.add_argument(
+        "--context",
+        type=arguments.count,
+        metavar="TOKENS",
+        help="tokens that each sequence keeps at most: memory is counted for them",
+    )
     group.add_argument(
         "--batch", type=arguments.count, default=1, metavar="N", help="sequences (default: 1)"
     )
@@ -73,9 +72,8 @@ def add_workload(parser: argparse.ArgumentParser, *, context: bool = True) -> No
     group.add_argument(
         "--tied",
         choices=("once", "twice"),
-        default="once",
-        help="a tied embedding is held once, with the head on its device (default), or by the head "
-        "again",
+        help="a tied embedding is held once, with the head on its device, or by the head again "
+        "(default: twice for GGUF, as llama.cpp does)",
     )
     group.add_argument(
         "--expert-groups",
@@ -83,6 +81,24 @@ def add_workload(parser: argparse.ArgumentParser, *, context: bool = True) -> No
         default=1,
         metavar="N",
         help="parts that the experts of a layer are split into (default: 1)",
+    )
+
+
+def add_room(parser: argparse.ArgumentParser) -> None:
+    """Add what of the devices' memory may be filled."""
+    parser.add_argument(
+        "--memory-fraction",
+        type=arguments.fraction,
+        metavar="SHARE",
+        help="share of each device's memory that ops may fill (default: 1)",
+    )
+    parser.add_argument(
+        "--reserve",
+        type=arguments.reserves,
+        default={"": 0},
+        metavar="BYTES",
+        help="memory of each device to leave free beside that, such as 1GiB (default: 0); also of "
+        "single devices: gpu0=2GiB,1GiB",
     )
 
 

@@ -16,6 +16,7 @@ from tests.frameworks.llm.files import (
     mixture_rows,
     write_config,
     write_gguf,
+    write_safetensors,
 )
 
 Capture = pytest.CaptureFixture[str]
@@ -148,3 +149,102 @@ def test_the_graph_holds_what_is_counted(tmp_path: Path, capsys: Capture) -> Non
     assert found["parameter_bytes"] == total
     assert found["kv_bytes"] == 2 * 1024 * 2 * 4 * 32 * 2  # layers, tokens, keys and values
     assert "cpu is taken to be a" in err
+
+
+def fitted(folder: Path, capsys: Capture, *more: str) -> dict[str, Any]:
+    assert main(["fit", str(folder), *more, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_largest_context_is_an_integer_programme(tmp_path: Path, capsys: Capture) -> None:
+    """As vllm PR#6920, in small: two ends of 50 and eight layers of 20 on three cards of 100.
+
+    A block of 16 tokens takes 1 byte a layer and the ends nothing: with 2 layers an end and 4 in
+    the middle, (100 - 90) / 2 = 5 and (100 - 80) / 4 = 5 blocks; 3 layers more an end fit nowhere.
+    """
+    values = {"num_hidden_layers": 8, "num_attention_heads": 1, "num_key_value_heads": 1}
+    folder = write_config(tmp_path / "m", model_type="novel", hidden_size=500, **values)
+    scale = 16 * 2 * 500 * 2
+    rows = {"model.embed_tokens.weight": 50 * scale}
+    rows |= {f"model.layers.{k}.mlp.weight": 20 * scale for k in range(8)}
+    write_safetensors(folder / "model.safetensors", rows | {"lm_head.weight": 50 * scale})
+    devices = f"a={100 * scale}B:9GB/s,b={100 * scale}B:9GB/s,c={100 * scale}B:9GB/s"
+    graph, schedule = tmp_path / "g.yaml", tmp_path / "s.json"
+    found = fitted(folder, capsys, "--devices", devices, "--buffer", "0", "--graph", str(graph),
+                   "-o", str(schedule), "--stages", "ordered")  # fmt: skip
+    assert (found["largest"], found["proven"]) == (5 * 16, True)
+    assert main(["check", str(graph), str(schedule)]) == 0
+
+
+def test_the_largest_batch(tmp_path: Path, capsys: Capture) -> None:
+    total = write_gguf(tmp_path / "m.gguf", metadata(2), dense_rows(2))
+    kept = 2 * 1024 * 2 * 4 * 32 * 2
+    found = fitted(tmp_path, capsys, "--devices", f"a={total + 5 * kept + 9}B:9GB/s", "--buffer",
+                   "0", "--maximise", "batch", "--context", "1024")  # fmt: skip
+    assert (found["largest"], found["proven"]) == (5, True)
+
+
+def test_what_would_be_needed(tmp_path: Path, capsys: Capture) -> None:
+    total = write_gguf(tmp_path / "m.gguf", metadata(2), dense_rows(2))
+    a_token = 2 * 2 * 4 * 32 * 2
+    memory = total + 160 * a_token + 4096
+    argv = ["fit", str(tmp_path), "--devices", f"a={memory}B:9GB/s", "--buffer", "0"]
+    assert main([*argv, "--reserve", "4096", "--wanted", "200"]) == 0
+    text = capsys.readouterr().out
+    assert "the largest that fits: 160 tokens of context\nproven: 16 more have no placement" in text
+    assert "for 200 tokens of context, one of:\n  keep the context in q8_0" in text
+    short = (208 - 160) * a_token
+    assert f"give a {short} more usable bytes" in text
+    assert main(["fit", str(tmp_path), "--devices", "1MB:9GB/s"]) == 1
+    assert "no tokens of context fit" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("--context 5", "--context is what is looked for"),
+        ("--maximise batch", "--context is missing"),
+    ],
+)
+def test_fit_refuses_what_makes_no_sense(
+    tmp_path: Path, capsys: Capture, more: str, message: str
+) -> None:
+    write_gguf(tmp_path / "m.gguf", metadata(1), dense_rows(1))
+    assert main(["fit", str(tmp_path), "--devices", "l4", *more.split()]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_from_a_gguf_to_flags(tmp_path: Path) -> None:
+    """Experts that do not fit stay on the CPU; the flags put every tensor where it was placed."""
+    said = metadata(6, hidden=2048, expert_count=8, expert_used_count=2)
+    total = write_gguf(tmp_path / "m.gguf", said, mixture_rows(6, 8, 2048, 4096, 1024))
+    graph, schedule, flags = (tmp_path / name for name in ("g.yaml", "s.json", "flags.txt"))
+    devices = f"{total * 2 // 3}B:rtx-3060,cpu"
+    assert main(["profile", "llm", str(tmp_path), "--devices", devices, "--context", "64",
+                 "--buffer", "0", "-o", str(graph)]) == 0  # fmt: skip
+    assert main(["solve", str(graph), "--objective", "makespan", "-o", str(schedule)]) == 0
+    argv = ["export", str(graph), str(schedule), "--to", "llama-cpp", "-o", str(flags)]
+    assert main(argv) == 0
+    lines = flags.read_text().splitlines()
+    assert lines[:2] == ["# CUDA0 is rtx-3060", "# CPU is cpu"]
+    assert any(line.startswith(("-ot ", "--n-cpu-moe ")) for line in lines)
+
+
+def test_contiguous_layers_go_to_every_runtime(tmp_path: Path) -> None:
+    folder = write_config(tmp_path / "m")
+    graph, schedule = tmp_path / "g.yaml", tmp_path / "s.json"
+    assert main(["profile", "llm", str(folder), "--devices", "a=200KB:9GB/s,b=300KB:9GB/s",
+                 "--context", "16", "--buffer", "0", "-o", str(graph)]) == 0  # fmt: skip
+    assert main(["solve", str(graph), "--objective", "makespan", "--stages", "ordered",
+                 "--granularity", "module", "--no-split", "model.layers.*", "-o", str(schedule),
+                 ]) == 0  # fmt: skip
+    export = ["export", str(graph), str(schedule), "--to"]
+    assert main([*export, "vllm", "-o", str(tmp_path / "v.env")]) == 0
+    assert main([*export, "layer-ranges", "-o", str(tmp_path / "r.json")]) == 0
+    assert main([*export, "device-map", "--map", "a=0,b=1", "-o", str(tmp_path / "d.json")]) == 0
+    counts = [int(n) for n in (tmp_path / "v.env").read_text().split("PARTITION=")[1].split(",")]
+    shards = json.loads((tmp_path / "r.json").read_text())["shards"]
+    assert [s["end_layer"] - s["start_layer"] + 1 for s in shards] == counts
+    mapped = json.loads((tmp_path / "d.json").read_text())
+    for k in range(4):
+        assert mapped[f"model.layers.{k}"] == (0 if k < counts[0] else 1)

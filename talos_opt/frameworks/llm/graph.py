@@ -47,7 +47,7 @@ def problem_of(
     load: Workload,
     *,
     room: Room | None = None,
-    tied: str = "once",
+    tied: str | None = None,
     objective: Objective | str = Objective.MAKESPAN,
 ) -> Problem:
     """Return what is to be solved.
@@ -62,6 +62,8 @@ def problem_of(
         If the context is beyond the model's, a reserve names an unknown device or leaves nothing,
         or `tied` is not one of `TIED`.
     """
+    if tied is None:
+        tied = TIED[model.is_gguf]
     if tied not in TIED:
         raise InputError(f"tied is {tied!r}, expected one of {', '.join(TIED)}")
     load.require_limit(model.architecture)

@@ -123,6 +123,11 @@ class LanguageModel:
     activation_bytes: int = 2
 
     @property
+    def is_gguf(self) -> bool:
+        """Whether it is for llama.cpp."""
+        return self.activation_bytes == 4
+
+    @property
     def total_bytes(self) -> int:
         """Bytes of all tensors, each once."""
         return sum(part.bytes for part in self.parts)
