@@ -64,6 +64,17 @@ def size(text: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def reserves(text: str) -> dict[str, int]:
+    """Read ``1GiB``, or ``gpu0=1GiB,2GiB``: of a device, and of all others (key ``""``)."""
+    found: dict[str, int] = {}
+    for item in text.split(","):
+        name, equals, value = item.rpartition("=")
+        if (equals and not name.strip()) or name.strip() in found:
+            raise argparse.ArgumentTypeError(f"{text!r} is not of the form DEVICE=BYTES,BYTES")
+        found[name.strip()] = size(value)
+    return found
+
+
 def bandwidth(text: str) -> float:
     """Read bytes per second: a number, or text such as ``12GB/s``."""
     from talos_opt.core import units
@@ -107,10 +118,15 @@ def _whole(text: str, least: int) -> int:
 
 def names(text: str) -> tuple[str, ...]:
     """Read a list of names with commas in between; a name given twice counts once."""
-    found = [name.strip() for name in text.split(",")]
+    return tuple(dict.fromkeys(listed(text)))
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """Read a list of names with commas in between, as often as each is given."""
+    found = tuple(name.strip() for name in text.split(","))
     if not all(found):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of names such as heft,cpsat")
-    return tuple(dict.fromkeys(found))
+    return found
 
 
 def assignments(text: str) -> dict[str, str]:
@@ -221,8 +237,8 @@ def add_model(parser: argparse.ArgumentParser, *, optional: bool = False) -> Non
     parser.add_argument(
         "framework",
         metavar="FRAMEWORK",
-        choices=FRAMEWORKS,
-        help=" or ".join(FRAMEWORKS),
+        choices=(*FRAMEWORKS, "llm") if optional else FRAMEWORKS,
+        help=" or ".join(FRAMEWORKS) + (", or llm for a model's files" if optional else ""),
         **several,
     )
     parser.add_argument(
@@ -230,7 +246,8 @@ def add_model(parser: argparse.ArgumentParser, *, optional: bool = False) -> Non
         **several,
         metavar="MODULE:CALLABLE",
         help="what makes the model, such as torchvision.models:resnet50 or ./net.py:make; for "
-        "tensorflow also the folder of a SavedModel or a .keras file; for onnx the .onnx file",
+        "tensorflow also the folder of a SavedModel or a .keras file; for onnx the .onnx file"
+        + ("; for llm a GGUF file, a config.json, or a folder" if optional else ""),
     )
     parser.add_argument(
         "--input",

@@ -126,6 +126,25 @@ def _split(problem: Problem, schedule: Schedule, args: argparse.Namespace) -> di
     return dict(exporting.write_split(problem, schedule, captured, args.output))
 
 
+def _llama_cpp(problem: Problem, schedule: Schedule, args: argparse.Namespace) -> dict[str, int]:
+    from talos_opt.formats.llama_cpp import device_names, flags_of, write_flags
+
+    names = args.map or {}
+    arguments.require_devices(names, problem.device_ids)
+    flags = flags_of(problem, schedule, names)
+    called = zip(problem.device_ids, device_names(problem, names), strict=True)
+    write_flags(flags, called, args.output)
+    return {"layers": flags.layers, "on_gpus": flags.gpu_layers, "patterns": len(flags.overrides)}
+
+
+def _layer_ranges(problem: Problem, schedule: Schedule, args: argparse.Namespace) -> dict[str, int]:
+    from talos_opt.formats.layer_ranges import layer_ranges, write_layer_ranges
+
+    found = layer_ranges(problem, schedule)
+    write_layer_ranges(found, args.output)
+    return {"layers": found["layers"], "devices": len(found["shards"])}
+
+
 #: All forms, by the name that ``--to`` takes.
 EXPORTERS: dict[str, Exporter] = {
     "device-map": Exporter(
@@ -172,6 +191,12 @@ EXPORTERS: dict[str, Exporter] = {
         _split,
         of_model=True,
     ),
+    "llama-cpp": Exporter(
+        "the flags of llama.cpp: -ngl, -ts, --n-cpu-moe, -ot", (".txt",), _llama_cpp
+    ),
+    "layer-ranges": Exporter(
+        "the layers of each node, as JSON, for exo and others", (".json",), _layer_ranges
+    ),
     "vllm": Exporter("the layers of each stage, as vLLM's environment variable", (".env",), _vllm),
     "deepspeed": Exporter(
         "the boundaries of stages, for DeepSpeed's PipelineModule, as JSON", (".json",), _deepspeed
@@ -207,6 +232,7 @@ def add_parser(commands: Any) -> None:
         help="what the other tool calls a device. In a device-map such as gpu0=1,host=cpu "
         "(default: N for gpuN, cpu and disk for devices of that kind); in tf-device-scopes such "
         "as gpu0=/device:GPU:1 (default: /device:GPU:N for gpuN, /device:CPU:0 and on for CPUs); "
+        "in llama-cpp such as rtx-3090=CUDA1 (default: CUDA0 and on for GPUs in their order, CPU); "
         "in ort-annotations such as gpu0=cuda, openvino-affinities gpu0=GPU.1 (default: by kind)",
     )
     parser.add_argument(

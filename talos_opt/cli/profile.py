@@ -8,7 +8,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from talos_opt.cli import arguments, exits
+from talos_opt.cli import arguments, exits, llm
 from talos_opt.cli.output import complain, emit, emit_json, visible
 from talos_opt.cli.progress import ProgressBar
 from talos_opt.cli.signals import Signals
@@ -36,35 +36,36 @@ def add_parser(commands: Any) -> None:
     arguments.add_model(parser, optional=True)
     parser.add_argument(
         "--devices",
-        type=arguments.names,
+        type=arguments.listed,
         metavar="DEVICE,DEVICE",
         help="cpu, cuda:0 (in tensorflow gpu:0), or estimate:NAME for one of the catalogue; "
         "several as 4xcpu; another id as gpu0=estimate:a100 (default: cpu). With --from-traces "
-        "the id of each trace's device, and what the catalogue calls it: cpu0,gpu0=a100",
+        "the id of each trace's device, and what the catalogue calls it: cpu0,gpu0=a100. For llm "
+        "what the catalogue calls it and its free memory, 2x24GiB:rtx-3090,cpu, or how fast its "
+        "memory is, 36GB:264.4GB/s",
     )
     _add_measuring(parser)
     _add_traces(parser)
     parser.add_argument(
         "--memory-fraction",
         type=arguments.fraction,
-        default=0.9,
         metavar="SHARE",
-        help="share of each device's memory that ops may fill (default: 0.9)",
+        help="share of each device's memory that ops may fill (default: 0.9; llm: 1)",
     )
     parser.add_argument(
         "--reserve",
-        type=arguments.size,
-        default=0,
+        type=arguments.reserves,
+        default={"": 0},
         metavar="BYTES",
-        help="memory of each device to leave free beside that, such as 1GiB (default: 0)",
+        help="memory of each device to leave free beside that, such as 1GiB (default: 0); for llm "
+        "also of single devices: gpu0=2GiB,1GiB",
     )
     parser.add_argument(
         "--memory-rule",
         choices=arguments.MEMORY_RULES,
-        default="peak",
         help="how the graph counts memory: peak, what is alive at the same time, as frameworks "
         "free tensors after their last readers; static, all weights and outputs together "
-        "(default: peak)",
+        "(default: peak; llm: static)",
     )
     arguments.add_target(
         parser, "file to write the graph to; - writes YAML to standard output, alone"
@@ -73,6 +74,7 @@ def add_parser(commands: Any) -> None:
         "--trace", metavar="FILE", help="file to write the op times to, as a Chrome trace"
     )
     arguments.add_json(parser, "the figures")
+    llm.add_workload(parser)
     parser.set_defaults(run=run)
 
 
@@ -156,10 +158,12 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     _require_source(args)
     files.require_target(args, (*files.SUFFIXES, ".npz"))
     files.require_writable(args.trace, (".json",))
+    if args.framework == llm.NAME:
+        return llm.profile(args)
     profile = _from_traces(args) if args.from_traces else _measured(args, signals)
-    profile = profile.with_room(args.memory_fraction, args.reserve)
+    profile = profile.with_room(args.memory_fraction or 0.9, args.reserve[""])
     if args.output:
-        problem = profile.problem(memory_rule=args.memory_rule)
+        problem = profile.problem(memory_rule=args.memory_rule or "peak")
         formats.write_problem(problem, args.output)
     if args.trace:
         from talos_opt.formats.chrome_trace import write_schedule_trace
@@ -197,12 +201,24 @@ _OF_TRACES: dict[str, object] = {
     "bandwidth": None,
     "latency": None,
 }
+#: What measures, and what a graph of parts cannot have.
+_OF_MEASURING: dict[str, object] = {
+    "mode": "inference",
+    "time_limit": 120.0,
+    "trace": None,
+    "memory_rule": None,
+}
 
 
 def _require_source(args: argparse.Namespace) -> None:
     """Refuse arguments that name neither a model nor traces, or both."""
     from talos_opt.core.errors import InputError
 
+    if args.framework == llm.NAME and not args.from_traces:
+        llm.require(args, {**_OF_MODELS, **_OF_TRACES, **_OF_MEASURING})
+        return
+    llm.refuse(args)
+    args.devices = args.devices and tuple(dict.fromkeys(args.devices))
     if args.from_traces:
         if args.framework is not None:
             raise InputError(

@@ -1,0 +1,290 @@
+"""``talos-opt fit``: the largest context or batch of a language model that fits its devices."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from talos_opt.cli import arguments, exits, llm
+from talos_opt.cli.output import complain, emit, emit_json
+from talos_opt.cli.progress import ProgressBar
+from talos_opt.cli.signals import Signals
+
+if TYPE_CHECKING:
+    from talos_opt.core.problem import Problem
+    from talos_opt.core.result import Result
+    from talos_opt.frameworks.llm.devices import Card
+    from talos_opt.frameworks.llm.fitting import Answer, Largest
+    from talos_opt.frameworks.llm.model import LanguageModel
+
+#: Where neither the model nor the user limits it.
+_MOST_TOKENS, _MOST_SEQUENCES = 2**20, 4096
+#: Types of a KV cache to suggest, the largest first.
+_SMALLER = ("q8_0", "q4_0")
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "fit",
+        help="find the largest context or batch of a language model that fits",
+        description="Find the largest context, or batch, of a language model that fits devices, "
+        "with a placement of it and the proof that no more does.",
+        epilog="If interrupted, it writes the largest that has been found so far.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "target", metavar="PATH", help="a GGUF file, a config.json, an index, or a folder"
+    )
+    parser.add_argument(
+        "--devices",
+        type=arguments.listed,
+        metavar="DEVICE,DEVICE",
+        help="as for profile llm: 2x24GiB:rtx-3090,cpu",
+    )
+    parser.add_argument(
+        "--maximise",
+        choices=("context", "batch"),
+        default="context",
+        help="what to find the largest of (default: context)",
+    )
+    parser.add_argument(
+        "--block",
+        type=arguments.count,
+        metavar="N",
+        help="tokens, or sequences, that it is a multiple of (default: 16 tokens, 1 sequence)",
+    )
+    parser.add_argument(
+        "--wanted",
+        type=arguments.count,
+        metavar="N",
+        help="also say what would be needed for this number of tokens or sequences",
+    )
+    llm.add_workload(parser)
+    llm.add_room(parser)
+    arguments.add_stages(parser)
+    parser.add_argument(
+        "--time-limit",
+        type=arguments.seconds,
+        default=10.0,
+        metavar="SECONDS",
+        help="time for each number that is tried, and for the placement (default: 10)",
+    )
+    parser.add_argument(
+        "--workers", type=arguments.count, metavar="N", help="threads to use (default: all cores)"
+    )
+    parser.add_argument("--graph", metavar="FILE", help="file to write the graph of the largest to")
+    arguments.add_output(parser, "the schedule")
+    parser.set_defaults(run=run)
+
+
+class _Search:
+    """The problems of one search, by the number of blocks."""
+
+    def __init__(self, args: argparse.Namespace, model: LanguageModel, cards: tuple[Card, ...]):
+        self.args, self.model, self.cards = args, model, cards
+        self.of_context = args.maximise == "context"
+        self.block = args.block or (16 if self.of_context else 1)
+        most = _MOST_TOKENS if self.of_context else _MOST_SEQUENCES
+        if self.of_context and model.architecture.limit is not None:
+            most = model.architecture.limit
+        self.limit = max(1, most // self.block)
+        least = args.prompt or 0
+        if args.phase == "both":
+            least += args.generate or 0
+        #: Blocks that the prompt and what is generated need in any case.
+        self.least = -(-least // self.block) if self.of_context else 1
+
+    def problem(self, blocks: int, **changes: Any) -> Problem:
+        from talos_opt.frameworks.llm.graph import Room, problem_of
+
+        number = blocks * self.block
+        args = self.args
+        if self.of_context:
+            load = llm.workload_of(args, number)
+        else:
+            load = llm.workload_of(args, args.context, number)
+        if "kv_type" in changes:
+            load = dataclasses.replace(load, kv_type=changes["kv_type"])
+        room = llm.room_of(args)
+        if changes.get("reserve") == 0:
+            room = Room(room.fraction)
+        problem = problem_of(self.model, self.cards, load, room=room, tied=args.tied)
+        return arguments.with_stages(problem, args)
+
+    def ask(self, blocks: int, cancel: threading.Event, **changes: Any) -> Answer:
+        from talos_opt import api
+        from talos_opt.core.errors import GraphError
+        from talos_opt.core.result import Status
+        from talos_opt.frameworks.llm.fitting import Answer
+
+        try:
+            problem = self.problem(blocks, **changes)
+        except GraphError:  # a part alone is larger than every device
+            return Answer.PROVEN
+        done = threading.Event()
+        result = api.solve(
+            problem,
+            time_limit=self.args.time_limit,
+            workers=self.args.workers,
+            explain=False,
+            cancel=_Either(done, cancel),
+            on_progress=lambda seen: done.set() if seen.value is not None else None,
+        )
+        if result.schedule is not None:
+            return Answer.FITS
+        return Answer.PROVEN if result.status is Status.INFEASIBLE else Answer.UNKNOWN
+
+
+class _Either(threading.Event):
+    """Set if it, or either of two events, is set."""
+
+    def __init__(self, first: threading.Event, second: threading.Event) -> None:
+        super().__init__()
+        self._both = (first, second)
+
+    def is_set(self) -> bool:
+        return super().is_set() or any(event.is_set() for event in self._both)
+
+
+def run(args: argparse.Namespace, signals: Signals) -> int:
+    """Search, write and print what fits, and return the exit code."""
+    from talos_opt import formats
+    from talos_opt.cli import files
+    from talos_opt.core.errors import GraphError, InputError
+
+    if args.maximise == "batch" and args.context is None:
+        raise InputError("--context is missing, expected the tokens of each sequence")
+    if args.maximise == "context" and args.context is not None:
+        raise InputError("--context is what is looked for: leave it out, or --maximise batch")
+    files.stream_as_json(args)
+    files.require_writable(args.output, (*files.SUFFIXES, ".npz"))
+    files.require_writable(args.graph, (*files.SUFFIXES, ".npz"))
+    model, cards, notes = llm.load_model(args)
+    search = _Search(args, model, cards)
+    with contextlib.suppress(GraphError):  # too little memory is an answer, all else is bad input
+        search.problem(max(1, search.least))
+    for note in notes:
+        complain(f"note: {note}")
+    with ProgressBar() as bar:
+        found, result, needs = signals.run(
+            lambda: _work(search, bar.report, signals.cancel), bar.draw, "the largest so far"
+        )
+    if args.graph and result is not None and result.schedule is not None:
+        formats.write_problem(result.problem, args.graph)
+    if args.output and result is not None and result.schedule is not None:
+        formats.write_schedule(result, args.output)
+    if args.json:
+        emit_json(json.dumps(document(search, found, result, needs), indent=1))
+    else:
+        emit(describe(search, found, result, needs))
+    if signals.interrupted:
+        return exits.INTERRUPTED
+    return exits.SOLVED if found.blocks else exits.NO_SCHEDULE
+
+
+def _work(
+    search: _Search, report: Callable[[float, str], None], cancel: threading.Event
+) -> tuple[Largest, Result | None, list[str]]:
+    from talos_opt import api
+    from talos_opt.frameworks.llm.fitting import largest
+
+    def ask(blocks: int) -> Answer:
+        return search.ask(max(blocks, search.least), cancel)
+
+    found = largest(ask, search.limit, report, cancel.is_set)
+    if found.blocks < search.least:
+        found = dataclasses.replace(found, blocks=0)
+    result = None
+    if found.blocks:
+        report(1.0, "placing the largest")
+        result = api.solve(
+            search.problem(found.blocks),
+            time_limit=search.args.time_limit,
+            workers=search.args.workers,
+            cancel=cancel,
+            catch_interrupt=True,
+        )
+    return found, result, _needs(search, found, cancel)
+
+
+def _needs(search: _Search, found: Largest, cancel: threading.Event) -> list[str]:
+    """Say what would be needed for what is wanted, or for the first block if none fits."""
+    from talos_opt import api
+    from talos_opt.core.errors import GraphError
+    from talos_opt.frameworks.llm.fitting import Answer
+    from talos_opt.frameworks.llm.workload import KV_TYPES
+
+    args = search.args
+    wanted = -(-args.wanted // search.block) if args.wanted else max(1, search.least)
+    if wanted <= found.blocks or cancel.is_set():
+        return []
+    needs: list[str] = []
+    smaller = [kind for kind in _SMALLER if KV_TYPES[kind] < KV_TYPES[args.kv_type]]
+    for kind in smaller:
+        if search.ask(wanted, cancel, kv_type=kind) is Answer.FITS:
+            needs.append(f"keep the context in {kind}: --kv-type {kind}")
+            break
+    if any(args.reserve.values()) and search.ask(wanted, cancel, reserve=0) is Answer.FITS:
+        needs.append("keep nothing in reserve: leave out --reserve")
+    try:
+        problem = search.problem(wanted)
+    except GraphError as error:  # a part alone is larger than every device
+        return [*needs, f"a device with more memory: {error.message}"]
+    result = api.solve(problem, time_limit=args.time_limit, workers=args.workers, cancel=cancel)
+    if result.explanation is not None:
+        single = result.explanation.single
+        if single:
+            needs += [str(change) for change in single]
+        elif result.explanation.relaxations:
+            needs.append(", and ".join(map(str, result.explanation.relaxations)))
+    return needs
+
+
+def document(
+    search: _Search, found: Largest, result: Result | None, needs: list[str]
+) -> dict[str, Any]:
+    """Return what ``--json`` prints."""
+    return {
+        "maximise": search.args.maximise,
+        "largest": found.blocks * search.block,
+        "block": search.block,
+        "proven": found.next is None or found.proven == found.blocks + 1,
+        "limit": search.limit * search.block,
+        "tried": found.tried,
+        "value": None if result is None else result.value,
+        "status": None if result is None else result.status.value,
+        "memory": None if result is None or result.metrics is None
+        else dict(result.metrics.static_memory),
+        "needs": needs,
+    }  # fmt: skip
+
+
+def describe(search: _Search, found: Largest, result: Result | None, needs: list[str]) -> str:
+    """Return the text that ``fit`` prints."""
+    from talos_opt.cli.summary import summarise
+    from talos_opt.frameworks.llm.fitting import Answer
+
+    unit = "tokens of context" if search.of_context else "sequences"
+    number = found.blocks * search.block
+    more = f"{search.block} more"
+    lines = [f"the largest that fits: {number} {unit}" if number else f"no {unit} fit"]
+    if found.next is None and number:
+        lines[0] += ", which is the model's limit" if search.of_context else ", the most tried"
+    elif found.proven == found.blocks + 1:
+        lines.append(f"proven: {more} have no placement" if number else "proven")
+    elif found.next is Answer.UNKNOWN:
+        beyond = "" if found.proven is None else f"; {found.proven * search.block} provably do not"
+        lines.append(f"not proven: for {more}, no placement was found in time{beyond}")
+    parts = ["\n".join(lines)]
+    if result is not None:
+        parts.append(summarise(result, search.args.output))
+    if needs:
+        what = search.args.wanted or search.block
+        parts.append("\n".join([f"for {what} {unit}, one of:", *(f"  {need}" for need in needs)]))
+    return "\n\n".join(parts)

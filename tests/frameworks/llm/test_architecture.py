@@ -1,0 +1,95 @@
+"""What a layer keeps of a token, with the arithmetic of each kind of attention."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from talos_opt.frameworks.llm.configs import architecture_of_config
+from talos_opt.frameworks.llm.workload import KV_TYPES, distinct_share
+
+BASE = {"hidden_size": 4096, "vocab_size": 32000, "intermediate_size": 14336}
+
+#: name: config, tokens of context, bytes kept of them in 16 bits, as worked out.
+CASES: dict[str, tuple[dict[str, Any], int, int]] = {
+    # Llama 3.1 8B: 32 layers x 2 x 8 heads x 128 x 2 bytes
+    "grouped query": (
+        {"model_type": "llama", "num_hidden_layers": 32, "num_attention_heads": 32,
+         "num_key_value_heads": 8}, 1, 32 * 2 * 8 * 128 * 2,
+    ),
+    # Falcon 7B: one head of 64 for all 71, 32 layers
+    "multi query": (
+        {"model_type": "falcon", "hidden_size": 4544, "num_hidden_layers": 32,
+         "num_attention_heads": 71, "multi_query": True}, 1, 32 * 2 * 1 * 64 * 2,
+    ),
+    # DeepSeek-V3: 61 layers x (512 + 64) x 2 bytes: 70,272 (DeepSeek-V3 report)
+    "latent": (
+        {"model_type": "deepseek_v3", "num_hidden_layers": 61, "num_attention_heads": 128,
+         "hidden_size": 7168, "kv_lora_rank": 512, "qk_rope_head_dim": 64}, 1, 70_272,
+    ),
+    # Mistral 7B v0.1: 32 layers keep 4,096 tokens of any context
+    "window": (
+        {"model_type": "mistral", "num_hidden_layers": 32, "num_attention_heads": 32,
+         "num_key_value_heads": 8, "sliding_window": 4096}, 32768, 4096 * 32 * 2 * 8 * 128 * 2,
+    ),
+    # Gemma 3 27B: of 62 layers every sixth keeps all, the others 1,024; 16 heads of 128
+    "windows in between": (
+        {"model_type": "gemma3_text", "num_hidden_layers": 62, "num_attention_heads": 32,
+         "num_key_value_heads": 16, "head_dim": 128, "hidden_size": 5376, "sliding_window": 1024,
+         "sliding_window_pattern": 6}, 32768, (10 * 32768 + 52 * 1024) * 2 * 16 * 128 * 2,
+    ),
+    # Qwen3-Next 80B: 12 of 48 layers keep 2 heads of 256; 36 a state of 32 x 128 x 128 and 3 tokens
+    # of 2 x 16 x 128 + 32 x 128 values in a convolution, in 4 bytes
+    "linear": (
+        {"model_type": "qwen3_next", "num_hidden_layers": 48, "num_attention_heads": 16,
+         "num_key_value_heads": 2, "head_dim": 256, "hidden_size": 2048,
+         "linear_num_value_heads": 32, "linear_num_key_heads": 16, "linear_key_head_dim": 128,
+         "linear_value_head_dim": 128, "full_attention_interval": 4},
+        1000, 12 * 1000 * 2 * 2 * 256 * 2 + 36 * 4 * (32 * 128 * 128 + 3 * 8192),
+    ),
+    # Jamba v0.1: 4 layers attend with 8 heads of 128; 28 states of 8192 x 16 and 3 x 8192
+    "attention among states": (
+        {"model_type": "jamba", "num_hidden_layers": 32, "num_attention_heads": 32,
+         "num_key_value_heads": 8, "mamba_d_state": 16, "mamba_d_conv": 4, "mamba_expand": 2},
+        1000, 4 * 1000 * 2 * 8 * 128 * 2 + 28 * 4 * (8192 * 16 + 3 * 8192),
+    ),
+    # Gemma 3n: the last 15 of 35 layers share what others keep
+    "shared": (
+        {"model_type": "gemma3n_text", "num_hidden_layers": 35, "num_attention_heads": 8,
+         "num_key_value_heads": 2, "head_dim": 256, "num_kv_shared_layers": 15},
+        1, 20 * 2 * 2 * 256 * 2,
+    ),
+    # Nemotron 51B has layers without attention, and others with fewer heads
+    "pruned": (
+        {"model_type": "nemotron-nas", "num_hidden_layers": 3, "num_attention_heads": 32,
+         "block_configs": [{"attention": {"n_heads_in_group": 8}, "ffn": {}},
+                           {"attention": {"no_op": True}, "ffn": {}},
+                           {"attention": {"n_heads_in_group": 16}, "ffn": {}}]},
+        1, (2 * 4 * 128 + 2 * 2 * 128) * 2,
+    ),
+    "heads by layer": (
+        {"model_type": "llama", "num_hidden_layers": 3, "num_attention_heads": 32,
+         "num_key_value_heads": [8, 0, 4]}, 1, 2 * (8 + 4) * 128 * 2,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_bytes_kept_of_a_context(name: str) -> None:
+    config, context, kept = CASES[name]
+    assert architecture_of_config(BASE | config, "config.json").cache_bytes(context) == kept
+
+
+def test_a_quantised_cache_counts_its_scales() -> None:
+    config, _, kept = CASES["grouped query"]
+    found = architecture_of_config(BASE | config, "config.json")
+    assert found.cache_bytes(32, 1, KV_TYPES["q8_0"]) == kept * 32 // 2 * 34 // 32
+    assert found.cache_bytes(32, 3, KV_TYPES["q4_0"]) == 3 * kept * 32 // 2 * 18 // 32
+
+
+def test_distinct_experts_of_a_batch() -> None:
+    assert distinct_share(8, 2, 1) == pytest.approx(2 / 8)
+    assert distinct_share(8, 2, 2) == pytest.approx(1 - (6 / 8) ** 2)
+    assert distinct_share(0, 0, 5) == 1
+    assert distinct_share(4, 4, 1) == 1
