@@ -84,7 +84,7 @@ def _stages_behind(delay, behind):  # type: ignore[no-untyped-def]
     behind[:] = 0
     for _ in range(devices + 1):
         changed = False
-        for a in range(devices):
+        for a in range(devices - 1, -1, -1):  # one pass, where stages keep the order of devices
             for b in range(devices):
                 if delay[FORWARD, FORWARD, a, b] >= 0 and behind[a] < behind[b] + 1:
                     behind[a] = behind[b] + 1

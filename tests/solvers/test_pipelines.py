@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 from dataclasses import replace
 
 import pytest
@@ -14,7 +16,9 @@ from talos_opt.core.problem import Problem
 from talos_opt.core.result import Status
 from talos_opt.solvers.engine import registry
 from talos_opt.solvers.engine.run import Run
+from talos_opt.solvers.pipelines.blocks import StepBlocks
 from talos_opt.solvers.pipelines.bounds import path_bound, rounds_problem
+from talos_opt.solvers.pipelines.chains import ChainSearch
 from tests.builders import device, link, op, problem
 from tests.reference.steps import best_step
 from tests.strategies import costly, problems
@@ -137,3 +141,17 @@ def test_plain_problems_are_not_for_it() -> None:
     plain = problem([op("a"), op("b", 1, "a")], "gpu0 gpu1", objective="bottleneck")
     with pytest.raises(UnsupportedError, match="problems without a pipeline"):
         talos_opt.solve(plain, "pipeline")
+
+
+def test_chains_may_be_longer_than_calls_nest() -> None:
+    names = " ".join(f"gpu{k}" for k in range(60))
+    asked = training("1 " * 60, names, microbatches=2, schedule="1f1b")
+    asked = asked.with_stages({"rule": "ordered", "use_all": True})
+    search = ChainSearch(asked, StepBlocks(asked), lambda home: 1.0, lambda: False)
+    most = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 50)
+    try:
+        _, home = next(search.run(1e6))
+    finally:
+        sys.setrecursionlimit(most)
+    assert home.tolist() == list(range(60))

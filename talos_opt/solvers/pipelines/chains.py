@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
+from typing import TypeAlias
 
 import numpy as np
 
@@ -21,6 +22,10 @@ from talos_opt.solvers.shared.symmetry import device_kinds
 
 #: Chains that are looked at between two looks at the clock.
 _PATIENCE = 256
+
+
+#: What a part of the search comes to in turn: chains that it found, and parts to go through first.
+_Finds: TypeAlias = "Iterator[tuple[float, Ints] | _Finds]"
 
 
 class TimeIsOverError(Exception):
@@ -91,11 +96,20 @@ class ChainSearch:
             If it was stopped. If it was not, no chain is below the limit that it ended with.
         """
         self.limit = limit
-        yield from self._go_on(0, frozenset(range(self.problem.arrays.device_count)))
+        # A stack of generators: chains may have more stages than Python allows nested calls.
+        stack = [self._go_on(0, frozenset(range(self.problem.arrays.device_count)))]
+        while stack:
+            found = next(stack[-1], None)
+            if found is None:
+                stack.pop()
+            elif isinstance(found, tuple):
+                yield found
+            else:
+                stack.append(found)
 
     # ---- the search ------------------------------------------------------------------------
 
-    def _go_on(self, placed: int, free: frozenset[int]) -> Iterator[tuple[float, Ints]]:
+    def _go_on(self, placed: int, free: frozenset[int]) -> _Finds:
         """Fill one more device after the blocks that are placed (bits)."""
         blocks = self.blocks
         if placed == blocks.everything:
@@ -106,7 +120,7 @@ class ChainSearch:
             return
         for device in self._choices(free):
             left = frozenset(d for d in free if d > device) if self.ordered else free - {device}
-            yield from self._fill(placed, device, left)
+            yield self._fill(placed, device, left)
 
     def _choices(self, free: frozenset[int]) -> list[int]:
         """Devices that may come next: of those that are alike, the first; in order, all."""
@@ -115,7 +129,7 @@ class ChainSearch:
         firsts = [next((d for d in members if d in free), -1) for members in self.kinds]
         return [d for d in firsts if d >= 0]
 
-    def _fill(self, placed: int, device: int, left: frozenset[int]) -> Iterator[tuple[float, Ints]]:
+    def _fill(self, placed: int, device: int, left: frozenset[int]) -> _Finds:
         """Let a device have each set of blocks that may come next and is not too much."""
         blocks = self.blocks
         seen = {placed}
@@ -137,7 +151,7 @@ class ChainSearch:
                     continue
                 for member in inside:
                     self.home[member], self.stage_of[member] = device, stage
-                yield from self._go_on(more, left)
+                yield self._go_on(more, left)
                 for member in inside:
                     self.home[member], self.stage_of[member] = -1, None
 

@@ -51,6 +51,8 @@ def _swappable(arrays: Arrays, a: int, b: int) -> bool:
     via = arrays.via[grid]
     if not np.array_equal(arrays.via, np.where(via >= 0, swap[np.maximum(via, 0)], via)):
         return False
+    if np.array_equal(arrays.channel, arrays.channel[grid]):
+        return True
     # Channels are labels: swapping must map each one onto one.
     channels = (arrays.channel.ravel().tolist(), arrays.channel[grid].ravel().tolist())
     pairs = set(zip(*channels, strict=True))
