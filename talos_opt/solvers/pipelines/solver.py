@@ -19,7 +19,7 @@ from talos_opt.solvers.engine.warmup import get_ready, tiny_problem
 from talos_opt.solvers.pipelines.blocks import StepBlocks
 from talos_opt.solvers.pipelines.bounds import path_bound, rounds_problem
 from talos_opt.solvers.pipelines.chains import ChainSearch, TimeIsOverError
-from talos_opt.solvers.pipelines.facts import make_steps
+from talos_opt.solvers.pipelines.facts import make_steps, op_loads
 from talos_opt.solvers.pipelines.search import StepSearch
 
 #: Who says in turn what the largest load is at the least, and for what share of the time.
@@ -88,6 +88,7 @@ class PipelineSolver(Solver):
         work = _Work(problem, run, self.name, lambda home: float(step_value(steps, home)))
         run.raise_bound(path_bound(problem), self.name)
         work.offer_alone()
+        work.offer_even()
         reason = work.balance()
         if reason:
             return Verdict(Status.INFEASIBLE, reason)
@@ -141,6 +142,23 @@ class _Work:
             if self.run.overdue:
                 return
             self._try(np.full(arrays.group_count, d, dtype=np.int64))
+
+    def offer_even(self) -> None:
+        """Offer an order of all ops that is cut into parts of equal work: seldom good, but soon."""
+        arrays = self.problem.arrays
+        load = op_loads(self.problem).min(axis=1)
+        work = np.bincount(arrays.group, weights=load, minlength=arrays.group_count)
+        if self.run.overdue or not np.isfinite(work).all():
+            return
+        inside = arrays.forward
+        rank = np.full(arrays.group_count, arrays.op_count, dtype=np.int64)
+        np.minimum.at(rank, arrays.group[inside], arrays.rank[inside])
+        order = np.argsort(rank, kind="stable")
+        done = np.cumsum(work[order]) - work[order] / 2
+        share = done * arrays.device_count / max(float(work.sum()), np.finfo(float).tiny)
+        home = np.empty(arrays.group_count, dtype=np.int64)
+        home[order] = np.minimum(share.astype(np.int64), arrays.device_count - 1)
+        self._try(home)
 
     def balance(self) -> str:
         """Raise the bound by what devices have to do, and offer what does it best.
