@@ -46,7 +46,7 @@ def require_same_model(source: Source, facts: Mapping[str, str]) -> None:
     ------
     InputError
     """
-    name, _, digest = facts.get(MODEL, "").partition(" sha256 ")
+    name, _, digest = facts.get(MODEL, "").rpartition(" sha256 ")
     if digest and digest != source.digest:
         raise InputError(
             f"{source.path}: has the sha256 {source.digest}, and the schedule was made for {name} "

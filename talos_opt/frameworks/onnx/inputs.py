@@ -174,6 +174,10 @@ def _stated(value: Declared, body: str) -> InputSpec:
     sizes = shape.split("x")  # a cache may be empty
     filled = "x".join("1" if size == "0" else size for size in sizes)
     spec = InputSpec.parse(":".join([filled, _drawn_as(expected), *span]))
+    if spec.low is not None and spec.high is not None and not dtypes.is_float(value.dtype):
+        ends = np.array([spec.low, spec.high])
+        if not np.array_equal(ends.astype(dtypes.numpy_dtype(value.dtype)).astype(float), ends):
+            raise InputError(f"input {value.name}: {span[0]} are not values of {expected}")
     empty = tuple(0 if a == "0" else b for a, b in zip(sizes, spec.shape, strict=False))
     spec = replace(spec, shape=empty, dtype=expected, name=value.name)
     declared = value.shape

@@ -72,6 +72,8 @@ def read_model(target: str) -> Source:
     path = Path(target)
     if path.is_dir():
         raise InputError(f"{target}: is a folder, expected an ONNX file")
+    if path.exists() and not path.is_file():  # it is read twice, by the runtime too
+        raise InputError(f"{target}: is a pipe or a device, expected an ONNX file")
     try:
         proto = ox.load(str(path), format="protobuf", load_external_data=False)
         digest = _digest(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from onnx import helper as h
 
 from talos_opt.cli.main import main
 from talos_opt.core.errors import InputError
-from talos_opt.frameworks.onnx.facts import facts_in
+from talos_opt.frameworks.onnx.facts import facts_in, require_same_model
 from talos_opt.frameworks.onnx.inputs import (
     as_text,
     declared_inputs,
@@ -96,6 +97,11 @@ def located(**entries: str) -> Callable[[Path], Path]:
     return make
 
 
+def pipe(folder: Path) -> Path:
+    os.mkfifo(folder / "pipe.onnx")
+    return folder / "pipe.onnx"
+
+
 def held(tensor: onnx.TensorProto) -> Callable[[Path], Path]:
     made = nets.mlp()
     made.graph.initializer.append(tensor)
@@ -153,6 +159,7 @@ def text(folder: Path) -> Path:
     [
         (lambda folder: folder / "none.onnx", [], "there is no such file"),
         (lambda folder: folder, [], "is a folder, expected an ONNX file"),
+        (pipe, [], "is a pipe or a device, expected an ONNX file"),
         (no_model, [], "is not an ONNX model, or only the beginning of one"),
         (empty, [], "it has no graph with an output"),
         (truncated, [], "only the beginning of one: 5000 bytes"),
@@ -242,10 +249,21 @@ def test_inputs_have_any_name_type_and_size_and_are_read_back() -> None:
         f"onnx inference; inputs: {as_text(specs)}; graph: optimised all; cpu: measured"
     )
     assert facts == {"inputs": as_text(specs), "graph": "optimised all"}
+    for bad in ("in:0=1x2:int4:0-8", "a, b=1x2:uint32:-1-3"):
+        with pytest.raises(InputError, match="are not values of"):
+            specs_of(declared, [bad], {"past": 1})
     drawn = draw(specs_of(declared, (), {"past": 3}))
     assert [str(drawn[name].dtype) for name in names] == [
         "uint32", "float8_e5m2", "int4", "bfloat16"
     ]  # fmt: skip
+
+
+def test_a_file_may_have_any_name(tmp_path: Path) -> None:
+    source = read_model(str(nets.saved(nets.mlp(), tmp_path, "a; sha256 b.onnx")))
+    facts = facts_in(f"onnx; model: a; sha256 b.onnx sha256 {source.digest}; graph: optimised all")
+    require_same_model(source, facts)
+    with pytest.raises(InputError, match=r"was made for a; sha256 b\.onnx of 0123"):
+        require_same_model(source, facts | {"model": "a; sha256 b.onnx sha256 0123"})
 
 
 def test_values_are_drawn_by_the_seed_and_in_their_range() -> None:
