@@ -27,6 +27,7 @@ from talos_opt.cli import (
     solve,
     solvers,
     speedups,
+    sweep,
     trace,
     warmup,
     whatif,
@@ -37,6 +38,7 @@ from talos_opt.cli.output import visible
 COMMANDS = (
     solve,
     compare,
+    sweep,
     check,
     explain,
     simulate,
