@@ -170,7 +170,7 @@ def _grouped_table(found: Table, rows: Sequence[Mapping[str, Any]], by: Sequence
     unit = units.pop() if len(units) == 1 else ""
     prices = any(row["price"] is not None for row in rows)
     columns = [*by, "cases", "solved", "optimal", "failed", "pending",
-               *(["price"] if prices else []), "best", "median", "bound", "time"]  # fmt: skip
+               *(["price"] if prices else []), "best", "median", "bound", "solve time"]  # fmt: skip
     lines = [
         [
             *(written(row[name]) or "-" for name in by),

@@ -11,6 +11,7 @@ import numpy as np
 from talos_opt.analysis.fronts import Point
 from talos_opt.core.problem import Floats
 from talos_opt.reports import style
+from talos_opt.reports.digits import significant
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,6 +82,9 @@ def draw_study(scatters: Sequence[Scatter], maps: Sequence[HeatMap]) -> Figure:
         _draw_map(axes, item)
     for axes in parts[count:]:
         axes.set_axis_off()
+    if any(not item.proven[np.isfinite(item.values)].all() for item in maps):
+        text = "italic: not proven optimal"
+        drawing.supxlabel(text, fontsize=style.TICK, color=style.MUTED, x=0.99, ha="right")
     if scatters:
         drawing.legend(
             *parts[0].get_legend_handles_labels(), loc="outside lower center", ncols=3,
@@ -114,22 +118,28 @@ def _draw_scatter(axes: Axes, item: Scatter) -> None:
     step = -(-len(item.front) // _NAMED)
     for k, point in enumerate(item.front):
         if k % step == 0 and point.label:
-            axes.annotate(
-                style.shortened(point.label, 34), (point.price, point.value),
-                xytext=(5, 5), textcoords="offset points", fontsize=style.TICK - 1,
-                color=style.INK,
-            )  # fmt: skip
+            _name(axes, point, right=point.price > prices[0] + 0.6 * (prices[-1] - prices[0]))
     lowest = min(point.value if point.bound is None else point.bound for point in item.points)
     highest = max(point.value for point in item.points)
     room = 0.08 * (highest - lowest or abs(highest) or 1.0)
     axes.set_ylim(max(0.0, lowest - room) if lowest >= 0 else lowest - room, highest + 1.6 * room)
     first, last = (pick(point.price for point in item.points) for pick in (min, max))
     width = last - first or abs(last) or 1.0
-    axes.set_xlim(first - 0.06 * width, last + 0.22 * width)  # names stand to the right of points
+    axes.set_xlim(first - 0.06 * width, last + 0.06 * width)
+    axes.yaxis.set_major_formatter(lambda value, _: significant(value, 4))
     axes.set_xlabel("price")
     axes.set_ylabel(item.ylabel)
     axes.set_title(style.shortened(item.title, 50))
     style.tidy(axes, grid="both")
+
+
+def _name(axes: Axes, point: Point, *, right: bool) -> None:
+    """Write what a point is: above and beside it, or below the line where there is more room."""
+    axes.annotate(
+        style.shortened(point.label, 34), (point.price, point.value),
+        xytext=(-6, -11) if right else (5, 5), ha="right" if right else "left",
+        textcoords="offset points", fontsize=style.TICK - 1, color=style.INK,
+    )  # fmt: skip
 
 
 def _draw_map(axes: Axes, item: HeatMap) -> None:
@@ -146,7 +156,7 @@ def _draw_map(axes: Axes, item: HeatMap) -> None:
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
     if item.values.size <= _NUMBERED:
         for (i, j), value in np.ndenumerate(item.values):
-            text = f"{value:.4g}" if np.isfinite(value) else "none"
+            text = significant(float(value), 4) if np.isfinite(value) else "none"
             dark = np.isfinite(value) and value > low + 0.55 * (high - low) and high > low
             axes.text(
                 j, i, text, ha="center", va="center", fontsize=style.TICK,

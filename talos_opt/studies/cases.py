@@ -5,13 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 from talos_opt import formats
 from talos_opt.core.errors import GraphError, InputError
+from talos_opt.formats.cluster_reader import cluster_from
 from talos_opt.formats.graph_writer import document_of
+from talos_opt.formats.source import Source
+from talos_opt.formats.talos import read_problem
 from talos_opt.studies.parameters import VARIANT
 from talos_opt.studies.paths import assign
 from talos_opt.studies.study import Study
@@ -125,7 +130,21 @@ def _variants(
             except InputError as error:
                 raise GraphError(error.message, path=f"parameters.{path}") from None
         prices = document.pop("prices")
+        document = _resolved(document, base)
         yield row, document, _price(document["cluster"], prices, used)
+
+
+def _resolved(document: dict[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a document as the writer has it, whatever the study writes: 1kB is 1000.
+
+    What cannot be read stays as it is; it becomes the reason why its case fails.
+    """
+    with suppress(InputError):
+        if document["models"] is base["models"]:  # reading all ops would change nothing
+            return document | {"cluster": cluster_from(document["cluster"], "").to_dict()}
+        text = json.dumps(document).encode()
+        return document_of(read_problem(Source("the case", Path("case.json"), text)))
+    return document
 
 
 def _price(cluster: Mapping[str, Any], prices: Mapping[str, Any], used: set[str]) -> float | None:

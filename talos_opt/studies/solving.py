@@ -17,7 +17,8 @@ from talos_opt.core.metrics import forced_value
 from talos_opt.core.problem import Problem
 from talos_opt.core.result import OPTIMALITY_TOLERANCE, Result, Status, relative_gap
 from talos_opt.core.schedule import Schedule
-from talos_opt.core.simulator import simulate
+from talos_opt.core.simulator import MemoryDeadlockError, simulate
+from talos_opt.core.transfers import NoRouteError
 from talos_opt.formats.schedule import finite
 from talos_opt.formats.schedule_document import bound_schedule
 from talos_opt.formats.source import Source
@@ -75,6 +76,7 @@ def _solve(request: Mapping[str, Any], cancel: threading.Event) -> dict[str, Any
     problem = read_problem(source, objective=request["objective"])
     neighbour = request.get("neighbour") or {}
     relaxed = bool(request.get("relaxed"))
+    began = time.perf_counter()
     warm = _transplant(problem, neighbour)
     plan = SolveConfig(
         solver=request["solver"],
@@ -82,7 +84,6 @@ def _solve(request: Mapping[str, Any], cancel: threading.Event) -> dict[str, Any
         time_limit=request["time_limit"],
         workers=request["threads"],
     )
-    began = time.perf_counter()
     result = _settled(problem, warm, neighbour, plan) if relaxed else None
     bound_from = None if result is None else neighbour["fingerprint"]
     if result is None:
@@ -119,8 +120,11 @@ def _transplant(problem: Problem, neighbour: Mapping[str, Any]) -> Schedule | No
         schedule = bound_schedule(unpack(neighbour["schedule"]), problem)
         if not api.check(problem, schedule):
             return schedule
+        arrays = problem.arrays
+        if not arrays.allowed[arrays.group, schedule.device].all():
+            return None
         schedule = simulate(problem, schedule.device, schedule.start)
-    except Exception:  # other devices, no route, no room: then there is nothing to start from
+    except (InputError, NoRouteError, MemoryDeadlockError):  # a device is gone, a link, or room
         return None
     return None if api.check(problem, schedule) else schedule
 

@@ -170,10 +170,14 @@ def entitled(graph: str, same: str) -> str:
 
 
 def describe(table: Table, row: Mapping[str, Any], names: Sequence[str]) -> str:
-    """Return what tells a case from the others, in one line."""
+    """Return what tells a case from the others; paths by their last key where that is clear."""
+    ends = [name.rpartition(".")[2] for name in table.parameters]
     parts = []
     for name in names:
         value = written(table.value(row, name))
+        end = name.rpartition(".")[2]
+        known = end if ends.count(end) == 1 and end not in FIELDS else name
         if value:
-            parts.append(value if name in ("variant", "solver", "cluster") else f"{name}={value}")
+            bare = name in ("variant", "solver", "cluster")
+            parts.append(value if bare else f"{known}={value}")
     return ", ".join(parts)
