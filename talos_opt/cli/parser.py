@@ -28,6 +28,7 @@ from talos_opt.cli import (
     solve,
     solvers,
     speedups,
+    sweep,
     trace,
     warmup,
     whatif,
@@ -38,6 +39,7 @@ from talos_opt.cli.output import visible
 COMMANDS = (
     solve,
     compare,
+    sweep,
     check,
     explain,
     simulate,

@@ -1,0 +1,197 @@
+"""What does a study cost beside its solver, does it survive kills, what do warm starts save?
+
+A study of tiny cases is run undisturbed, and again through SIGKILLs at random moments; grids of
+memories are solved with neighbours and without.
+
+    python -m benchmarks.sweep [--cases 200] [--kills 30] [--workers 1] [--limit 20] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report import Column, make_parser, progress, publish
+from talos_opt.studies.cases import list_cases
+from talos_opt.studies.running import Tally, run_study
+from talos_opt.studies.store import Store
+from talos_opt.studies.study import read_study
+from talos_opt.studies.tables import read_table
+
+ROOT = Path(__file__).resolve().parents[1]
+MODELS = ROOT / "models"
+
+TINY = """
+graphs: {graph}
+solvers: [heft, dp]
+seeds: {seeds}
+prices: {{gpu: 1}}
+parameters:
+  gpu: [1, 2]
+  models[m1].weight: [1, 2, 3, 4, 5]
+workers: {workers}
+"""
+
+MEMORY = """
+graphs: {graph}
+parameters:
+  cluster.devices[gpu].memory: {sizes}
+time_limit: {limit}
+workers: 1
+"""
+
+
+#: Graphs, and the memories of their GPU in MiB: twice as much from card to card, as cards are sold,
+#: from what binds to what does not.
+GRIDS = (
+    ("alexnet", [2**k for k in range(5, 12)]),
+    ("squeezenet", [2**k for k in range(6, 13)]),
+    ("vgg19", [2**k for k in range(8, 14)]),
+    ("googlenet", [2**k for k in range(6, 13)]),
+)
+
+COLUMNS = (
+    "study", "cases", "elapsed_s", "cases_per_hour", "solver_ms", "beside_ms", "in_worker_ms",
+    "kills",
+    "same_table", "begun_again", "cold_s", "warm_s", "saved_%", "proven_cold", "proven_warm",
+    "differ",
+)  # fmt: skip
+
+
+def main() -> None:
+    """Run all parts and print one row for each."""
+    parser = make_parser(__doc__)
+    parser.add_argument("--cases", type=int, default=200, help="tiny cases, in steps of 20")
+    parser.add_argument("--kills", type=int, default=30, help="times that the study is killed")
+    parser.add_argument("--workers", type=int, default=1, help="processes for the tiny cases")
+    parser.add_argument("--limit", type=float, default=20.0, help="seconds of a case with memory")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        study = Path(folder) / "tiny.yaml"
+        seeds = list(range(math.ceil(args.cases / 20)))
+        text = TINY.format(graph=MODELS / "fig1.yaml", seeds=seeds, workers=args.workers)
+        study.write_text(text)
+        progress("tiny cases")
+        rows = [tiny(study)]
+        progress("kills")
+        rows.append(kills(study, args.kills))
+        rows += memory(Path(folder), args.limit)
+    publish(
+        "sweep",
+        [Column(name) for name in COLUMNS],
+        rows,
+        settings={"kills": args.kills, "workers": args.workers, "limit": args.limit},
+        target=args.target,
+    )
+
+
+def solve(study: Path, name: str, **options: Any) -> tuple[Tally, list[tuple[Any, ...]]]:
+    """Run a study in this process into a database of its own; return its table too."""
+    read = read_study(study)
+    cases = list_cases(read)
+    target = study.with_name(name)
+    with Store(target, create=True) as store:
+        store.plan(read.name, cases)
+        tally = run_study(cases, store, workers=read.workers, **options)
+        store.release()
+    return tally, table(target)
+
+
+def table(target: Path) -> list[tuple[Any, ...]]:
+    names = ("case", "status", "value", "lower_bound", "gap", "price", "warm_start", "bound_from")
+    with Store(target) as store:
+        return [tuple(row[name] for name in names) for row in read_table(store).rows]
+
+
+def tiny(study: Path) -> dict[str, Any]:
+    """Cases that take milliseconds: what is measured is all that is not the solver."""
+    tally, _ = solve(study, "undisturbed.db")
+    workers = read_study(study).workers
+    with Store(study.with_name("undisturbed.db")) as store:
+        wall = sum(row["wall_s"] for row in store.rows())
+    beside = (tally.elapsed_s * workers - tally.solve_s) / tally.total
+    return {
+        "study": "tiny",
+        "cases": tally.total,
+        "elapsed_s": round(tally.elapsed_s, 2),
+        "cases_per_hour": round(3600 * tally.total / tally.elapsed_s),
+        "solver_ms": round(1e3 * tally.solve_s / tally.total, 1),
+        "beside_ms": round(1e3 * beside, 1),
+        "in_worker_ms": round(1e3 * (wall - tally.solve_s) / tally.total, 1),
+    }
+
+
+def kills(study: Path, count: int) -> dict[str, Any]:
+    """Kill the command at random moments, go on, and compare with the table that was."""
+    target = study.with_name("killed.db")
+    words = [sys.executable, "-m", "talos_opt", "sweep", str(study), "-o", str(target)]
+    source, total = random.Random(0), len(table(study.with_name("undisturbed.db")))
+    moments = sorted(source.uniform(0, total - 1) for _ in range(count))
+    done = 0
+    for moment in moments:
+        command = subprocess.Popen(words, stdout=subprocess.DEVNULL, cwd=ROOT)
+        while command.poll() is None and finished(target) <= moment:
+            time.sleep(0.002)
+        time.sleep(source.uniform(0, 0.05))
+        done += command.poll() is None
+        command.kill()
+        command.wait()
+        table(target)  # readable after each kill
+    subprocess.run(words, stdout=subprocess.DEVNULL, cwd=ROOT, check=True)
+    with Store(target) as store:
+        starts = store.starts()
+    return {
+        "study": "killed",
+        "cases": total,
+        "kills": done,
+        "same_table": str(table(target) == table(study.with_name("undisturbed.db"))),
+        "begun_again": sum(starts.values()) - total,
+    }
+
+
+def finished(target: Path) -> int:
+    if not target.exists() or not target.stat().st_size:
+        return 0
+    with Store(target) as store:
+        return len(store.finished())
+
+
+def memory(folder: Path, limit: float) -> list[dict[str, Any]]:
+    """Grids of memories, with and without neighbours."""
+    rows = []
+    for graph, sizes in GRIDS:
+        progress(graph)
+        study = folder / f"{graph}.yaml"
+        memories = [f"{size}MiB" for size in sizes]
+        text = MEMORY.format(graph=MODELS / f"{graph}.yaml", sizes=memories, limit=limit)
+        study.write_text(text)
+        cold, before = solve(study, "cold.db", warm_starts=False)
+        study.with_name("cold.db").unlink()
+        warm, after = solve(study, "warm.db")
+        study.with_name("warm.db").unlink()
+        rows.append(
+            {
+                "study": graph,
+                "cases": cold.total,
+                "cold_s": round(cold.solve_s, 2),
+                "warm_s": round(warm.solve_s, 2),
+                "saved_%": round(100 * (1 - warm.solve_s / cold.solve_s), 1),
+                "proven_cold": sum(row[1] in ("optimal", "infeasible") for row in before),
+                "proven_warm": sum(row[1] in ("optimal", "infeasible") for row in after),
+                "differ": sum(  # of those that both have proven
+                    a[1] == b[1] == "optimal" and not math.isclose(a[2], b[2], rel_tol=1e-5)
+                    for a, b in zip(after, before, strict=True)
+                ),
+            }
+        )
+    return rows
+
+
+if __name__ == "__main__":
+    main()

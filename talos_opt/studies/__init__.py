@@ -1,0 +1,1 @@
+"""Studies: many cases from one file, solved in processes, with their results in one database."""
