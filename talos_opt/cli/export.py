@@ -126,11 +126,32 @@ def _split(problem: Problem, schedule: Schedule, args: argparse.Namespace) -> di
     return dict(exporting.write_split(problem, schedule, captured, args.output))
 
 
+def _regrouped(problem: Problem, schedule: Schedule) -> Schedule:
+    """Return the schedule with layers in a row, and say what becomes of its value."""
+    from talos_opt.analysis.regrouping import regrouped
+    from talos_opt.cli.output import complain
+    from talos_opt.cli.text import quantity
+    from talos_opt.core.metrics import objective_value
+    from talos_opt.core.shares import value_unit
+    from talos_opt.core.simulator import simulate
+
+    device = regrouped(problem, schedule.device)
+    if (device == schedule.device).all():
+        return schedule
+    found = simulate(problem, device, range(len(device)))
+    unit = value_unit(problem)
+    old, new = (quantity(objective_value(problem, s), unit) for s in (schedule, found))
+    complain(f"note: with layers in a row, {problem.objective.value} is {new}; it was {old}")
+    return found
+
+
 def _llama_cpp(problem: Problem, schedule: Schedule, args: argparse.Namespace) -> dict[str, int]:
     from talos_opt.formats.llama_cpp import device_names, flags_of, write_flags
 
     names = args.map or {}
     arguments.require_devices(names, problem.device_ids)
+    if args.regroup:
+        schedule = _regrouped(problem, schedule)
     flags = flags_of(problem, schedule, names)
     called = zip(problem.device_ids, device_names(problem, names), strict=True)
     write_flags(flags, called, args.output)
@@ -192,7 +213,10 @@ EXPORTERS: dict[str, Exporter] = {
         of_model=True,
     ),
     "llama-cpp": Exporter(
-        "the flags of llama.cpp: -ngl, -ts, --n-cpu-moe, -ot", (".txt",), _llama_cpp
+        "the flags of llama.cpp: -ngl, -ts, --n-cpu-moe, -ot",
+        (".txt",),
+        _llama_cpp,
+        names=True,
     ),
     "layer-ranges": Exporter(
         "the layers of each node, as JSON, for exo and others", (".json",), _layer_ranges
@@ -240,6 +264,12 @@ def add_parser(commands: Any) -> None:
         metavar="FILE",
         help="file of the model, as it was given to profile: for the forms of ONNX",
     )
+    parser.add_argument(
+        "--regroup",
+        action="store_true",
+        help="exchange the placements of layers that are alike, so that each device has its layers "
+        "in a row (llama-cpp)",
+    )
     arguments.add_cluster(parser)
     arguments.add_format(parser)
     parser.set_defaults(run=run)
@@ -254,6 +284,8 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     if args.map is not None and not exporter.names:
         raise InputError(f"--map is of no use for {args.form}")
     _require_model(args, exporter)
+    if args.regroup and args.form != "llama-cpp":
+        raise InputError(f"--regroup is of layers for llama-cpp, not for {args.form}")
     files.require_target(args, exporter.suffixes)
     graph = schedules.graph_of(args)
     if graph is None:

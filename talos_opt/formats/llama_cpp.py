@@ -224,8 +224,8 @@ def _split(homes: Sequence[str], wanted: Mapping[str, str]) -> Flags:
             raise InputError(
                 f"llama.cpp keeps the KV cache of a layer where the layer is, first the layers of "
                 f"the CPU, then those of each GPU in a row: layer {at} on {device} comes after "
-                f"layer {at - 1} on {homes[at - 1]}; solve with --stages ordered and the CPU as "
-                "the first of the devices, or with more room on the GPUs"
+                f"layer {at - 1} on {homes[at - 1]}; --regroup exchanges layers that are alike, "
+                "and solve --stages ordered with the CPU as the first device keeps to this order"
             )
         seen.add(device)
         at += count

@@ -93,6 +93,8 @@ def _op(
     attrs: dict[str, Any] = {"module": part.module, "part": part.role}
     if part.also:
         attrs["also"] = list(part.also)
+    if before is None:
+        attrs["tokens"] = load.batch * (load.generate or load.prompt)
     if part.layer is not None:
         attrs["layer"] = part.layer
     attrs["tensors"] = [tensor.name for tensor in part.tensors]

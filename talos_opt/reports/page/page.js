@@ -11,7 +11,9 @@ function start() {
   const report = page.kind === "report";
   const devices = report ? section("devices", "Devices", node("div")) : null;
   const stepped = report ? stepSection(page) : null;
+  const carded = report ? cardSection(page) : null;
   let redrawStep = () => {};
+  let redrawCards = () => {};
   const compared = report ? section("solvers", plans.length > 1 ? "Comparison" : "Search", node("div")) : null;
 
   const show = (k) => {
@@ -20,13 +22,15 @@ function start() {
     board.show(plan);
     devices?.lastChild.replaceChildren(deviceTable(plan));
     if (stepped) redrawStep = showStep(plan, theme, stepped.lastChild);
+    if (carded) redrawCards = showCards(plan, theme, carded.lastChild);
     compared?.children[1].replaceChildren(comparison(page, plans, k));
   };
 
   main.append(top, ...board.sections());
   if (report) {
-    main.append(...[devices, stepped, compared].filter(Boolean));
+    main.append(...[devices, carded, stepped, compared].filter(Boolean));
     redraws.push(() => redrawStep());
+    redraws.push(() => redrawCards());
     const logged = plans.filter((plan) => plan.history.length > 0);
     const host = node("div", { class: "figures" });
     compared.append(host);

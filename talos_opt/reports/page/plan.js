@@ -14,6 +14,7 @@ class Plan {
     this.why = raw.why;
     this.history = raw.history;
     this.step = raw.step ?? null;
+    this.cards = raw.cards ?? null;
     this.critical = { op: new Set(raw.critical.op), transfer: new Set(raw.critical.transfer) };
     this.size = raw.op.start.length;
     this.#lay(raw);

@@ -17,6 +17,7 @@ from talos_opt.core.problem import MemoryRule, Objective, Problem
 from talos_opt.core.result import OPTIMALITY_TOLERANCE, relative_gap
 from talos_opt.core.shares import value_unit
 from talos_opt.formats.schedule import finite
+from talos_opt.reports.cards import cards_of
 from talos_opt.reports.page.answers import Answer, Measured, best_bound, measured
 from talos_opt.reports.page.data import (
     Json,
@@ -58,6 +59,7 @@ def report_data(
                 _history(entry.answer.document, problem),
             )
             | _step(problem, entry)
+            | {"cards": cards_of(problem, entry.answer.schedule, entry.metrics)}
         )
     # What the ops are called is the same in all views.
     page = page_frame(view, schedules) | {

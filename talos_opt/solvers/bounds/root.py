@@ -21,6 +21,7 @@ import numpy as np
 
 from talos_opt.core.problem import Arrays, Floats, Objective, Problem
 from talos_opt.core.rounding import sum_error
+from talos_opt.solvers.bounds.knapsacks import knapsack_bound
 from talos_opt.solvers.bounds.least_memory import memory_bound
 from talos_opt.solvers.bounds.path_memory import PathMemory, never
 from talos_opt.solvers.shared.paths import critical_paths
@@ -147,16 +148,17 @@ def quick_bound(problem: Problem, stopped: Callable[[], bool] = never) -> float:
 
 
 def path_bound(problem: Problem, stopped: Callable[[], bool] = never) -> float:
-    """Return the path-memory bound, 0 where it does not apply; see `root_bound`."""
+    """Return the bounds from the bytes of paths, 0 where they do not apply; see `root_bound`."""
     arrays = problem.arrays
     applies = problem.objective.is_timed
     if not applies or arrays.op_count > _PATHS_UP_TO_OPS or stopped():
         return 0.0
     if not arrays.allowed.any(axis=1).all():
         return 0.0
+    packed = knapsack_bound(problem, stopped)
     memory = PathMemory(problem)
     memory.improve(stopped)
-    return memory.bound()
+    return max(packed, memory.bound())
 
 
 def _smith_bound(problem: Problem, work: Floats, shares: Floats) -> float:
