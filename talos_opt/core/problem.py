@@ -160,7 +160,7 @@ class Problem:
             f"Problem({graph.name!r}: {len(graph.model_ids)} models, {graph.op_count} ops, "
             f"{devices} devices; {self.objective}, memory {self.memory_rule}"
             f"{f', stages {self.stages}' if self.stages else ''}"
-            f"{f', {self.pipeline}' if self.pipeline else ''})"
+            f"{f', {self.pipeline}' if self.pipeline else ''}"
             f"{f', {len(self.bundling.bundles)} bundles' if self.bundling else ''})"
         )
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from talos_opt.core.arrays import UNLIMITED
-from talos_opt.core.problem import Floats, Ints, Objective, Problem
+from talos_opt.core.problem import Floats, Ints, MemoryRule, Objective, Problem
 from talos_opt.core.rounding import sum_error
+from talos_opt.core.sums import max_by
 from talos_opt.solvers.bounds.path_memory import never
 from talos_opt.solvers.bounds.routes import resident_bytes
 from talos_opt.solvers.shared.paths import best_times, heaviest_paths, times_within_groups
@@ -29,6 +30,8 @@ _MOST_KINDS, _MOST_DEVICES, _STEPS = 64, 32, 900
 _WHOLE, _MOST_WAYS = 24, 20_000
 #: Steps without gain before the next ones are halved, and how small they become.
 _PATIENCE, _SMALLEST = 20, 1e-6
+#: Share of its bytes that a device is given more: sums of bytes may have more digits than floats.
+_BYTES = 1e-12
 #: Numbers beside that which the prices see, where two branches are tried.
 _BESIDE = 1
 
@@ -138,7 +141,7 @@ def _path_bound(problem: Problem, path: Ints, stopped: Callable[[], bool]) -> fl
     np.add.at(time, member, times_within_groups(arrays)[path])
     held = resident_bytes(arrays, problem.memory_rule)
     needs = np.bincount(arrays.group, weights=held, minlength=arrays.group_count)[groups]
-    rows = np.column_stack([time, needs, arrays.group_workspace[groups]])
+    rows = np.column_stack([time, needs, _workspaces(problem)[groups]])
     found, number = np.unique(rows, axis=0, return_counts=True)
     kinds: Floats = np.asarray(found, dtype=np.float64)
     if len(kinds) > _MOST_KINDS:
@@ -157,12 +160,21 @@ def _path_bound(problem: Problem, path: Ints, stopped: Callable[[], bool]) -> fl
     return _branched(sacks, _Terms(time, amount, size), stopped)
 
 
+def _workspaces(problem: Problem) -> Ints:
+    """Largest workspace of each colocation group that is held wherever it is (g,)."""
+    arrays = problem.arrays
+    if problem.memory_rule is MemoryRule.STATIC:
+        return arrays.group_workspace
+    lasts = (arrays.time > 0).all(axis=1)  # over time, what takes none holds none
+    return max_by(arrays.group, np.where(lasts, arrays.workspace, 0), arrays.group_count)
+
+
 def _knapsack(
     count: int, time: Floats, room: float, number: Floats, size: Floats, space: Floats
 ) -> _Knapsack:
     """Return what a device may hold; whatever it holds needs the least workspace of all."""
     ways = np.zeros((1, len(size)))
-    left = np.array([room])
+    left = np.array([room * (1.0 + _BYTES)])
     used = np.zeros(1)
     whole: list[int] = []
     if room < UNLIMITED:

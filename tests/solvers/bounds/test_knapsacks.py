@@ -10,6 +10,7 @@ from talos_opt.core.problem import Problem
 from talos_opt.solvers.bounds.knapsacks import knapsack_bound
 from tests.builders import device, op, problem
 from tests.naive import brute_force
+from tests.strategies import costly, problems
 
 
 def chain(sizes: list[int], gpu: int, *, cpu: int | None = None, rule: str = "static") -> Problem:
@@ -53,3 +54,20 @@ def test_it_is_below_the_optimum(sizes: list[int], gpu: int, cpu: int | None, ru
     best = brute_force(of)
     assume(best is not None)
     assert knapsack_bound(of, least=1) <= best[0] * (1 + 1e-12)
+
+
+@costly
+@given(problems(max_ops=5, max_models=1, objectives=("makespan", "toct"), traffic=False))
+def test_it_is_below_the_optimum_of_any_problem(of: Problem) -> None:
+    best = brute_force(of)
+    assume(best is not None)
+    assert best is not None
+    assert knapsack_bound(of, least=1) <= best[0] * (1 + 1e-12) + 1e-12
+
+
+def test_workspaces_of_ops_that_take_no_time_are_not_held() -> None:
+    first = op("a", {"gpu": 0.0, "cpu": 8.0}, workspace=8, weights=1)
+    ops = [first, op("b", {"gpu": 1.0}, "a", weights=8)]
+    of = problem(ops, [device("gpu0", 9), device("cpu0")], objective="makespan", rule="peak")
+    assert brute_force(of) is not None
+    assert knapsack_bound(of, least=1) <= 1.0
