@@ -17,6 +17,7 @@ import pytest
 
 from talos_opt.analysis.fronts import Point, pareto_front
 from talos_opt.cli.main import main
+from talos_opt.studies import running
 from talos_opt.studies.cases import Case, list_cases
 from talos_opt.studies.pool import Pool
 from talos_opt.studies.running import Tally, run_study
@@ -247,6 +248,23 @@ def test_a_worker_that_dies_is_a_row_and_the_study_goes_on(
     assert crashed["status"] == "crashed"
     assert "SIGKILL" in crashed["reason"]
     assert (solved["status"], solved["value"]) == ("optimal", 9.0)
+
+
+def test_another_case_begins_only_where_memory_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = list_cases(read_study(study_file(tmp_path)))[0]
+    with Store(tmp_path / "a.db", create=True) as store:
+        runner = running._Runner([case], store, 1, False, True)
+    for free, room in ((119, False), (121, True), (None, True)):
+        monkeypatch.setattr(running, "available_memory", lambda free=free: free)
+        runner.busy, runner.largest = {}, 100
+        assert runner.has_room()  # one case always may
+        runner.busy = {0: running._Busy(running._Chain([case]), case)}
+        assert runner.has_room() is room
+    assert not running._is_late(runner.busy[0])
+    runner.busy[0].began -= case.time_limit + running.ALLOWANCE
+    assert running._is_late(runner.busy[0])
 
 
 def wait_until(met: Any) -> None:
