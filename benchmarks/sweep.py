@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.report import Column, make_parser, progress, publish
 from talos_opt.studies.cases import list_cases
 from talos_opt.studies.running import Tally, run_study
-from talos_opt.studies.store import Store
+from talos_opt.studies.store import Store, unpack
 from talos_opt.studies.study import read_study
 from talos_opt.studies.tables import read_table
 
@@ -62,7 +62,8 @@ GRIDS = (
 COLUMNS = (
     "study", "cases", "elapsed_s", "cases_per_hour", "solver_ms", "beside_ms", "in_worker_ms",
     "kills",
-    "same_table", "begun_again", "cold_s", "warm_s", "saved_%", "proven_cold", "proven_warm",
+    "same_table", "begun_again", "cold_s", "warm_s", "saved_%", "to_value_cold_s",
+    "to_value_warm_s", "proven_cold", "proven_warm",
     "differ",
 )  # fmt: skip
 
@@ -188,9 +189,13 @@ def memory(folder: Path, limit: float, graphs: list[str]) -> list[dict[str, Any]
         text = MEMORY.format(graph=MODELS / f"{graph}.yaml", sizes=memories, limit=limit)
         study.write_text(text)
         cold, before = solve(study, "cold.db", warm_starts=False)
-        study.with_name("cold.db").unlink()
         warm, after = solve(study, "warm.db")
-        study.with_name("warm.db").unlink()
+        goals = [row[2] for row in before]
+        first, second = (
+            reaching(study.with_name(name), goals, limit) for name in ("cold.db", "warm.db")
+        )
+        for name in ("cold.db", "warm.db"):
+            study.with_name(name).unlink()
         rows.append(
             {
                 "study": graph,
@@ -198,6 +203,8 @@ def memory(folder: Path, limit: float, graphs: list[str]) -> list[dict[str, Any]
                 "cold_s": round(cold.solve_s, 2),
                 "warm_s": round(warm.solve_s, 2),
                 "saved_%": round(100 * (1 - warm.solve_s / cold.solve_s), 1),
+                "to_value_cold_s": round(first, 2),
+                "to_value_warm_s": round(second, 2),
                 "proven_cold": sum(row[1] in ("optimal", "infeasible") for row in before),
                 "proven_warm": sum(row[1] in ("optimal", "infeasible") for row in after),
                 "differ": sum(  # of those that both have proven
@@ -207,6 +214,25 @@ def memory(folder: Path, limit: float, graphs: list[str]) -> list[dict[str, Any]
             }
         )
     return rows
+
+
+def reaching(target: Path, goals: list[float | None], limit: float) -> float:
+    """Sum of the seconds until each case had a value as good as its goal; else of the limit."""
+    total = 0.0
+    with Store(target) as store:
+        for row, goal in zip(store.rows(), goals, strict=True):
+            result = store.result(row["fingerprint"])
+            if goal is None or result is None or result["schedule"] is None:
+                continue
+            events = unpack(result["schedule"])["history"]
+            reached = [
+                event["time_s"]
+                for event in events
+                if event["value"] is not None and event["value"] <= goal * (1 + 1e-5)
+            ]
+            settled = not events and row["value"] <= goal * (1 + 1e-5)
+            total += reached[0] if reached else row["runtime_s"] if settled else limit
+    return total
 
 
 if __name__ == "__main__":
