@@ -13,6 +13,8 @@ from talos_opt.core.errors import FormatError
 
 #: What a layer does with the tokens before: all, those of a window, a fixed state, or nothing.
 FULL, WINDOW, STATE, NONE = "full", "window", "state", "none"
+#: Layers that a model may have: more are a sign of a damaged file.
+MOST_LAYERS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +118,15 @@ class Fields:
         """Return the first value that is there and not null."""
         return next((self.values[n] for n in names if self.values.get(n) is not None), None)
 
-    def number(self, *names: str, default: int | None = None, least: int = 0) -> int:
+    def number(
+        self, *names: str, default: int | None = None, least: int = 0, most: int = 2**40
+    ) -> int:
         """Return a whole number.
 
         Raises
         ------
         FormatError
-            If there is none and no default, or it is not a whole number of at least `least`.
+            If there is none and no default, or it is not a whole number from `least` to `most`.
         """
         value = self.get(*names)
         if value is None:
@@ -134,9 +138,10 @@ class Fields:
         name = next(n for n in names if self.values.get(n) is not None)
         if isinstance(value, float) and value.is_integer():
             value = int(value)
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**40:
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            beyond = f" and at most {most}" if isinstance(value, int) and value > most else ""
             raise FormatError(
-                f"is {value!r}, expected a whole number of at least {least}",
+                f"is {value!r}, expected a whole number of at least {least}{beyond}",
                 source=self.source, path=name,
             )  # fmt: skip
         return value

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 from talos_opt.core.errors import FormatError
-from talos_opt.frameworks.llm.architecture import FULL, NONE, STATE, WINDOW, Architecture, Layer
+from talos_opt.frameworks.llm.architecture import (
+    FULL,
+    MOST_LAYERS,
+    NONE,
+    STATE,
+    WINDOW,
+    Architecture,
+    Layer,
+)
 from talos_opt.frameworks.llm.architecture import Fields as _Fields
 from talos_opt.frameworks.llm.gguf import Header
 
@@ -11,6 +21,8 @@ from talos_opt.frameworks.llm.gguf import Header
 #: none, the last (llama-model.cpp, set_swa_pattern). Other architectures ignore the key.
 _PERIODS = {"gemma2": 2, "gemma3": 6, "gemma3n": 5, "gpt-oss": 2, "cohere2": 4, "phi3": 1,
             "exaone4": 4, "smallthinker": 4, "llama4": 4}  # fmt: skip
+_STATES = re.compile(r"blk\.(\d+)\.(?:ssm_|time_mix)")
+_EXPERTS = re.compile(r"blk\.(\d+)\.ffn_.*_exps")
 
 
 def architecture_of_header(header: Header) -> Architecture:
@@ -29,13 +41,14 @@ def architecture_of_header(header: Header) -> Architecture:
     prefix = f"{name}."
     values = {k[len(prefix) :]: v for k, v in header.metadata.items() if k.startswith(prefix)}
     fields = _Fields(values, source)
-    count = fields.number("block_count", least=1)
+    count = fields.number("block_count", least=1, most=MOST_LAYERS)
     hidden = fields.number("embedding_length", least=1)
     heads = fields.each(count, "attention.head_count", default=0)
     kv = fields.each(count, "attention.head_count_kv", default=max(heads))
     kinds = _kinds(name, fields, count, heads, kv, header)
+    mixtures = {m[1] for t in header.tensors if (m := _EXPERTS.match(t.name))}
     layers = tuple(
-        _layer(fields, kind, hidden, heads[k], kv[k], _has_experts(header, k))
+        _layer(fields, kind, hidden, heads[k], kv[k], str(k) in mixtures)
         for k, kind in enumerate(kinds)
     )
     names = {tensor.name: tensor for tensor in header.tensors}
@@ -51,6 +64,7 @@ def _kinds(
 ) -> list[str]:
     own = {tensor.name for tensor in header.tensors}
     stateful = fields.get("ssm.state_size", "wkv.head_size") is not None
+    states = {m[1] for name in own if (m := _STATES.match(name))}
     kinds = []
     period = fields.get("attention.sliding_window_pattern")
     for k in range(count):
@@ -59,8 +73,7 @@ def _kinds(
             and f"blk.{k}.attn_k.weight" not in own
             and f"blk.{k}.attn_kv_a_mqa.weight" not in own
         ):
-            states = any(n.startswith((f"blk.{k}.ssm_", f"blk.{k}.time_mix")) for n in own)
-            kinds.append(STATE if states else NONE)
+            kinds.append(STATE if str(k) in states else NONE)
         elif not kv[k] or not heads[k]:
             kinds.append(NONE)
         elif fields.number("attention.sliding_window", default=0) and _in_window(name, k, period):
@@ -75,11 +88,6 @@ def _in_window(name: str, k: int, period: object) -> bool:
         return bool(period[k]) if k < len(period) else False
     step = period if isinstance(period, int) and period > 0 else _PERIODS.get(name, 0)
     return step == 1 or (step > 1 and (k + 1) % step != 0)
-
-
-def _has_experts(header: Header, k: int) -> bool:
-    lead = f"blk.{k}.ffn_"
-    return any(t.name.startswith(lead) and "_exps" in t.name for t in header.tensors)
 
 
 def _layer(fields: _Fields, kind: str, hidden: int, heads: int, kv: int, mixture: bool) -> Layer:
