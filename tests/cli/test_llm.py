@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from talos_opt.cli.main import main
+from talos_opt.core.errors import InputError
+from talos_opt.frameworks.llm.devices import parse_cards
 from tests.frameworks.llm.files import (
     blocks,
     dense_rows,
@@ -108,6 +110,10 @@ BAD = [
     ("--devices a=l4,a=l4", "two devices are called 'a'"),
     ("--devices 1GB:5GB/s --phase prefill", "nothing says how fast device computes"),
     ("--expert-groups 2", "the experts of a layer are one tensor, 'blk.0.ffn_gate_exps.weight'"),
+    ("--devices 1024xl4,l4", "there are more than 1024 devices"),
+    ("--memory-fraction 1e-320 --reserve 1", "l4 has 24.00 GiB: nothing is left"),
+    ("--prompt 5", "--prompt is of no use with --phase decode"),
+    ("--phase prefill --generate 5", "--generate is of no use with --phase prefill"),
     ("--input 1x2", "--input is of no use with llm"),
 ]
 
@@ -133,6 +139,24 @@ def test_broken_files_exit_with_two(tmp_path: Path, capsys: Capture) -> None:
     assert "model_type: is 'novel'" in capsys.readouterr().err
     assert main(["profile", "llm", str(tmp_path / "absent"), *argv]) == 2
     assert "does not exist" in capsys.readouterr().err
+
+
+def test_other_files_of_a_folder_are_no_models(tmp_path: Path, capsys: Capture) -> None:
+    readme = write_config(tmp_path / "m") / "README.md"
+    readme.write_text("text")
+    assert main(["profile", "llm", str(readme), "--devices", "l4", "--context", "8"]) == 2
+    assert "README.md: is no model, expected a GGUF file" in capsys.readouterr().err
+
+
+def test_devices_are_numbered_across_a_list() -> None:
+    def ids(*specs: str) -> list[str]:
+        return [card.id for card in parse_cards(specs)[0]]
+
+    assert ids("2xl4", "12GiB:l4", "cpu") == ["l4-0", "l4-1", "l4-2", "cpu"]
+    assert ids("l4-0=t4", "l4", "l4") == ["l4-0", "l4-1", "l4-2"]
+    assert ids("a=2xl4", "1xcpu") == ["a0", "a1", "cpu0"]
+    with pytest.raises(InputError, match="two devices are called 'a0'"):
+        ids("a0=l4", "a=1xt4")
 
 
 def test_options_of_language_models_need_one(capsys: Capture) -> None:
@@ -184,6 +208,28 @@ def test_the_largest_batch(tmp_path: Path, capsys: Capture) -> None:
     assert (found["largest"], found["proven"]) == (5, True)
 
 
+def test_the_most_sequences_that_are_tried_are_no_proof(tmp_path: Path, capsys: Capture) -> None:
+    write_gguf(tmp_path / "m.gguf", metadata(1), dense_rows(1))
+    argv = ["--devices", "l4", "--maximise", "batch", "--context", "1"]
+    found = fitted(tmp_path, capsys, *argv)
+    assert (found["largest"], found["proven"]) == (4096, False)
+    found = fitted(tmp_path, capsys, *argv, "--wanted", "5000")
+    assert (found["largest"], found["needs"]) == (5000, [])
+
+
+def test_a_short_context_is_one_block(tmp_path: Path, capsys: Capture) -> None:
+    folder = write_config(tmp_path / "m", max_position_embeddings=8)
+    found = fitted(folder, capsys, "--devices", "l4")
+    assert (found["largest"], found["proven"], found["needs"]) == (8, True, [])
+
+
+def test_needs_are_of_the_prompt_and_what_follows(tmp_path: Path, capsys: Capture) -> None:
+    total = write_gguf(tmp_path / "m.gguf", metadata(1), dense_rows(1))
+    argv = ["--devices", f"a={total}B:9GB/s:1TFLOPS", "--buffer", "0", "--phase", "both"]
+    assert main(["fit", str(tmp_path), *argv, "--prompt", "90", "--generate", "10"]) == 1
+    assert "for 112 tokens of context, one of:" in capsys.readouterr().out
+
+
 def test_what_would_be_needed(tmp_path: Path, capsys: Capture) -> None:
     total = write_gguf(tmp_path / "m.gguf", metadata(2), dense_rows(2))
     a_token = 2 * 2 * 4 * 32 * 2
@@ -204,6 +250,7 @@ def test_what_would_be_needed(tmp_path: Path, capsys: Capture) -> None:
     [
         ("--context 5", "--context is what is looked for"),
         ("--maximise batch", "--context is missing"),
+        ("--wanted 99999", "the context of 100000 tokens is beyond the model's, 32768"),
     ],
 )
 def test_fit_refuses_what_makes_no_sense(

@@ -67,6 +67,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
         if path.name.endswith(".index.json"):
             return _of_index(path, _config(config_path))
         return Checkpoint(_document(path), None, None, None, str(path))
+    if not path.is_dir() and path.suffix not in (".json", ".safetensors"):
+        raise FormatError(
+            f"is no model, expected a GGUF file, a {CONFIG}, an index, a safetensors file or a "
+            "folder", source=str(path),
+        )  # fmt: skip
     config = _config(config_path)
     if path.suffix == ".safetensors":
         return Checkpoint(config, tuple(read_header(path)), None, None, str(path))

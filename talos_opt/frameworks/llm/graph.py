@@ -149,13 +149,13 @@ def _device(card: Card, room: Room) -> Device:
     if card.memory is None:
         return Device(card.id, card.kind)
     kept = room.reserves.get(card.id, room.reserve)
-    left = card.memory - math.ceil(kept / room.fraction)
-    if left <= 0:
+    if kept >= card.memory * room.fraction:
         raise InputError(
             f"{card.id} has {format_bytes(card.memory)}: nothing is left with a memory fraction of "
             f"{room.fraction:g} and {format_bytes(kept)} in reserve"
         )
-    return Device(card.id, card.kind, left, memory_fraction=room.fraction)
+    left = card.memory - math.ceil(kept / room.fraction)
+    return Device(card.id, card.kind, max(left, 0), memory_fraction=room.fraction)
 
 
 def describe(model: LanguageModel, cards: Sequence[Card], load: Workload) -> str:
