@@ -69,7 +69,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         return Checkpoint(_document(path), None, None, None, str(path))
     if not path.is_dir() and path.suffix not in (".json", ".safetensors"):
         raise FormatError(
-            f"is no model, expected a GGUF file, a {CONFIG}, an index, a safetensors file or a "
+            f"is not a model, expected a GGUF file, a {CONFIG}, an index, a safetensors file or a "
             "folder", source=str(path),
         )  # fmt: skip
     config = _config(config_path)
