@@ -31,7 +31,8 @@ class Layer:
     state_values : int
         Values of a state of fixed size, of 4 bytes each, for each sequence.
     score_values : int
-        Query heads x head size: what one token multiplies with each token before it, twice.
+        Query heads x head size: what one token multiplies with each token before it, twice; the
+        mean of both products where they differ.
     experts, routed : int
         Routed experts that the layer holds, and those that a token uses; 0: no mixture.
     """

@@ -242,8 +242,9 @@ def _layer(config: Config, k: int, kind: str, kv_heads: int, shared: bool) -> La
         return Layer(NONE, experts=experts[0], routed=experts[1])
     latent = config.number("kv_lora_rank", default=0)
     if latent:
-        values = latent + config.number("qk_rope_head_dim", default=64)
-        scores = config.heads * values
+        rope = config.number("qk_rope_head_dim", default=64)
+        # Queries meet the latent and its rotary part, what is mixed then is the latent alone.
+        values, scores = latent + rope, config.heads * (2 * latent + rope) // 2
     else:
         values, scores = 2 * kv_heads * config.head_size, config.heads * config.head_size
     window = config.number("sliding_window", "attention_chunk_size", default=0) or None

@@ -55,8 +55,12 @@ def architecture_of_header(header: Header) -> Architecture:
     table = names.get("token_embd.weight")
     vocabulary = table.shape[-1] if table else fields.number("vocab_size", default=0)
     tied = table is not None and "output.weight" not in names
+    notes: tuple[str, ...] = ()
+    if fields.get("attention.kv_lora_rank") is not None and not _is_latent(fields):
+        notes = ("the file has no attention.key_length_mla: llama.cpp keeps the keys and values of "
+                 "all heads, not latents",)  # fmt: skip
     return Architecture(name, layers, hidden, vocabulary, tied, "fp16",
-                        fields.number("context_length", default=0) or None)  # fmt: skip
+                        fields.number("context_length", default=0) or None, notes)  # fmt: skip
 
 
 def _kinds(
@@ -90,6 +94,11 @@ def _in_window(name: str, k: int, period: object) -> bool:
     return step == 1 or (step > 1 and (k + 1) % step != 0)
 
 
+def _is_latent(fields: _Fields) -> bool:
+    """Whether llama.cpp keeps latents: of files before April 2025 it keeps what all heads have."""
+    return fields.get("attention.key_length_mla") is not None
+
+
 def _layer(fields: _Fields, kind: str, hidden: int, heads: int, kv: int, mixture: bool) -> Layer:
     experts = (0, 0)
     if mixture:
@@ -99,11 +108,11 @@ def _layer(fields: _Fields, kind: str, hidden: int, heads: int, kv: int, mixture
         return Layer(STATE, 0, None, _state(fields, hidden), 0, *experts)
     if kind == NONE:
         return Layer(NONE, experts=experts[0], routed=experts[1])
-    latent = fields.number("attention.kv_lora_rank", default=0)
+    latent = fields.number("attention.kv_lora_rank", default=0) if _is_latent(fields) else 0
     size = hidden // heads if heads else 0
     if latent:
-        values = latent + fields.number("rope.dimension_count", default=64)
-        scores = heads * values
+        rope = fields.number("rope.dimension_count", default=64)
+        values, scores = latent + rope, heads * (2 * latent + rope) // 2
     else:
         key = fields.number("attention.key_length", default=size)
         values = kv * (key + fields.number("attention.value_length", default=size))
