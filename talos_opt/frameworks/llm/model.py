@@ -6,6 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from talos_opt.core.errors import FormatError
@@ -74,18 +75,18 @@ class Part:
     share: float = 1.0
     tied: Tensor | None = None
 
-    @property
+    @cached_property
     def bytes(self) -> int:
         """Of its tensors."""
         return sum(tensor.bytes for tensor in self.tensors)
 
-    @property
+    @cached_property
     def weights(self) -> int:
         """Values that it multiplies with, a tied embedding included."""
         own = sum(_weights(tensor) for tensor in self.tensors)
         return own + (_weights(self.tied) if self.tied else 0)
 
-    @property
+    @cached_property
     def widest(self) -> int:
         """The longest axis of its products."""
         return max((max(t.shape[-2:]) for t in self.tensors if len(t.shape) > 1), default=0)

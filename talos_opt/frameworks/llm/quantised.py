@@ -62,6 +62,7 @@ class _Quantised:
                 "expected bitsandbytes (8 bits), fp8, gptq, awq or mxfp4", source=source,
                 path="quantization_config.quant_method",
             )  # fmt: skip
+        self._block = self._block_size()
         skip = method.get("modules_to_not_convert") or method.get("llm_int8_skip_modules") or ()
         self._skip = tuple(str(name) for name in skip) if isinstance(skip, list) else ()
 
@@ -84,7 +85,7 @@ class _Quantised:
             yield _plain(name.replace(".weight", ".SCB"), "F32", shape[:1])
             yield _plain(name.replace(".weight", ".weight_format"), "U8", ())
         elif self._name == "fp8":
-            rows, columns = self._block()
+            rows, columns = self._block
             yield _plain(name, "F8_E4M3", shape)
             yield _plain(
                 f"{name}_scale_inv", "F32", (-(-shape[0] // rows), -(-shape[1] // columns))
@@ -92,8 +93,8 @@ class _Quantised:
         else:
             yield from self._packed(name.removesuffix(".weight"), shape)
 
-    def _block(self) -> tuple[int, int]:
-        """Return the rows and columns of a block that has a scale of its own."""
+    def _block_size(self) -> tuple[int, int]:
+        """Return the rows and columns of a block of fp8 that has a scale of its own."""
         said = self._said.get("weight_block_size")
         if said is None:
             return 128, 128
