@@ -106,6 +106,7 @@ BAD = [
     ("--reserve 30GiB", "l4 has 24.00 GiB: nothing is left"),
     ("--devices 24GiB:rtx-9999", "the catalogue has no device 'rtx-9999'"),
     ("--devices 24XiB:l4", "the catalogue has no device '24XiB:l4'"),
+    ("--devices :l4", "device ':l4' is not of the form"),
     ("--devices 0xl4", "device '0xl4' is not of the form"),
     ("--devices a=l4,a=l4", "two devices are called 'a'"),
     ("--devices 1GB:5GB/s --phase prefill", "nothing says how fast device computes"),
@@ -173,6 +174,18 @@ def test_the_graph_holds_what_is_counted(tmp_path: Path, capsys: Capture) -> Non
     assert found["parameter_bytes"] == total
     assert found["kv_bytes"] == 2 * 1024 * 2 * 4 * 32 * 2  # layers, tokens, keys and values
     assert "cpu is taken to be a" in err
+
+
+@pytest.mark.parametrize(("context", "kept"), [(1000, 64 + 100), (120, 120)])
+def test_llama_cpp_keeps_a_chunk_beside_a_window(
+    tmp_path: Path, capsys: Capture, context: int, kept: int
+) -> None:
+    said = metadata(4, "gemma2", **{"attention.sliding_window": 64})
+    write_gguf(tmp_path / "m.gguf", said, dense_rows(4))
+    argv = ["profile", "llm", str(tmp_path), "--devices", "l4", "--context", str(context)]
+    assert main([*argv, "--chunk", "100", "--json"]) == 0
+    a_token = 2 * 4 * 32 * 2  # two of four layers have the window
+    assert json.loads(capsys.readouterr().out)["kv_bytes"] == 2 * (context + kept) * a_token
 
 
 def fitted(folder: Path, capsys: Capture, *more: str) -> dict[str, Any]:

@@ -45,15 +45,15 @@ class Layer:
     experts: int = 0
     routed: int = 0
 
-    def kept(self, context: int) -> int:
-        """Return the tokens that are kept of a context."""
+    def kept(self, context: int, beside: int = 0) -> int:
+        """Return the tokens that are kept of a context: of a window, so many beside it."""
         if self.attention == FULL:
             return context
         if self.attention == WINDOW and self.window is not None:
-            return min(context, self.window)
+            return min(context, self.window + beside)
         return 0
 
-    def cache_bytes(self, context: int, batch: int, value_bytes: float) -> int:
+    def cache_bytes(self, context: int, batch: int, value_bytes: float, beside: int = 0) -> int:
         """Return the bytes that a batch of sequences keeps of so many tokens each.
 
         Parameters
@@ -61,8 +61,10 @@ class Layer:
         context, batch : int
         value_bytes : float
             Of a kept value; 34 / 32 for ``q8_0``. States are kept in 4 bytes.
+        beside : int
+            Tokens that are kept beside a window.
         """
-        kept = self.kept(context) * self.kv_values
+        kept = self.kept(context, beside) * self.kv_values
         return batch * (round(kept * value_bytes) + 4 * self.state_values)
 
 

@@ -23,7 +23,7 @@ CPU = "i9-13900k"
 FORM = "[ID=][COUNTx][MEMORY:]DEVICE, such as 2x24GiB:rtx-3090, cpu or 36GB:264.4GB/s"
 #: Devices that a command line may list.
 _MOST = 256
-_SPEC = re.compile(r"(?:(?P<id>[^=:]+)=)?(?:(?P<count>\d+)x)?(?P<rest>.+)")
+_SPEC = re.compile(r"(?:(?P<id>[^=:]+)=)?(?:(?P<count>\d+)x)?(?P<rest>[^=:].*)")
 _SIZE = re.compile(r"\d+(?:\.\d*)?\s*[kKMGTP]?i?B?")
 _RATE = re.compile(r"\d.*/s", re.IGNORECASE)
 

@@ -86,7 +86,10 @@ def _op(
     before: str | None,
     tied: str,
 ) -> Op:
-    cache = part.cache.cache_bytes(load.context, load.batch, load.kv_bytes) if part.cache else 0
+    beside = load.chunk if model.is_gguf else 0  # llama.cpp keeps a chunk beside a window
+    cache = 0
+    if part.cache:
+        cache = part.cache.cache_bytes(load.context, load.batch, load.kv_bytes, beside)
     again = part.tied.bytes if part.tied is not None and tied == "twice" else 0
     moved = load.passes and hop_bytes(model, load)
     cost = cost_of(part, model, load, load.batch, load.attended)
