@@ -89,16 +89,24 @@ class _Search:
     def __init__(self, args: argparse.Namespace, model: LanguageModel, cards: tuple[Card, ...]):
         self.args, self.model, self.cards = args, model, cards
         self.of_context = args.maximise == "context"
-        self.block = args.block or (16 if self.of_context else 1)
-        most = _MOST_TOKENS if self.of_context else _MOST_SEQUENCES
+        most = max(_MOST_TOKENS if self.of_context else _MOST_SEQUENCES, args.wanted or 0)
+        #: Whether the model itself allows no more than the most that is tried.
+        self.limited = self.of_context and model.architecture.limit is not None
         if self.of_context and model.architecture.limit is not None:
             most = model.architecture.limit
+        self.block = args.block or (min(16, most) if self.of_context else 1)
         self.limit = max(1, most // self.block)
         least = args.prompt or 0
         if args.phase == "both":
             least += args.generate or 0
         #: Blocks that the prompt and what is generated need in any case.
-        self.least = -(-least // self.block) if self.of_context else 1
+        self.least = max(1, -(-least // self.block)) if self.of_context else 1
+        self.wanted = -(-args.wanted // self.block) if args.wanted else self.least
+
+    def proves(self, found: Largest) -> bool:
+        """Whether no more than what was found is possible."""
+        at_limit = self.limited and found.blocks == self.limit
+        return at_limit or found.proven == found.blocks + 1
 
     def problem(self, blocks: int, **changes: Any) -> Problem:
         from talos_opt.frameworks.llm.graph import Room, problem_of
@@ -167,8 +175,9 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     files.require_writable(args.graph, (*files.SUFFIXES, ".npz"))
     model, cards, notes = llm.load_model(args)
     search = _Search(args, model, cards)
-    with contextlib.suppress(GraphError):  # too little memory is an answer, all else is bad input
-        search.problem(max(1, search.least))
+    for blocks in {search.least, search.wanted}:
+        with contextlib.suppress(GraphError):  # too little memory is an answer, all else bad input
+            search.problem(blocks)
     for note in notes:
         complain(f"note: {note}")
     with ProgressBar() as bar:
@@ -221,7 +230,7 @@ def _needs(search: _Search, found: Largest, cancel: threading.Event) -> list[str
     from talos_opt.frameworks.llm.workload import KV_TYPES
 
     args = search.args
-    wanted = -(-args.wanted // search.block) if args.wanted else max(1, search.least)
+    wanted = search.wanted
     if wanted <= found.blocks or cancel.is_set():
         return []
     needs: list[str] = []
@@ -254,7 +263,7 @@ def document(
         "maximise": search.args.maximise,
         "largest": found.blocks * search.block,
         "block": search.block,
-        "proven": found.next is None or found.proven == found.blocks + 1,
+        "proven": search.proves(found),
         "limit": search.limit * search.block,
         "tried": found.tried,
         "value": None if result is None else result.value,
@@ -274,8 +283,8 @@ def describe(search: _Search, found: Largest, result: Result | None, needs: list
     number = found.blocks * search.block
     more = f"{search.block} more"
     lines = [f"the largest that fits: {number} {unit}" if number else f"no {unit} fit"]
-    if found.next is None and number:
-        lines[0] += ", which is the model's limit" if search.of_context else ", the most tried"
+    if found.blocks == search.limit:
+        lines[0] += ", which is the model's limit" if search.limited else ", the most tried"
     elif found.proven == found.blocks + 1:
         lines.append(f"proven: {more} have no placement" if number else "proven")
     elif found.next is Answer.UNKNOWN:
@@ -285,6 +294,6 @@ def describe(search: _Search, found: Largest, result: Result | None, needs: list
     if result is not None:
         parts.append(summarise(result, search.args.output))
     if needs:
-        what = search.args.wanted or search.block
+        what = search.args.wanted or search.least * search.block
         parts.append("\n".join([f"for {what} {unit}, one of:", *(f"  {need}" for need in needs)]))
     return "\n\n".join(parts)

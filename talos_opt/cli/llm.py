@@ -158,8 +158,12 @@ def room_of(args: argparse.Namespace) -> Room:
 
 def workload_of(args: argparse.Namespace, context: int, batch: int | None = None) -> Workload:
     """Return the workload that the arguments ask for."""
+    from talos_opt.core.errors import InputError
     from talos_opt.frameworks.llm.workload import CHUNK, Workload
 
+    for name, phases in (("prompt", ("prefill", "both")), ("generate", ("both",))):
+        if getattr(args, name) and args.phase not in phases:
+            raise InputError(f"--{name} is of no use with --phase {args.phase}")
     return Workload(
         context, batch or args.batch, args.phase, args.prompt or 0, args.generate or 0,
         args.kv_type, args.chunk or CHUNK, args.buffer,

@@ -28,6 +28,8 @@ from talos_opt.formats.target import write_lines
 
 CPU = "CPU"
 _LAYER = re.compile(r"blk\.(\d+)\.(.+)")
+#: Of which llama.cpp gives each layer a copy, whatever the flags are (TENSOR_DUPLICATED).
+_EVERYWHERE = re.compile(r"rope_(freqs|factors)")
 #: What ``--n-cpu-moe`` keeps on the CPU, of one layer (common/common.h, LLM_FFN_EXPS_REGEX).
 _EXPERTS = r"blk\.{}\.ffn_(up|down|gate|gate_up)_(ch|)exps"
 
@@ -187,8 +189,7 @@ def _wanted(problem: Problem, on: Sequence[str]) -> dict[str, str]:
                 f"op {op.id!r} does not say which tensors it holds (attrs: {{tensors: [...]}}): "
                 "profile llm makes such graphs"
             )
-        for name in tensors:
-            found[str(name)] = device
+        found |= {str(name): device for name in tensors if not _EVERYWHERE.match(str(name))}
     if not any(_LAYER.fullmatch(name) for name in found):
         raise InputError(
             f"the tensors of graph {problem.graph.name!r} are not named as in GGUF files "
@@ -245,9 +246,9 @@ def _with_overrides(flags: Flags, wanted: Mapping[str, str], moved: Mapping[str,
 
     Where nothing but the routed experts of the first layers are moved to the CPU, one flag does.
     """
-    experts = re.compile(r"blk\.(\d+)\.ffn_(up|down|gate|gate_up)_(ch|)exps")
+    experts = re.compile(_EXPERTS.format(r"(\d+)"))
     numbers = {int(m[1]) for name in moved if (m := experts.match(name))}
-    count = len(numbers)
+    count = 1 + max(numbers, default=-1)
     simple = Flags(flags.layers, flags.gpu_layers, flags.devices, flags.split, count, ())
     if count and all(simple.tensor_device(name) == device for name, device in wanted.items()):
         return simple
@@ -316,7 +317,8 @@ def placement_of(
     called = device_names(problem, names)
     placed: list[int] = []
     for op in problem.ops:
-        found = {flags.tensor_device(str(name)) for name in op.attrs["tensors"]}
+        held = [str(name) for name in op.attrs["tensors"]]
+        found = {flags.tensor_device(name) for name in held if not _EVERYWHERE.match(name)}
         if op.attrs.get("kv"):
             found.add(flags.layer_device(op.attrs["layer"]))
         if not found:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from talos_opt.cli.main import main
+from talos_opt.core.errors import InputError
+from talos_opt.frameworks.llm.devices import parse_cards
 from tests.frameworks.llm.files import (
     blocks,
     dense_rows,
@@ -104,10 +106,15 @@ BAD = [
     ("--reserve 30GiB", "l4 has 24.00 GiB: nothing is left"),
     ("--devices 24GiB:rtx-9999", "the catalogue has no device 'rtx-9999'"),
     ("--devices 24XiB:l4", "the catalogue has no device '24XiB:l4'"),
+    ("--devices :l4", "device ':l4' is not of the form"),
     ("--devices 0xl4", "device '0xl4' is not of the form"),
     ("--devices a=l4,a=l4", "two devices are called 'a'"),
     ("--devices 1GB:5GB/s --phase prefill", "nothing says how fast device computes"),
     ("--expert-groups 2", "the experts of a layer are one tensor, 'blk.0.ffn_gate_exps.weight'"),
+    ("--devices 256xl4,l4", "there are more than 256 devices"),
+    ("--memory-fraction 1e-320 --reserve 1", "l4 has 24.00 GiB: nothing is left"),
+    ("--prompt 5", "--prompt is of no use with --phase decode"),
+    ("--phase prefill --generate 5", "--generate is of no use with --phase prefill"),
     ("--input 1x2", "--input is of no use with llm"),
 ]
 
@@ -135,6 +142,24 @@ def test_broken_files_exit_with_two(tmp_path: Path, capsys: Capture) -> None:
     assert "does not exist" in capsys.readouterr().err
 
 
+def test_other_files_of_a_folder_are_no_models(tmp_path: Path, capsys: Capture) -> None:
+    readme = write_config(tmp_path / "m") / "README.md"
+    readme.write_text("text")
+    assert main(["profile", "llm", str(readme), "--devices", "l4", "--context", "8"]) == 2
+    assert "README.md: is not a model, expected a GGUF file" in capsys.readouterr().err
+
+
+def test_devices_are_numbered_across_a_list() -> None:
+    def ids(*specs: str) -> list[str]:
+        return [card.id for card in parse_cards(specs)[0]]
+
+    assert ids("2xl4", "12GiB:l4", "cpu") == ["l4-0", "l4-1", "l4-2", "cpu"]
+    assert ids("l4-0=t4", "l4", "l4") == ["l4-0", "l4-1", "l4-2"]
+    assert ids("a=2xl4", "1xcpu") == ["a0", "a1", "cpu0"]
+    with pytest.raises(InputError, match="two devices are called 'a0'"):
+        ids("a0=l4", "a=1xt4")
+
+
 def test_options_of_language_models_need_one(capsys: Capture) -> None:
     assert main(["profile", "torch", "m:f", "--context", "5"]) == 2
     assert "--context is of language models" in capsys.readouterr().err
@@ -149,6 +174,18 @@ def test_the_graph_holds_what_is_counted(tmp_path: Path, capsys: Capture) -> Non
     assert found["parameter_bytes"] == total
     assert found["kv_bytes"] == 2 * 1024 * 2 * 4 * 32 * 2  # layers, tokens, keys and values
     assert "cpu is taken to be a" in err
+
+
+@pytest.mark.parametrize(("context", "kept"), [(1000, 64 + 100), (120, 120)])
+def test_llama_cpp_keeps_a_chunk_beside_a_window(
+    tmp_path: Path, capsys: Capture, context: int, kept: int
+) -> None:
+    said = metadata(4, "gemma2", **{"attention.sliding_window": 64})
+    write_gguf(tmp_path / "m.gguf", said, dense_rows(4))
+    argv = ["profile", "llm", str(tmp_path), "--devices", "l4", "--context", str(context)]
+    assert main([*argv, "--chunk", "100", "--json"]) == 0
+    a_token = 2 * 4 * 32 * 2  # two of four layers have the window
+    assert json.loads(capsys.readouterr().out)["kv_bytes"] == 2 * (context + kept) * a_token
 
 
 def fitted(folder: Path, capsys: Capture, *more: str) -> dict[str, Any]:
@@ -184,6 +221,28 @@ def test_the_largest_batch(tmp_path: Path, capsys: Capture) -> None:
     assert (found["largest"], found["proven"]) == (5, True)
 
 
+def test_the_most_sequences_that_are_tried_are_no_proof(tmp_path: Path, capsys: Capture) -> None:
+    write_gguf(tmp_path / "m.gguf", metadata(1), dense_rows(1))
+    argv = ["--devices", "l4", "--maximise", "batch", "--context", "1"]
+    found = fitted(tmp_path, capsys, *argv)
+    assert (found["largest"], found["proven"]) == (4096, False)
+    found = fitted(tmp_path, capsys, *argv, "--wanted", "5000")
+    assert (found["largest"], found["needs"]) == (5000, [])
+
+
+def test_a_short_context_is_one_block(tmp_path: Path, capsys: Capture) -> None:
+    folder = write_config(tmp_path / "m", max_position_embeddings=8)
+    found = fitted(folder, capsys, "--devices", "l4")
+    assert (found["largest"], found["proven"], found["needs"]) == (8, True, [])
+
+
+def test_needs_are_of_the_prompt_and_what_follows(tmp_path: Path, capsys: Capture) -> None:
+    total = write_gguf(tmp_path / "m.gguf", metadata(1), dense_rows(1))
+    argv = ["--devices", f"a={total}B:9GB/s:1TFLOPS", "--buffer", "0", "--phase", "both"]
+    assert main(["fit", str(tmp_path), *argv, "--prompt", "90", "--generate", "10"]) == 1
+    assert "for 112 tokens of context, one of:" in capsys.readouterr().out
+
+
 def test_what_would_be_needed(tmp_path: Path, capsys: Capture) -> None:
     total = write_gguf(tmp_path / "m.gguf", metadata(2), dense_rows(2))
     a_token = 2 * 2 * 4 * 32 * 2
@@ -204,6 +263,7 @@ def test_what_would_be_needed(tmp_path: Path, capsys: Capture) -> None:
     [
         ("--context 5", "--context is what is looked for"),
         ("--maximise batch", "--context is missing"),
+        ("--wanted 99999", "the context of 100000 tokens is beyond the model's, 32768"),
     ],
 )
 def test_fit_refuses_what_makes_no_sense(

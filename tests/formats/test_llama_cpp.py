@@ -68,6 +68,23 @@ def test_experts_of_the_first_layers_are_one_flag(mixture: Problem) -> None:
     assert (flags.cpu_moe, flags.overrides, flags.gpu_layers) == (7, (), LAYERS + 1)
 
 
+def test_experts_behind_whole_layers_on_the_cpu_are_one_flag(mixture: Problem) -> None:
+    flags = exported(mixture, {"token_embd": CPU, r"blk\.[0-3]\.": CPU, r"blk\.[4-6]\.exp": CPU})
+    assert (flags.cpu_moe, flags.overrides, flags.gpu_layers) == (7, (), LAYERS + 1 - 4)
+
+
+def test_what_every_layer_has_a_copy_of_needs_no_pattern(tmp_path: Path) -> None:
+    """Llama 3's frequencies are listed outside the layers, and loaded with each of them."""
+    rows = [("rope_freqs.weight", "F32", (16,)), *dense_rows(2)]
+    write_gguf(tmp_path / "m.gguf", metadata(2), rows)
+    cards, _ = parse_cards(["24GiB:rtx-3090", "cpu"])
+    of = problem_of(read_model(tmp_path), cards, Workload(64))
+    device = [int(op.attrs["part"] == "embedding") for op in of.ops]
+    flags = flags_of(of, simulate(of, np.array(device), range(len(device))))
+    assert (flags.gpu_layers, flags.overrides) == (3, ())
+    assert placement_of(of, flags) == device
+
+
 def test_other_experts_are_one_pattern(mixture: Problem) -> None:
     flags = exported(mixture, {"token_embd": CPU, r"blk\.([5-9]|1.)\.experts": CPU})
     ((pattern, device),) = flags.overrides

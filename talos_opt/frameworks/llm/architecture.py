@@ -13,6 +13,8 @@ from talos_opt.core.errors import FormatError
 
 #: What a layer does with the tokens before: all, those of a window, a fixed state, or nothing.
 FULL, WINDOW, STATE, NONE = "full", "window", "state", "none"
+#: Layers that a model may have: more are a sign of a damaged file.
+MOST_LAYERS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,8 @@ class Layer:
     state_values : int
         Values of a state of fixed size, of 4 bytes each, for each sequence.
     score_values : int
-        Query heads x head size: what one token multiplies with each token before it, twice.
+        Query heads x head size: what one token multiplies with each token before it, twice; the
+        mean of both products where they differ.
     experts, routed : int
         Routed experts that the layer holds, and those that a token uses; 0: no mixture.
     """
@@ -42,15 +45,15 @@ class Layer:
     experts: int = 0
     routed: int = 0
 
-    def kept(self, context: int) -> int:
-        """Return the tokens that are kept of a context."""
+    def kept(self, context: int, beside: int = 0) -> int:
+        """Return the tokens that are kept of a context: of a window, so many beside it."""
         if self.attention == FULL:
             return context
         if self.attention == WINDOW and self.window is not None:
-            return min(context, self.window)
+            return min(context, self.window + beside)
         return 0
 
-    def cache_bytes(self, context: int, batch: int, value_bytes: float) -> int:
+    def cache_bytes(self, context: int, batch: int, value_bytes: float, beside: int = 0) -> int:
         """Return the bytes that a batch of sequences keeps of so many tokens each.
 
         Parameters
@@ -58,8 +61,10 @@ class Layer:
         context, batch : int
         value_bytes : float
             Of a kept value; 34 / 32 for ``q8_0``. States are kept in 4 bytes.
+        beside : int
+            Tokens that are kept beside a window.
         """
-        kept = self.kept(context) * self.kv_values
+        kept = self.kept(context, beside) * self.kv_values
         return batch * (round(kept * value_bytes) + 4 * self.state_values)
 
 
@@ -116,13 +121,15 @@ class Fields:
         """Return the first value that is there and not null."""
         return next((self.values[n] for n in names if self.values.get(n) is not None), None)
 
-    def number(self, *names: str, default: int | None = None, least: int = 0) -> int:
+    def number(
+        self, *names: str, default: int | None = None, least: int = 0, most: int = 2**40
+    ) -> int:
         """Return a whole number.
 
         Raises
         ------
         FormatError
-            If there is none and no default, or it is not a whole number of at least `least`.
+            If there is none and no default, or it is not a whole number from `least` to `most`.
         """
         value = self.get(*names)
         if value is None:
@@ -134,9 +141,10 @@ class Fields:
         name = next(n for n in names if self.values.get(n) is not None)
         if isinstance(value, float) and value.is_integer():
             value = int(value)
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 2**40:
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            beyond = f" and at most {most}" if isinstance(value, int) and value > most else ""
             raise FormatError(
-                f"is {value!r}, expected a whole number of at least {least}",
+                f"is {value!r}, expected a whole number of at least {least}{beyond}",
                 source=self.source, path=name,
             )  # fmt: skip
         return value

@@ -67,6 +67,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
         if path.name.endswith(".index.json"):
             return _of_index(path, _config(config_path))
         return Checkpoint(_document(path), None, None, None, str(path))
+    if not path.is_dir() and path.suffix not in (".json", ".safetensors"):
+        raise FormatError(
+            f"is not a model, expected a GGUF file, a {CONFIG}, an index, a safetensors file or a "
+            "folder", source=str(path),
+        )  # fmt: skip
     config = _config(config_path)
     if path.suffix == ".safetensors":
         return Checkpoint(config, tuple(read_header(path)), None, None, str(path))
@@ -109,7 +114,13 @@ def _of_index(path: Path, config: Mapping[str, Any] | None) -> Checkpoint:
         raise FormatError(f"is {total!r}, expected a number of bytes", source=str(path),
                           path="metadata.total_size")  # fmt: skip
     shards = [path.parent / name for name in dict.fromkeys(files.values())]
-    there = [shard for shard in shards if shard.is_file()]
+    try:
+        there = [shard for shard in shards if shard.is_file()]
+    except OSError as error:  # a name that no file can have
+        raise FormatError(
+            f"names a file that cannot be read: {error.strerror}", source=str(path),
+            path="weight_map",
+        ) from None  # fmt: skip
     if not there:
         return Checkpoint(config, None, tuple(files), total, str(path))
     if len(there) < len(shards):
@@ -162,10 +173,9 @@ def read_header(path: Path) -> list[Tensor]:
         raise FormatError(
             f"the file ends inside its header of {length} bytes: it is truncated", source=source
         )
-    document = _parse(text, source)
-    found = [_tensor(n, d, source) for n, d in document.items() if n != "__metadata__"]
-    end = 8 + length + max((row["data_offsets"][1] for n, row in document.items()
-                            if n != "__metadata__"), default=0)  # fmt: skip
+    rows = {n: row for n, row in _parse(text, source).items() if n != "__metadata__"}
+    found = [_tensor(name, row, source) for name, row in rows.items()]
+    end = 8 + length + max((row["data_offsets"][1] for row in rows.values()), default=0)
     if size < end:
         raise FormatError(
             f"the file has {size} bytes, expected {end}: it is truncated", source=source
@@ -175,12 +185,17 @@ def read_header(path: Path) -> list[Tensor]:
 
 def _tensor(name: str, row: Any, source: str) -> Tensor:
     try:
-        dtype, shape = str(row["dtype"]), tuple(int(n) for n in row["shape"])
-        begin, end = (int(n) for n in row["data_offsets"])
+        dtype, shape = str(row["dtype"]), tuple(row["shape"])
+        begin, end = row["data_offsets"]
     except (KeyError, TypeError, ValueError):
         raise FormatError(
             f"tensor {name!r} has no dtype, shape and data_offsets", source=source
         ) from None
+    if not all(type(n) is int and n >= 0 for n in (*shape, begin, end)) or begin > end:
+        raise FormatError(
+            f"tensor {name!r} has shape {list(shape)} and data_offsets {[begin, end]}, expected "
+            "whole numbers, of which the second offset is not the smaller", source=source,
+        )  # fmt: skip
     if dtype in BITS and prod(shape) * BITS[dtype] != 8 * (end - begin):
         raise FormatError(
             f"tensor {name!r} takes {end - begin} bytes, expected {prod(shape) * BITS[dtype] // 8} "
@@ -209,6 +224,8 @@ def _parse(raw: bytes, source: str) -> dict[str, Any]:
         raise FormatError(
             f"is not JSON: {error.msg.lower()}{more}", source=source, line=error.lineno
         ) from None
+    except ValueError:  # Python reads no more than 4,300 digits
+        raise FormatError("has a number of too many digits", source=source) from None
     except RecursionError:
         raise FormatError("is not JSON: it is nested too deeply", source=source) from None
     if not isinstance(document, dict):

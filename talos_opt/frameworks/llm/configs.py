@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from talos_opt.core.errors import FormatError
-from talos_opt.frameworks.llm.architecture import FULL, NONE, STATE, WINDOW, Architecture, Layer
+from talos_opt.frameworks.llm.architecture import (
+    FULL,
+    MOST_LAYERS,
+    NONE,
+    STATE,
+    WINDOW,
+    Architecture,
+    Layer,
+)
 from talos_opt.frameworks.llm.architecture import Fields as _Fields
 
 _LAYERS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
@@ -35,7 +43,7 @@ class Config(_Fields):
             raise FormatError("is missing, expected the type of a model", source=source,
                               path="model_type")  # fmt: skip
         self.kind = kind.lower().replace("-", "_")
-        self.layers = self.number(*_LAYERS, default=self._listed(), least=1)
+        self.layers = self.number(*_LAYERS, default=self._listed(), least=1, most=MOST_LAYERS)
         self.hidden = self.number(*_HIDDEN, least=1)
         self.vocabulary = self.number("vocab_size", least=1)
         self.tied = self._tied()
@@ -78,13 +86,20 @@ class Config(_Fields):
         if not isinstance(found, list) or len(found) != self.layers:
             raise FormatError(f"expected one for each of {self.layers} layers",
                               source=self.source, path="block_configs")  # fmt: skip
+        for k, block in enumerate(found):
+            parts = [block, *(block.get(n) or {} for n in ("attention", "ffn"))] if isinstance(
+                block, dict) else [block]  # fmt: skip
+            if not all(isinstance(part, dict) for part in parts):
+                raise FormatError("expected an object of attention and ffn", source=self.source,
+                                  path=f"block_configs[{k}]")  # fmt: skip
         return found
 
     def _group(self, block: Mapping[str, Any]) -> int:
         attention = block.get("attention") or {}
         if attention.get("no_op") or attention.get("replace_with_linear"):
             return 0
-        return self.heads // int(attention.get("n_heads_in_group") or 1)
+        said = _Fields(attention, self.source)
+        return self.heads // said.number("n_heads_in_group", default=1, least=1)
 
     @property
     def ffn(self) -> int:
@@ -227,8 +242,9 @@ def _layer(config: Config, k: int, kind: str, kv_heads: int, shared: bool) -> La
         return Layer(NONE, experts=experts[0], routed=experts[1])
     latent = config.number("kv_lora_rank", default=0)
     if latent:
-        values = latent + config.number("qk_rope_head_dim", default=64)
-        scores = config.heads * values
+        rope = config.number("qk_rope_head_dim", default=64)
+        # Queries meet the latent and its rotary part, what is mixed then is the latent alone.
+        values, scores = latent + rope, config.heads * (2 * latent + rope) // 2
     else:
         values, scores = 2 * kv_heads * config.head_size, config.heads * config.head_size
     window = config.number("sliding_window", "attention_chunk_size", default=0) or None

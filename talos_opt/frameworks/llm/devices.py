@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from talos_opt.core import units
 from talos_opt.core.errors import GraphError, InputError
@@ -19,7 +21,9 @@ from talos_opt.frameworks.common.profile import LinkProfile
 #: What ``cpu`` alone stands for: a desktop with two channels of DDR5-5600.
 CPU = "i9-13900k"
 FORM = "[ID=][COUNTx][MEMORY:]DEVICE, such as 2x24GiB:rtx-3090, cpu or 36GB:264.4GB/s"
-_SPEC = re.compile(r"(?:(?P<id>[^=:]+)=)?(?:(?P<count>\d+)x)?(?P<rest>.+)")
+#: Devices that a command line may list.
+_MOST = 256
+_SPEC = re.compile(r"(?:(?P<id>[^=:]+)=)?(?:(?P<count>\d+)x)?(?P<rest>[^=:].*)")
 _SIZE = re.compile(r"\d+(?:\.\d*)?\s*[kKMGTP]?i?B?")
 _RATE = re.compile(r"\d.*/s", re.IGNORECASE)
 
@@ -56,41 +60,50 @@ def parse_cards(specs: Sequence[str]) -> tuple[tuple[Card, ...], tuple[str, ...]
     InputError
         If one is not of the form `FORM`, unknown, or named twice.
     """
-    drafts: list[tuple[str | None, Card]] = []
+    drafts: list[_Draft] = []
     notes: list[str] = []
     for spec in specs:
         match = _SPEC.fullmatch(spec)
         count = int(match["count"] or 1) if match else 0
-        if match is None or not 1 <= count <= 1024:
+        if match is None or not 1 <= count <= _MOST:
             raise InputError(f"device {spec!r} is not of the form {FORM}")
         card = _card(match["rest"], spec)
-        stem = match["id"] or card.id
         if card.sheet is not None and card.id == "cpu":
             notes.append(f"cpu is taken to be a {card.sheet.title}: name it, as in cpu={CPU}")
-        single = count == 1 and match["count"] is None
-        for k in range(count):
-            name = stem if single else numbered(stem, k)
-            drafts.append((match["id"], Card(name, card.kind, card.memory, card.sheet,
-                                             card.bandwidth, card.peak)))  # fmt: skip
+        draft = _Draft(card, match["id"], match["count"] is not None)
+        drafts += [draft] * count
+        if len(drafts) > _MOST:
+            raise InputError(f"there are more than {_MOST} devices")
+    if not drafts:
+        raise InputError(f"no device is given, expected some of the form {FORM}")
     return _distinct(drafts), tuple(notes)
 
 
-def _distinct(drafts: Sequence[tuple[str | None, Card]]) -> tuple[Card, ...]:
+class _Draft(NamedTuple):
+    """A card whose id may yet have to be numbered."""
+
+    card: Card
+    given: str | None
+    counted: bool
+
+
+def _distinct(drafts: Sequence[_Draft]) -> tuple[Card, ...]:
     """Number devices of one name; refuse names that somebody gave twice."""
-    listed = [card.id for _, card in drafts]
+    several = Counter(draft.card.id for draft in drafts if draft.given is None)
+    taken = {draft.given for draft in drafts if draft.given and not draft.counted}
+    next_: Counter[str] = Counter()
     found: dict[str, Card] = {}
-    for given, card in drafts:
-        name = card.id
-        if listed.count(name) > 1 or name in found:
-            if given:
-                raise InputError(f"two devices are called {name!r}: name them, as in NAME={name}")
-            stem, k = re.sub(r"-?\d+$", "", name) if name not in listed else name, 0
-            while numbered(stem, k) in found or numbered(stem, k) in listed:
-                k += 1
-            name = numbered(stem, k)
-        found[name] = Card(name, card.kind, card.memory, card.sheet, card.bandwidth, card.peak)
-    if not found:
-        raise InputError(f"no device is given, expected some of the form {FORM}")
+    for card, given, counted in drafts:
+        name = stem = given or card.id
+        if counted or (given is None and (several[stem] > 1 or stem in taken)):
+            name = numbered(stem, next_[stem])
+            while given is None and (name in found or name in taken):
+                next_[stem] += 1
+                name = numbered(stem, next_[stem])
+            next_[stem] += 1
+        if name in found:
+            raise InputError(f"two devices are called {name!r}: name them, as in NAME={name}")
+        found[name] = replace(card, id=name)
     return tuple(found.values())
 
 

@@ -86,7 +86,10 @@ def _op(
     before: str | None,
     tied: str,
 ) -> Op:
-    cache = part.cache.cache_bytes(load.context, load.batch, load.kv_bytes) if part.cache else 0
+    beside = load.chunk if model.is_gguf else 0  # llama.cpp keeps a chunk beside a window
+    cache = 0
+    if part.cache:
+        cache = part.cache.cache_bytes(load.context, load.batch, load.kv_bytes, beside)
     again = part.tied.bytes if part.tied is not None and tied == "twice" else 0
     moved = load.passes and hop_bytes(model, load)
     cost = cost_of(part, model, load, load.batch, load.attended)
@@ -151,13 +154,13 @@ def _device(card: Card, room: Room) -> Device:
     if card.memory is None:
         return Device(card.id, card.kind)
     kept = room.reserves.get(card.id, room.reserve)
-    left = card.memory - math.ceil(kept / room.fraction)
-    if left <= 0:
+    if kept >= card.memory * room.fraction:
         raise InputError(
             f"{card.id} has {format_bytes(card.memory)}: nothing is left with a memory fraction of "
             f"{room.fraction:g} and {format_bytes(kept)} in reserve"
         )
-    return Device(card.id, card.kind, left, memory_fraction=room.fraction)
+    left = card.memory - math.ceil(kept / room.fraction)
+    return Device(card.id, card.kind, max(left, 0), memory_fraction=room.fraction)
 
 
 def describe(model: LanguageModel, cards: Sequence[Card], load: Workload) -> str:

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 from talos_opt.core.errors import FormatError
-from talos_opt.frameworks.llm.architecture import FULL, NONE, STATE, WINDOW, Architecture, Layer
+from talos_opt.frameworks.llm.architecture import (
+    FULL,
+    MOST_LAYERS,
+    NONE,
+    STATE,
+    WINDOW,
+    Architecture,
+    Layer,
+)
 from talos_opt.frameworks.llm.architecture import Fields as _Fields
 from talos_opt.frameworks.llm.gguf import Header
 
@@ -11,6 +21,8 @@ from talos_opt.frameworks.llm.gguf import Header
 #: none, the last (llama-model.cpp, set_swa_pattern). Other architectures ignore the key.
 _PERIODS = {"gemma2": 2, "gemma3": 6, "gemma3n": 5, "gpt-oss": 2, "cohere2": 4, "phi3": 1,
             "exaone4": 4, "smallthinker": 4, "llama4": 4}  # fmt: skip
+_STATES = re.compile(r"blk\.(\d+)\.(?:ssm_|time_mix)")
+_EXPERTS = re.compile(r"blk\.(\d+)\.ffn_.*_exps")
 
 
 def architecture_of_header(header: Header) -> Architecture:
@@ -29,21 +41,26 @@ def architecture_of_header(header: Header) -> Architecture:
     prefix = f"{name}."
     values = {k[len(prefix) :]: v for k, v in header.metadata.items() if k.startswith(prefix)}
     fields = _Fields(values, source)
-    count = fields.number("block_count", least=1)
+    count = fields.number("block_count", least=1, most=MOST_LAYERS)
     hidden = fields.number("embedding_length", least=1)
     heads = fields.each(count, "attention.head_count", default=0)
     kv = fields.each(count, "attention.head_count_kv", default=max(heads))
     kinds = _kinds(name, fields, count, heads, kv, header)
+    mixtures = {m[1] for t in header.tensors if (m := _EXPERTS.match(t.name))}
     layers = tuple(
-        _layer(fields, kind, hidden, heads[k], kv[k], _has_experts(header, k))
+        _layer(fields, kind, hidden, heads[k], kv[k], str(k) in mixtures)
         for k, kind in enumerate(kinds)
     )
     names = {tensor.name: tensor for tensor in header.tensors}
     table = names.get("token_embd.weight")
     vocabulary = table.shape[-1] if table else fields.number("vocab_size", default=0)
     tied = table is not None and "output.weight" not in names
+    notes: tuple[str, ...] = ()
+    if fields.get("attention.kv_lora_rank") is not None and not _is_latent(fields):
+        notes = ("the file has no attention.key_length_mla: llama.cpp keeps the keys and values of "
+                 "all heads, not latents",)  # fmt: skip
     return Architecture(name, layers, hidden, vocabulary, tied, "fp16",
-                        fields.number("context_length", default=0) or None)  # fmt: skip
+                        fields.number("context_length", default=0) or None, notes)  # fmt: skip
 
 
 def _kinds(
@@ -51,6 +68,7 @@ def _kinds(
 ) -> list[str]:
     own = {tensor.name for tensor in header.tensors}
     stateful = fields.get("ssm.state_size", "wkv.head_size") is not None
+    states = {m[1] for name in own if (m := _STATES.match(name))}
     kinds = []
     period = fields.get("attention.sliding_window_pattern")
     for k in range(count):
@@ -59,8 +77,7 @@ def _kinds(
             and f"blk.{k}.attn_k.weight" not in own
             and f"blk.{k}.attn_kv_a_mqa.weight" not in own
         ):
-            states = any(n.startswith((f"blk.{k}.ssm_", f"blk.{k}.time_mix")) for n in own)
-            kinds.append(STATE if states else NONE)
+            kinds.append(STATE if str(k) in states else NONE)
         elif not kv[k] or not heads[k]:
             kinds.append(NONE)
         elif fields.number("attention.sliding_window", default=0) and _in_window(name, k, period):
@@ -77,9 +94,9 @@ def _in_window(name: str, k: int, period: object) -> bool:
     return step == 1 or (step > 1 and (k + 1) % step != 0)
 
 
-def _has_experts(header: Header, k: int) -> bool:
-    lead = f"blk.{k}.ffn_"
-    return any(t.name.startswith(lead) and "_exps" in t.name for t in header.tensors)
+def _is_latent(fields: _Fields) -> bool:
+    """Whether llama.cpp keeps latents: of files before April 2025 it keeps what all heads have."""
+    return fields.get("attention.key_length_mla") is not None
 
 
 def _layer(fields: _Fields, kind: str, hidden: int, heads: int, kv: int, mixture: bool) -> Layer:
@@ -91,11 +108,11 @@ def _layer(fields: _Fields, kind: str, hidden: int, heads: int, kv: int, mixture
         return Layer(STATE, 0, None, _state(fields, hidden), 0, *experts)
     if kind == NONE:
         return Layer(NONE, experts=experts[0], routed=experts[1])
-    latent = fields.number("attention.kv_lora_rank", default=0)
+    latent = fields.number("attention.kv_lora_rank", default=0) if _is_latent(fields) else 0
     size = hidden // heads if heads else 0
     if latent:
-        values = latent + fields.number("rope.dimension_count", default=64)
-        scores = heads * values
+        rope = fields.number("rope.dimension_count", default=64)
+        values, scores = latent + rope, heads * (2 * latent + rope) // 2
     else:
         key = fields.number("attention.key_length", default=size)
         values = kv * (key + fields.number("attention.value_length", default=size))

@@ -181,7 +181,8 @@ def _of_header(header: Header, groups: int) -> LanguageModel:
     said = header.metadata.get("general.name")
     name = said if isinstance(said, str) and said else header.path.stem
     parts, notes = make_parts(header.tensors, architecture, str(header.path), groups)
-    return LanguageModel(name, architecture, parts, str(header.path), notes, 4)
+    return LanguageModel(name, architecture, parts, str(header.path),
+                         (*architecture.notes, *notes), 4)  # fmt: skip
 
 
 def _of_checkpoint(found: Checkpoint, path: Path, groups: int) -> LanguageModel:

@@ -10,7 +10,7 @@ EMBEDDING, ATTENTION, NETWORK, ROUTER, EXPERTS, HEAD, OTHER = (
 )  # fmt: skip
 
 #: The first number in a path: which of a list of modules a tensor belongs to.
-_LAYER = re.compile(r"(?P<list>(?:[^.]+\.)*?[^.]+)\.(?P<number>\d+)\.(?P<rest>.+)")
+_LAYER = re.compile(r"(?P<list>(?:[^.]+\.)*?[^.]+)\.(?P<number>[0-9]{1,4})\.(?P<rest>.+)")
 #: First match counts, on what follows the layer's number.
 _ROLES = (
     (ROUTER, r"shared_expert|shared_mlp|_shexp\b|ffn_gate_inp|exp_probs_b"),
@@ -36,7 +36,7 @@ PRODUCT = re.compile(r"(?:^|\.)(lm_head|output|embed_out|head)\.")
 #: The last words of a tensor's name that are no module.
 _LEAF = re.compile(r"\.(weight|bias|SCB|weight_format|weight_scale\w*|qweight|qzeros|scales|g_idx"
                    r"|A_log|D|dt_bias|sinks|e_score_correction_bias)$")  # fmt: skip
-_EXPERT = re.compile(r"(?:^|\.)experts\.(\d+)\.")
+_EXPERT = re.compile(r"(?:^|\.)experts\.([0-9]{1,6})\.")
 
 
 class Place(NamedTuple):

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from talos_opt.core.errors import FormatError
+from talos_opt.frameworks.llm.architecture import Fields
 from talos_opt.frameworks.llm.checkpoint import BITS
 from talos_opt.frameworks.llm.shapes import Shape
 from talos_opt.frameworks.llm.tensors import Tensor
@@ -43,13 +44,15 @@ def tensors_of(
         raise FormatError(f"is {word!r}, expected one of {', '.join(_PLAIN)}", source=source,
                           path="torch_dtype")  # fmt: skip
     method = said.get("quantization_config") or {}
+    if not isinstance(method, Mapping):
+        raise FormatError("is not an object", source=source, path="quantization_config")
     make = _Quantised(_PLAIN[word], method, source)
     return tuple(tensor for shape in shapes for tensor in make.tensors(*shape))
 
 
 class _Quantised:
     def __init__(self, plain: str, method: Mapping[str, Any], source: str) -> None:
-        self._plain, self._said = plain, method
+        self._plain, self._said = plain, Fields(method, source)
         self._name = str(method.get("quant_method", "")) if method else ""
         if self._name == "bitsandbytes" and not method.get("load_in_8bit"):
             self._name = "bitsandbytes in 4 bits"
@@ -59,8 +62,9 @@ class _Quantised:
                 "expected bitsandbytes (8 bits), fp8, gptq, awq or mxfp4", source=source,
                 path="quantization_config.quant_method",
             )  # fmt: skip
+        self._block = self._block_size()
         skip = method.get("modules_to_not_convert") or method.get("llm_int8_skip_modules") or ()
-        self._skip = tuple(str(name) for name in skip)
+        self._skip = tuple(str(name) for name in skip) if isinstance(skip, list) else ()
 
     def tensors(self, name: str, shape: tuple[int, ...]) -> Iterator[Tensor]:
         """Yield what a plain tensor becomes."""
@@ -81,7 +85,7 @@ class _Quantised:
             yield _plain(name.replace(".weight", ".SCB"), "F32", shape[:1])
             yield _plain(name.replace(".weight", ".weight_format"), "U8", ())
         elif self._name == "fp8":
-            rows, columns = self._said.get("weight_block_size") or (128, 128)
+            rows, columns = self._block
             yield _plain(name, "F8_E4M3", shape)
             yield _plain(
                 f"{name}_scale_inv", "F32", (-(-shape[0] // rows), -(-shape[1] // columns))
@@ -89,13 +93,26 @@ class _Quantised:
         else:
             yield from self._packed(name.removesuffix(".weight"), shape)
 
+    def _block_size(self) -> tuple[int, int]:
+        """Return the rows and columns of a block of fp8 that has a scale of its own."""
+        said = self._said.get("weight_block_size")
+        if said is None:
+            return 128, 128
+        if not isinstance(said, list) or len(said) != 2:
+            raise FormatError(f"is {said!r}, expected rows and columns", source=self._said.source,
+                              path="quantization_config.weight_block_size")  # fmt: skip
+        rows, columns = (Fields({"weight_block_size": n}, self._said.source) for n in said)
+        return rows.number("weight_block_size", least=1), columns.number(
+            "weight_block_size", least=1
+        )
+
     def _dtype(self, name: str) -> str:
         return "F32" if name.endswith("e_score_correction_bias") else self._plain
 
     def _packed(self, stem: str, shape: tuple[int, ...]) -> Iterator[Tensor]:
         out, width = shape
-        bits = int(self._said.get("bits") or self._said.get("w_bit") or 4)
-        group = int(self._said.get("group_size") or self._said.get("q_group_size") or 128)
+        bits = self._said.number("bits", "w_bit", default=4, least=1, most=32)
+        group = self._said.number("group_size", "q_group_size", default=128, least=-1)
         groups = -(-width // group) if group > 0 else 1
         packed = (width * bits // 32, out) if self._name == "gptq" else (width, out * bits // 32)
         yield _plain(f"{stem}.qweight", "I32", packed)

@@ -7,6 +7,7 @@ transformers. The tests hold the sums of every family against transformers' own 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 from talos_opt.core.errors import FormatError
 from talos_opt.frameworks.llm.architecture import NONE, STATE
@@ -15,6 +16,8 @@ from talos_opt.frameworks.llm.mixers import latent, linear_attention, mamba, mam
 
 #: A tensor's name and shape.
 Shape = tuple[str, tuple[int, ...]]
+#: Tensors that a config may stand for: DeepSeek-V3 has 46,000.
+_MOST = 2**18
 
 
 def shapes_of(config: Config) -> list[Shape]:
@@ -23,7 +26,7 @@ def shapes_of(config: Config) -> list[Shape]:
     Raises
     ------
     FormatError
-        If the family is unknown.
+        If the family is unknown, or no model has so many tensors.
     """
     make = FAMILIES.get(config.kind)
     if make is None:
@@ -32,7 +35,13 @@ def shapes_of(config: Config) -> list[Shape]:
             f"give a GGUF file or the safetensors files, or one of {', '.join(sorted(FAMILIES))}",
             source=config.source, path="model_type",
         )  # fmt: skip
-    return list(make(config))
+    found = list(islice(make(config), _MOST + 1))
+    if len(found) > _MOST:
+        raise FormatError(
+            f"stands for more than {_MOST} tensors: is its number of experts damaged?",
+            source=config.source,
+        )
+    return found
 
 
 def linear(name: str, out: int, width: int, bias: bool = False) -> Iterator[Shape]:
@@ -189,7 +198,11 @@ def _pruned(c: Config) -> Iterator[Shape]:
         if ffn.get("replace_with_linear"):
             yield from linear(f"{lead}.mlp.linear_mlp", c.hidden, c.hidden)
         else:
-            inner = int(2 * float(ffn.get("ffn_mult") or 1) * c.hidden / 3)
+            times = ffn.get("ffn_mult", 1)
+            if not isinstance(times, int | float) or not 0 < times < 2**20:
+                raise FormatError(f"is {times!r}, expected a number above 0", source=c.source,
+                                  path=f"block_configs[{k}].ffn.ffn_mult")  # fmt: skip
+            inner = int(2 * times * c.hidden / 3)
             yield from _gated(f"{lead}.mlp", c.hidden, -(-inner // 256) * 256)
     yield from norm("model.norm", c.hidden)
     if not c.tied:

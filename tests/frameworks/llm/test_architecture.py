@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from talos_opt.frameworks.llm.configs import architecture_of_config
+from talos_opt.frameworks.llm.model import read_model
 from talos_opt.frameworks.llm.workload import KV_TYPES, distinct_share
+from tests.frameworks.llm.files import dense_rows, metadata, write_gguf
 
 BASE = {"hidden_size": 4096, "vocab_size": 32000, "intermediate_size": 14336}
 
@@ -93,3 +96,24 @@ def test_distinct_experts_of_a_batch() -> None:
     assert distinct_share(8, 2, 2) == pytest.approx(1 - (6 / 8) ** 2)
     assert distinct_share(0, 0, 5) == 1
     assert distinct_share(4, 4, 1) == 1
+
+
+@pytest.mark.parametrize(("latent", "kept"), [(True, 512 + 64), (False, 128 * (192 + 128))])
+def test_old_gguf_files_keep_what_all_heads_have(tmp_path: Path, latent: bool, kept: int) -> None:
+    """DeepSeek-V3 as it was converted after and before llama.cpp had latent caches."""
+    said = {"attention.head_count": 128, "attention.head_count_kv": 1 if latent else 128,
+            "attention.kv_lora_rank": 512, "rope.dimension_count": 64,
+            "attention.key_length": 576 if latent else 192,
+            "attention.value_length": 512 if latent else 128}  # fmt: skip
+    said |= {"attention.key_length_mla": 192} if latent else {}
+    write_gguf(tmp_path / "m.gguf", metadata(2, "deepseek2", **said), dense_rows(2))
+    model = read_model(tmp_path)
+    assert model.architecture.cache_bytes(1) == 2 * 2 * kept
+    assert bool(model.notes) != latent
+
+
+def test_latents_are_mixed_without_their_rotary_part() -> None:
+    """DeepSeek-V3: 128 heads multiply 576 values with each token before, then mix 512 of them."""
+    config, _, _ = CASES["latent"]
+    layer = architecture_of_config(BASE | config, "config.json").layers[0]
+    assert 2 * layer.score_values == 128 * (576 + 512)

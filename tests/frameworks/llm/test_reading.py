@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 
 import pytest
@@ -153,3 +154,69 @@ def test_a_config_that_makes_no_sense_is_refused(
 ) -> None:
     with pytest.raises(FormatError, match=message):
         read_model(write_config(tmp_path, **more))
+
+
+ABSURD: list[tuple[dict[str, object], str]] = [
+    ({"num_hidden_layers": 2**39}, "num_hidden_layers: is 549755813888, .* at most 10000"),
+    ({"model_type": "mixtral", "num_local_experts": 10**9}, "stands for more than .* tensors"),
+    ({"quantization_config": [1]}, "quantization_config: is not an object"),
+    ({"quantization_config": {"quant_method": "gptq", "group_size": "x"}}, "group_size: is 'x'"),
+    ({"quantization_config": {"quant_method": "fp8", "weight_block_size": [0, 1]}}, "block_size"),
+    ({"model_type": "nemotron-nas", "block_configs": [None] * 4}, r"block_configs\[0\]: expected"),
+    ({"model_type": "nemotron-nas", "block_configs": [{"ffn": {"ffn_mult": "x"}}] * 4}, "ffn_mult"),
+    ({"model_type": "nemotron-nas", "block_configs": [{"attention": {"n_heads_in_group": -1}}] * 4},
+     "n_heads_in_group: is -1"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("values", "message"), ABSURD, ids=[m for _, m in ABSURD])
+def test_absurd_configs_are_refused_at_once(
+    tmp_path: Path, values: dict[str, object], message: str
+) -> None:
+    with pytest.raises(FormatError, match=message):
+        read_model(write_config(tmp_path / "m", **values))
+
+
+def test_numbers_of_too_many_digits_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"hidden_size": 1' + "0" * 5000 + "}")
+    with pytest.raises(FormatError, match=r"config\.json: has a number of too many digits"):
+        read_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        '{"dtype": "U8", "shape": [4], "data_offsets": [0, Infinity]}',
+        '{"dtype": "U8", "shape": [4], "data_offsets": ["0", "4"]}',
+        '{"dtype": "U8", "shape": [4], "data_offsets": [-4, 0]}',
+        '{"dtype": "NEW", "shape": [4], "data_offsets": [4, 0]}',
+        '{"dtype": "U8", "shape": [-2, -2], "data_offsets": [0, 4]}',
+    ],
+)
+def test_headers_of_safetensors_with_impossible_places_are_refused(
+    tmp_path: Path, row: str
+) -> None:
+    header = f'{{"layers.0.w.weight": {row}}}'.encode()
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(8))
+    with pytest.raises(FormatError, match=r"tensor 'layers\.0\.w\.weight' has shape"):
+        read_model(path)
+
+
+def test_numbers_in_names_may_be_too_large_for_layers(tmp_path: Path) -> None:
+    names = [f"layers.{'9' * digits}.w.weight" for digits in (10, 5000)]
+    write_safetensors(tmp_path / "model.safetensors", dict.fromkeys(names, 1) | {"layers.0.w": 4})
+    assert len(read_model(tmp_path).architecture.layers) == 1
+
+
+def test_an_index_that_names_an_impossible_file_is_refused(tmp_path: Path) -> None:
+    index = write_config(tmp_path / "m") / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "x" * 5000}}))
+    with pytest.raises(FormatError, match="names a file that cannot be read"):
+        read_model(tmp_path / "m")
+
+
+def test_a_gguf_of_absurdly_many_layers_is_refused(tmp_path: Path) -> None:
+    write_gguf(tmp_path / "m.gguf", metadata(2**31), dense_rows(1))
+    with pytest.raises(FormatError, match=r"block_count: is 2147483648, .* at most 10000"):
+        read_model(tmp_path)
