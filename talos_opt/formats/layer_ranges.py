@@ -36,6 +36,9 @@ def layer_ranges(problem: Problem, schedule: Schedule) -> dict[str, Any]:
         raise InputError(
             f"no op of graph {problem.graph.name!r} says which layer it is of (attrs: {{layer: 0}})"
         )
+    before = homes[min(homes)]
+    for layer in range(max(homes) + 1):  # nothing is left of some layers of pruned models
+        before = homes.setdefault(layer, before)
     runs = [(d, list(group)) for d, group in groupby(sorted(homes), key=lambda k: homes[k][1])]
     seen = [d for d, _ in runs]
     again = next((d for k, d in enumerate(seen) if d in seen[:k]), None)

@@ -18,7 +18,7 @@ from talos_opt.frameworks.llm.devices import parse_cards
 from talos_opt.frameworks.llm.graph import problem_of
 from talos_opt.frameworks.llm.model import read_model
 from talos_opt.frameworks.llm.workload import Workload
-from tests.frameworks.llm.files import dense_rows, metadata, mixture_rows, write_gguf
+from tests.frameworks.llm.files import dense_rows, metadata, mixture_rows, write_config, write_gguf
 
 G0, G1, CPU = 0, 1, 2
 LAYERS = 12
@@ -150,3 +150,15 @@ def test_ranges_of_layers(dense: Problem) -> None:
     device[3] = CPU
     with pytest.raises(InputError, match="layer 1 is split"):
         layer_ranges(dense, simulate(dense, np.array(device), range(len(device))))
+
+
+def test_layers_of_which_nothing_is_left_go_with_those_before(tmp_path: Path) -> None:
+    whole, nothing = {"attention": {}, "ffn": {}}, {name: {"no_op": True} for name in
+                                                    ("attention", "ffn")}  # fmt: skip
+    folder = write_config(tmp_path / "m", model_type="nemotron-nas", num_hidden_layers=4,
+                          block_configs=[nothing, whole, nothing, whole])  # fmt: skip
+    cards, _ = parse_cards(["24GiB:rtx-3090", "24GiB:rtx-4090"])
+    of = problem_of(read_model(folder), cards, Workload(64))
+    device = [int(op.attrs.get("layer", 0) > 1) for op in of.ops]
+    found = layer_ranges(of, simulate(of, np.array(device), range(len(device))))
+    assert [(s["start_layer"], s["end_layer"]) for s in found["shards"]] == [(0, 2), (3, 3)]
