@@ -28,6 +28,8 @@ _MOST_KINDS, _MOST_DEVICES, _STEPS = 64, 32, 900
 #: Ops of which a device holds at most this many are counted whole, as long as there are no more
 #: ways to fill it; others may be split.
 _WHOLE, _MOST_WAYS = 24, 20_000
+#: Ways looked at, of all devices and in all steps together: some seconds. Fewest steps.
+_MOST_LOOKS, _FEWEST_STEPS = 40_000_000, 100
 #: Steps without gain before the next ones are halved, and how small they become.
 _PATIENCE, _SMALLEST = 20, 1e-6
 #: Share of its bytes that a device is given more: sums of bytes may have more digits than floats.
@@ -147,6 +149,8 @@ def _path_bound(problem: Problem, path: Ints, stopped: Callable[[], bool]) -> fl
     if len(kinds) > _MOST_KINDS:
         return 0.0
     time, size, space = kinds[:, :-2], kinds[:, -2], kinds[:, -1]
+    if _fits_where_best(time * number[:, None], size * number, space, arrays.capacity):
+        return 0.0  # the longest path says as much
     devices, count = np.unique(
         np.column_stack([time.T, arrays.capacity]), axis=0, return_counts=True
     )
@@ -158,6 +162,15 @@ def _path_bound(problem: Problem, path: Ints, stopped: Callable[[], bool]) -> fl
         for row, n in zip(devices, count, strict=True)
     ]
     return _branched(sacks, _Terms(time, amount, size), stopped)
+
+
+def _fits_where_best(time: Floats, size: Floats, space: Floats, capacity: Ints) -> bool:
+    """Whether each kind of op fits, with all others, on its fastest device."""
+    home = time.argmin(axis=1)
+    held = np.bincount(home, weights=size, minlength=len(capacity))
+    widest = np.zeros(len(capacity))
+    np.maximum.at(widest, home, space)
+    return bool((held + widest <= capacity).all())
 
 
 def _workspaces(problem: Problem) -> Ints:
@@ -268,7 +281,10 @@ def _ascend(
     error = sum_error(4 * (len(number) + sum(sack.count for sack in sacks)) + 64)
     best, idle = -np.inf, 0
     seen, steps = np.zeros(len(number)), 0
-    for step in range(_STEPS):
+    # Seven ascents at the most: one, and two for each of three branches.
+    looks = _MOST_LOOKS // (7 * sum(len(sack.ways) for sack in sacks))
+    most = min(_STEPS, max(_FEWEST_STEPS, looks))
+    for step in range(most):
         spent, lack, limited = 0.0, number.copy(), np.zeros(len(number))
         for sack in sacks:
             own = price
@@ -279,7 +295,7 @@ def _ascend(
             spent += sack.count * value
             lack -= sack.count * held
             limited += sack.count * held * sack.limited
-        if step >= _STEPS // 10:
+        if step >= most // 10:
             seen, steps = seen + limited, steps + 1
         pledge = extra * branch.number if branch is not None else 0.0
         total = float(number @ price) + pledge

@@ -155,10 +155,9 @@ def path_bound(problem: Problem, stopped: Callable[[], bool] = never) -> float:
         return 0.0
     if not arrays.allowed.any(axis=1).all():
         return 0.0
-    packed = knapsack_bound(problem, stopped)
     memory = PathMemory(problem)
     memory.improve(stopped)
-    return max(packed, memory.bound())
+    return max(memory.bound(), knapsack_bound(problem, stopped))
 
 
 def _smith_bound(problem: Problem, work: Floats, shares: Floats) -> float:

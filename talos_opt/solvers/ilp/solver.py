@@ -80,7 +80,7 @@ class IlpSolver(Solver):
         obstacle = find_obstacle(problem)
         if obstacle:
             return Verdict(Status.INFEASIBLE, obstacle)
-        run.raise_bound(root_bound(problem), self.name)
+        run.raise_bound(root_bound(problem, lambda: run.stopped), self.name)
         return Search(problem, run, self.name, self.options.backend, self.options.mip_gap).solve()
 
     def _require_size(self, problem: Problem) -> None:
