@@ -179,5 +179,5 @@ def test_placements_that_cannot_be_run(training: Problem, inference: Problem) ->
         run(inference, split(inference, ("layers.0", "head")))
     with pytest.raises(InputError, match="1f1b needs at least as many micro-batches as stages"):
         run(training, split(training), order="1f1b", microbatches=1, mode="training")
-    with pytest.raises(InputError, match="microbatches: 0, expected 1 or more"):
+    with pytest.raises(InputError, match="microbatches is 0, expected a whole number of 1"):
         run(inference, split(inference), microbatches=0)
