@@ -312,7 +312,7 @@ def build_arrays(
         capacity=_capacity(cluster),
         slots=np.array([device.slots for device in cluster.devices], dtype=np.int64),
         copy_engine=np.array([device.copy_engine for device in cluster.devices]),
-        forward=_forward(columns),
+        forward=np.asarray(columns.phases == FORWARD),
         **_route_arrays(cluster, time_unit),
         division=division,
     )
@@ -349,12 +349,6 @@ def times_on(columns: Columns, device_id: str, kind: str) -> Floats:
             given = columns.time[:, columns.time_keys.index(key)]
             result = np.where(np.isnan(given), result, given)
     return np.where(np.isnan(result), np.inf, result)
-
-
-def _forward(columns: Columns) -> Bools:
-    if columns.phase is None:
-        return np.ones(columns.op_count, dtype=bool)
-    return np.asarray(columns.phase == FORWARD)
 
 
 def _capacity(cluster: Cluster) -> Ints:

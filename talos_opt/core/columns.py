@@ -170,6 +170,13 @@ class Columns:
         vars(self).update(state)
         self.__post_init__()  # pickling forgets that arrays are read-only
 
+    @property
+    def phases(self) -> Ints:
+        """Position of the phase of each op in `PHASES`, given or not (n,)."""
+        if self.phase is None:
+            return np.full(self.op_count, FORWARD, dtype=np.int64)
+        return np.asarray(self.phase, dtype=np.int64)
+
     def __repr__(self) -> str:
         edges = len(self.input_op)
         return f"Columns({len(self.model_ids)} models, {self.op_count} ops, {edges} edges)"

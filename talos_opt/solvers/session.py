@@ -190,8 +190,7 @@ class Session:
 
     def _offer_first(self) -> None:
         """Offer a schedule that takes no search: time ran out before there was one."""
-        problem = self.run.problem
-        schedule = None if problem.is_pipelined else first_schedule(problem)
+        schedule = first_schedule(self.run.problem)
         if schedule is not None:
             self.run.offer(schedule, "whole models")
             why = "the run was cancelled" if self.run.cancel.is_set() else "time ran out"

@@ -50,7 +50,7 @@ class PipelineStages:
     def __init__(self, problem: Problem, device: Ints) -> None:
         self.problem, self.device = problem, device
         self.arrays = problem.arrays
-        self.phase = phases(problem)
+        self.phase = problem.graph.columns.phases
         self._require_stages()
         self._require_phases()
         self.length = self._lengths()
@@ -193,11 +193,3 @@ class Send(NamedTuple):
     def is_stashed(self, phase: int) -> bool:
         """Whether the copy of what was made in this phase stays for a backward block."""
         return phase == FORWARD and BACKWARD in self.readers
-
-
-def phases(problem: Problem) -> Ints:
-    """Return the phase of each op (n,)."""
-    found = problem.graph.columns.phase
-    if found is None:
-        return np.full(problem.arrays.op_count, FORWARD)
-    return np.asarray(found)

@@ -18,7 +18,6 @@ from talos_opt.core.errors import InputError
 from talos_opt.core.module_paths import module_of
 from talos_opt.core.pipelining.records import Block, Step
 from talos_opt.core.pipelining.settings import PipelineSchedule
-from talos_opt.core.pipelining.stages import phases
 from talos_opt.core.pipelining.step import Pipeline
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
@@ -200,7 +199,7 @@ def _report(
 
 
 def _require_mode(problem: Problem, mode: str) -> None:
-    found = "training" if (phases(problem) == BACKWARD).any() else "inference"
+    found = "training" if (problem.graph.columns.phases == BACKWARD).any() else "inference"
     if found != mode:
         raise InputError(
             f"the graph is of {found}, and the model is to run in {mode}: expected the mode that "

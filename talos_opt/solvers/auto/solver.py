@@ -65,11 +65,10 @@ class AutoSolver(Solver):
     def solve(self, problem: Problem, run: Run) -> Verdict:
         """Let the solvers take their turns until the answer is proven or the time is over."""
         require_compatible_highspy()  # now, not when CP-SAT has its turn, or never
-        if not problem.is_pipelined:
-            _offer_whole_models(problem, run)
+        _offer_whole_models(problem, run)
         count = problem.arrays.op_count
         share = _BASELINE_SHARE if count > CPSAT_UP_TO_OPS else 1.0
-        names = BASELINES if count <= LARGE and not problem.is_pipelined else ()
+        names = BASELINES if count <= LARGE else ()
         reason = self._run_rules(problem, run.limited(share * run.remaining), names)
         self._asked = False
         for turn, stage in enumerate(stages(problem)):
@@ -166,7 +165,7 @@ class AutoSolver(Solver):
             ends = (run.cancel.is_set, lambda: kernels.are_done(*names))
             part = run.by(Budget(Clock(run.clock.raw)).within(_MEANWHILE * run.remaining, *ends))
             part.workers = max(1, run.workers - MOST_AT_ONCE)
-            if count > LARGE and not problem.is_pipelined:
+            if count > LARGE:
                 self._run_rules(problem, part, BASELINES)
             elif count <= PROVABLE and self._create(Stage("cpsat", 1.0)).covers(problem):
                 self._create(Stage("cpsat", 1.0)).solve(problem, part)
@@ -178,12 +177,13 @@ class AutoSolver(Solver):
         names, kernels = solver.kernels(problem), run.kernels
         if not run.clock.exhausted or run.best is None:
             return
-        if problem.arrays.op_count > CPSAT_UP_TO_OPS or problem.is_pipelined:
+        lns = self._create(Stage("lns", 1.0))
+        if problem.arrays.op_count > CPSAT_UP_TO_OPS or not lns.covers(problem):
             return
         kernels.start(*names)
         if not kernels.are_done(*names):
             part = run.limited(math.inf, lambda: kernels.are_done(*names))
-            self._create(Stage("lns", 1.0)).solve(problem, part)
+            lns.solve(problem, part)
 
 
 def _offer_whole_models(problem: Problem, run: Run) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from talos_opt.core.columns import BACKWARD, FORWARD
 from talos_opt.core.problem import Floats, Ints, Problem
-from talos_opt.solvers.pipelines.facts import held_bytes, op_loads, phases_of, route_times
+from talos_opt.solvers.pipelines.facts import held_bytes, op_loads, route_times
 from talos_opt.solvers.shared.splits.blocks import Blocks
 
 
@@ -31,7 +31,7 @@ class StepBlocks:
         self.everything = (1 << self.count) - 1
         self.capacity = arrays.capacity
         op_block = self.of[arrays.group]
-        phase = phases_of(problem)
+        phase = problem.graph.columns.phases
         #: Time of each block on each device by phase (b, m, 3); infinite where it cannot be.
         self.load: Floats = np.zeros((self.count, arrays.device_count, 3))
         times = op_loads(problem)

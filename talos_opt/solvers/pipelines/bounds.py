@@ -18,7 +18,7 @@ from talos_opt.core.pipelining.settings import PipelineSchedule, Pipelining
 from talos_opt.core.problem import Floats, Ints, MemoryRule, Objective, Problem
 from talos_opt.core.rounding import sum_error
 from talos_opt.solvers.bounds.root import load_shares
-from talos_opt.solvers.pipelines.facts import op_loads, phases_of
+from talos_opt.solvers.pipelines.facts import op_loads
 
 
 def rounds_problem(problem: Problem) -> Problem:
@@ -29,7 +29,7 @@ def rounds_problem(problem: Problem) -> Problem:
     """
     asked, given, cluster = problem.require_pipeline(), problem.graph.columns, problem.cluster
     often = 1 if problem.objective is Objective.BOTTLENECK else asked.microbatches
-    phase = phases_of(problem)
+    phase = problem.graph.columns.phases
     times = np.where((phase == FORWARD) | (phase == BACKWARD), often, 1)
     columns = replace(given, time=given.time * times[:, None])
     if problem.arrays.division is not None:  # what a member of a bundle holds is less than this
@@ -58,7 +58,7 @@ def path_bound(problem: Problem) -> float:
         return 0.0
     load = op_loads(problem)
     length, chain = _longest_path(problem, load.min(axis=1))
-    phase = phases_of(problem)[chain]
+    phase = problem.graph.columns.phases[chain]
     worth = np.zeros(3)
     worth[[FORWARD, BACKWARD]] = _rounds_left(problem, asked)
     finite = np.isfinite(load[chain])
@@ -73,7 +73,7 @@ def path_bound(problem: Problem) -> float:
 def _rounds_left(problem: Problem, asked: Pipelining) -> tuple[int, int]:
     """Forward and backward blocks that some device runs beside those of the longest path."""
     others = asked.microbatches - 1
-    trains = bool((phases_of(problem) == BACKWARD).any())
+    trains = bool((problem.graph.columns.phases == BACKWARD).any())
     if asked.schedule is PipelineSchedule.GPIPE or not trains:
         return others, others
     # Forward blocks that come before the first backward block may fill the time for which a device

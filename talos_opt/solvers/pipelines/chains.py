@@ -15,7 +15,7 @@ from typing import TypeAlias
 import numpy as np
 
 from talos_opt.core.pipelining.settings import PipelineSchedule
-from talos_opt.core.problem import Ints, MemoryRule, Objective, Problem, StageRule
+from talos_opt.core.problem import Floats, Ints, MemoryRule, Objective, Problem, StageRule
 from talos_opt.core.rounding import sum_error
 from talos_opt.solvers.pipelines.blocks import StepBlocks
 from talos_opt.solvers.shared.symmetry import device_kinds
@@ -142,11 +142,12 @@ class ChainSearch:
                     continue
                 seen.add(more)
                 self._look()
-                if not self._fits(more & ~placed, device):
+                inside = blocks.members(more & ~placed)
+                load = blocks.load[inside, device].sum(axis=0)
+                if not self._fits(inside, load, device):
                     continue
                 stack.append(more)
-                inside = blocks.members(more & ~placed)
-                stage, value = self._stage(inside, more, device, len(left))
+                stage, value = self._stage(inside, load.tolist(), more, device, len(left))
                 if value * self.less >= self.limit:
                     continue
                 for member in inside:
@@ -175,24 +176,20 @@ class ChainSearch:
 
     # ---- what stages prove -----------------------------------------------------------------
 
-    def _fits(self, inside: int, device: int) -> bool:
+    def _fits(self, inside: list[int], load: Floats, device: int) -> bool:
         """Whether a device can run and hold what grows with every block."""
-        blocks = self.blocks
-        load, held = np.zeros(3), 0
-        for b in blocks.members(inside):
-            load += blocks.load[b, device]
-            held += int(blocks.least_held[b, device])
-        if not np.isfinite(load).all() or held > blocks.capacity[device]:
+        held = int(self.blocks.least_held[inside, device].sum())
+        if not np.isfinite(load).all() or held > self.blocks.capacity[device]:
             return False
         often = 1 if self.loads else self.count
         return bool((often * (load[0] + load[1]) + load[2]) * self.less < self.limit)
 
     def _stage(
-        self, inside: list[int], more: int, device: int, devices_left: int
+        self, inside: list[int], load: list[float], more: int, device: int, devices_left: int
     ) -> tuple[_Stage, float]:
         """Return what is known of a stage, and what it proves about the value."""
         blocks = self.blocks
-        forward, backward, update = blocks.load[inside, device].sum(axis=0).tolist()
+        forward, backward, update = load
         if self.loads:
             return _Stage(device, 0.0, 0.0), forward + backward + update
         head, tail = 0.0, float(update)

@@ -14,12 +14,6 @@ if TYPE_CHECKING:
     from talos_opt.kernels.pipelines import Steps
 
 
-def phases_of(problem: Problem) -> Ints:
-    """Return the phase of each op (n,)."""
-    phase = problem.graph.columns.phase
-    return np.full(problem.arrays.op_count, FORWARD) if phase is None else np.asarray(phase)
-
-
 def op_loads(problem: Problem) -> Floats:
     """Part of a block that an op takes on each device (n, m); infinite where its group cannot be.
 
@@ -54,7 +48,7 @@ def held_bytes(problem: Problem) -> tuple[Ints, Ints]:
     arrays = problem.arrays
     held = np.zeros((arrays.op_count, arrays.device_count), dtype=np.int64)
     stash = np.zeros_like(held)
-    phase = phases_of(problem)
+    phase = problem.graph.columns.phases
     kept = (phase[arrays.edge_src] == FORWARD) & (phase[arrays.edge_dst] == BACKWARD)
     stashed = np.unique(arrays.edge_tensor[kept])
     for d in range(arrays.device_count):
@@ -85,7 +79,7 @@ def make_steps(problem: Problem) -> Steps:
     ]
     return Steps(
         group=arrays.group.copy(),
-        phase=phases_of(problem).astype(np.int64),
+        phase=problem.graph.columns.phases.copy(),
         load=op_loads(problem),
         held=held,
         stash=stash,

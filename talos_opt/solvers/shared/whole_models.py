@@ -21,10 +21,14 @@ MANY_MODELS = 32
 def first_schedule(problem: Problem) -> Schedule | None:
     """Return a feasible schedule; None where some model fits no device as a whole.
 
+    None too where steps of a pipeline count: what they hold is not known here.
+
     Parameters
     ----------
     problem : Problem
     """
+    if problem.is_pipelined:
+        return None
     arrays = problem.arrays
     models = _by_smith(problem)
     home = _place_models(problem, models)
