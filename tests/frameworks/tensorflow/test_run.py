@@ -51,7 +51,10 @@ def test_profile_solve_run(
     assert main(["run", *words, *options]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["outputs_equal"]
-    assert report["transfers"] == sum(row["bytes"] > 0 for row in document["transfers"]) > 0
+    # Transfers without bytes are sent where they stand for a control edge, and not where they say
+    # that a view is done with (test_execute looks at each).
+    carrying = sum(row["bytes"] > 0 for row in document["transfers"])
+    assert 0 < carrying <= report["transfers"] <= len(document["transfers"])
     assert report["measured_s"] > 0
     assert report["single_device_s"] > 0
     assert json.loads(trace.read_text())["traceEvents"]
