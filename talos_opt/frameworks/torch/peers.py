@@ -68,15 +68,25 @@ def _outlive_no_parent() -> None:
         os._exit(1)
 
 
-def join_group(rank: int, count: int, port: int, device: torch.device, timeout_s: float) -> None:
-    """Join the group of processes: by NCCL on a GPU, by gloo on the CPU."""
+def wire_of(devices: Sequence[torch.device], rank: int) -> torch.device:
+    """Return where a stage's tensors are when they are sent and received.
+
+    NCCL sends from GPU to GPU and needs one for each process; what any other stages send each
+    other goes by gloo, through the memory of the host.
+    """
+    gpus = {device for device in devices if device.type == "cuda"}
+    return devices[rank] if len(gpus) == len(devices) else torch.device("cpu")
+
+
+def join_group(rank: int, count: int, port: int, wire: torch.device, timeout_s: float) -> None:
+    """Join the group of processes: by NCCL from GPU to GPU, by gloo from CPU to CPU."""
     timeout = datetime.timedelta(seconds=timeout_s)
     if sys.platform.startswith("linux"):
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # all are on this machine
     store = _dist.TCPStore(_HOST, port, is_master=False, timeout=timeout)
-    cuda = device.type == "cuda"
+    cuda = wire.type == "cuda"
     if cuda:
-        torch.cuda.set_device(device)
+        torch.cuda.set_device(wire)
     dist.init_process_group(
         "nccl" if cuda else "gloo", store=store, rank=rank, world_size=count, timeout=timeout
     )

@@ -162,7 +162,6 @@ def _plan(
     _require_mode(problem, mode)
     _require_enough(predicted.schedule, microbatches, len(names), mode)
     devices = torch_devices(names, device_map)
-    _require_one_kind(devices)
     return _Plan(pipeline, predicted, begins, names, devices)
 
 
@@ -213,18 +212,6 @@ def _require_enough(order: PipelineSchedule, count: int, stages: int, mode: str)
             f"{count} micro-batches for {stages} stages: torch's 1f1b needs at least as many "
             "micro-batches as stages; gpipe takes any number"
         )
-
-
-def _require_one_kind(devices: Mapping[str, torch.device]) -> None:
-    kinds = {device.type for device in devices.values()}
-    text = ", ".join(f"{name}={device}" for name, device in devices.items())
-    if len(kinds) > 1:
-        raise InputError(
-            f"stages are on {text}: processes send each other tensors by gloo between CPUs or by "
-            "NCCL between GPUs, expected one kind"
-        )
-    if kinds == {"cuda"} and len(set(devices.values())) < len(devices):
-        raise InputError(f"stages are on {text}: NCCL needs a GPU for each stage")
 
 
 def _require_modules(problem: Problem, module: nn.Module) -> None:

@@ -26,7 +26,7 @@ from talos_opt.frameworks.common.allocator import keep_freed_memory
 from talos_opt.frameworks.common.loading import explain
 from talos_opt.frameworks.torch.arguments import Arguments
 from talos_opt.frameworks.torch.cutting import Part, cut, move_part
-from talos_opt.frameworks.torch.peers import handover_s, join_group, obey_parent
+from talos_opt.frameworks.torch.peers import handover_s, join_group, obey_parent, wire_of
 from talos_opt.frameworks.torch.reasons import plain_module
 from talos_opt.frameworks.torch.training import LEARNING_RATE, loss_of, set_mode
 
@@ -146,6 +146,7 @@ def _begin(ops: Sequence[dist.P2POp]) -> list[Any]:
 class _Timed(PipelineStage):
     """A stage that notes when its blocks begin and end, and has the inputs of all micro-batches."""
 
+    computes_on: torch.device  # `device` is where its tensors are sent from
     laps: list[Lap]
     inputs: Sequence[dict[str, torch.Tensor]]
     kept: dict[int, Any] | None = None
@@ -214,8 +215,8 @@ class _Timed(PipelineStage):
 
     def note(self, phase: int, microbatch: int, start: Moment) -> None:
         """Note a block that ends now, once its device has done it."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
+        if self.computes_on.type == "cuda":
+            torch.cuda.synchronize(self.computes_on)
         end = now()
         computed = end.computed - start.computed
         self.laps.append(Lap(phase, microbatch, start.wall, end.wall, computed))
@@ -227,7 +228,8 @@ class _Stage:
     def __init__(self, job: Job, rank: int, pipe: connection.Connection) -> None:
         self.job, self.rank, self.pipe = job, rank, pipe
         self.count = len(job.devices)
-        self.device = torch.device(job.devices[rank])
+        devices = [torch.device(device) for device in job.devices]
+        self.device, self.wire = devices[rank], wire_of(devices, rank)
         self.training = job.mode == "training"
         self.losses: list[float] = []
 
@@ -236,7 +238,7 @@ class _Stage:
         torch.set_num_threads(self.job.threads)
         keep_freed_memory()
         part, microbatches = self._make()
-        join_group(self.rank, self.count, self.job.port, self.device, self.job.timeout_s)
+        join_group(self.rank, self.count, self.job.port, self.wire, self.job.timeout_s)
         self.pipe.send((READY, None))
         stage = self._stage(part, microbatches)
         schedule = self._schedule(stage, part, len(microbatches))
@@ -259,6 +261,8 @@ class _Stage:
         microbatches: list[Arguments] = given["microbatches"]
         part = cut(module, microbatches[0], self.job.begins)[self.rank]
         move_part(part, self.device)
+        if self.wire != self.device:
+            _bridge(part.module, self.device, self.wire)
         return part, microbatches
 
     def _stage(self, part: Part, microbatches: Sequence[Arguments]) -> _Timed:
@@ -266,10 +270,11 @@ class _Stage:
             part.module,
             self.rank,
             self.count,
-            self.device,
+            self.wire,
             input_args=self._examples(part.received),
             output_args=self._examples(part.made),
         )
+        stage.computes_on = self.device
         stage.laps = []
         stage.inputs = [
             {name: one.tensors[k].to(self.device) for name, k in part.inputs.items()}
@@ -336,8 +341,8 @@ class _Stage:
 
     def _handover(self, part: Part) -> float:
         """Return the seconds that what this stage makes takes to the next one, both being idle."""
-        received = [torch.zeros_like(x, device=self.device) for x in part.received]
-        made = [torch.zeros_like(x, device=self.device) for x in part.made]
+        received = [torch.zeros_like(x, device=self.wire) for x in part.received]
+        made = [torch.zeros_like(x, device=self.wire) for x in part.made]
         found = 0.0
         for edge in range(self.count - 1):
             if self.rank == edge:
@@ -346,6 +351,19 @@ class _Stage:
                 handover_s(received, edge, first=False)
             dist.barrier()
         return found
+
+
+def _bridge(module: nn.Module, device: torch.device, wire: torch.device) -> None:
+    """Let a module on a device take tensors from where they arrive, and return them there."""
+
+    def bring(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(x.to(device) for x in args)
+
+    def take(_: nn.Module, __: tuple[Any, ...], made: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(x.to(wire) for x in made)
+
+    module.register_forward_pre_hook(bring)
+    module.register_forward_hook(take)
 
 
 def state_of(module: nn.Module) -> dict[str, torch.Tensor]:

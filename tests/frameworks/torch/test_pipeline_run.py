@@ -27,6 +27,7 @@ from talos_opt.core.simulator import simulate  # noqa: E402
 from talos_opt.formats.chrome_trace import write_schedule_trace  # noqa: E402
 from talos_opt.frameworks.common.pipelined import measured_blocks  # noqa: E402
 from talos_opt.frameworks.torch.loading import load_callable, make_arguments  # noqa: E402
+from talos_opt.frameworks.torch.peers import wire_of  # noqa: E402
 from talos_opt.frameworks.torch.pipeline_run import run_pipeline  # noqa: E402
 from talos_opt.frameworks.torch.profile import profile_module  # noqa: E402
 from tests.frameworks.torch import staged  # noqa: E402
@@ -71,6 +72,35 @@ def files(inference: Problem, tmp_path: Path) -> list[str]:
     inputs = [part for spec in SPECS for part in ("--input", spec)]
     places = ",".join(f"{name}={device}" for name, device in MAP.items())
     return ["--graph", str(graph), "--schedule", str(target), "--map", places, *inputs]
+
+
+def test_tensors_travel_between_gpus_or_by_the_host() -> None:
+    cpu, first, second = map(torch.device, ("cpu", "cuda:0", "cuda:1"))
+    assert wire_of([first, second], 1) == second
+    for devices in ([cpu, cpu], [cpu, first], [first, cpu, second], [first, first]):
+        assert {wire_of(devices, k) for k in range(len(devices))} == {cpu}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("places", [("cpu", "cuda:0"), ("cuda:0", "cpu"), ("cuda:0", "cuda:0")])
+def test_stages_on_a_cpu_and_a_gpu(
+    training: Problem, inference: Problem, places: tuple[str, str]
+) -> None:
+    for problem, mode in ((training, "training"), (inference, "inference")):
+        report = run_pipeline(
+            partial(load_callable, f"{FILE}:labelled"),
+            make_arguments(SPECS),
+            problem,
+            split(problem),
+            order="1f1b" if mode == "training" else "gpipe",
+            microbatches=3,
+            mode=mode,
+            device_map=dict(zip(MAP, places, strict=True)),
+            repeats=2,
+        )
+        assert report.outputs_equal
+        assert report.gradients_equal is (True if mode == "training" else None)
+        assert [stage.where for stage in report.stages] == list(places)
 
 
 def test_training_in_two_processes(training: Problem, tmp_path: Path) -> None:
