@@ -74,10 +74,16 @@ class Config(_Fields):
         if self.kind == "falcon" and not self.get("new_decoder_architecture"):
             count = 1 if self.get("multi_query") in (None, True) else self.heads
             return [count] * self.layers
-        names = ("num_key_value_heads", "num_kv_heads", "n_head_kv", "multi_query_group_num")
-        if self.kind == "deci" or self.get("block_configs"):
+        names = ("num_key_value_heads_per_layer", "num_key_value_heads", "num_kv_heads",
+                 "n_head_kv", "multi_query_group_num")  # fmt: skip
+        if self.is_pruned:
             return [self._group(block) for block in self.blocks]
         return self.each(self.layers, *names, default=self.heads)
+
+    @property
+    def is_pruned(self) -> bool:
+        """Whether the config lists for each layer what is left of it."""
+        return self.kind == "nemotron_nas" or self.get("block_configs") is not None
 
     @property
     def blocks(self) -> list[Mapping[str, Any]]:
@@ -99,6 +105,8 @@ class Config(_Fields):
         if attention.get("no_op") or attention.get("replace_with_linear"):
             return 0
         said = _Fields(attention, self.source)
+        if said.get("num_key_value_heads") is not None:
+            return said.number("num_key_value_heads")
         return self.heads // said.number("n_heads_in_group", default=1, least=1)
 
     @property

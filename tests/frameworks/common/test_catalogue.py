@@ -35,6 +35,7 @@ def test_every_datasheet_is_complete_and_plausible(sheet: Datasheet) -> None:
 @pytest.mark.parametrize(
     ("name", "dtype", "tera", "gigabytes_per_second", "gib"),
     [
+        ("rtx 2080 ti", "fp32", 13.4, 616, 11),
         ("m3", "fp32", 3.6, 100, 24),
         ("m3-pro", "fp32", 6.48, 150, 36),
         ("v100", "fp16", 125, 900, 32),
