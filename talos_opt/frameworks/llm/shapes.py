@@ -1,7 +1,7 @@
 """The tensors that a config stands for, where no file lists their sizes.
 
 Names are those that the models are published with; shapes follow the modelling files of
-transformers. The tests hold the sums of every family against transformers' own models.
+transformers. The tests hold the sums of every family that it has against its own models.
 """
 
 from __future__ import annotations
