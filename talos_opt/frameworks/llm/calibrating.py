@@ -4,30 +4,34 @@ The time of a token is a sum over parts and devices:
 
     T = hops + launches + sum of max(bytes / (m x bandwidth), FLOPs / (c x peak))
 
-with two unknown efficiencies of each device, m and c. Which side of a maximum counts is assumed
-from the last guess; then T is linear in 1 / m and 1 / c, and bounded least squares of the relative
-errors give the next guess.
+with two unknown efficiencies of each device, m and c, which devices of one product share. Which
+side of a maximum counts is assumed from the last guess; then T is linear in 1 / m and 1 / c, and
+bounded least squares of the relative errors give the next guess.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from talos_opt.core.cluster import Cluster
+from talos_opt.core.cluster import Cluster, Device
 from talos_opt.core.errors import InputError
+from talos_opt.core.graph import Graph, Input, Model, Op
+from talos_opt.core.problem import Problem
 from talos_opt.core.simulator import simulate
 from talos_opt.core.transfers import NoRouteError
 from talos_opt.core.units import PER_SECOND
 from talos_opt.frameworks.common.least_squares import bounded_least_squares
+from talos_opt.frameworks.common.profile import TIME_UNIT
 from talos_opt.frameworks.common.roofline import reached
 from talos_opt.frameworks.llm.devices import Card
-from talos_opt.frameworks.llm.graph import Room, problem_of
+from talos_opt.frameworks.llm.graph import Room, cluster_of, hop_bytes
 from talos_opt.frameworks.llm.measurements import Measurement
 from talos_opt.frameworks.llm.model import LanguageModel
 from talos_opt.frameworks.llm.workload import PRODUCT, Workload, dtype_on, passes_of
@@ -111,15 +115,13 @@ def calibrate(
     data.require_determined(x)
     known = data.sensitive(x)
     found: dict[str, Efficiency] = {}
+    before: dict[str, Efficiency] = {}
     after: list[Card] = []
-    for d, card in enumerate(cards):
-        pair = (float(data.base[k] / x[k]) if known[k] else None for k in (2 * d, 2 * d + 1))
+    for card, u in zip(cards, data.unknown, strict=True):
+        pair = (float(data.base[k] / x[k]) if known[k] else None for k in (u, u + 1))
         found[card.id] = Efficiency(*pair)
-        after.append(_scaled(card, 1 / float(x[2 * d]), 1 / float(x[2 * d + 1]), found[card.id]))
-    before = {
-        card.id: Efficiency(float(data.base[2 * d]), float(data.base[2 * d + 1]))
-        for d, card in enumerate(cards)
-    }
+        before[card.id] = Efficiency(float(data.base[u]), float(data.base[u + 1]))
+        after.append(_scaled(card, 1 / float(x[u]), 1 / float(x[u + 1]), found[card.id]))
     predicted = data.predict(x)
     errors = predicted / data.seconds - 1
     return Calibration(tuple(after), found, before, tuple(predicted.tolist()),
@@ -145,7 +147,7 @@ def _scaled(card: Card, bandwidth: float, peak: float, found: Efficiency) -> Car
 
 
 class _Data:
-    """Measurements as arrays; unknown 2 d and 2 d + 1 are the slowness of device d.
+    """Measurements as arrays; unknowns u and u + 1 are the slowness of a product.
 
     That is: by what its times for bytes and for FLOPs are to be multiplied.
     """
@@ -158,34 +160,42 @@ class _Data:
         load: Workload,
         cluster: Cluster | None,
     ) -> None:
-        self.cards, self.measured = cards, measured
+        self.measured = measured
         self.seconds: Floats = np.array([m.seconds for m in measured])
         self.fixed: Floats = np.zeros(len(measured))
-        rows: list[tuple[int, int, float, float]] = []
+        products = [card.id if card.sheet is None else card.sheet for card in cards]
+        #: The first unknown of each card, and the cards that have it, in words.
+        self.unknown = [2 * products.index(product) for product in products]
+        self.names = {
+            u: "/".join(card.id for card, v in zip(cards, self.unknown, strict=True) if u == v)
+            for u in self.unknown
+        }
         index = {card.id: d for d, card in enumerate(cards)}
-        # Only hops are asked of these: any peak will do.
-        free = tuple(replace(card, memory=None, peak=card.peak or 1e12) for card in cards)
+        rows: list[tuple[int, int, float, float]] = []
         for m, one in enumerate(measured):
             mine = replace(load, context=one.context, batch=one.batch, phase=one.phase,
-                           prompt=0, generate=0, buffers={})  # fmt: skip
-            self.fixed[m] = _hops(model, free, mine, one, cluster)
+                           prompt=0, generate=0)  # fmt: skip
+            self.fixed[m] = _hops(model, cards, mine, one, cluster)
             for part, name in zip(model.parts, one.devices, strict=True):
                 d = index[name]
                 for count, terms in passes_of(part, model, mine, cards[d]):
                     self.fixed[m] += count * terms.launch
-                    rows.append((m, d, count * terms.traffic, count * terms.arithmetic))
+                    rows.append(
+                        (m, self.unknown[d], count * terms.traffic, count * terms.arithmetic)
+                    )
         self.m = np.array([row[0] for row in rows])
-        self.d = np.array([row[1] for row in rows])
+        self.u = np.array([row[1] for row in rows])
         self.traffic: Floats = np.array([row[2] for row in rows])
         self.arithmetic: Floats = np.array([row[3] for row in rows])
-        shares = [share for card in cards for share in _shares(card, model)]
-        self.base: Floats = np.array(shares)
+        self.base: Floats = np.ravel([_shares(card, model) for card in cards])
         self.low: Floats = np.minimum(self.base, 1.0)
         self.high: Floats = np.maximum(self.base / LEAST, 1.0)
+        idle = np.setdiff1d(np.arange(len(self.base)), np.concatenate([self.u, self.u + 1]))
+        self.low[idle] = self.high[idle] = 1.0
 
     def predict(self, x: Floats) -> Floats:
         """Return the seconds of each measurement."""
-        times = np.maximum(x[2 * self.d] * self.traffic, x[2 * self.d + 1] * self.arithmetic)
+        times = np.maximum(x[self.u] * self.traffic, x[self.u + 1] * self.arithmetic)
         return self.fixed + np.bincount(self.m, times, minlength=len(self.seconds))
 
     def _loss(self, x: Floats) -> float:
@@ -193,10 +203,13 @@ class _Data:
 
     def columns(self, x: Floats) -> Floats:
         """Return what each relative error gains for each unknown, near a guess."""
-        reads = x[2 * self.d] * self.traffic >= x[2 * self.d + 1] * self.arithmetic
+        reads = x[self.u] * self.traffic >= x[self.u + 1] * self.arithmetic
         matrix = np.zeros((len(self.seconds), len(x)))
-        np.add.at(matrix, (self.m, 2 * self.d + ~reads),
-                  np.where(reads, self.traffic, self.arithmetic))  # fmt: skip
+        np.add.at(
+            matrix,
+            (self.m, np.where(reads, self.u, self.u + 1)),
+            np.where(reads, self.traffic, self.arithmetic),
+        )
         return matrix / self.seconds[:, None]
 
     def sensitive(self, x: Floats) -> NDArray[np.bool_]:
@@ -220,7 +233,7 @@ class _Data:
         least = np.inf
         for reading in _STARTS:
             for computing in _STARTS:
-                start = np.tile([reading, computing], len(self.cards))
+                start = np.tile([reading, computing], len(self.base) // 2)
                 x = self._descend(np.clip(start, self.low, self.high))
                 loss = self._loss(x)
                 if loss < least * (1 - 1e-9) - 1e-18:
@@ -271,11 +284,11 @@ class _Data:
             )
         matrix = (self.columns(x) * x)[:, which]
         matrix /= np.linalg.norm(matrix, axis=0)
-        _, values, rows = np.linalg.svd(matrix)
+        _, values, rows = np.linalg.svd(np.linalg.qr(matrix, mode="r"))
         values = np.concatenate([values, np.zeros(len(which) - len(values))])
         loose = np.abs(rows[values < _DEPENDENT]).max(axis=0, initial=0.0) > 0.1
         if loose.any():
-            names = [f"{_WORDS[k % 2]} of {self.cards[k // 2].id}" for k in which[loose]]
+            names = [f"{_WORDS[k % 2]} of {self.names[k - k % 2]}" for k in which[loose].tolist()]
             raise InputError(
                 f"the measurements do not distinguish {', '.join(names)}: add some with other "
                 "shares of the layers on these devices, or another phase"
@@ -290,19 +303,25 @@ def _hops(
     cluster: Cluster | None,
 ) -> float:
     """Return the seconds that a split spends between devices."""
-    free = cluster and replace(
-        cluster, devices=tuple(replace(device, memory=None) for device in cluster.devices)
+    runs = [name for name, _ in groupby(one.devices)]
+    times, size = {card.id: 0.0 for card in cards}, hop_bytes(model, load)
+    ops = tuple(
+        Op(str(k), times, inputs=(Input(str(k - 1), size),) if k else ()) for k in range(len(runs))
     )
-    problem = problem_of(model, cards, load, room=Room(), cluster=free)
-    placed = np.array([problem.cluster.index[name] for name in one.devices])
-    order = np.arange(len(placed))
-    busy = float(problem.arrays.time[order, placed].sum())
+    free = [replace(card, memory=None) for card in cards]
+    place = cluster and replace(
+        cluster, devices=tuple(Device(d.id, d.kind) for d in cluster.devices)
+    )
+    problem = Problem(
+        Graph("hops", (Model("hops", ops),), TIME_UNIT), cluster_of(free, load, Room(), place)
+    )
+    placed = np.array([problem.cluster.index[name] for name in runs])
     try:
-        whole = simulate(problem, placed, order).makespan
+        whole = simulate(problem, placed, np.arange(len(runs))).makespan
     except NoRouteError as error:
         a, b = (problem.device_ids[d] for d in (error.source, error.target))
         raise InputError(f"{one.path}: the cluster has no route from {a} to {b}") from None
-    return max(0.0, whole - busy) / PER_SECOND[problem.graph.time_unit]
+    return whole / PER_SECOND[TIME_UNIT]
 
 
 def _shares(card: Card, model: LanguageModel) -> tuple[float, float]:

@@ -76,7 +76,7 @@ def parse_cards(specs: Sequence[str]) -> tuple[tuple[Card, ...], tuple[str, ...]
             raise InputError(f"device {spec!r} is not of the form {FORM}")
         card = _card(match["rest"], spec)
         if card.sheet is not None and card.id == "cpu":
-            notes.append(f"cpu is taken to be a {card.sheet.title}: name it, as in cpu={CPU}")
+            notes.append(f"cpu is taken to be an {card.sheet.title}: name it, as in cpu={CPU}")
         draft = _Draft(card, match["id"], match["count"] is not None)
         drafts += [draft] * count
         if len(drafts) > _MOST:
@@ -181,7 +181,7 @@ def cards_in(cluster: Cluster, cards: Sequence[Card]) -> tuple[tuple[Card, ...],
             sheet = identify(device.id) or identify(device.kind)
             if sheet is None and device.kind == "cpu":
                 sheet = lookup(CPU)
-                notes.append(f"{device.id} is taken to be a {sheet.title}: name it, as in "
+                notes.append(f"{device.id} is taken to be an {sheet.title}: name it, as in "
                              f"--devices {device.id}={CPU}")  # fmt: skip
             if sheet is None:
                 raise InputError(

@@ -126,6 +126,22 @@ def test_what_was_not_measured_stays(model: LanguageModel, tmp_path: Path) -> No
     assert found.cards[1].bandwidth == pytest.approx(50e9, rel=1e-6)
 
 
+def test_devices_of_one_product_share_what_is_found(model: LanguageModel, tmp_path: Path) -> None:
+    """Two cards with the same shares every time could not be distinguished else."""
+    cards, _ = parse_cards(("a=rtx-3090", "b=rtx-3090"))
+    path = tmp_path / "m.json"
+    rows = [{"layers": {"a": "0-3", "b": "4-7"}, "context": 64, "tokens_per_second": 1.0}]
+    path.write_text(json.dumps({"measurements": rows}))
+    real = [slowed(card, 0.7, 1.0) for card in cards]
+    measured = [replace(one, rate=rate(model, real, one))
+                for one in read_measurements(path, model, ("a", "b"))]  # fmt: skip
+    found = calibrate(model, cards, measured, Workload(1))
+    assert found.found["a"] == found.found["b"]
+    assert found.found["a"].bandwidth == pytest.approx(0.7 * 0.8, rel=1e-6)
+    assert found.cards[1].sheet is not None
+    assert found.cards[1].sheet.bandwidth == pytest.approx(0.7 * 936e9, rel=1e-6)
+
+
 def test_noise_is_averaged_out(model: LanguageModel, tmp_path: Path) -> None:
     cards, _ = parse_cards(DEVICES)
     real = [slowed(card, 0.6, 0.4) for card in cards]
