@@ -149,7 +149,8 @@ def flags_of(problem: Problem, schedule: Schedule, names: Mapping[str, str] | No
     called = device_names(problem, names)
     on = [called[d] for d in schedule.device.tolist()]
     wanted = _wanted(problem, on)
-    layers = 1 + max((op.attrs["layer"] for op in problem.ops if "layer" in op.attrs), default=-1)
+    numbers = [int(match[1]) for name in wanted if (match := _LAYER.fullmatch(name))]
+    layers = 1 + max(numbers)  # those too that predict further tokens
     homes = _homes(problem.ops, on, layers)
     flags = _split(homes, wanted)
     moved = {n: d for n, d in wanted.items() if flags.default_device(n) != d}

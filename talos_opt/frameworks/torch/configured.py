@@ -76,8 +76,10 @@ def _architecture(module: nn.Module) -> Architecture | None:
 def _keepers(blocks: Sequence[Block], layers: int) -> list[int] | None:
     """Return the block of each layer that keeps its cache: attention, or the first of the layer."""
     places = [place_of(f"{block.name}.weight") for block in blocks]
-    lists = Counter(place.list for place in places if place.layer == layers - 1)
-    for name, _ in lists.most_common():
+    lists: Counter[str] = Counter()
+    for block, place in zip(blocks, places, strict=True):
+        lists[place.list] += block.parameter_bytes if place.layer >= 0 else 0
+    for name, _ in lists.most_common():  # a tower for images or sound is smaller
         found: dict[int, int] = {}
         attends: set[int] = set()
         for k, place in enumerate(places):
