@@ -73,6 +73,10 @@ def test_layers_that_predict_further_tokens_count_in_flags(tmp_path: Path) -> No
     assert flags.layer_device(9) == "CPU"
     assert flags.layer_device(10) == flags.layer_device(11) == "CUDA0"
     assert flags.tensor_device("blk.11.ffn_up.weight") == "CPU"
+    rows = [row for row in dense_rows(LAYERS) if not row[0].startswith("blk.11.")]
+    write_gguf(tmp_path / "m.gguf", metadata(LAYERS, nextn_predict_layers=1), rows)
+    without = problem_of(read_model(tmp_path), cards, Workload(64))
+    assert exported(without, {"token_embd": CPU}).gpu_layers == LAYERS + 1
 
 
 def test_whole_layers_need_no_pattern(dense: Problem) -> None:

@@ -108,6 +108,8 @@ def _op(
         attrs["also"] = list(part.also)
     if before is None:
         attrs["tokens"] = load.batch * (load.generate or load.prompt)
+        if model.is_gguf and model.architecture.further:
+            attrs["blocks"] = len(model.architecture.layers) + model.architecture.further
     if part.layer is not None:
         attrs["layer"] = part.layer
     attrs["tensors"] = [tensor.name for tensor in part.tensors]

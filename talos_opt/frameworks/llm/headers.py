@@ -62,7 +62,8 @@ def architecture_of_header(header: Header) -> Architecture:
         notes = ("the file has no attention.key_length_mla: llama.cpp keeps the keys and values of "
                  "all heads, not latents",)  # fmt: skip
     return Architecture(name, layers, hidden, vocabulary, tied, "fp16",
-                        fields.number("context_length", default=0) or None, notes)  # fmt: skip
+                        fields.number("context_length", default=0) or None, notes,
+                        listed - count)  # fmt: skip
 
 
 def _kinds(
