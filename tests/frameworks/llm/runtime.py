@@ -35,7 +35,9 @@ start(sys.argv[1].encode(), None, 1, 2, both)
 """
 
 
-def write_model(path: Path, layers: int, hidden: int, width: int, experts: int = 0) -> None:
+def write_model(
+    path: Path, layers: int, hidden: int, width: int, experts: int = 0, *, tied: bool = False
+) -> None:
     """Write a Llama, or a mixture, with random weights and a token for each byte."""
     import gguf
 
@@ -84,7 +86,8 @@ def write_model(path: Path, layers: int, hidden: int, width: int, experts: int =
         add(f"{lead}up{end}", *several, width, hidden)
         add(f"{lead}down{end}", *several, hidden, width)
     add("output_norm", hidden)
-    add("output", len(tokens), hidden)
+    if not tied:
+        add("output", len(tokens), hidden)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
