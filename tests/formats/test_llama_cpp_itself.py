@@ -18,19 +18,20 @@ pytest.importorskip("gguf", reason="gguf is not installed")
 llama_cpp = pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
 
 from talos_opt.cli.main import main  # noqa: E402
+from talos_opt.formats import read_problem  # noqa: E402
 from talos_opt.formats.llama_cpp import Flags  # noqa: E402
 from tests.frameworks.llm import runtime  # noqa: E402
 
 PROMPT, NEW = [1, 70, 71, 72], 6
 LAYERS = 6
 DENSE, TIED, MIXTURE = "dense", "tied", "mixture"
-#: Name: model, memory of the devices in KB, whether single tensors are sent to the CPU.
+#: Name: model, memory of the devices in KB, whether some of the layers are on the CPU.
 CASES = {
-    "layers": (DENSE, {"a": 450, "b": 330}, True),
-    "whole": (DENSE, {"a": 700, "b": 900}, False),
-    "tied": (TIED, {"a": 700}, True),
-    "experts": (MIXTURE, {"a": 500, "b": 480}, True),
-    "first experts": (MIXTURE, {"a": 1200}, True),
+    "layers": (DENSE, {"a": 1900, "b": 1600}, True),
+    "whole": (DENSE, {"a": 2300, "b": 2200}, False),
+    "tied": (TIED, {"a": 2100}, True),
+    "experts": (MIXTURE, {"a": 2300, "b": 2250}, True),
+    "first experts": (MIXTURE, {"a": 3100}, True),
 }
 
 
@@ -69,8 +70,9 @@ def exported(folder: Path, model: Path, memory: dict[str, int]) -> tuple[dict[st
     devices = [{"id": name, "kind": "gpu", "memory": f"{kb}KB"} for name, kb in memory.items()]
     cluster.write_text(json.dumps({"devices": [*devices, {"id": "cpu", "kind": "cpu"}]}))
     for argv in (
-        ["profile", "llm", str(model), "--cluster", str(cluster), "--context", "64", "--buffer",
-         "0", "--devices", ",".join(f"{name}=90GB/s" for name in memory), "-o", graph],
+        ["profile", "llm", str(model), "--cluster", str(cluster), "--context",
+         str(runtime.CONTEXT), "--chunk", str(runtime.CHUNK), "--devices",
+         ",".join(f"{name}=90GB/s" for name in memory), "-o", graph],
         ["solve", graph, "--objective", "makespan", "-o", schedule],
         ["export", graph, schedule, "--to", "llama-cpp", "--regroup", "-o", flags, "--map",
          ",".join(f"{name}=RPC{k}" for k, name in enumerate(memory))],
@@ -96,7 +98,8 @@ def test_llama_cpp_puts_everything_where_it_was_placed(
     said, schedule = exported(tmp_path, models[which], memory)
     flags = as_flags(said)
     assert set(flags.devices) == {f"RPC{k}" for k in range(len(memory))}
-    assert ("CPU" in {device for _, device in patterns(flags)}) == to_cpu
+    inside = [tensor for tensor in names(models[which]) if tensor.startswith("blk.")]
+    assert ("CPU" in {flags.tensor_device(tensor) for tensor in inside}) == to_cpu
     with runtime.load(llama_cpp, models[which], said, address) as model:
         assert model.layers() == {k: flags.layer_device(k) for k in range(LAYERS + 1)}
         assert model.caches() == {k: flags.layer_device(k) for k in range(LAYERS)}
@@ -105,13 +108,19 @@ def test_llama_cpp_puts_everything_where_it_was_placed(
             for tensor in names(models[which])
             if any(re.search(pattern, tensor) for pattern, _ in patterns(flags))
         }
-        sizes = parameters(tmp_path / "g.yaml")
+        ops = {op.id: op for op in read_problem(str(tmp_path / "g.yaml")).ops}
         for k, device in enumerate(memory):
             there = [op["op"] for op in schedule["ops"] if op["device"] == device]
-            held = sum(sizes[op] for op in there)
+            held = sum(ops[op].attrs["parameters"] for op in there)
             if which == TIED and {"token_embd", "output_norm"} <= set(there):
-                held -= sizes["token_embd"]  # the graph counts its copy; llama.cpp needs none then
+                held -= ops["token_embd"].attrs[
+                    "parameters"
+                ]  # the graph counts its copy; llama.cpp needs none then
             assert model.buffers()[f"RPC{k}"] == pytest.approx(held / 2**20, abs=0.011)
+            kept = sum(ops[op].attrs["kv"] for op in there) / 2**20
+            assert model.kept().get(f"RPC{k}", 0) == pytest.approx(kept, abs=0.011)
+            buffer = max(ops[op].memory.workspace for op in there) / 2**20
+            assert 0.55 * buffer < model.working()[f"RPC{k}"] < buffer + 0.02
         assert model.generate(PROMPT, NEW) == tokens[which]
 
 
@@ -124,13 +133,6 @@ def names(path: Path) -> list[str]:
 def patterns(flags: Flags) -> list[tuple[str, str]]:
     moe = [(rf"blk\.{k}\.ffn_(up|down|gate)_exps", "CPU") for k in range(flags.cpu_moe)]
     return [*moe, *flags.overrides]
-
-
-def parameters(path: Path) -> dict[str, int]:
-    """Return the bytes of parameters of each op."""
-    from talos_opt import formats
-
-    return {op.id: op.attrs["parameters"] for op in formats.read_problem(str(path)).ops}
 
 
 @pytest.mark.parametrize("first", range(LAYERS + 2))
@@ -150,7 +152,7 @@ def test_a_build_without_devices_takes_the_flags(
     tmp_path: Path, models: dict[str, Path], tokens: dict[str, list[int]]
 ) -> None:
     """What is for a GPU then has no effect; tensors that are sent to the CPU are."""
-    said, _ = exported(tmp_path, models[MIXTURE], {"a": 1200})
+    said, _ = exported(tmp_path, models[MIXTURE], {"a": 3100})
     mine = {name: value for name, value in said.items() if name not in ("-dev", "-sm")}
     if "-ot" in mine:
         kept = [pair for pair in mine["-ot"].split(",") if pair.endswith("=CPU")]

@@ -91,6 +91,11 @@ class Part:
         """The longest axis of its products."""
         return max((max(t.shape[-2:]) for t in self.tensors if len(t.shape) > 1), default=0)
 
+    def width_beside(self, hidden: int) -> int:
+        """The longest axis of a GGUF file's products, but for that of a token's values."""
+        pairs = [tensor.shape[:2] for tensor in self.tensors if len(tensor.shape) > 1]
+        return max((min(p) if max(p) == hidden else max(p) for p in pairs), default=0)
+
 
 def _weights(tensor: Tensor) -> int:
     if tensor.name.endswith(".qweight"):  # eight values of 4 bits

@@ -286,10 +286,21 @@ def _other_buffer(model: LanguageModel, load: Workload) -> int:
 
 
 def _estimated_buffer(part: Part, model: LanguageModel, load: Workload) -> int:
+    """Return the bytes that inputs and results of a part take, of a whole chunk.
+
+    For GGUF as llama.cpp reserves them since a gate and its product have results of their own: 3
+    x (hidden + width) values of 4 bytes, and a mask of 2 bytes for each token of the context.
+    """
     tokens = max(load.chunk, load.batch)
     hidden = model.architecture.hidden
     if part.role == HEAD:
         return 4 * tokens * (hidden + model.architecture.vocabulary)
     if part.role in (EMBEDDING, OTHER):
         return 4 * tokens * hidden
-    return 4 * tokens * (hidden + 2 * part.widest)
+    if not model.is_gguf:
+        return 4 * tokens * (hidden + 2 * part.widest)
+    routed = 1
+    if part.role == EXPERTS:
+        routed = model.architecture.layers[part.layer or 0].routed or 1
+    width = routed * part.width_beside(hidden)
+    return 4 * tokens * 3 * (hidden + width) + 2 * tokens * load.context

@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+#: Tokens that models are made for, and that go through together.
+CONTEXT, CHUNK = 1024, 256
 _HOST = "127.0.0.1"
 #: What ``--n-cpu-moe`` adds for a layer (common/common.h), written again here.
 _MOE = r"blk\.{}\.ffn_(up|down|gate|gate_up)_(ch|)exps"
@@ -44,7 +46,7 @@ def write_model(
     rng = np.random.default_rng(0)
     writer = gguf.GGUFWriter(path, "llama")
     heads, kv_heads = 4, 2
-    writer.add_context_length(256)
+    writer.add_context_length(CONTEXT)
     writer.add_embedding_length(hidden)
     writer.add_block_count(layers)
     writer.add_feed_forward_length(width)
@@ -164,6 +166,16 @@ class Loaded:
         return {name: float(size) for name, size in
                 self._found(r"(\w+)(?:\[\S+\])? model buffer size = +([\d.]+) MiB")}  # fmt: skip
 
+    def working(self) -> dict[str, float]:
+        """Return the MiB for computing on each device."""
+        return {name: float(size) for name, size in
+                self._found(r"(\w+)(?:\[\S+\])? compute buffer size = +([\d.]+) MiB")}  # fmt: skip
+
+    def kept(self) -> dict[str, float]:
+        """Return the MiB of the KV cache on each device."""
+        return {name: float(size) for name, size in
+                self._found(r"(\w+)(?:\[\S+\])? KV buffer size = +([\d.]+) MiB")}  # fmt: skip
+
     def _found(self, pattern: str) -> list[Any]:
         return re.findall(pattern, "".join(self.log))
 
@@ -256,7 +268,8 @@ def load(package: Any, path: Path, flags: dict[str, str], address: str | None = 
     found._model = package.llama_model_load_from_file(str(path).encode(), params)
     assert found._model, "".join(found.log)[-2000:]
     context = package.llama_context_default_params()
-    context.n_ctx, context.n_threads, context.n_threads_batch = 64, 1, 1
+    context.n_ctx, context.n_threads, context.n_threads_batch = CONTEXT, 1, 1
+    context.n_batch = context.n_ubatch = CHUNK
     found._context = package.llama_init_from_model(found._model, context)
     assert found._context, "".join(found.log)[-2000:]
     return found

@@ -10,8 +10,8 @@ import pytest
 from talos_opt.core.errors import FormatError
 from talos_opt.frameworks.llm.configs import architecture_of_config
 from talos_opt.frameworks.llm.model import read_model
-from talos_opt.frameworks.llm.workload import KV_TYPES, distinct_share
-from tests.frameworks.llm.files import dense_rows, metadata, write_gguf
+from talos_opt.frameworks.llm.workload import KV_TYPES, Workload, buffer_of, distinct_share
+from tests.frameworks.llm.files import dense_rows, metadata, mixture_rows, write_gguf
 
 BASE = {"hidden_size": 4096, "vocab_size": 32000, "intermediate_size": 14336}
 
@@ -151,3 +151,28 @@ def test_latents_are_mixed_without_their_rotary_part() -> None:
     config, _, _ = CASES["latent"]
     layer = architecture_of_config(BASE | config, "config.json").layers[0]
     assert 2 * layer.score_values == 128 * (576 + 512)
+
+
+@pytest.mark.parametrize(
+    ("width", "context", "reserved"),
+    [(4096, 2048, 32.01), (8192, 2048, 56.01), (4096, 8192, 38.01)],
+)
+def test_buffers_are_those_that_llama_cpp_reserves(
+    tmp_path: Path, width: int, context: int, reserved: float
+) -> None:
+    """MiB that it logged for a chunk of 512 tokens (llama-cpp-python 0.3.36, RPC backend)."""
+    write_gguf(tmp_path / "m.gguf", metadata(1, hidden=1024),
+               dense_rows(1, hidden=1024, ffn=width, vocab=256))  # fmt: skip
+    model = read_model(tmp_path)
+    load = Workload(context)
+    found = max(buffer_of(part, model, load) for part in model.parts)
+    assert found / 2**20 == pytest.approx(reserved, abs=0.02)
+
+
+def test_of_a_mixture_each_expert_of_a_token_has_its_width(tmp_path: Path) -> None:
+    """2 of 4 experts of 2,048: as wide as a network of 4,096, for which it logged 32.01 MiB."""
+    said = metadata(1, hidden=1024, expert_count=4, expert_used_count=2)
+    write_gguf(tmp_path / "m.gguf", said, mixture_rows(1, 4, hidden=1024, ffn=2048, vocab=256))
+    model = read_model(tmp_path)
+    (experts,) = (part for part in model.parts if part.role == "experts")
+    assert buffer_of(experts, model, Workload(2048)) / 2**20 == pytest.approx(32.01, abs=0.02)
