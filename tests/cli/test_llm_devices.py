@@ -11,7 +11,7 @@ import pytest
 from talos_opt.cli.main import main
 from talos_opt.core.problem import Problem
 from talos_opt.formats import read_problem
-from tests.frameworks.llm.files import write_config
+from tests.frameworks.llm.files import dense_rows, metadata, write_config, write_gguf
 
 Capture = pytest.CaptureFixture[str]
 
@@ -77,6 +77,17 @@ def test_buffers_of_single_devices(tmp_path: Path) -> None:
     assert mixed.cluster.devices[0].usable_memory == (10 << 20) - estimate + (64 << 10)
 
 
+def test_a_device_that_its_buffer_fills_is_left_out(tmp_path: Path, capsys: Capture) -> None:
+    """Buffers of GGUF files grow with the context: b, without one of its own, is soon too small."""
+    total = write_gguf(tmp_path / "m.gguf", metadata(2), dense_rows(2))
+    argv = ["fit", str(tmp_path), "--devices", f"a={total * 100}B:9GB/s,b={total}B:9GB/s",
+            "--buffer", "a=1KiB", "--json"]  # fmt: skip
+    assert main(argv) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["largest"] == 32768
+    assert found["memory"]["b"] == 0
+
+
 def test_speeds_that_were_measured(tmp_path: Path, capsys: Capture) -> None:
     """Half of the bandwidth makes times twice as long, and the graph says so."""
     devices = ("--devices", "a=90GB/s,b=80GB/s")
@@ -109,7 +120,8 @@ def test_speeds_that_were_measured(tmp_path: Path, capsys: Capture) -> None:
         (["--cluster", "cluster.json", "--devices", "gpu9=rtx-3090"], "has no device 'gpu9'"),
         (["--cluster", "none.json"], "none.json: does not exist"),
         (["--devices", "cpu", "--buffer", "gpu0=1GiB"], "buffer names the unknown device 'gpu0'"),
-        (["--devices", "a=1GiB:9GB/s", "--buffer", "a=2GiB,0"], "2.00 GiB of buffer"),
+        (["--devices", "a=1GiB:9GB/s", "--buffer", "a=2GiB,0"],
+         "the buffer of a is 2.00 GiB, expected at most its memory, 1.00 GiB"),
         (["--devices", "cpu", "--calibrate", "none.yaml"], "none.yaml: does not exist"),
         (["--cluster", "apart.json", "--devices", "a=9GB/s,b=9GB/s", "--calibrate", "m.json"],
          "measurements[0]: the cluster has no route from a to b"),

@@ -65,11 +65,24 @@ def problem_of(
     runtime, wherever they are. Weights and the KV cache are an op's weights; what a runtime needs
     for computing is its workspace, of which a device holds the largest.
 
+    Parameters
+    ----------
+    model : LanguageModel
+    cards : sequence of Card
+        Of a cluster, one for each device; see `cards_in`.
+    load : Workload
+    room : Room, optional
+    cluster : Cluster, optional
+        Whose devices and links are taken, with latencies in microseconds; default: the catalogue's.
+    tied : str, optional
+        One of `TIED`.
+    objective : Objective or str
+
     Raises
     ------
     InputError
-        If the context is beyond the model's, a reserve names an unknown device or leaves nothing,
-        or `tied` is not one of `TIED`.
+        If the context is beyond the model's, a reserve or a buffer names an unknown device or
+        leaves nothing, or `tied` is not one of `TIED`.
     """
     if tied is None:
         tied = TIED[model.is_gguf]
@@ -77,6 +90,12 @@ def problem_of(
         raise InputError(f"tied is {tied!r}, expected one of {', '.join(TIED)}")
     load.require_limit(model.architecture)
     more = larger_buffers(model, [card.id for card in cards], load)
+    for card in cards:
+        if card.memory is not None and load.buffers.get(card.id, 0) > card.memory:
+            raise InputError(
+                f"the buffer of {card.id} is {format_bytes(load.buffers[card.id])}, expected at "
+                f"most its memory, {format_bytes(card.memory)}"
+            )
     ops: list[Op] = []
     for part in model.parts:
         ops.append(_op(part, model, cards, load, ops[-1].id if ops else None, tied))
@@ -193,14 +212,12 @@ def _device(card: Card, room: Room, base: Device | None, more: int) -> Device:
         return device
     fraction = device.memory_fraction if room.fraction is None else room.fraction
     reserve = room.reserves.get(card.id, room.reserve)
-    kept = reserve + more
-    if kept >= card.memory * fraction:
-        buffer = f", {format_bytes(more)} of buffer" if more else ""
+    if reserve >= card.memory * fraction:
         raise InputError(
             f"{card.id} has {format_bytes(card.memory)}: nothing is left with a memory fraction of "
-            f"{fraction:g}{buffer} and {format_bytes(reserve)} in reserve"
+            f"{fraction:g} and {format_bytes(reserve)} in reserve"
         )
-    left = card.memory - math.ceil(kept / fraction)
+    left = card.memory - math.ceil((reserve + more) / fraction)
     return replace(device, memory=max(left, 0), memory_fraction=fraction)
 
 
