@@ -64,7 +64,7 @@ def size(text: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def reserves(text: str) -> dict[str, int]:
+def amounts(text: str) -> dict[str, int]:
     """Read ``1GiB``, or ``gpu0=1GiB,2GiB``: of a device, and of all others (key ``""``)."""
     found: dict[str, int] = {}
     for item in text.split(","):

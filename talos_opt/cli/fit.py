@@ -18,9 +18,7 @@ from talos_opt.cli.signals import Signals
 if TYPE_CHECKING:
     from talos_opt.core.problem import Problem
     from talos_opt.core.result import Result
-    from talos_opt.frameworks.llm.devices import Card
     from talos_opt.frameworks.llm.fitting import Answer, Largest
-    from talos_opt.frameworks.llm.model import LanguageModel
 
 #: Where neither the model nor the user limits it.
 _MOST_TOKENS, _MOST_SEQUENCES = 2**20, 4096
@@ -86,8 +84,9 @@ def add_parser(commands: Any) -> None:
 class _Search:
     """The problems of one search, by the number of blocks."""
 
-    def __init__(self, args: argparse.Namespace, model: LanguageModel, cards: tuple[Card, ...]):
-        self.args, self.model, self.cards = args, model, cards
+    def __init__(self, args: argparse.Namespace, setting: llm.Setting) -> None:
+        self.args, self.setting = args, setting
+        model = setting.model
         self.of_context = args.maximise == "context"
         most = max(_MOST_TOKENS if self.of_context else _MOST_SEQUENCES, args.wanted or 0)
         #: Whether the model itself allows no more than the most that is tried.
@@ -109,7 +108,7 @@ class _Search:
         return at_limit or found.proven == found.blocks + 1
 
     def problem(self, blocks: int, **changes: Any) -> Problem:
-        from talos_opt.frameworks.llm.graph import Room, problem_of
+        from talos_opt.frameworks.llm.graph import Room
 
         number = blocks * self.block
         args = self.args
@@ -122,7 +121,7 @@ class _Search:
         room = llm.room_of(args)
         if changes.get("reserve") == 0:
             room = Room(room.fraction)
-        problem = problem_of(self.model, self.cards, load, room=room, tied=args.tied)
+        problem = self.setting.problem(args, load, room)
         return arguments.with_stages(problem, args)
 
     def ask(self, blocks: int, cancel: threading.Event, **changes: Any) -> Answer:
@@ -173,12 +172,12 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     files.stream_as_json(args)
     files.require_writable(args.output, (*files.SUFFIXES, ".npz"))
     files.require_writable(args.graph, (*files.SUFFIXES, ".npz"))
-    model, cards, notes = llm.load_model(args)
-    search = _Search(args, model, cards)
+    setting = llm.load_setting(args)
+    search = _Search(args, setting)
     for blocks in {search.least, search.wanted}:
         with contextlib.suppress(GraphError):  # too little memory is an answer, all else bad input
             search.problem(blocks)
-    for note in notes:
+    for note in setting.notes:
         complain(f"note: {note}")
     with ProgressBar() as bar:
         found, result, needs = signals.run(
@@ -259,6 +258,7 @@ def document(
     search: _Search, found: Largest, result: Result | None, needs: list[str]
 ) -> dict[str, Any]:
     """Return what ``--json`` prints."""
+    calibration = search.setting.calibration
     return {
         "maximise": search.args.maximise,
         "largest": found.blocks * search.block,
@@ -271,6 +271,7 @@ def document(
         "memory": None if result is None or result.metrics is None
         else dict(result.metrics.static_memory),
         "needs": needs,
+        "calibration": calibration and llm.calibration_figures(calibration),
     }  # fmt: skip
 
 
@@ -291,6 +292,8 @@ def describe(search: _Search, found: Largest, result: Result | None, needs: list
         beyond = "" if found.proven is None else f"; {found.proven * search.block} provably do not"
         lines.append(f"not proven: for {more}, no placement was found in time{beyond}")
     parts = ["\n".join(lines)]
+    if search.setting.calibration is not None:
+        parts.append(llm.describe_calibration(search.setting.calibration))
     if result is not None:
         parts.append(summarise(result, search.args.output))
     if needs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import arguments, exits
@@ -11,7 +12,9 @@ from talos_opt.cli.output import complain, emit, emit_json, visible
 from talos_opt.cli.text import number, table
 
 if TYPE_CHECKING:
+    from talos_opt.core.cluster import Cluster
     from talos_opt.core.problem import Problem
+    from talos_opt.frameworks.llm.calibrating import Calibration
     from talos_opt.frameworks.llm.devices import Card
     from talos_opt.frameworks.llm.graph import Room
     from talos_opt.frameworks.llm.model import LanguageModel
@@ -23,6 +26,7 @@ _MILLI = 1e-3
 UNSET: dict[str, Any] = {
     "context": None, "batch": 1, "phase": "decode", "prompt": None, "generate": None,
     "kv_type": "f16", "chunk": None, "buffer": None, "tied": None, "expert_groups": 1,
+    "cluster": None, "calibrate": None,
 }  # fmt: skip
 
 
@@ -64,10 +68,10 @@ def add_workload(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--buffer",
-        type=arguments.size,
+        type=arguments.amounts,
         metavar="BYTES",
-        help="what the runtime needs for computing on each device in use (default: estimated from "
-        "the chunk)",
+        help="what the runtime needs for computing on each device in use, such as 512MiB; also of "
+        "single devices: gpu0=1GiB,512MiB (default: estimated from the chunk)",
     )
     group.add_argument(
         "--tied",
@@ -82,6 +86,18 @@ def add_workload(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="parts that the experts of a layer are split into (default: 1)",
     )
+    group.add_argument(
+        "--cluster",
+        metavar="FILE",
+        help="cluster file with the devices, their memory and links; --devices then says what "
+        "each is: gpu0=rtx-3090 (default: devices and links as the catalogue has them)",
+    )
+    group.add_argument(
+        "--calibrate",
+        metavar="FILE",
+        help="file of tokens per second that were measured with known splits: each device's share "
+        "of its bandwidth and peak is fitted to them",
+    )
 
 
 def add_room(parser: argparse.ArgumentParser) -> None:
@@ -94,7 +110,7 @@ def add_room(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--reserve",
-        type=arguments.reserves,
+        type=arguments.amounts,
         default={"": 0},
         metavar="BYTES",
         help="memory of each device to leave free beside that, such as 1GiB (default: 0); also of "
@@ -134,26 +150,86 @@ def refuse(args: argparse.Namespace) -> None:
         raise InputError("--reserve of single devices is of language models: it needs llm")
 
 
-def load_model(args: argparse.Namespace) -> tuple[LanguageModel, tuple[Card, ...], list[str]]:
-    """Read the model and the devices; return them with what has to be said of them."""
+@dataclass(frozen=True)
+class Setting:
+    """A model and what it runs on.
+
+    Parameters
+    ----------
+    model : LanguageModel
+    cards : tuple of Card
+    cluster : Cluster or None
+        None: the catalogue's links.
+    notes : list of str
+        What has to be said of them.
+    calibration : Calibration or None
+        What was found of the cards' speeds.
+    """
+
+    model: LanguageModel
+    cards: tuple[Card, ...]
+    cluster: Cluster | None
+    notes: list[str]
+    calibration: Calibration | None = None
+
+    def problem(
+        self, args: argparse.Namespace, load: Workload, room: Room | None = None
+    ) -> Problem:
+        """Return the problem that a workload makes of it."""
+        from talos_opt.frameworks.llm.graph import problem_of
+
+        return problem_of(
+            self.model, self.cards, load, room=room or room_of(args), cluster=self.cluster,
+            tied=args.tied,
+        )  # fmt: skip
+
+
+def load_setting(args: argparse.Namespace) -> Setting:
+    """Read the model and the devices that the arguments name."""
+    from talos_opt import formats
     from talos_opt.core.errors import InputError
-    from talos_opt.frameworks.llm.devices import FORM, parse_cards
+    from talos_opt.frameworks.llm.devices import FORM, cards_in, parse_cards
     from talos_opt.frameworks.llm.model import read_model
 
-    if not args.devices:
+    if not args.devices and args.cluster is None:
         raise InputError(f"--devices is missing, expected devices of the form {FORM}")
     model = read_model(args.target, groups=args.expert_groups)
-    cards, notes = parse_cards(args.devices)
-    return model, cards, [*notes, *model.notes]
+    cards, notes = parse_cards(args.devices) if args.devices else ((), ())
+    cluster = None
+    if args.cluster is not None:
+        cluster = formats.read_cluster(args.cluster)
+        cards, more = cards_in(cluster, cards)
+        notes += more
+    notes += model.notes
+    if args.calibrate is None:
+        return Setting(model, cards, cluster, [*notes])
+    found = calibration_of(args, model, cards, cluster)
+    return Setting(model, found.cards, cluster, [*notes], found)
+
+
+def calibration_of(
+    args: argparse.Namespace, model: LanguageModel, cards: tuple[Card, ...], cluster: Cluster | None
+) -> Calibration:
+    """Return what the measurements of ``--calibrate`` say of the cards."""
+    from talos_opt.core.errors import InputError
+    from talos_opt.frameworks.llm.calibrating import calibrate
+    from talos_opt.frameworks.llm.measurements import read_measurements
+    from talos_opt.frameworks.llm.workload import CHUNK, Workload
+
+    measured = read_measurements(args.calibrate, model, [card.id for card in cards])
+    load = Workload(1, kv_type=args.kv_type, chunk=args.chunk or CHUNK)
+    try:
+        return calibrate(model, cards, measured, load, cluster)
+    except InputError as error:
+        raise InputError(f"{args.calibrate}: {error}") from None
 
 
 def room_of(args: argparse.Namespace) -> Room:
     """Return what of each device's memory may be filled."""
     from talos_opt.frameworks.llm.graph import Room
 
-    fraction = 1.0 if args.memory_fraction is None else args.memory_fraction
     single = {name: size for name, size in args.reserve.items() if name}
-    return Room(fraction, args.reserve.get("", 0), single)
+    return Room(args.memory_fraction, args.reserve.get("", 0), single)
 
 
 def workload_of(args: argparse.Namespace, context: int, batch: int | None = None) -> Workload:
@@ -164,9 +240,11 @@ def workload_of(args: argparse.Namespace, context: int, batch: int | None = None
     for name, phases in (("prompt", ("prefill", "both")), ("generate", ("both",))):
         if getattr(args, name) and args.phase not in phases:
             raise InputError(f"--{name} is of no use with --phase {args.phase}")
+    buffers = args.buffer or {}
     return Workload(
         context, batch or args.batch, args.phase, args.prompt or 0, args.generate or 0,
-        args.kv_type, args.chunk or CHUNK, args.buffer,
+        args.kv_type, args.chunk or CHUNK, buffers.get(""),
+        {name: size for name, size in buffers.items() if name},
     )  # fmt: skip
 
 
@@ -175,28 +253,28 @@ def profile(args: argparse.Namespace) -> int:
     from talos_opt import formats
     from talos_opt.core.errors import InputError
     from talos_opt.formats.source import STREAM
-    from talos_opt.frameworks.llm.graph import problem_of
 
     if args.context is None:
         raise InputError("--context is missing, expected the tokens to make room for")
-    model, cards, notes = load_model(args)
+    setting = load_setting(args)
     load = workload_of(args, args.context)
-    problem = problem_of(model, cards, load, room=room_of(args), tied=args.tied)
+    problem = setting.problem(args, load)
     if args.output:
         formats.write_problem(problem, args.output)
     if args.json:
-        emit_json(json.dumps(figures(model, problem), indent=1))
+        emit_json(json.dumps(figures(setting, problem), indent=1))
     elif args.output != STREAM:
-        emit(describe(model, load, problem, args.output))
-    for note in notes:
+        emit(describe(setting, load, problem, args.output))
+    for note in setting.notes:
         complain(f"note: {note}")
     return exits.SOLVED
 
 
-def figures(model: LanguageModel, problem: Problem) -> dict[str, Any]:
+def figures(setting: Setting, problem: Problem) -> dict[str, Any]:
     """Return what ``--json`` prints; bytes, and times in seconds."""
     from talos_opt.core.units import PER_SECOND
 
+    model, found = setting.model, setting.calibration
     second = PER_SECOND[problem.graph.time_unit]
     return {
         "model": model.name,
@@ -213,13 +291,48 @@ def figures(model: LanguageModel, problem: Problem) -> dict[str, Any]:
             }
             for device in problem.cluster.devices
         },
+        "calibration": found and calibration_figures(found),
     }
 
 
-def describe(model: LanguageModel, load: Workload, problem: Problem, output: str | None) -> str:
+def calibration_figures(found: Calibration) -> dict[str, Any]:
+    """Return what ``--json`` prints of a calibration."""
+    return {
+        "efficiencies": {name: pair._asdict() for name, pair in found.found.items()},
+        "catalogue": {name: pair._asdict() for name, pair in found.before.items()},
+        "predicted_s": list(found.seconds),
+        "errors": list(found.errors),
+    }
+
+
+def describe_calibration(found: Calibration) -> str:
+    """Return what was fitted, as text."""
+    from talos_opt.frameworks.llm.calibrating import LEAST
+
+    def share(now: float | None, before: float | None) -> str:
+        if now is None:
+            return "not measured"
+        bound = ", the most" if now > 1 - 1e-9 else ", the least looked for" if now <= LEAST else ""
+        return f"{now:.3g}{bound} (was {before or 0:.3g})"
+
+    rows = [
+        (name, share(pair.bandwidth, found.before[name].bandwidth),
+         share(pair.compute, found.before[name].compute))
+        for name, pair in found.found.items()
+    ]  # fmt: skip
+    errors = ", ".join(f"{round(100 * error, 1) + 0.0:+.1f}" for error in found.errors[:8])
+    more = ", ..." if len(found.errors) > 8 else ""
+    return (
+        table(("device", "of its bandwidth", "of its peak"), rows, left=(0,))
+        + f"\npredicted times are off by {errors}{more} %"
+    )
+
+
+def describe(setting: Setting, load: Workload, problem: Problem, output: str | None) -> str:
     """Return the text that ``profile llm`` prints."""
     from talos_opt.core.units import format_bytes
 
+    model = setting.model
     kept = sum(op.attrs["kv"] for op in problem.ops)
     head = (
         f"{visible(model.name)}: {model.architecture.name}, {len(model.architecture.layers)} "
@@ -234,6 +347,8 @@ def describe(model: LanguageModel, load: Workload, problem: Problem, output: str
         room = "no limit" if memory is None else format_bytes(memory)
         rows.append((device.id, device.kind, room, f"{number(total)} ms"))
     parts = [head, table(("device", "kind", "memory", "whole model"), rows, left=(0, 1))]
+    if setting.calibration is not None:
+        parts.append(describe_calibration(setting.calibration))
     if output:
         parts.append(f"graph: {output}")
     return "\n".join(parts)

@@ -54,7 +54,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument(
         "--reserve",
-        type=arguments.reserves,
+        type=arguments.amounts,
         default={"": 0},
         metavar="BYTES",
         help="memory of each device to leave free beside that, such as 1GiB (default: 0); for llm "

@@ -28,6 +28,7 @@ from talos_opt.formats.target import write_lines
 
 CPU = "CPU"
 _LAYER = re.compile(r"blk\.(\d+)\.(.+)")
+_MOST_LAYERS = 10_000
 #: Of which llama.cpp gives each layer a copy, whatever the flags are (TENSOR_DUPLICATED).
 _EVERYWHERE = re.compile(r"rope_(freqs|factors)")
 #: What ``--n-cpu-moe`` keeps on the CPU, of one layer (common/common.h, LLM_FFN_EXPS_REGEX).
@@ -149,7 +150,12 @@ def flags_of(problem: Problem, schedule: Schedule, names: Mapping[str, str] | No
     called = device_names(problem, names)
     on = [called[d] for d in schedule.device.tolist()]
     wanted = _wanted(problem, on)
-    layers = 1 + max((op.attrs["layer"] for op in problem.ops if "layer" in op.attrs), default=-1)
+    numbers = [int(match[1]) for name in wanted if (match := _LAYER.fullmatch(name))]
+    # Those too that predict further tokens, of which the file may not have the tensors.
+    said = [op.attrs["blocks"] for op in problem.ops if isinstance(op.attrs.get("blocks"), int)]
+    layers = max([1 + max(numbers), *said])
+    if layers > _MOST_LAYERS:
+        raise InputError(f"the graph has {layers} layers, expected at most {_MOST_LAYERS}")
     homes = _homes(problem.ops, on, layers)
     flags = _split(homes, wanted)
     moved = {n: d for n, d in wanted.items() if flags.default_device(n) != d}

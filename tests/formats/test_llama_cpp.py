@@ -55,6 +55,30 @@ def exported(of: Problem, where: dict[str, int], default: int = G0) -> Flags:
     return flags
 
 
+def test_layers_that_predict_further_tokens_count_in_flags(tmp_path: Path) -> None:
+    """They are held and not run; llama.cpp counts them in -ngl and deals them out all the same."""
+    write_gguf(tmp_path / "m.gguf", metadata(LAYERS, nextn_predict_layers=1), dense_rows(LAYERS))
+    model = read_model(tmp_path)
+    assert len(model.architecture.layers) == LAYERS - 1
+    assert any("predict further tokens" in note for note in model.notes)
+    cards, _ = parse_cards(["24GiB:rtx-3090", "24GiB:rtx-4090", "cpu"])
+    further = problem_of(model, cards, Workload(64))
+    (op,) = (op for op in further.ops if "blk.11.ffn_up.weight" in op.attrs["tensors"])
+    assert (op.id, set(op.time.values()), op.attrs["kv"]) == ("blk.11", {0.0}, 0)
+    before = [o.attrs["parameters"] for o in further.ops if o.id.startswith("blk.10.")]
+    assert op.attrs["parameters"] == sum(before)
+    flags = exported(further, {"token_embd": CPU})
+    assert (flags.layers, flags.gpu_layers, flags.overrides) == (LAYERS, LAYERS + 1, ())
+    flags = exported(further, {"token_embd": CPU, r"blk\.\d\.": CPU, r"blk\.11": CPU})
+    assert flags.layer_device(9) == "CPU"
+    assert flags.layer_device(10) == flags.layer_device(11) == "CUDA0"
+    assert flags.tensor_device("blk.11.ffn_up.weight") == "CPU"
+    rows = [row for row in dense_rows(LAYERS) if not row[0].startswith("blk.11.")]
+    write_gguf(tmp_path / "m.gguf", metadata(LAYERS, nextn_predict_layers=1), rows)
+    without = problem_of(read_model(tmp_path), cards, Workload(64))
+    assert exported(without, {"token_embd": CPU}).gpu_layers == LAYERS + 1
+
+
 def test_whole_layers_need_no_pattern(dense: Problem) -> None:
     where = {"token_embd": CPU, r"blk\.[012]\.": CPU, r"blk\.[3-7]\.": G1}
     flags = exported(dense, where)

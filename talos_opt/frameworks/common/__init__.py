@@ -9,6 +9,7 @@ disturbance  what other processes took of the machine meanwhile
 threads      the best number of threads
 links        latency and bandwidth
 statistics   medians and spreads of repeated measurements
+least_squares  with bounds
 calibration  measured ops against the measured whole, estimates against measurements
 catalogue    devices that are not there, by the names that people use
 op_classes   what sort of work an op is, and how much of a peak such work reaches

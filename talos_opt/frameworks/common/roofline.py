@@ -88,15 +88,41 @@ def estimate(op: Work, device: Datasheet, dtype: str = "fp32") -> Timing:
     InputError
         If the data type is unknown.
     """
-    work = class_of(op.type)
+    seconds = terms(op, device, dtype).seconds
+    return Timing(seconds, seconds)
+
+
+class Terms(NamedTuple):
+    """What the time of an op consists of, in seconds."""
+
+    launch: float
+    arithmetic: float
+    traffic: float
+
+    @property
+    def seconds(self) -> float:
+        """The time: whatever takes longer, after the launch."""
+        return self.launch + max(self.arithmetic, self.traffic)
+
+
+def terms(op: Work, device: Datasheet, dtype: str = "fp32") -> Terms:
+    """Return what `estimate` makes a time of; see there."""
     if is_free(op):
-        return Timing(0.0, 0.0)
+        return Terms(0.0, 0.0, 0.0)
+    work = class_of(op.type)
     efficiency = EFFICIENCIES.get(work, EFFICIENCIES["elementwise"])
     usable = efficiency.compute[device.kind] * _peak(device, work, dtype)
     arithmetic = (op.flops or 0.0) / usable
     traffic = op.moved_bytes / (efficiency.memory[device.kind] * device.bandwidth)
-    seconds = op.launches * device.launch_s + max(arithmetic, traffic)
-    return Timing(seconds, seconds)
+    return Terms(op.launches * device.launch_s, arithmetic, traffic)
+
+
+def reached(type_: str, device: Datasheet, dtype: str = "fp32") -> tuple[float, float]:
+    """Return the shares of the bandwidth and of the peak that ops of a type are taken to reach."""
+    work = class_of(type_)
+    efficiency = EFFICIENCIES.get(work, EFFICIENCIES["elementwise"])
+    used = _peak(device, work, dtype) / _peak(device, work, dtype, share=1.0)
+    return efficiency.memory[device.kind], efficiency.compute[device.kind] * used
 
 
 def least_s(op: Work, device: Datasheet, dtype: str = "fp32") -> float:

@@ -88,6 +88,8 @@ class Architecture:
         Tokens of context that it was made for.
     notes : tuple of str
         What was assumed.
+    further : int
+        Layers behind these that predict further tokens; they are not run.
     """
 
     name: str
@@ -98,6 +100,7 @@ class Architecture:
     dtype: str = "bf16"
     limit: int | None = None
     notes: tuple[str, ...] = ()
+    further: int = 0
 
     def cache_bytes(self, context: int, batch: int = 1, value_bytes: float = 2) -> int:
         """Return the bytes of all layers; see `Layer.cache_bytes`."""

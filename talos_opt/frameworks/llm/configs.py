@@ -21,6 +21,7 @@ from talos_opt.frameworks.llm.architecture import Fields as _Fields
 _LAYERS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 _HEADS = ("num_attention_heads", "n_head", "num_heads", "n_heads")
 _HIDDEN = ("hidden_size", "n_embd", "d_model")
+_STATES = ("mamba_d_state", "ssm_state_size", "state_size")
 _FFN = ("intermediate_size", "ffn_hidden_size", "n_inner")
 #: Layers of a window among a period, where the config does not list them: every but the last.
 _PERIODS = {"gemma2": 2, "gemma3": 6, "gemma3_text": 6, "gpt_oss": 2, "cohere2": 4, "gemma3n": 5,
@@ -28,6 +29,8 @@ _PERIODS = {"gemma2": 2, "gemma3": 6, "gemma3_text": 6, "gpt_oss": 2, "cohere2":
 _KINDS = {"full_attention": FULL, "attention": FULL, "sliding_attention": WINDOW,
           "chunked_attention": WINDOW, "linear_attention": STATE, "mamba": STATE, "mlp": NONE,
           "moe": NONE}  # fmt: skip
+#: Of which the size of a state is known from other keys, or by default.
+_KNOWN_STATES = frozenset(("kimi_linear", "minimax", "mamba", "mamba2", "jamba"))
 _DTYPES = {"float16": "fp16", "bfloat16": "bf16", "float32": "fp32"}
 
 
@@ -74,10 +77,16 @@ class Config(_Fields):
         if self.kind == "falcon" and not self.get("new_decoder_architecture"):
             count = 1 if self.get("multi_query") in (None, True) else self.heads
             return [count] * self.layers
-        names = ("num_key_value_heads", "num_kv_heads", "n_head_kv", "multi_query_group_num")
-        if self.kind == "deci" or self.get("block_configs"):
+        names = ("num_key_value_heads_per_layer", "num_key_value_heads", "num_kv_heads",
+                 "n_head_kv", "multi_query_group_num")  # fmt: skip
+        if self.is_pruned:
             return [self._group(block) for block in self.blocks]
         return self.each(self.layers, *names, default=self.heads)
+
+    @property
+    def is_pruned(self) -> bool:
+        """Whether the config lists for each layer what is left of it."""
+        return self.kind == "nemotron_nas" or self.get("block_configs") is not None
 
     @property
     def blocks(self) -> list[Mapping[str, Any]]:
@@ -99,6 +108,8 @@ class Config(_Fields):
         if attention.get("no_op") or attention.get("replace_with_linear"):
             return 0
         said = _Fields(attention, self.source)
+        if said.get("num_key_value_heads") is not None:
+            return said.number("num_key_value_heads")
         return self.heads // said.number("n_heads_in_group", default=1, least=1)
 
     @property
@@ -148,6 +159,8 @@ class Config(_Fields):
                     source=self.source, path="layer_types",
                 )  # fmt: skip
             return [self._kind(word) for word in listed]
+        if self._delta.get("kda_layers") is not None:
+            return self._delta_kinds()
         pattern = self.get("hybrid_override_pattern")
         if isinstance(pattern, str) and len(pattern) == self.layers:
             return [{"M": STATE, "*": FULL}.get(mark, NONE) for mark in pattern]
@@ -161,6 +174,22 @@ class Config(_Fields):
             period = self.number("full_attention_interval", default=4, least=1)
             return [FULL if (k + 1) % period == 0 else STATE for k in range(self.layers)]
         return self._windows()
+
+    @property
+    def _delta(self) -> _Fields:
+        """What a config of Kimi's says of its delta attention."""
+        found = self.get("linear_attn_config")
+        return _Fields(found if isinstance(found, dict) else {}, self.source)
+
+    def _delta_kinds(self) -> list[str]:
+        """Return the kinds by a list of layers, of which the first is 1."""
+        listed = self._delta.get("kda_layers")
+        if isinstance(listed, list) and all(
+            type(k) is int and 1 <= k <= self.layers for k in listed
+        ):
+            return [STATE if k + 1 in listed else FULL for k in range(self.layers)]
+        raise FormatError(f"expected layers from 1 to {self.layers}", source=self.source,
+                          path="linear_attn_config.kda_layers")  # fmt: skip
 
     def _kind(self, word: object) -> str:
         if word not in _KINDS:
@@ -189,7 +218,15 @@ class Config(_Fields):
             key, value = self.number("linear_key_head_dim"), self.number("linear_value_head_dim")
             kernel = self.number("linear_conv_kernel_dim", default=4)
             return heads * key * value + (kernel - 1) * (2 * keys * key + heads * value)
-        size = self.number("mamba_d_state", "ssm_state_size", "state_size", default=16)
+        if self.kind == "kimi_linear":  # a square for each head, and three convolutions
+            delta = self._delta if self._delta.values else self
+            heads = delta.number("linear_num_heads", "num_heads")
+            size = delta.number("linear_head_dim", "head_dim")
+            kernel = delta.number("linear_conv_kernel_dim", "short_conv_kernel_size", default=4)
+            return heads * size * size + (kernel - 1) * 3 * heads * size
+        if self.kind.startswith("minimax"):
+            return self.heads * self.head_size**2
+        size = self.number(*_STATES, default=16)
         kernel = self.number("mamba_d_conv", "conv_kernel", default=4)
         inner = self.inner
         groups = self.number("mamba_n_groups", "n_groups", default=0)
@@ -224,12 +261,21 @@ def architecture_of_config(values: Mapping[str, Any], source: str) -> Architectu
         _layer(config, k, kind, heads[k], k >= config.layers - shared)
         for k, kind in enumerate(kinds)
     )
+    notes: tuple[str, ...] = ()
+    if (
+        STATE in kinds
+        and config.kind not in _KNOWN_STATES
+        and config.get(*_STATES) is None
+        and (config.get("linear_num_value_heads") is None)
+    ):
+        notes = ("nothing says how large the states of linear layers are: 16 values for each of "
+                 f"{config.inner} channels, as Mamba has them",)  # fmt: skip
     word = str(config.get("dtype", "torch_dtype") or "bfloat16").rpartition(".")[2]
     return Architecture(
         config.kind, layers, config.hidden, config.vocabulary, config.tied,
         _DTYPES.get(word, "bf16"),
         config.number("max_position_embeddings", "n_positions", "seq_length", "max_seq_len",
-                      default=0) or None,
+                      default=0) or None, notes,
     )  # fmt: skip
 
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from talos_opt.core import units
+from talos_opt.core.cluster import Cluster
 from talos_opt.core.errors import GraphError, InputError
-from talos_opt.frameworks.common.catalogue import PREFIX, links, lookup, numbered
+from talos_opt.frameworks.common.catalogue import PREFIX, identify, links, lookup, numbered
 from talos_opt.frameworks.common.datasheets import (
     NETWORK_BANDWIDTH,
     NETWORK_LATENCY_S,
@@ -42,6 +43,10 @@ class Card:
         Bytes per second that it reads at, where there is no datasheet: taken as it is.
     peak : float or None
         Operations per second, likewise; None: not given.
+    stated : bool
+        Whether the memory was given with the device.
+    measured : str
+        What was found of its speeds, for the graph's description.
     """
 
     id: str
@@ -50,6 +55,8 @@ class Card:
     sheet: Datasheet | None
     bandwidth: float = 0.0
     peak: float | None = None
+    stated: bool = False
+    measured: str = ""
 
 
 def parse_cards(specs: Sequence[str]) -> tuple[tuple[Card, ...], tuple[str, ...]]:
@@ -69,7 +76,7 @@ def parse_cards(specs: Sequence[str]) -> tuple[tuple[Card, ...], tuple[str, ...]
             raise InputError(f"device {spec!r} is not of the form {FORM}")
         card = _card(match["rest"], spec)
         if card.sheet is not None and card.id == "cpu":
-            notes.append(f"cpu is taken to be a {card.sheet.title}: name it, as in cpu={CPU}")
+            notes.append(f"cpu is taken to be an {card.sheet.title}: name it, as in cpu={CPU}")
         draft = _Draft(card, match["id"], match["count"] is not None)
         drafts += [draft] * count
         if len(drafts) > _MOST:
@@ -117,10 +124,11 @@ def _card(text: str, spec: str) -> Card:
         text = text[len(PREFIX) :]
     if _RATE.fullmatch(text.partition(":")[0]):
         return _own(text, memory, spec)
+    stated = memory is not None
     if text == "cpu":
-        return Card("cpu", "cpu", memory, lookup(CPU))
+        return Card("cpu", "cpu", memory, lookup(CPU), stated=stated)
     sheet = lookup(text)
-    return Card(sheet.name, sheet.kind, sheet.memory if memory is None else memory, sheet)
+    return Card(sheet.name, sheet.kind, memory if stated else sheet.memory, sheet, stated=stated)
 
 
 def _own(text: str, memory: int | None, spec: str) -> Card:
@@ -136,7 +144,7 @@ def _own(text: str, memory: int | None, spec: str) -> Card:
         if match is None or not float(match[1]):
             raise InputError(f"device {spec!r}: {peak!r} is not a speed such as 80TFLOPS")
         flops = float(match[1]) * 1e12
-    return Card("device", "gpu", memory, None, bandwidth, flops)
+    return Card("device", "gpu", memory, None, bandwidth, flops, memory is not None)
 
 
 def _amount(text: str, spec: str) -> int:
@@ -144,6 +152,47 @@ def _amount(text: str, spec: str) -> int:
         return units.size(text, "the memory", capacity=True)
     except GraphError as error:
         raise InputError(f"device {spec!r}: {error}") from None
+
+
+def cards_in(cluster: Cluster, cards: Sequence[Card]) -> tuple[tuple[Card, ...], tuple[str, ...]]:
+    """Return a card for each device of a cluster, in its order, and what was assumed of them.
+
+    A card's memory is what was stated with it, else the cluster's, else its datasheet's. A device
+    that no card is named after is what the catalogue calls by its id or kind; one of kind cpu
+    may be `CPU`.
+
+    Raises
+    ------
+    InputError
+        If a card is not in the cluster, or nothing says how fast a device is.
+    """
+    named = {card.id: card for card in cards}
+    for name in named:
+        if name not in cluster.index:
+            raise InputError(
+                f"the cluster has no device {name!r}, it has {', '.join(cluster.index)}: name the "
+                f"one that is meant, as in {next(iter(cluster.index))}={name}"
+            )
+    found: list[Card] = []
+    notes: list[str] = []
+    for device in cluster.devices:
+        card = named.get(device.id)
+        if card is None:
+            sheet = identify(device.id) or identify(device.kind)
+            if sheet is None and device.kind == "cpu":
+                sheet = lookup(CPU)
+                notes.append(f"{device.id} is taken to be an {sheet.title}: name it, as in "
+                             f"--devices {device.id}={CPU}")  # fmt: skip
+            if sheet is None:
+                raise InputError(
+                    f"nothing says how fast {device.id!r} of the cluster is: name it, as in "
+                    f"--devices {device.id}=rtx-3090"
+                )
+            card = Card(device.id, sheet.kind, sheet.memory, sheet)
+        if device.memory is not None and not card.stated:
+            card = replace(card, memory=device.memory)
+        found.append(card)
+    return tuple(found), tuple(notes)
 
 
 def links_of(cards: Sequence[Card]) -> tuple[LinkProfile, ...]:

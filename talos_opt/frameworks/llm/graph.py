@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from talos_opt.core.cluster import Cluster, Device, Link
@@ -16,7 +16,14 @@ from talos_opt.frameworks.common.profile import TIME_UNIT
 from talos_opt.frameworks.llm.devices import Card, links_of
 from talos_opt.frameworks.llm.model import LanguageModel, Part
 from talos_opt.frameworks.llm.parts import EMBEDDING, EXPERTS, HEAD
-from talos_opt.frameworks.llm.workload import Workload, buffer_of, cost_of, seconds
+from talos_opt.frameworks.llm.workload import (
+    Workload,
+    buffer_of,
+    cost_of,
+    larger_buffers,
+    require_devices,
+    seconds,
+)
 
 _PER_SECOND = 1e6
 #: Where a tied embedding is held: once, with the head beside it; or by the head again.
@@ -29,14 +36,15 @@ class Room:
 
     Parameters
     ----------
-    fraction : float
+    fraction : float or None
+        None: what the cluster's devices say, or all of it.
     reserve : int
         Bytes of every device to leave free.
     reserves : mapping of str to int
         The same of single devices, in its place.
     """
 
-    fraction: float = 1.0
+    fraction: float | None = None
     reserve: int = 0
     reserves: Mapping[str, int] = field(default_factory=dict)
 
@@ -47,6 +55,7 @@ def problem_of(
     load: Workload,
     *,
     room: Room | None = None,
+    cluster: Cluster | None = None,
     tied: str | None = None,
     objective: Objective | str = Objective.MAKESPAN,
 ) -> Problem:
@@ -56,17 +65,37 @@ def problem_of(
     runtime, wherever they are. Weights and the KV cache are an op's weights; what a runtime needs
     for computing is its workspace, of which a device holds the largest.
 
+    Parameters
+    ----------
+    model : LanguageModel
+    cards : sequence of Card
+        Of a cluster, one for each device; see `cards_in`.
+    load : Workload
+    room : Room, optional
+    cluster : Cluster, optional
+        Whose devices and links are taken, with latencies in microseconds; default: the catalogue's.
+    tied : str, optional
+        One of `TIED`.
+    objective : Objective or str
+
     Raises
     ------
     InputError
-        If the context is beyond the model's, a reserve names an unknown device or leaves nothing,
-        or `tied` is not one of `TIED`.
+        If the context is beyond the model's, a reserve or a buffer names an unknown device or
+        leaves nothing, or `tied` is not one of `TIED`.
     """
     if tied is None:
         tied = TIED[model.is_gguf]
     if tied not in TIED:
         raise InputError(f"tied is {tied!r}, expected one of {', '.join(TIED)}")
     load.require_limit(model.architecture)
+    more = larger_buffers(model, [card.id for card in cards], load)
+    for card in cards:
+        if card.memory is not None and load.buffers.get(card.id, 0) > card.memory:
+            raise InputError(
+                f"the buffer of {card.id} is {format_bytes(load.buffers[card.id])}, expected at "
+                f"most its memory, {format_bytes(card.memory)}"
+            )
     ops: list[Op] = []
     for part in model.parts:
         ops.append(_op(part, model, cards, load, ops[-1].id if ops else None, tied))
@@ -74,7 +103,7 @@ def problem_of(
         model.name, (Model(model.name, tuple(ops)),), TIME_UNIT,
         description=describe(model, cards, load),
     )  # fmt: skip
-    cluster = cluster_of(cards, load, room or Room())
+    cluster = cluster_of(cards, load, room or Room(), cluster, more)
     return Problem(graph, cluster, Objective(objective), MemoryRule.STATIC)
 
 
@@ -98,6 +127,8 @@ def _op(
         attrs["also"] = list(part.also)
     if before is None:
         attrs["tokens"] = load.batch * (load.generate or load.prompt)
+        if model.is_gguf and model.architecture.further:
+            attrs["blocks"] = len(model.architecture.layers) + model.architecture.further
     if part.layer is not None:
         attrs["layer"] = part.layer
     attrs["tensors"] = [tensor.name for tensor in part.tensors]
@@ -127,15 +158,40 @@ def hop_bytes(model: LanguageModel, load: Workload) -> int:
     return tokens * model.architecture.hidden * model.activation_bytes
 
 
-def cluster_of(cards: Sequence[Card], load: Workload, room: Room) -> Cluster:
-    """Return the devices and links; a hop that is made many times waits as often."""
-    known = [card.id for card in cards]
-    for name in room.reserves:
-        if name not in known:
-            raise InputError(
-                f"the reserve names the unknown device {name!r}, expected one of {', '.join(known)}"
-            )
-    devices = tuple(_device(card, room) for card in cards)
+def cluster_of(
+    cards: Sequence[Card],
+    load: Workload,
+    room: Room,
+    given: Cluster | None = None,
+    more: Mapping[str, int] | None = None,
+) -> Cluster:
+    """Return the devices and links; a hop that is made many times waits as often.
+
+    Parameters
+    ----------
+    cards : sequence of Card
+    load : Workload
+    room : Room
+    given : Cluster, optional
+        See `problem_of`.
+    more : mapping of str to int, optional
+        Bytes that the buffers of devices take beside the workspace of ops.
+    """
+    require_devices(room.reserves, [card.id for card in cards], "reserve")
+    bases = {} if given is None else {device.id: device for device in given.devices}
+    devices = tuple(
+        _device(card, room, bases.get(card.id), (more or {}).get(card.id, 0)) for card in cards
+    )
+    if given is not None:
+        rules = given.links and tuple(
+            link if link.via else replace(link, latency=link.latency * load.passes)
+            for link in given.links
+        )
+        return replace(given, devices=devices, links=rules)
+    return Cluster(devices, _links(cards, load))
+
+
+def _links(cards: Sequence[Card], load: Workload) -> tuple[Link, ...]:
     found = links_of(cards)
     direct = {frozenset((link.a, link.b)) for link in found}
     host = next((card.id for card in cards if card.kind == "cpu"), None)
@@ -147,20 +203,22 @@ def cluster_of(cards: Sequence[Card], load: Workload, room: Room) -> Cluster:
         for b in cards[k + 1 :]:
             if host not in (None, a.id, b.id) and frozenset((a.id, b.id)) not in direct:
                 rules.append(Link(a.id, b.id, via=host))
-    return Cluster(devices, tuple(rules))
+    return tuple(rules)
 
 
-def _device(card: Card, room: Room) -> Device:
+def _device(card: Card, room: Room, base: Device | None, more: int) -> Device:
+    device = Device(card.id, card.kind) if base is None else base
     if card.memory is None:
-        return Device(card.id, card.kind)
-    kept = room.reserves.get(card.id, room.reserve)
-    if kept >= card.memory * room.fraction:
+        return device
+    fraction = device.memory_fraction if room.fraction is None else room.fraction
+    reserve = room.reserves.get(card.id, room.reserve)
+    if reserve >= card.memory * fraction:
         raise InputError(
             f"{card.id} has {format_bytes(card.memory)}: nothing is left with a memory fraction of "
-            f"{room.fraction:g} and {format_bytes(kept)} in reserve"
+            f"{fraction:g} and {format_bytes(reserve)} in reserve"
         )
-    left = card.memory - math.ceil(kept / room.fraction)
-    return Device(card.id, card.kind, max(left, 0), memory_fraction=room.fraction)
+    left = card.memory - math.ceil((reserve + more) / fraction)
+    return replace(device, memory=max(left, 0), memory_fraction=fraction)
 
 
 def describe(model: LanguageModel, cards: Sequence[Card], load: Workload) -> str:
@@ -176,6 +234,7 @@ def describe(model: LanguageModel, cards: Sequence[Card], load: Workload) -> str
         what,
         f"room for {load.context} tokens of context in {load.kv_type}",
     ]
+    parts += [f"{card.id}: {card.measured}" for card in cards if card.measured]
     for card in cards:
         if card.sheet is not None:
             parts.append(f"{card.id}: {card.sheet.title}; source: {card.sheet.source.strip()}")

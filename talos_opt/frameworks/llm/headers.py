@@ -41,10 +41,12 @@ def architecture_of_header(header: Header) -> Architecture:
     prefix = f"{name}."
     values = {k[len(prefix) :]: v for k, v in header.metadata.items() if k.startswith(prefix)}
     fields = _Fields(values, source)
-    count = fields.number("block_count", least=1, most=MOST_LAYERS)
+    listed = fields.number("block_count", least=1, most=MOST_LAYERS)
+    # The last of them predict further tokens, which llama.cpp does not do unless it is asked to.
+    count = listed - fields.number("nextn_predict_layers", default=0, most=listed - 1)
     hidden = fields.number("embedding_length", least=1)
-    heads = fields.each(count, "attention.head_count", default=0)
-    kv = fields.each(count, "attention.head_count_kv", default=max(heads))
+    heads = fields.each(listed, "attention.head_count", default=0)[:count]
+    kv = fields.each(listed, "attention.head_count_kv", default=max(heads))[:count]
     kinds = _kinds(name, fields, count, heads, kv, header)
     mixtures = {m[1] for t in header.tensors if (m := _EXPERTS.match(t.name))}
     layers = tuple(
@@ -60,7 +62,8 @@ def architecture_of_header(header: Header) -> Architecture:
         notes = ("the file has no attention.key_length_mla: llama.cpp keeps the keys and values of "
                  "all heads, not latents",)  # fmt: skip
     return Architecture(name, layers, hidden, vocabulary, tied, "fp16",
-                        fields.number("context_length", default=0) or None, notes)  # fmt: skip
+                        fields.number("context_length", default=0) or None, notes,
+                        listed - count)  # fmt: skip
 
 
 def _kinds(

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from talos_opt.core.errors import FormatError
+from talos_opt.frameworks.llm.agreement import agreed, main_list
 from talos_opt.frameworks.llm.architecture import FULL, Architecture, Layer
 from talos_opt.frameworks.llm.checkpoint import CONFIG, Checkpoint, read_checkpoint
 from talos_opt.frameworks.llm.configs import Config, architecture_of_config
@@ -24,7 +25,6 @@ from talos_opt.frameworks.llm.parts import (
     OTHER,
     PRODUCT,
     ROUTER,
-    Place,
     expert_of,
     module_of,
     place_of,
@@ -90,6 +90,11 @@ class Part:
     def widest(self) -> int:
         """The longest axis of its products."""
         return max((max(t.shape[-2:]) for t in self.tensors if len(t.shape) > 1), default=0)
+
+    def width_beside(self, hidden: int) -> int:
+        """The longest axis of a GGUF file's products, but for that of a token's values."""
+        pairs = [tensor.shape[:2] for tensor in self.tensors if len(tensor.shape) > 1]
+        return max((min(p) if max(p) == hidden else max(p) for p in pairs), default=0)
 
 
 def _weights(tensor: Tensor) -> int:
@@ -205,9 +210,11 @@ def _of_checkpoint(found: Checkpoint, path: Path, groups: int) -> LanguageModel:
                 tensors = _as_indexed(tensors, found)
             elif found.config.get("vision_config"):
                 notes = ("the config has a part for images, which is not counted",)
-        elif architecture.name not in FAMILIES:
-            notes = (f"model type {architecture.name!r} is unknown: parts are distinguished by the "
-                     "names of their tensors",)  # fmt: skip
+        else:
+            architecture = agreed(tensors, architecture, found.source)
+            if architecture.name not in FAMILIES:
+                notes = (f"model type {architecture.name!r} is unknown: parts are distinguished by "
+                         "the names of their tensors",)  # fmt: skip
     folder = path if path.is_dir() else path.parent
     name = folder.resolve().name or architecture.name
     parts, more = make_parts(tensors, architecture, found.source, groups)
@@ -247,22 +254,13 @@ def _as_indexed(tensors: Iterable[Tensor], found: Checkpoint) -> tuple[Tensor, .
 def _guessed(tensors: Sequence[Tensor]) -> Architecture:
     """Return an architecture by the tensors alone: a context takes nothing then."""
     places = [place_of(tensor.name) for tensor in tensors]
-    main = _main_list(tensors, places)
+    main = main_list(tensors, places)
     count = 1 + max((p.layer for p in places if p.list == main), default=0)
     table = next((t for t in tensors if role_outside(t.name) == EMBEDDING and len(t.shape) == 2),
                  None)  # fmt: skip
     rows, width = table.shape if table else (0, 0)
     note = "there is no config: the context takes no memory, and attention to it no time"
     return Architecture("unknown", (Layer(FULL),) * count, width, rows, notes=(note,))
-
-
-def _main_list(tensors: Sequence[Tensor], places: Sequence[Place]) -> str:
-    """Return the path of the list of layers: that which holds most bytes."""
-    held: dict[str, int] = defaultdict(int)
-    for tensor, place in zip(tensors, places, strict=True):
-        if place.layer >= 0:
-            held[place.list] += tensor.bytes
-    return max(held, key=held.__getitem__) if held else ""
 
 
 def make_parts(
@@ -276,7 +274,7 @@ def make_parts(
         If there are no layers, fewer than the architecture has, or experts that cannot be split.
     """
     places = [place_of(tensor.name) for tensor in tensors]
-    main = _main_list(tensors, places)
+    main = main_list(tensors, places)
     count = len(architecture.layers)
     inside: dict[int, dict[str, list[Tensor]]] = defaultdict(lambda: defaultdict(list))
     outside: dict[str, list[Tensor]] = defaultdict(list)

@@ -1,16 +1,16 @@
 """The tensors that a config stands for, where no file lists their sizes.
 
 Names are those that the models are published with; shapes follow the modelling files of
-transformers. The tests hold the sums of every family against transformers' own models.
+transformers. The tests hold the sums of every family that it has against its own models.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 
 from talos_opt.core.errors import FormatError
-from talos_opt.frameworks.llm.architecture import NONE, STATE
+from talos_opt.frameworks.llm.architecture import NONE, STATE, Fields
 from talos_opt.frameworks.llm.configs import Config
 from talos_opt.frameworks.llm.mixers import latent, linear_attention, mamba, mamba2
 
@@ -182,6 +182,9 @@ def _decoder(c: Config) -> Iterator[Shape]:
 
 def _pruned(c: Config) -> Iterator[Shape]:
     """Yield Nemotron's decoders, whose layers differ: some have no attention, or no network."""
+    if not c.is_pruned:  # DeciLM differs in its KV heads alone
+        yield from _decoder(c)
+        return
     yield "model.embed_tokens.weight", (c.vocabulary, c.hidden)
     for k, (block, kv) in enumerate(zip(c.blocks, c.kv_heads, strict=True)):
         lead, ffn = f"model.layers.{k}", block.get("ffn") or {}
@@ -198,15 +201,21 @@ def _pruned(c: Config) -> Iterator[Shape]:
         if ffn.get("replace_with_linear"):
             yield from linear(f"{lead}.mlp.linear_mlp", c.hidden, c.hidden)
         else:
-            times = ffn.get("ffn_mult", 1)
-            if not isinstance(times, int | float) or not 0 < times < 2**20:
-                raise FormatError(f"is {times!r}, expected a number above 0", source=c.source,
-                                  path=f"block_configs[{k}].ffn.ffn_mult")  # fmt: skip
-            inner = int(2 * times * c.hidden / 3)
-            yield from _gated(f"{lead}.mlp", c.hidden, -(-inner // 256) * 256)
+            yield from _gated(f"{lead}.mlp", c.hidden, _width(c, k, ffn))
     yield from norm("model.norm", c.hidden)
     if not c.tied:
         yield from linear("lm_head", c.vocabulary, c.hidden)
+
+
+def _width(c: Config, k: int, ffn: Mapping[str, object]) -> int:
+    """Return the width of a network of Nemotron's: given, or a multiple of the hidden size."""
+    if ffn.get("intermediate_size") is not None:
+        return Fields(ffn, c.source).number("intermediate_size", least=1)
+    times = ffn.get("ffn_mult", 1)
+    if not isinstance(times, int | float) or not 0 < times < 2**20:
+        raise FormatError(f"is {times!r}, expected a number above 0", source=c.source,
+                          path=f"block_configs[{k}].ffn.ffn_mult")  # fmt: skip
+    return -(-int(2 * times * c.hidden / 3) // 256) * 256
 
 
 def _falcon(c: Config) -> Iterator[Shape]:

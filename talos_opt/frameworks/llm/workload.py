@@ -7,12 +7,12 @@ weights once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from talos_opt.core.errors import InputError
-from talos_opt.frameworks.common.roofline import Call, estimate
+from talos_opt.frameworks.common.roofline import Call, Terms, terms
 from talos_opt.frameworks.llm.architecture import Architecture, Layer
 from talos_opt.frameworks.llm.devices import Card
 from talos_opt.frameworks.llm.model import LanguageModel, Part
@@ -24,6 +24,8 @@ KV_TYPES: Mapping[str, float] = {
     "f32": 4.0, "f16": 2.0, "bf16": 2.0, "fp8": 1.0, "q8_0": 34 / 32, "q5_1": 24 / 32,
     "q5_0": 22 / 32, "q4_1": 20 / 32, "q4_0": 18 / 32, "iq4_nl": 18 / 32,
 }  # fmt: skip
+#: The type of op that parts are taken to be, but for the embedding.
+PRODUCT = "linear"
 PHASES = ("decode", "prefill", "both")
 #: Parts of no more than this many tokens go through at a time: the default of llama.cpp's -ub.
 CHUNK = 512
@@ -50,6 +52,8 @@ class Workload:
         Tokens of a prompt that go through together.
     buffer : int or None
         Bytes that the runtime needs for computing on each device in use; None: estimated.
+    buffers : mapping of str to int
+        The same of single devices, in its place.
     """
 
     context: int
@@ -60,6 +64,7 @@ class Workload:
     kv_type: str = "f16"
     chunk: int = CHUNK
     buffer: int | None = None
+    buffers: Mapping[str, int] = field(default_factory=dict)
     kv_bytes: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -189,48 +194,113 @@ def seconds(part: Part, model: LanguageModel, load: Workload, card: Card) -> flo
     InputError
         If a prompt is asked for, and nothing says how fast the card computes.
     """
-    total = 0.0
+    return sum(count * each.seconds for count, each in passes_of(part, model, load, card))
+
+
+def passes_of(
+    part: Part, model: LanguageModel, load: Workload, card: Card
+) -> Iterator[tuple[float, Terms]]:
+    """Yield how often a part does something, and what one time consists of; see `seconds`."""
     if load.prompt:
         tokens = min(load.chunk, load.prompt * load.batch)
         # A token attends to half of the prompt in the mean.
         cost = cost_of(part, model, load, tokens, load.prompt / 2)
         share = load.prompt * load.batch / tokens
-        total += share * _pass(part, cost, card, model, prompt=True)
+        yield share, _pass(part, cost, card, model, prompt=True)
     if load.generate:
         cost = cost_of(part, model, load, load.batch, load.attended)
-        total += load.generate * _pass(part, cost, card, model)
-    return total
+        yield load.generate, _pass(part, cost, card, model)
 
 
 def _pass(
     part: Part, cost: Cost, card: Card, model: LanguageModel, *, prompt: bool = False
-) -> float:
+) -> Terms:
     if not cost.bytes and not cost.flops:
-        return 0.0
+        return Terms(0.0, 0.0, 0.0)
     if card.sheet is None:
         if card.peak is None and prompt and cost.flops:
             raise InputError(
                 f"nothing says how fast {card.id} computes, which a prompt needs: give it as in "
                 "36GB:264GB/s:80TFLOPS"
             )
-        return max(cost.bytes / card.bandwidth, cost.flops / card.peak if card.peak else 0.0)
-    kind = "embedding" if part.role == EMBEDDING else "linear"
-    dtype = model.architecture.dtype if card.kind == "gpu" else "fp32"
+        computing = cost.flops / card.peak if card.peak else 0.0
+        return Terms(0.0, computing, cost.bytes / card.bandwidth)
+    kind = "embedding" if part.role == EMBEDDING else PRODUCT
     call = Call(kind, cost.flops, round(cost.bytes), 1)
-    return estimate(call, card.sheet, dtype).time_s
+    return terms(call, card.sheet, dtype_on(card, model))
+
+
+def dtype_on(card: Card, model: LanguageModel) -> str:
+    """Return what a model is computed with on a card."""
+    return model.architecture.dtype if card.kind == "gpu" else "fp32"
 
 
 def buffer_of(part: Part, model: LanguageModel, load: Workload) -> int:
-    """Return what a runtime holds while a part computes: its inputs and results, in 4 bytes each.
+    """Return what a runtime holds while a part computes, on the device where that is least.
 
-    llama.cpp reserves its buffers for a whole chunk, whatever runs; so is it counted here.
+    Unless it is given: inputs and results, in 4 bytes each. llama.cpp reserves its buffers for a
+    whole chunk, whatever runs; so is it counted here.
     """
+    if load.buffers:
+        return min([*load.buffers.values(), _other_buffer(model, load)])
+    return _estimated_buffer(part, model, load) if load.buffer is None else load.buffer
+
+
+def larger_buffers(model: LanguageModel, devices: Sequence[str], load: Workload) -> dict[str, int]:
+    """Return the bytes that each device's buffer has beyond `buffer_of`.
+
+    Where buffers of single devices are given, all others hold the largest that a part needs.
+
+    Raises
+    ------
+    InputError
+        If a buffer is of an unknown device.
+    """
+    require_devices(load.buffers, devices, "buffer")
+    if not load.buffers:
+        return {}
+    rest = _other_buffer(model, load)
+    least = min([*load.buffers.values(), rest])
+    return {name: load.buffers.get(name, rest) - least for name in devices}
+
+
+def require_devices(named: Iterable[str], devices: Sequence[str], what: str) -> None:
+    """Refuse amounts of devices that are not there.
+
+    Raises
+    ------
+    InputError
+    """
+    for name in named:
+        if name not in devices:
+            raise InputError(
+                f"the {what} names the unknown device {name!r}, expected one of "
+                f"{', '.join(devices)}"
+            )
+
+
+def _other_buffer(model: LanguageModel, load: Workload) -> int:
     if load.buffer is not None:
         return load.buffer
+    return max(_estimated_buffer(part, model, load) for part in model.parts)
+
+
+def _estimated_buffer(part: Part, model: LanguageModel, load: Workload) -> int:
+    """Return the bytes that inputs and results of a part take, of a whole chunk.
+
+    For GGUF as llama.cpp reserves them since a gate and its product have results of their own: 3
+    x (hidden + width) values of 4 bytes, and a mask of 2 bytes for each token of the context.
+    """
     tokens = max(load.chunk, load.batch)
     hidden = model.architecture.hidden
     if part.role == HEAD:
         return 4 * tokens * (hidden + model.architecture.vocabulary)
     if part.role in (EMBEDDING, OTHER):
         return 4 * tokens * hidden
-    return 4 * tokens * (hidden + 2 * part.widest)
+    if not model.is_gguf:
+        return 4 * tokens * (hidden + 2 * part.widest)
+    routed = 1
+    if part.role == EXPERTS:
+        routed = model.architecture.layers[part.layer or 0].routed or 1
+    width = routed * part.width_beside(hidden)
+    return 4 * tokens * 3 * (hidden + width) + 2 * tokens * load.context

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from talos_opt.core.errors import InputError
 from talos_opt.frameworks.torch.blocks import Block
+from talos_opt.frameworks.torch.configured import configured_bytes
 from talos_opt.frameworks.torch.metering import Ran, run
 
 if TYPE_CHECKING:
@@ -80,8 +81,26 @@ def cache_bytes(
     Raises
     ------
     InputError
-        If the module takes no tokens, does not run on fake tensors, or returns nothing to keep.
+        If the module takes no tokens, does not run on fake tensors, or returns nothing to keep, and
+        has no config of a family that is known.
     """
+    try:
+        return _asked(module, blocks, cache, inputs, dtype)
+    except InputError:
+        found = configured_bytes(module, blocks, cache.length, cache.batch, dtype)
+        if found is None:
+            raise
+        return found
+
+
+def _asked(
+    module: nn.Module,
+    blocks: Sequence[Block],
+    cache: KVCache,
+    inputs: Sequence[Any] | Mapping[str, Any] | None,
+    dtype: torch.dtype | None,
+) -> tuple[int, ...]:
+    """Return what the library's own cache holds."""
 
     def read(tokens: int) -> Ran:
         return run(module, blocks, _prompt(module, inputs, cache, tokens), dtype)
@@ -173,8 +192,12 @@ def _layered(ran: Ran, caches: Sequence[tuple[Any, bool]], length: int) -> list[
             for layer in (layer for cache, grows in caches if grows for layer in cache.layers):
                 _append(layer, length - 1)
     held = [0] * len(ran.meters.activities)
+    seen: set[int] = set()
     for layer, owner in zip(layers, owners, strict=True):
-        held[owner] += sum(t.numel() * t.element_size() for t in _tensors(layer))
+        held[owner] += sum(t.numel() * t.element_size() for t in _tensors(layer, seen))
+    for cache, _ in caches:  # states that a cache keeps beside its layers, as MiniMax's does
+        for tensor in _tensors(cache, seen):
+            held[_maker(ran, tensor) or 0] += tensor.numel() * tensor.element_size()
     return held
 
 

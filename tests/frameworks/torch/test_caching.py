@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("transformers", reason="transformers is not installed")
 
 from talos_opt.core.errors import InputError  # noqa: E402
+from talos_opt.frameworks.llm.configs import architecture_of_config  # noqa: E402
 from talos_opt.frameworks.torch import metering, planning  # noqa: E402
 from talos_opt.frameworks.torch.blocks import find_blocks  # noqa: E402
 from talos_opt.frameworks.torch.caching import KVCache, cache_bytes  # noqa: E402
@@ -140,6 +141,96 @@ def test_windows_latents_shared_heads_and_states_by_hand() -> None:
     assert list(ours(deepseek(), KVCache(100)).values()) == [4 * 100 * (16 + 8)] * 2
     assert list(ours(falcon(), KVCache(100)).values()) == [4 * 100 * 2 * 8] * 2
     assert ours(mamba(), KVCache(7)) == ours(mamba(), KVCache(100_000))
+
+
+def published(kind: str, **changes: Any) -> Any:
+    """A model with heads of their published sizes, without memory."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    with torch.device("meta"):
+        config = AutoConfig.for_model(kind, **changes)
+        return AutoModelForCausalLM.from_config(config, dtype=torch.float16)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "each"),
+    [
+        # 512 of a latent and 64 of its rotary part; 128 heads of 64, twice, were 28 times as much
+        ("deepseek_v3", {"num_hidden_layers": 2}, 512 + 64),
+        # one head of 64 for all 71
+        ("falcon", {"num_hidden_layers": 2}, 2 * 64),
+        ("qwen3_moe", {"num_hidden_layers": 2}, 2 * 4 * 64),
+    ],
+)
+def test_a_token_of_published_models(kind: str, changes: dict[str, Any], each: int) -> None:
+    """The library's cache, the config's figures and arithmetic by hand are the same."""
+    module = published(kind, **changes)
+    assert list(ours(module, KVCache(1000, 3)).values()) == [2 * 3 * 1000 * each] * 2
+    architecture = architecture_of_config(module.config.to_dict(), "config")
+    assert architecture.cache_bytes(1000, 3) == 2 * 2 * 3 * 1000 * each
+
+
+def test_what_the_library_keeps_beyond_the_config_counts() -> None:
+    """Falcon 40B shares 8 heads among 128, but transformers copies them before it keeps them."""
+    module = published(
+        "falcon", num_hidden_layers=1, new_decoder_architecture=True, num_kv_heads=8,
+        hidden_size=8192, num_attention_heads=128,
+    )  # fmt: skip
+    assert list(ours(module, KVCache(10)).values()) == [2 * 10 * 2 * 128 * 64]
+    assert architecture_of_config(module.config.to_dict(), "config").cache_bytes(10) == (
+        2 * 10 * 2 * 8 * 64
+    )
+
+
+def test_states_beside_the_layers_of_a_cache_count() -> None:
+    from transformers.models.minimax.modeling_minimax import MiniMaxConfig, MiniMaxModel
+
+    config = MiniMaxConfig(
+        **DECODER, head_dim=8, layer_types=["full_attention", "linear_attention"], block_size=4,
+        num_local_experts=2,
+    )  # fmt: skip
+    found = list(ours(MiniMaxModel(config), KVCache(9)).values())
+    assert found == [4 * 9 * 2 * 2 * 8, 4 * 4 * 8 * 8]  # keys and values; a square for each head
+
+
+def unable(make: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A model that does not run on fake tensors, as with operators of its maker's own."""
+    module = make()
+
+    def forward(input_ids: Any = None, use_cache: bool = False) -> Any:
+        raise RuntimeError("an operator without a fake")
+
+    monkeypatch.setattr(module, "forward", forward)
+    return module
+
+
+@pytest.mark.parametrize("make", [llama, deepseek, falcon])
+def test_the_config_counts_where_the_library_cannot_be_asked(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = ours(make(), KVCache(21, batch=2))
+    assert ours(unable(make, monkeypatch), KVCache(21, batch=2)) == sizes
+    half = ours(unable(make, monkeypatch), KVCache(21, batch=2), dtype=torch.float16)
+    assert {name: 2 * size for name, size in half.items()} == sizes
+
+
+def test_of_split_layers_attention_keeps_what_the_config_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module = unable(llama, monkeypatch)
+    blocks = find_blocks(module, [])
+    sizes = cache_bytes(module, blocks, KVCache(9))
+    names = [b.name for b, size in zip(blocks, sizes, strict=True) if size]
+    assert [name.rpartition(".")[0] for name in names] == [
+        f"model.layers.{k}.self_attn" for k in range(2)
+    ]
+
+
+def test_a_config_of_other_layers_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = unable(llama, monkeypatch)
+    module.config.num_hidden_layers = 3
+    with pytest.raises(InputError, match="an operator without a fake"):
+        ours(module, KVCache(9))
 
 
 def test_the_type_of_the_weights_is_that_of_the_cache() -> None:
