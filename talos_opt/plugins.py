@@ -15,7 +15,8 @@ See docs/plugins.md, also for file formats and exports.
 """
 
 from talos_opt.core.result import Status
-from talos_opt.core.simulator import simulate
+from talos_opt.core.simulator import MemoryDeadlockError, simulate
+from talos_opt.core.transfers import NoRouteError
 from talos_opt.solvers.engine.base import (
     ALL_FEATURES,
     FREE_FEATURES,
@@ -33,7 +34,9 @@ __all__ = [
     "FREE_FEATURES",
     "SAMPLE_FEATURES",
     "Feature",
+    "MemoryDeadlockError",
     "NoOptions",
+    "NoRouteError",
     "Run",
     "Solver",
     "Status",
