@@ -16,7 +16,8 @@ from talos_opt import ConfigError, InternalError
 from talos_opt.cli.main import main
 from talos_opt.core import plugins as found
 from talos_opt.formats import all_formats
-from talos_opt.plugins import Run, Solver, Verdict
+from talos_opt.plugins import Run, Solver, Status, Verdict
+from talos_opt.testing import check_solver
 from tests.thirdparty.talos_mine.rounds import Options, Rounds
 
 FIG1 = Path(__file__).parent.parent / "models" / "fig1.yaml"
@@ -139,3 +140,39 @@ def test_solvers_that_are_none() -> None:
         talos_opt.solve(problem, _Odd())
     with pytest.raises(InternalError, match="NotImplementedError in solver 'failing'"):
         talos_opt.solve(problem, _Failing())
+
+
+def test_the_agreement_suite_passes_a_solver_that_is_right() -> None:
+    found = check_solver(Rounds(Options(rounds=10)), problems=60, time_limit=1)
+    assert found.solver == "rounds"
+    assert found.finds == ()
+    assert found.statuses["feasible"] + found.statuses["optimal"] >= 15
+    assert found.statuses["refused"] >= 3
+    assert found.excess > 0
+
+
+class _Boastful(Rounds):
+    """Claims each value to be proven."""
+
+    name = "boastful"
+
+    def solve(self, problem: talos_opt.Problem, run: Run) -> Verdict:
+        verdict = super().solve(problem, run)
+        if run.best is not None:
+            run.raise_bound(run.value, self.name)
+        return verdict
+
+
+class _Silent(_Nameless):
+    name = "silent"
+
+    def solve(self, problem: talos_opt.Problem, run: Run) -> Verdict:
+        return Verdict(Status.UNKNOWN, "it does nothing")
+
+
+def test_the_agreement_suite_fails_one_that_is_not() -> None:
+    with pytest.raises(AssertionError, match=r"(?s)wrong optimal.*draw_case\(0, \d+\)"):
+        check_solver(_Boastful(Options(rounds=1)), problems=60)
+    with pytest.raises(AssertionError, match="'silent' has no schedule for any problem"):
+        check_solver(_Silent(), problems=5)
+    assert check_solver(_Failing(), problems=3, require=False).statuses["raised"] > 0

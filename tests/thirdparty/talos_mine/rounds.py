@@ -53,12 +53,7 @@ class Rounds(Solver):
         for _ in range(self.options.rounds):
             if run.stopped:
                 break
-            of_group = np.full(arrays.group_count, -1)
-            for op in order.tolist():
-                group = int(arrays.group[op])
-                if of_group[group] < 0:
-                    fits = arrays.allowed[arrays.group == group].all(axis=0)
-                    of_group[group] = rng.choice(np.flatnonzero(fits))
+            of_group = np.array([rng.choice(np.flatnonzero(fits)) for fits in arrays.allowed])
             try:
                 found = simulate(problem, of_group[arrays.group], order)
             except (NoRouteError, MemoryDeadlockError):
