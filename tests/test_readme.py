@@ -24,6 +24,7 @@ def shell_lines(page: Path) -> list[str]:
     return re.findall(r"^\$ (talos-opt .*?)(?: +#.*)?$", page.read_text(), re.MULTILINE)
 
 
+@pytest.mark.notes(r"^times near .* can be written to")  # of problems at odd scales
 @pytest.mark.parametrize("page", [PAGES[0], *PAGES[2:]], ids=lambda page: page.name)
 def test_the_python_examples_run(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
