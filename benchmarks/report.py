@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import talos_opt
-from tests.expected_notes import unexpected
+from talos_opt.testing.expected_notes import unexpected
 
 #: What a cell without a value shows.
 NOTHING = "-"

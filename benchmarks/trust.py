@@ -23,14 +23,14 @@ from typing import Any
 
 import talos_opt
 from benchmarks.report import Column, make_parser, progress, publish
-from tests.reference.judging import Find
-from tests.trust.cases import (
+from talos_opt.testing.cases import (
     Outcome,
     draw_case,
     find_truth,
     solvers_of,
     try_solver,
 )
+from talos_opt.testing.judging import Find
 from tests.trust.tally import STATUSES, Tally
 
 #: Seconds beyond its limit after which a solver is taken to hang.

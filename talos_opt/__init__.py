@@ -16,6 +16,7 @@ from talos_opt.version import __version__ as __version__
 if TYPE_CHECKING:
     from talos_opt.api import check, compare, read, solve
     from talos_opt.api import solvers as list_solvers
+    from talos_opt.builder import Builder
     from talos_opt.core.bundles import Bundle, Bundles
     from talos_opt.core.bundling import bundled
     from talos_opt.core.cluster import Cluster, Device, Link
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from talos_opt.solvers.engine.run import Progress
 
 __all__ = [
+    "Builder",
     "Bundle",
     "Bundles",
     "Cluster",
@@ -101,6 +103,7 @@ __all__ = [
 #: Where each name comes from when it is first used.
 _HOMES = {
     "talos_opt.api": "check compare read solve",
+    "talos_opt.builder": "Builder",
     "talos_opt.core.bundles": "Bundle Bundles",
     "talos_opt.core.bundling": "bundled",
     "talos_opt.core.cluster": "Cluster Device Link",

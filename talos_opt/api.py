@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 import time
@@ -84,7 +85,7 @@ def read(
 
 def solve(
     problem: Problem | str | os.PathLike[str],
-    solver: str | None = None,
+    solver: str | Solver | None = None,
     *,
     objective: Objective | str | None = None,
     time_limit: float | None = None,
@@ -107,8 +108,8 @@ def solve(
     Parameters
     ----------
     problem : Problem or path
-    solver : str, optional
-        One of `solvers()`; default auto.
+    solver : str or Solver, optional
+        One of `solvers()`, or a solver of your own (docs/plugins.md); default auto.
     objective : str, optional
         Overrides the problem's objective.
     time_limit : float, optional
@@ -169,9 +170,10 @@ def solve(
         raise ConfigError(
             f"config is {units.describe(config)}, expected a SolveConfig: load_config reads one"
         )
+    own = _own_solver(solver)
     plan = (config or SolveConfig()).override(
-        solver=solver, objective=objective, time_limit=time_limit, seed=seed, workers=workers,
-        options=options, worth=worth,
+        solver=solver if own is None else own.name, objective=objective, time_limit=time_limit,
+        seed=seed, workers=workers, options=options, worth=worth,
     )  # fmt: skip
     if not isinstance(problem, Problem):
         problem = _read_path(problem, bundles)
@@ -182,7 +184,7 @@ def solve(
         problem = problem.with_stages(stages)
     if bundles is not None:
         problem = problem.with_bundles(bundles)
-    chosen = _create(plan)
+    chosen = _create(plan, own)
     if problem.bundling is not None or problem.cluster.bundles:
         if warm_start is not None:
             _check_warm_start(problem, warm_start)
@@ -190,7 +192,7 @@ def solve(
             return solve_bundles(
                 problem,
                 plan,
-                lambda: _create(plan),
+                lambda: _create(plan, own),
                 warm_start=warm_start,
                 on_progress=on_progress,
                 cancel=cancel,
@@ -224,7 +226,7 @@ def solve(
 
 def compare(
     problems: Iterable[Problem] | Problem,
-    solvers: Sequence[str] | None = None,
+    solvers: Sequence[str | Solver] | None = None,
     *,
     objective: Objective | str | None = None,
     time_limit: float = 10.0,
@@ -241,8 +243,8 @@ def compare(
     Parameters
     ----------
     problems : Problem or iterable of Problem
-    solvers : sequence of str, optional
-        Default: the baselines, talos and auto.
+    solvers : sequence of str or Solver, optional
+        By name, or solvers of your own (docs/plugins.md); default: the baselines, talos and auto.
     on_row : callable, optional
         Called with each finished `Row`.
     worth : float or str
@@ -255,22 +257,24 @@ def compare(
     """
     if isinstance(solvers, str):
         raise ConfigError(f"solvers is {solvers!r}, expected a list of names: [{solvers!r}]")
-    names = tuple(solvers) if solvers is not None else DEFAULT_COMPARISON
-    for name in names:
-        registry.create(name, (options or {}).get(name))
+    chosen = tuple(solvers) if solvers is not None else DEFAULT_COMPARISON
+    for solver in chosen:
+        if _own_solver(solver) is None:
+            registry.create(str(solver), (options or {}).get(str(solver)))
     rows: list[Row] = []
     given = [problems] if isinstance(problems, Problem) else list(problems)
     for problem in given:
         if not isinstance(problem, Problem):
             raise InputError(f"problem is {units.describe(problem)}, expected a Problem")
     for graph, problem in distinct_names(given):
-        for name in names:
+        for solver in chosen:
+            name = solver.name if isinstance(solver, Solver) else solver
             if cancel is not None and cancel.is_set():
                 break
             row = Row(graph, name, None)
             try:
                 result = solve(
-                    problem, name, objective=objective, time_limit=time_limit, seed=seed,
+                    problem, solver, objective=objective, time_limit=time_limit, seed=seed,
                     workers=workers, options=options, on_progress=on_progress, cancel=cancel,
                     explain=False, worth=worth,
                 )  # fmt: skip
@@ -327,9 +331,27 @@ def compile_kernels(
         raise DependencyError(MISSING.format(error)) from error
 
 
-def _create(plan: SolveConfig) -> Solver:
+def _own_solver(solver: object) -> Solver | None:
+    """Return a solver that is given as such, None for a name."""
+    if solver is None or isinstance(solver, str):
+        return None
+    if isinstance(solver, type) and issubclass(solver, Solver):
+        raise ConfigError(f"solver is the class {solver.__name__}, expected {solver.__name__}()")
+    if not isinstance(solver, Solver):
+        raise ConfigError(
+            f"solver is {units.describe(solver)}, expected a name or a talos_opt.plugins.Solver"
+        )
+    registry.require_solver(type(solver), f"solver {type(solver).__name__}")
+    return solver
+
+
+def _create(plan: SolveConfig, own: Solver | None = None) -> Solver:
     """Return the solver of a plan, with what it asks of others, which `auto` runs too."""
     for name in plan.options:
+        if own is not None and name == own.name:
+            raise ConfigError(
+                f"solver {name!r} is given with the options that it has", path=f"options.{name}"
+            )
         if name not in registry.names():
             raise ConfigError(
                 f"options name the unknown solver {name!r}, expected one of: "
@@ -337,7 +359,10 @@ def _create(plan: SolveConfig) -> Solver:
                 path=f"options.{name}",
             )
         registry.create(name, plan.options[name])  # also where another solver is asked for
-    chosen = registry.create(plan.solver, plan.options.get(plan.solver, {}))
+    if own is None:
+        chosen = registry.create(plan.solver, plan.options.get(plan.solver, {}))
+    else:
+        chosen = copy.copy(own)  # it may be solving something else
     chosen.others = plan.options
     return chosen
 

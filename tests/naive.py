@@ -6,7 +6,7 @@ view, no occupancy, no simulator.
 
 from __future__ import annotations
 
-from tests.reference.brute import best_schedule, brute_force
-from tests.reference.checker import naive_check, naive_metrics
+from talos_opt.testing.reference.brute import best_schedule, brute_force
+from talos_opt.testing.reference.checker import naive_check, naive_metrics
 
 __all__ = ["best_schedule", "brute_force", "naive_check", "naive_metrics"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.expected_notes import unexpected
+from talos_opt.testing.expected_notes import unexpected
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -36,7 +36,7 @@ def solve_fig1(solver: str) -> float | None:
 def test_the_exported_members() -> None:
     assert sorted(talos_opt.__all__) == sorted(
         [
-            "Bundle", "Bundles", "bundled",
+            "Builder", "Bundle", "Bundles", "bundled",
             "Cluster", "Comparison", "ConfigError", "DependencyError", "Device", "Event",
             "Explanation", "FormatError", "Graph", "GraphError", "InfeasibleScheduleError", "Input",
             "InputError", "InternalError", "Interrupted", "Link", "Memory", "MemoryRule", "Metrics",

@@ -11,9 +11,9 @@ from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
 from talos_opt.core.problem import Problem
+from talos_opt.testing.reference.brute import Plan, as_schedule, make_plan, placements
 from tests.builders import device, fig1, link, op, problem
 from tests.naive import best_schedule, brute_force, naive_check, naive_metrics
-from tests.reference.brute import Plan, as_schedule, make_plan, placements
 from tests.strategies import problems
 
 # ---- values known by hand ------------------------------------------------------------------

@@ -15,10 +15,10 @@ import pytest
 
 import talos_opt
 from talos_opt import Problem, Result
-from tests.reference.brute import exact_optimum
+from talos_opt.testing.drawing import draw_problem
+from talos_opt.testing.judging import Truth, judge, uncovered
+from talos_opt.testing.reference.brute import exact_optimum
 from tests.reference.changes import CHANGES, Change, with_twin
-from tests.reference.judging import Truth, judge, uncovered
-from tests.strategies import draw_problem
 
 #: `pipeline` covers none of these.
 SOLVERS = [info.name for info in talos_opt.list_solvers() if info.name != "pipeline"]

@@ -12,12 +12,12 @@ import pytest
 from talos_opt.core.feasibility import check
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule, Transfers
+from talos_opt.testing.awkward import awkward, has_enough_digits
+from talos_opt.testing.drawing import draw_problem
 from tests.builders import device, op, problem, schedule
 from tests.mutations import mutate, relax
 from tests.naive import best_schedule, naive_check
-from tests.reference.awkward import awkward, has_enough_digits
 from tests.reference.changes import FACTORS, POWERS, SHIFTS, moved, room_for_digits, scaled, shifted
-from tests.strategies import draw_problem
 
 #: Factor of all times, then what all releases are put off by.
 MOVES = [

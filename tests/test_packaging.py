@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from importlib.metadata import entry_points, version
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import yaml
 
 import talos_opt
+from tests.release import notes
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -54,7 +59,64 @@ def test_every_exported_name_is_there_and_documented() -> None:
 
 
 def test_the_changelog_knows_the_version() -> None:
-    assert f"## [{talos_opt.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+    version = talos_opt.__version__
+    text = (ROOT / "CHANGELOG.md").read_text()
+    assert notes(f"v{version}", version, text)
+    for tag, changelog, message in (
+        ("v9", text, "expected v"),
+        ("v1", "## [1] - 2026-01-01\n## [0]", "is empty"),
+        ("v1", "## [1]\n- new\n", "has no date"),
+        ("v1", "## [10] - 2026-01-01\n- new\n", "has no section"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            notes(tag, "1", changelog)
+
+
+def test_wheel_and_sdist_are_built_reproducibly(wheel: Path, tmp_path: Path) -> None:
+    made = []
+    for k in range(2):
+        folder = tmp_path / str(k)
+        subprocess.run(
+            [sys.executable, "-m", "hatchling", "build", "-d", str(folder)],
+            cwd=ROOT, check=True, capture_output=True, timeout=120,
+        )  # fmt: skip
+        made.append({path.name: path.read_bytes() for path in folder.iterdir()})
+    assert {Path(name).suffix for name in made[0]} == {".whl", ".gz"}
+    assert made[0] == made[1]
+    assert made[0][wheel.name] == wheel.read_bytes()
+    (sdist,) = (tmp_path / "0").glob("*.tar.gz")
+    with tarfile.open(sdist) as packed:
+        names = {name.partition("/")[2] for name in packed.getnames()}
+    assert {"README.md", "LICENSE", "CHANGELOG.md", "Makefile", "tests/test_packaging.py"} <= names
+    assert not any("__pycache__" in name or name.startswith(".") for name in names - {".gitignore"})
+
+
+def test_the_citation_is_of_this_version() -> None:
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert cited["version"] == talos_opt.__version__
+    assert cited["license"] == PROJECT["license"]
+
+
+def test_workflows_run_what_is_there() -> None:
+    files = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+    assert len(files) == 2
+    commands = []
+    for file in files:
+        workflow = yaml.safe_load(file.read_text())
+        assert workflow["permissions"]
+        for job in workflow["jobs"].values():
+            commands += [step["run"] for step in job["steps"] if "run" in step]
+    text = "\n".join(commands)
+    for target in re.findall(r"^make (.+)$", text, re.MULTILINE):
+        for name in target.split():
+            assert f"\n{name}:" in (ROOT / "Makefile").read_text(), name
+    for module in re.findall(r"-m (benchmarks\.\w+|tests\.\w+)", text):
+        assert find_spec(module) is not None, module
+    for path in re.findall(r"\b((?:tests|models)/[\w./]+)", text):
+        assert (ROOT / path).exists(), path
+    versions = PROJECT["classifiers"]
+    tested = yaml.safe_load(files[0].read_text())["jobs"]["tests"]["strategy"]["matrix"]["python"]
+    assert {f"Programming Language :: Python :: {v}" for v in tested} <= set(versions)
 
 
 def test_the_wheel_holds_the_package_and_its_configurations_only(wheel: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from talos_opt.cli import arguments, exits
 from talos_opt.cli.output import emit_written
 from talos_opt.cli.signals import Signals
+from talos_opt.core import plugins
 
 if TYPE_CHECKING:
     from talos_opt.core.problem import Problem
@@ -228,6 +229,18 @@ EXPORTERS: dict[str, Exporter] = {
 }
 
 
+def _added(name: str) -> Exporter:
+    """Return the form that another package adds."""
+    found = plugins.load(plugins.added(plugins.EXPORTS)[name], ("summary", "suffixes", "write"))
+
+    def write(problem: Problem, schedule: Schedule, args: argparse.Namespace) -> dict[str, Any]:
+        names = args.map or {}
+        arguments.require_devices(names, problem.device_ids)
+        return dict(found.write(problem, schedule, args.output, names) or {})
+
+    return Exporter(str(found.summary), tuple(found.suffixes), write, names=True)
+
+
 def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
     forms = "; ".join(f"{name}, {item.summary}" for name, item in EXPORTERS.items())
@@ -243,7 +256,7 @@ def add_parser(commands: Any) -> None:
         "--to",
         dest="form",
         required=True,
-        choices=tuple(EXPORTERS),
+        choices=(*EXPORTERS, *plugins.without(plugins.EXPORTS, EXPORTERS)),
         help="form to write",
     )
     arguments.add_target(parser, "file to write; - writes to standard output", required=True)
@@ -280,7 +293,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     from talos_opt.cli import files, schedules
     from talos_opt.core.errors import InputError
 
-    exporter = EXPORTERS[args.form]
+    exporter = EXPORTERS.get(args.form) or _added(args.form)
     if args.map is not None and not exporter.names:
         raise InputError(f"--map is of no use for {args.form}")
     _require_model(args, exporter)

@@ -37,6 +37,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
                 "name": info.name,
                 "exact": info.exact,
                 "summary": info.summary,
+                "package": info.package or None,
                 "covers": sorted(feature.value for feature in info.features),
             }
             for info in known
@@ -48,6 +49,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
         covered = {feature.value for feature in info.features}
         missing = [feature for feature in everything if feature not in covered]
         kind = "exact" if info.exact else "heuristic"
-        rows.append((info.name, kind, info.summary, ", ".join(missing) or "-"))
+        whose = f" (package {info.package})" if info.package else ""
+        rows.append((info.name, kind, f"{info.summary}{whose}", ", ".join(missing) or "-"))
     emit(table(("solver", "kind", "what it is", "does not cover"), rows, left=(0, 1, 2, 3)))
     return exits.SOLVED

@@ -2,7 +2,8 @@
 
 Each format is one module with ``recognises(source)``, ``read_problem(source, cluster=...,
 objective=...)`` and, where it writes, ``write_problem(problem, target)``. It is imported when it
-is used, and listed in `FORMATS`.
+is used, and listed in `FORMATS`. Other packages add such modules by entry points of the group
+``talos_opt.formats``; `all_formats` has these too.
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib import import_module
+from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any
 
+from talos_opt.core import plugins
 from talos_opt.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FORMATS",
     "Format",
+    "all_formats",
     "read_cluster",
     "read_problem",
     "read_schedule",
@@ -54,6 +59,8 @@ class Format:
         Whether it can be written as well as read.
     own_cluster : bool
         Whether a file may hold a cluster with bundles.
+    added : EntryPoint, optional
+        Where it is instead, if another package adds it.
     """
 
     name: str
@@ -62,9 +69,12 @@ class Format:
     module: str
     writes: bool = True
     own_cluster: bool = False
+    added: EntryPoint | None = None
 
     def load(self) -> Any:
         """Import the format's module."""
+        if self.added is not None:
+            return plugins.load(self.added, _MEMBERS)
         return import_module(f"{__name__}.{self.module}")
 
 
@@ -128,6 +138,41 @@ FORMATS: dict[str, Format] = {
 
 DEFAULT = "talos"
 
+#: What every format that another package adds has to have.
+_MEMBERS = ("summary", "suffixes", "recognises", "read_problem")
+
+
+@cache
+def all_formats() -> Mapping[str, Format]:
+    """Return all formats by name, those of other packages last.
+
+    Raises
+    ------
+    ConfigError
+        If one of another package cannot be loaded.
+    """
+    found = dict(FORMATS)
+    for name, point in plugins.without(plugins.FORMATS, FORMATS).items():
+        module = plugins.load(point, _MEMBERS)
+        if not (isinstance(module.suffixes, tuple) and all(map(_is_suffix, module.suffixes))):
+            raise ConfigError(
+                f"{plugins.whose(point)} has the suffixes {module.suffixes!r}, expected a tuple "
+                "such as ('.mine',), in lower case"
+            )
+        found[name] = Format(
+            name,
+            str(module.summary),
+            module.suffixes,
+            "",
+            writes=hasattr(module, "write_problem"),
+            added=point,
+        )
+    return found
+
+
+def _is_suffix(value: object) -> bool:
+    return isinstance(value, str) and value.startswith(".") and value == value.lower()
+
 
 def read_problem(
     source: str | os.PathLike[str] | Source,
@@ -144,7 +189,7 @@ def read_problem(
     source : str, path or Source
         ``-``: standard input. Gzip is unpacked whatever the name. A `Source` is open already.
     format : str, optional
-        A key of `FORMATS`; default: by the file's suffix and content.
+        A key of `all_formats`; default: by the file's suffix and content.
     cluster : Cluster or path, optional
         Takes the place of the file's own.
     objective : Objective or str, optional
@@ -189,7 +234,7 @@ def write_problem(
     target : str or path
         ``-``: standard output. Packed with gzip where the name ends in ``.gz``.
     format : str, optional
-        A key of `FORMATS`; default: by the suffix.
+        A key of `all_formats`; default: by the suffix.
 
     Raises
     ------
@@ -200,7 +245,7 @@ def write_problem(
     """
     chosen = _by_suffix(target) if format is None else _named(format)
     if not chosen.writes:
-        able = ", ".join(item.name for item in FORMATS.values() if item.writes)
+        able = ", ".join(item.name for item in all_formats().values() if item.writes)
         raise ConfigError(f"format {chosen.name!r} can only be read, expected one of: {able}")
     chosen.load().write_problem(problem, target)
 
@@ -234,9 +279,10 @@ def write_schedule(result: Result | dict[str, Any], target: str | os.PathLike[st
 
 
 def _named(name: str) -> Format:
-    if name not in FORMATS:
-        raise ConfigError(f"no format is called {name!r}, expected one of: {', '.join(FORMATS)}")
-    return FORMATS[name]
+    known = all_formats()
+    if name not in known:
+        raise ConfigError(f"no format is called {name!r}, expected one of: {', '.join(known)}")
+    return known[name]
 
 
 def _by_suffix(target: str | os.PathLike[str]) -> Format:
@@ -246,10 +292,11 @@ def _by_suffix(target: str | os.PathLike[str]) -> Format:
     if name == STREAM:
         return FORMATS[DEFAULT]
     suffix = split_suffix(name)[1]
-    for item in FORMATS.values():
-        if item.writes and suffix in item.suffixes:
+    writing = [item for item in all_formats().values() if item.writes]
+    for item in writing:
+        if suffix in item.suffixes:
             return item
-    known = sorted({suffix for item in FORMATS.values() if item.writes for suffix in item.suffixes})
+    known = sorted({suffix for item in writing for suffix in item.suffixes})
     raise ConfigError(
         f"{name} has suffix {suffix!r}, expected one of: {', '.join(known)}, or with .gz"
     )
@@ -257,7 +304,7 @@ def _by_suffix(target: str | os.PathLike[str]) -> Format:
 
 def _detect(source: Source) -> Format:
     """Return the format that reads a file; where none knows it, the default explains why."""
-    by_suffix = sorted(FORMATS.values(), key=lambda item: source.suffix not in item.suffixes)
+    by_suffix = sorted(all_formats().values(), key=lambda item: source.suffix not in item.suffixes)
     for item in by_suffix:
         if item.load().recognises(source):
             return item

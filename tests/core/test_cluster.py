@@ -15,9 +15,9 @@ from hypothesis import given
 from talos_opt.core.cluster import Cluster, Device, Hop, Link
 from talos_opt.core.errors import GraphError
 from talos_opt.core.problem import Problem
+from talos_opt.testing.reference.flat import channel, route
 from tests.builders import device, link
 from tests.clocks import Stopwatch
-from tests.reference.flat import channel, route
 from tests.strategies import problems
 
 

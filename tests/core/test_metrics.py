@@ -15,9 +15,9 @@ from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import MemoryDeadlockError, simulate
 from talos_opt.core.transfers import NoRouteError
+from talos_opt.testing.reference.brute import placements
 from tests.builders import device, fig1, link, op, problem, schedule
 from tests.naive import naive_metrics
-from tests.reference.brute import placements
 from tests.strategies import large_problems, placed_problems, problems
 
 Placed = tuple[Problem, list[int], list[int]]

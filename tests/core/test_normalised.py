@@ -14,8 +14,8 @@ from talos_opt.core.feasibility import check
 from talos_opt.core.metrics import measure, objective_value
 from talos_opt.core.normalised import Normalised
 from talos_opt.core.problem import Problem
+from talos_opt.testing.reference.brute import best_schedule
 from tests.builders import device, link, op, problem
-from tests.reference.brute import best_schedule
 from tests.strategies import problems
 
 

@@ -14,8 +14,8 @@ from talos_opt.core.errors import InputError
 from talos_opt.core.pipelining.settings import PipelineSchedule
 from talos_opt.core.pipelining.step import Pipeline, sweep
 from talos_opt.core.problem import Problem
+from talos_opt.testing.reference.steps import longest_path
 from tests.builders import device, link, op, problem
-from tests.reference.steps import longest_path
 
 SCHEDULES = list(PipelineSchedule)
 

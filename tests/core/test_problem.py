@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from talos_opt.core.errors import GraphError, InputError
 from talos_opt.core.problem import NO_ROUTE, UNLIMITED, MemoryRule, Objective, Problem
+from talos_opt.testing.reference.flat import Flat
 from tests.builders import device, fig1, link, op, problem
-from tests.reference.flat import Flat
 from tests.strategies import large_problems, problems
 
 anything = st.one_of(problems(max_ops=7), large_problems(max_ops=30))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from talos_opt.core.problem import Problem
 from talos_opt.core.transfers import NoRouteError, plan_transfers
-from tests.reference.flat import Flat
+from talos_opt.testing.reference.flat import Flat
 from tests.strategies import large_problems, placed_problems
 
 Placed = tuple[Problem, list[int], list[int]]

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from talos_opt.core.problem import Problem
-from tests.reference.flat import Flat
+from talos_opt.testing.reference.flat import Flat
 from tests.strategies import large_problems, placed_problems
 
 

@@ -14,9 +14,9 @@ from talos_opt.core.problem import MemoryRule, Objective, Problem
 from talos_opt.kernels.anneal import UNREACHED, anneal
 from talos_opt.solvers.fast.chain import Chain
 from talos_opt.solvers.shared.instance import make_instance
+from talos_opt.testing.reference.flat import Flat, channel
 from tests.builders import device, link, op, problem
 from tests.kernels.drawing import Ordered, ints, ordered_problems
-from tests.reference.flat import Flat, channel
 from tests.reference.queues import (
     excess_bytes,
     groups,

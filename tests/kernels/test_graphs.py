@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from talos_opt.core.problem import Problem
 from talos_opt.kernels.graphs import depth_first_order
-from tests.reference.flat import Flat
+from talos_opt.testing.reference.flat import Flat
 from tests.strategies import large_problems, problems
 
 

@@ -12,9 +12,9 @@ from talos_opt.kernels.instance import CAPACITY
 from talos_opt.kernels.listing import LAST_HOP, list_schedule
 from talos_opt.kernels.liveness import peak_overflow
 from talos_opt.solvers.shared.instance import make_instance, make_times, read_times
+from talos_opt.testing.reference.checker import naive_check, peak_need
+from talos_opt.testing.reference.flat import Flat
 from tests.kernels.drawing import Ordered, ints, ordered_problems
-from tests.reference.checker import naive_check, peak_need
-from tests.reference.flat import Flat
 from tests.reference.queues import excess_bytes, queue_schedule
 
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from talos_opt.kernels.loads import largest, placement_loads, smoothed, unreachable
 from talos_opt.solvers.shared.instance import make_instance
+from talos_opt.testing.reference.flat import channel
 from tests.builders import device, link, op, problem
 from tests.kernels.drawing import Ordered, interpreted, ints, ordered_problems
-from tests.reference.flat import channel
 from tests.reference.queues import steady_loads, unreached_edges
 
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from talos_opt.kernels.moves import grow_bundle, next_random
 from talos_opt.solvers.shared.instance import make_instance
+from talos_opt.testing.reference.flat import Flat
 from tests.kernels.drawing import Ordered, ints, ordered_problems
-from tests.reference.flat import Flat
 from tests.reference.queues import groups
 from tests.reference.randomness import SplitMix
 

@@ -16,10 +16,10 @@ from talos_opt.kernels.queues import BEST, BETTER, EXPECTED, NOW, STEP, WILD, Qu
 from talos_opt.kernels.reinsertion import reinsert
 from talos_opt.solvers.fast.chain import Chain
 from talos_opt.solvers.shared.queues import queues_tell_all
+from talos_opt.testing.reference.flat import Flat, route
 from tests.builders import device, link, op, problem
 from tests.kernels.drawing import Ordered, ordered_problems
 from tests.kernels.test_anneal import start
-from tests.reference.flat import Flat, route
 from tests.reference.queues import groups, queue_schedule
 
 PLAIN = {"serial": False, "no_copy_engine": False, "peak": False, "demands": False}

@@ -9,8 +9,8 @@ from talos_opt.core.problem import Problem
 from talos_opt.kernels.loads import placement_loads
 from talos_opt.kernels.relieving import relieve
 from talos_opt.solvers.shared.instance import make_instance
+from talos_opt.testing.reference.flat import Flat, route
 from tests.kernels.drawing import Ordered, ints, ordered_problems
-from tests.reference.flat import Flat, route
 from tests.reference.queues import capacity, groups, steady_loads, unreached_edges
 from tests.reference.randomness import SplitMix
 

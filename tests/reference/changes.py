@@ -11,8 +11,8 @@ from talos_opt.core.cluster import Cluster, Link
 from talos_opt.core.graph import Graph, Model, Op
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule, TransferRow, Transfers
-from tests.reference.awkward import has_enough_digits
-from tests.reference.flat import PER_SECOND
+from talos_opt.testing.awkward import has_enough_digits
+from talos_opt.testing.reference.flat import PER_SECOND
 
 #: By how much all releases are put off: a little, a lot, Unix time in s, ms and us.
 SHIFTS = (1e3, 1e9, 1_764_153_000.0, 1_764_153_000_000.0, 1_764_153_000_000_000.0)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from talos_opt.core.problem import Objective, Problem
-from tests.reference.flat import Flat, route
+from talos_opt.testing.reference.flat import Flat, route
 from tests.reference.queues import capacity, groups
 
 Row = tuple[float, ...]

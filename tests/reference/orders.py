@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from talos_opt.core.problem import Problem
-from tests.reference.brute import Plan, as_schedule, make_plan, placements
-from tests.reference.checker import exact_value
+from talos_opt.testing.reference.brute import Plan, as_schedule, make_plan, placements
+from talos_opt.testing.reference.checker import exact_value
 
 
 def best_by_orders(problem: Problem) -> Fraction | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from talos_opt.core.problem import Problem
-from tests.reference.flat import Flat, channel, route
+from talos_opt.testing.reference.flat import Flat, channel, route
 from tests.reference.queues import capacity, groups
 
 

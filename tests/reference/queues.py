@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from talos_opt.core.problem import MemoryRule, Objective, Problem
 from talos_opt.core.schedule import TransferRow
-from tests.reference.checker import peak_need
-from tests.reference.flat import Flat, channel, route
+from talos_opt.testing.reference.checker import peak_need
+from talos_opt.testing.reference.flat import Flat, channel, route
 
 
 @dataclass(frozen=True)

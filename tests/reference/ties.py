@@ -1,7 +1,8 @@
 """Of all schedules of the optimal value, the least idle time, then the fewest bytes, by search.
 
-The search of `tests.reference.brute` with the idle time as a small part of the value. Of two ways
-to one state neither may be dropped here: their devices may have been left at different times.
+The search of `talos_opt.testing.reference.brute` with the idle time as a small part of the value.
+Of two ways to one state neither may be dropped here: their devices may have been left at different
+times.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import math
 from fractions import Fraction
 
 from talos_opt.core.problem import Problem
-from tests.reference.brute import Budget, _Search, make_plan, placements
-from tests.reference.ticks import Ticks
+from talos_opt.testing.reference.brute import Budget, _Search, make_plan, placements
+from talos_opt.testing.reference.ticks import Ticks
 
 #: Whatever values differ by, it counts more than all idle time.
 _SCALE = 2**60

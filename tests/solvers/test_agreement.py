@@ -15,8 +15,9 @@ from talos_opt.solvers.cpsat import solver as cpsat
 from talos_opt.solvers.engine import registry
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.shared.obstacles import find_obstacle
+from talos_opt.testing.drawing import ALL_OBJECTIVES
 from tests.naive import brute_force
-from tests.strategies import ALL_OBJECTIVES, costly, problems
+from tests.strategies import costly, problems
 
 HEURISTICS = ("single", "sequential", "aswm", "tsam", "heft", "etf", "talos")
 CLOSE = 1e-6

@@ -43,8 +43,8 @@ from talos_opt.core.transfers import NoRouteError
 from talos_opt.solvers.bundling import ways
 from talos_opt.solvers.bundling.pricing import common_bound
 from talos_opt.solvers.bundling.ways import find_classes, find_ways
+from talos_opt.testing.reference.brute import brute_force
 from tests.builders import device, link, op, problem
-from tests.reference.brute import brute_force
 from tests.reference.bundles import all_blocks, best_bottleneck
 from tests.strategies import costly
 

@@ -21,9 +21,9 @@ from talos_opt.solvers.engine import registry
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.shared.obstacles import find_obstacle
 from talos_opt.solvers.shared.quotient import Packed
+from talos_opt.testing.reference.checker import naive_check
 from tests.builders import device, op, problem
 from tests.clocks import Stopwatch
-from tests.reference.checker import naive_check
 from tests.solvers.running import layered, run_solver
 from tests.strategies import large_problems, problems
 

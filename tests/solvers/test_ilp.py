@@ -32,10 +32,10 @@ from talos_opt.solvers.ilp.extract import start_values
 from talos_opt.solvers.ilp.first import balance_greedily
 from talos_opt.solvers.ilp.sequencing import SequencingFormulation
 from talos_opt.solvers.ilp.windows import make_windows, possible_devices
+from talos_opt.testing.reference.brute import placements
 from tests.builders import device, fig1, link, op, problem
 from tests.clocks import Looks, Stopwatch
 from tests.naive import brute_force
-from tests.reference.brute import placements
 from tests.strategies import costly, problems
 
 BACKENDS = ("highs", "cbc")

@@ -16,10 +16,10 @@ import pytest
 
 import talos_opt
 from talos_opt import Device, Problem, Result, UnsupportedError
-from tests.reference.brute import exact_optimum
-from tests.reference.flat import Flat, best_link
-from tests.reference.judging import Truth, features, judge, judge_refusal, uncovered
-from tests.strategies import OBJECTIVES, Features, draw_problem
+from talos_opt.testing.drawing import OBJECTIVES, Features, draw_problem
+from talos_opt.testing.judging import Truth, features, judge, judge_refusal, uncovered
+from talos_opt.testing.reference.brute import exact_optimum
+from talos_opt.testing.reference.flat import Flat, best_link
 
 #: `pipeline` covers none of these.
 SOLVERS = [info.name for info in talos_opt.list_solvers() if info.name != "pipeline"]

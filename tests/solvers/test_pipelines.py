@@ -19,8 +19,8 @@ from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.pipelines.blocks import StepBlocks
 from talos_opt.solvers.pipelines.bounds import path_bound, rounds_problem
 from talos_opt.solvers.pipelines.chains import ChainSearch
+from talos_opt.testing.reference.steps import best_step
 from tests.builders import device, link, op, problem
-from tests.reference.steps import best_step
 from tests.strategies import costly, problems
 
 CLOSE = 1e-6

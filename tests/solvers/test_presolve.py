@@ -19,9 +19,9 @@ from talos_opt.core.metrics import objective_value
 from talos_opt.core.problem import Problem
 from talos_opt.core.simulator import MemoryDeadlockError, simulate
 from talos_opt.solvers.presolve import presolve
+from talos_opt.testing.reference.brute import best_schedule, exact_optimum
+from talos_opt.testing.reference.checker import naive_check
 from tests.builders import device, link, op, problem
-from tests.reference.brute import best_schedule, exact_optimum
-from tests.reference.checker import naive_check
 from tests.strategies import problems
 
 FOLDED = "ops of no length that became tensors"

@@ -17,10 +17,11 @@ from talos_opt.core.result import Status
 from talos_opt.solvers.engine import registry
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.shared.splits.search import SplitSearch
+from talos_opt.testing.drawing import ALL_OBJECTIVES
 from tests.builders import device, op, problem
 from tests.clocks import Stopwatch
 from tests.naive import brute_force
-from tests.strategies import ALL_OBJECTIVES, costly, problems
+from tests.strategies import costly, problems
 
 KEEP = ("auto", "cpsat", "dp", "fast", "ilp", "lns", "relax", "single")
 CLOSE = 1e-6

@@ -17,7 +17,7 @@ from talos_opt.core.problem import MemoryRule, Objective, Problem
 from talos_opt.core.result import Status
 from talos_opt.solvers.engine import registry
 from talos_opt.solvers.engine.run import Run
-from tests.reference.brute import brute_force
+from talos_opt.testing.reference.brute import brute_force
 
 #: Relative error of the comparison: `optimal` allows 1e-6, float sums the rest.
 OPTIMAL, ROUNDING = 2e-6, 1e-9

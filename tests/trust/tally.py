@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import talos_opt
-from tests.reference.judging import Find
-from tests.trust.cases import TURNS, Case, Outcome, Turn, draw_case
+from talos_opt.testing.cases import TURNS, Case, Outcome, Turn, draw_case
+from talos_opt.testing.judging import Find
 
 STATUSES = ("optimal", "feasible", "infeasible", "unknown", "refused", "raised")
 #: Files written for one kind of find of one solver; all are counted.

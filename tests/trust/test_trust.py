@@ -14,14 +14,14 @@ import pytest
 
 import talos_opt
 from talos_opt import Objective, Problem, Result, Status, UnsupportedError
+from talos_opt.testing.awkward import awkward, has_enough_digits
+from talos_opt.testing.cases import TURNS, draw_case, find_truth, solvers_of, try_solver
+from talos_opt.testing.drawing import draw_problem
+from talos_opt.testing.judging import Find, Truth, judge, judge_refusal, uncovered
+from talos_opt.testing.reference.brute import TooHardError, best_schedule, exact_optimum
+from talos_opt.testing.reference.checker import exact_value, naive_check
 from tests.builders import fig1, op, problem
-from tests.reference.awkward import awkward, has_enough_digits
-from tests.reference.brute import TooHardError, best_schedule, exact_optimum
-from tests.reference.checker import exact_value, naive_check
-from tests.reference.judging import Find, Truth, judge, judge_refusal, uncovered
 from tests.reference.orders import best_by_orders, longest_plan
-from tests.strategies import draw_problem
-from tests.trust.cases import TURNS, draw_case, find_truth, solvers_of, try_solver
 from tests.trust.tally import Tally, write_find
 
 SOLVERS = [info.name for info in talos_opt.list_solvers()]
@@ -138,9 +138,9 @@ def test_a_schedule_that_the_check_lets_through_is_seen(
     assert right.schedule is not None
     early = right.schedule.start - 0.25
     broken = replace(right.schedule, start=early, end=early + 0.0)
-    monkeypatch.setattr("tests.reference.judging.check", lambda problem, schedule: ())
+    monkeypatch.setattr("talos_opt.testing.judging.check", lambda problem, schedule: ())
     assert "check accepts" in kinds(replace(right, schedule=broken))
-    monkeypatch.setattr("tests.reference.judging.check", lambda problem, schedule: ("no",))
+    monkeypatch.setattr("talos_opt.testing.judging.check", lambda problem, schedule: ("no",))
     assert "check rejects" in kinds(right)
 
 

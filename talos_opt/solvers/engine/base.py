@@ -80,6 +80,11 @@ class Verdict:
 OptionsT = TypeVar("OptionsT")
 
 
+@dataclass(frozen=True)
+class NoOptions:
+    """Options of a solver that has none."""
+
+
 class Solver(ABC):
     """Base of all solvers.
 
@@ -89,11 +94,11 @@ class Solver(ABC):
     """
 
     name: ClassVar[str]
-    summary: ClassVar[str]
+    summary: ClassVar[str] = ""
     exact: ClassVar[bool] = False
     features: ClassVar[frozenset[Feature]] = FREE_FEATURES
     #: Frozen dataclass of the solver's own options, every field with a default.
-    Options: ClassVar[type[Any]]
+    Options: ClassVar[type[Any]] = NoOptions
 
     def __init__(self, options: Any = None) -> None:
         self.options = self.Options() if options is None else options
@@ -133,11 +138,6 @@ class Solver(ABC):
     def go_on(self, problem: Problem, run: Run) -> None:
         """Use time that was kept for polishing and not needed; by default it stays unused."""
         return
-
-
-@dataclass(frozen=True)
-class NoOptions:
-    """Options of a solver that has none."""
 
 
 def read_options(kind: type[OptionsT], given: Mapping[str, Any], where: str) -> OptionsT:

@@ -1,13 +1,17 @@
-"""All solvers by name; a solver's module is imported when the solver is first asked for."""
+"""All solvers by name; a solver's module is imported when the solver is first asked for.
+
+Other packages add solvers by entry points of the group ``talos_opt.solvers``.
+"""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from importlib import import_module
 from typing import Any
 
+from talos_opt.core import plugins
 from talos_opt.core.errors import ConfigError
 from talos_opt.solvers.engine.base import Feature, Solver, read_options
 
@@ -46,17 +50,20 @@ class SolverInfo:
         Proves optimality, given time.
     features : frozenset of Feature
         Parts of the model that it covers.
+    package : str
+        The package that adds it; empty for those of talos_opt.
     """
 
     name: str
     summary: str
     exact: bool
     features: frozenset[Feature]
+    package: str = ""
 
 
 def names() -> tuple[str, ...]:
-    """Return all solver names."""
-    return tuple(_SOLVERS)
+    """Return all solver names, those of other packages last."""
+    return (*_SOLVERS, *plugins.without(plugins.SOLVERS, _SOLVERS))
 
 
 def create(name: str, options: Mapping[str, Any] | None = None) -> Solver:
@@ -78,19 +85,62 @@ def create(name: str, options: Mapping[str, Any] | None = None) -> Solver:
 
 
 def describe() -> tuple[SolverInfo, ...]:
-    """Return what is known about every solver."""
+    """Return what is known about every solver; of one that cannot be loaded, why."""
     found = []
     for name in _SOLVERS:
         kind = _load(name)
         found.append(SolverInfo(name, kind.summary, kind.exact, kind.features))
+    for name, point in plugins.without(plugins.SOLVERS, _SOLVERS).items():
+        package = point.dist.name if point.dist is not None else point.value
+        try:
+            kind = _load(name)
+        except ConfigError as error:
+            found.append(SolverInfo(name, str(error), False, frozenset(), package))
+            continue
+        found.append(SolverInfo(name, kind.summary, kind.exact, kind.features, package))
     return tuple(found)
 
 
+def require_solver(kind: object, whose: str) -> type[Solver]:
+    """Return a solver's class.
+
+    Raises
+    ------
+    ConfigError
+        If it is none, or lacks what every solver says of itself.
+    """
+    if not (isinstance(kind, type) and issubclass(kind, Solver)):
+        raise ConfigError(f"{whose} is {kind!r}, expected a subclass of talos_opt.plugins.Solver")
+    name = getattr(kind, "name", None)
+    if not isinstance(name, str) or not name:
+        raise ConfigError(f"{whose} has the name {name!r}, expected text")
+    odd = [feature for feature in kind.features if not isinstance(feature, Feature)]
+    if odd:
+        raise ConfigError(f"{whose} covers {odd[0]!r}, expected members of Feature")
+    if not is_dataclass(kind.Options):
+        raise ConfigError(f"{whose} has Options {kind.Options!r}, expected a dataclass")
+    return kind
+
+
 def _load(name: str) -> type[Solver]:
+    added = plugins.without(plugins.SOLVERS, _SOLVERS)
+    if name in added:
+        return _added(name)
     if name not in _SOLVERS:
-        close = difflib.get_close_matches(name, _SOLVERS, 1)
+        known = names()
+        close = difflib.get_close_matches(name, known, 1)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
-        raise ConfigError(f"unknown solver {name!r}{hint}, expected one of: {', '.join(_SOLVERS)}")
+        raise ConfigError(f"unknown solver {name!r}{hint}, expected one of: {', '.join(known)}")
     module, attribute = _SOLVERS[name]
     kind: type[Solver] = getattr(import_module(module), attribute)
+    return kind
+
+
+def _added(name: str) -> type[Solver]:
+    """Return the class of another package's solver."""
+    point = plugins.added(plugins.SOLVERS)[name]
+    whose = f"solver {plugins.whose(point)}"
+    kind = require_solver(plugins.load(point), whose)
+    if kind.name != name:
+        raise ConfigError(f"{whose} calls itself {kind.name!r}, expected the entry point's name")
     return kind

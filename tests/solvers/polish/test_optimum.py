@@ -11,9 +11,10 @@ import pytest
 from hypothesis.errors import UnsatisfiedAssumption
 
 from talos_opt import api
+from talos_opt.testing.drawing import Features
 from tests.builders import device, op, problem
 from tests.reference.ties import best_tie
-from tests.strategies import Features, _make
+from tests.strategies import make_problem
 
 
 def test_the_search_finds_what_is_plain_to_see() -> None:
@@ -31,7 +32,7 @@ def compared(count: int, seed: int) -> list[bool]:
     draw, hits = random.Random(seed), []
     while len(hits) < count:
         try:
-            given_problem = _make(draw.choice, draw.choice((2, 3, 4, 4)), Features())
+            given_problem = make_problem(draw.choice, draw.choice((2, 3, 4, 4)), Features())
         except UnsatisfiedAssumption:  # an op that fits nowhere
             continue
         best = best_tie(given_problem)

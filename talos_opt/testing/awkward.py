@@ -17,7 +17,7 @@ from talos_opt.core.cluster import Cluster, Device, Link
 from talos_opt.core.errors import GraphError
 from talos_opt.core.graph import Graph, Memory, Model, Op
 from talos_opt.core.problem import Problem
-from tests.reference.flat import PER_SECOND, Flat, usable_memory
+from talos_opt.testing.reference.flat import PER_SECOND, Flat, usable_memory
 
 #: Releases that ordinary input has: none, a small and a large one, Unix time in s, ms and us.
 ORIGINS = (0.0, 0.0, 0.0, 1e3, 1e9, 1_764_153_000.0, 1_764_153_000_000.0, 1_764_153_000_000_000.0)
@@ -72,7 +72,8 @@ class _Style:
         scale = self.base * 10 ** rng.uniform(-self.decades / 2, self.decades / 2)
         kind = rng.choice(("thirds", "decimals", "mantissa", "mantissa", "dyadic"))
         if kind == "thirds":
-            return rng.randint(1, 20) / rng.choice((3, 7, 9)) * 10 ** round(math.log10(scale))
+            power: float = 10.0 ** round(math.log10(scale))
+            return rng.randint(1, 20) / rng.choice((3, 7, 9)) * power
         if kind == "decimals":
             return float(f"{scale:.{rng.randint(0, 3)}e}")
         if kind == "dyadic":

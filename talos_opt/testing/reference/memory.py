@@ -1,8 +1,8 @@
 """The least memory of a small problem, from docs/model.md: smaller and smaller devices by search.
 
 A schedule is worth less than v exactly if it fits devices whose usable bytes are cut to what v
-leaves; the search of `tests.reference.brute` says whether there is one. Each schedule that it finds
-names the next v, so the last one is optimal.
+leaves; the search of `talos_opt.testing.reference.brute` says whether there is one. Each schedule
+that it finds names the next v, so the last one is optimal.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from fractions import Fraction
 from typing import TypeVar
 
 from talos_opt.core.errors import GraphError
-from talos_opt.core.problem import Problem
-from tests.reference.flat import usable_memory
+from talos_opt.core.problem import Objective, Problem
+from talos_opt.testing.reference.flat import usable_memory
 
 FoundT = TypeVar("FoundT")
 
@@ -47,7 +47,7 @@ def within(problem: Problem, value: Fraction) -> Problem | None:
     cluster = replace(problem.cluster, devices=tuple(devices))
     try:
         # Any schedule will do, and the placement alone decides what it is worth.
-        return replace(problem, cluster=cluster, objective="bottleneck")
+        return replace(problem, cluster=cluster, objective=Objective.BOTTLENECK)
     except GraphError:
         return None
 
@@ -68,7 +68,7 @@ def least_memory(
         Bytes that a schedule needs on each device.
     """
     best: tuple[Fraction, FoundT] | None = None
-    asked: Problem | None = replace(problem, objective="bottleneck")
+    asked: Problem | None = replace(problem, objective=Objective.BOTTLENECK)
     while asked is not None:
         found = find_any(asked)
         if found is None:

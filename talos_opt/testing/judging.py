@@ -13,10 +13,11 @@ from talos_opt.core.problem import Problem
 from talos_opt.core.result import Result, Status
 from talos_opt.core.schedule import Schedule
 from talos_opt.solvers.engine import registry
-from tests.expected_notes import unexpected
-from tests.reference.awkward import has_enough_digits
-from tests.reference.checker import exact_value, naive_check
-from tests.reference.flat import Flat, best_link
+from talos_opt.solvers.engine.base import Solver
+from talos_opt.testing.awkward import has_enough_digits
+from talos_opt.testing.expected_notes import unexpected
+from talos_opt.testing.reference.checker import exact_value, naive_check
+from talos_opt.testing.reference.flat import Flat, best_link
 
 #: The share of what can still change that an optimal value may be above the optimum.
 OPTIMAL = Fraction(1, 10**6)
@@ -91,11 +92,11 @@ def judge(truth: Truth, result: Result) -> list[Find]:
     return found
 
 
-def judge_refusal(problem: Problem, solver: str, message: str) -> list[Find]:
+def judge_refusal(problem: Problem, solver: str | Solver, message: str) -> list[Find]:
     """Return what is wrong with a solver's refusal of a problem."""
     outside = uncovered(problem, solver)
     if not outside:
-        return [Find("refused", f"{solver} covers all of this, yet: {message}")]
+        return [Find("refused", f"{name_of(solver)} covers all of this, yet: {message}")]
     return [
         Find("refused without the name", f"{name!r} is not in: {message}")
         for name in outside
@@ -116,8 +117,15 @@ def judge_schedule(problem: Problem, schedule: Schedule) -> list[Find]:
     return []
 
 
-def uncovered(problem: Problem, solver: str) -> list[str]:
+def name_of(solver: str | Solver) -> str:
+    """Return a solver's name."""
+    return solver if isinstance(solver, str) else solver.name
+
+
+def uncovered(problem: Problem, solver: str | Solver) -> list[str]:
     """Return the features of a problem that a solver does not declare."""
+    if isinstance(solver, Solver):
+        return sorted(set(features(problem)) - set(solver.features) - {UNEQUAL_BYTES})
     declared = next(info.features for info in registry.describe() if info.name == solver)
     needed = set(features(problem))
     if solver == "pipeline" and not problem.is_pipelined:

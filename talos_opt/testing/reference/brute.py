@@ -23,12 +23,12 @@ import numpy as np
 
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule, TransferRow, Transfers
-from tests.reference.checker import peak_need
-from tests.reference.flat import channel, route, usable_memory
-from tests.reference.memory import least_memory
-from tests.reference.stages import broken_stages
-from tests.reference.steps import best_step
-from tests.reference.ticks import Ticks
+from talos_opt.testing.reference.checker import peak_need
+from talos_opt.testing.reference.flat import channel, route, usable_memory
+from talos_opt.testing.reference.memory import least_memory
+from talos_opt.testing.reference.stages import broken_stages
+from talos_opt.testing.reference.steps import best_step
+from talos_opt.testing.reference.ticks import Ticks
 
 
 class TooHardError(Exception):
@@ -278,6 +278,7 @@ class Budget:
     left: float
 
     def spend(self) -> None:
+        """Count a state; raises `TooHardError` after the last."""
         self.left -= 1
         if self.left < 0:
             raise TooHardError
@@ -289,7 +290,7 @@ def _best(
     budget, flat = budget or Budget(most_states), Ticks(problem)
     if problem.objective == "memory":
         return _least_memory(problem, budget)
-    plans = []
+    plans: list[tuple[float, int, list[int], Plan]] = []
     for device in placements(problem):
         plan = make_plan(problem, device, flat)
         if plan is not None:

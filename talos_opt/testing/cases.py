@@ -1,24 +1,33 @@
-"""Random problems of `trust`, and what one solver makes of one of them."""
+"""Random problems, and what one solver makes of one of them."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import talos_opt
-from talos_opt import Problem, UnsupportedError
-from tests.reference.awkward import awkward
-from tests.reference.brute import TooHardError, exact_optimum
-from tests.reference.judging import Find, Truth, judge, judge_refusal, uncovered
-from tests.strategies import ALL_OBJECTIVES, draw_problem
+from talos_opt import Problem, Result, UnsupportedError
+from talos_opt.solvers.engine.base import Solver
+from talos_opt.testing.awkward import awkward
+from talos_opt.testing.drawing import ALL_OBJECTIVES, draw_problem
+from talos_opt.testing.judging import (
+    Find,
+    Truth,
+    judge,
+    judge_refusal,
+    name_of,
+    uncovered,
+)
+from talos_opt.testing.reference.brute import TooHardError, exact_optimum
 
 #: States after which the brute force gives up: a second or so.
 MOST_STATES = 60_000
 #: Ops of a problem; the larger ones are rare, as brute force takes long there.
 SIZES = (1, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 4, 4, 4, 4, 4, 5, 5, 5, 6)
 #: What is left out, so that solvers that cover less have their share.
-TASTES = (
+TASTES: tuple[dict[str, Any], ...] = (
     {"objectives": ALL_OBJECTIVES},
     {"objectives": ALL_OBJECTIVES},
     {},
@@ -86,6 +95,7 @@ class Outcome:
     solver: str
     status: str
     finds: list[Find] = field(default_factory=list)
+    result: Result | None = None
 
 
 def draw_case(seed: int, number: int) -> Case:
@@ -116,20 +126,35 @@ def solvers_of(case: Case, names: Sequence[str]) -> Iterator[str]:
             yield name
 
 
-def try_solver(case: Case, truth: Truth, solver: str) -> Outcome:
-    """Let a solver solve a case, and judge what it says; whatever it raises is a find too."""
+def try_solver(
+    case: Case, truth: Truth, solver: str | Solver, time_limit: float | None = None
+) -> Outcome:
+    """Let a solver solve a case, and judge what it says; whatever it raises is a find too.
+
+    Parameters
+    ----------
+    case : Case
+    truth : Truth
+        Of its problem.
+    solver : str or Solver
+    time_limit : float, optional
+        Seconds; default: as `TURNS` has it.
+    """
+    name = name_of(solver)
+    if time_limit is None:
+        time_limit = TURNS.get(name, Turn()).limit
     try:
         result = talos_opt.solve(
-            case.problem, solver, time_limit=TURNS.get(solver, Turn()).limit,
-            seed=case.seed, workers=case.workers, explain=False,
+            case.problem, solver, time_limit=time_limit, seed=case.seed,
+            workers=case.workers, explain=False,
         )  # fmt: skip
     except UnsupportedError as error:
         finds = judge_refusal(case.problem, solver, str(error))
-        return Outcome(solver, "refused", finds)
+        return Outcome(name, "refused", finds)
     except Exception as error:
-        return Outcome(solver, "raised", [Find(type(error).__name__, str(error))])
+        return Outcome(name, "raised", [Find(type(error).__name__, str(error))])
     finds = judge(truth, result)
     missing = uncovered(case.problem, solver)
     if missing and result.status != "infeasible":  # known before a solver is asked
         finds.append(Find("not refused", ", ".join(missing)))
-    return Outcome(solver, result.status.value, finds)
+    return Outcome(name, result.status.value, finds, result)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -11,10 +11,10 @@ import numpy as np
 from talos_opt.core.pipelining.step import step_memory, step_time
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule, TransferRow
-from tests.reference.flat import Flat, channel, route, usable_memory
-from tests.reference.memory import largest_share
-from tests.reference.stages import broken_stages
-from tests.reference.ticks import Ticks
+from talos_opt.testing.reference.flat import Flat, channel, route, usable_memory
+from talos_opt.testing.reference.memory import largest_share
+from talos_opt.testing.reference.stages import broken_stages
+from talos_opt.testing.reference.ticks import Ticks
 
 #: What separates two moments that are meant to be one: rounding, and nothing beside it.
 ULPS = 8.0
@@ -185,8 +185,8 @@ def most(held: list[tuple[float, float, int]], slack: Callable[..., float] = exa
 def peak_need(
     flat: Flat,
     device: list[int],
-    start: list[float],
-    end: list[float],
+    start: Sequence[float],
+    end: Sequence[float],
     moves: list[TransferRow],
     d: int,
     slack: Callable[..., float] = exactly,
@@ -243,7 +243,9 @@ def exact_value(problem: Problem, schedule: Schedule) -> Fraction:
                 loads[what] = loads.get(what, 0) + ticks.hop_time(a, b, move.bytes)
         loads.pop(None, None)
         return ticks.in_units(max(loads.values()))
-    if problem.objective == "step":  # `tests.reference.steps` has its own for free links
+    if (
+        problem.objective == "step"
+    ):  # `talos_opt.testing.reference.steps` has its own for free links
         return Fraction(step_time(problem, schedule.device))
     if problem.objective == "memory":
         return largest_share(problem, held_bytes(problem, schedule))
@@ -269,12 +271,12 @@ def naive_metrics(problem: Problem, schedule: Schedule) -> dict[str, object]:
     for j, model in enumerate(models):
         done.append(max(end[i] for i in range(len(end)) if flat.model[i] == j))
         times = [op.time.get(reference.id, op.time.get(reference.kind)) for op in model.ops]
-        alone.append(None if None in times else sum(times))
+        known = [time for time in times if time is not None]
+        alone.append(sum(known) if len(known) == len(times) else None)
     toct = sum(model.weight * c for model, c in zip(models, done, strict=True))
     counted = [(m.weight, r) for m, r in zip(models, alone, strict=True) if m.weight > 0]
-    speedup = None
-    if toct > 0 and all(r is not None for _, r in counted):
-        speedup = sum(w * r for w, r in counted) / toct
+    weighed = [w * r for w, r in counted if r is not None]
+    speedup = sum(weighed) / toct if toct > 0 and len(weighed) == len(counted) else None
     load, idle, peak, static = {}, {}, {}, {}
     for d, item in enumerate(cluster.devices):
         mine = [i for i in range(len(end)) if device[i] == d]

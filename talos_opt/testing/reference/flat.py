@@ -74,18 +74,22 @@ class Flat:
 
     @cached_property
     def ops(self) -> list[Op]:
+        """All ops, model after model."""
         return [op for model in self.problem.graph.models for op in model.ops]
 
     @cached_property
     def names(self) -> list[str]:
+        """``MODEL/OP`` of each."""
         return [f"{m.id}/{op.id}" for m in self.problem.graph.models for op in m.ops]
 
     @cached_property
     def model(self) -> list[int]:
+        """Number of each op's model."""
         return [j for j, model in enumerate(self.problem.graph.models) for _ in model.ops]
 
     @cached_property
     def release(self) -> list[float]:
+        """Release of each op's model."""
         return [float(self.problem.graph.models[j].release) for j in self.model]
 
     @cached_property
@@ -135,6 +139,7 @@ class Flat:
         return op.time.get(device.id, op.time.get(device.kind))
 
     def hop_time(self, a: int, b: int, size: int) -> float:
+        """Return how long so many bytes take from one device to another."""
         link = best_link(self.problem.cluster, a, b)
         if link is None:
             return 0.0
@@ -154,6 +159,7 @@ class Flat:
         return needed
 
     def static_need(self, device: list[int], d: int) -> int:
+        """Return the bytes that a device needs under the rule ``static``."""
         here = [op.memory for op, where in zip(self.ops, device, strict=True) if where == d]
         largest = max((memory.workspace for memory in here), default=0)
         return sum(memory.weights + memory.output for memory in here) + largest

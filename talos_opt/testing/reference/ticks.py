@@ -6,7 +6,7 @@ import math
 from fractions import Fraction
 from functools import cached_property
 
-from tests.reference.flat import PER_SECOND, Flat, best_link
+from talos_opt.testing.reference.flat import PER_SECOND, Flat, best_link
 
 
 class Ticks(Flat):
