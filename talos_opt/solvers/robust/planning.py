@@ -1,0 +1,193 @@
+"""From a nominal schedule to a robust one.
+
+Sample average approximation (Kleywegt, Shapiro, Homem-de-Mello, 2002), with draws of samples that
+have nothing to do with each other: each replication of the search minimises the risk over one, one
+of the candidates, or the nominal schedule, is chosen by another, which is larger, and the last one,
+which decided nothing, says how good the choice is.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from talos_opt.analysis.sensitivity import Noise, Sensitivity, simulate_noise
+from talos_opt.core.feasibility import check
+from talos_opt.core.metrics import forced_value, objective_value
+from talos_opt.core.normalised import Normalised
+from talos_opt.core.problem import Floats, Problem
+from talos_opt.core.robustness import Asked, Robustness, Standing, half_interval
+from talos_opt.core.schedule import Schedule
+from talos_opt.solvers.engine.run import Progress, Run
+from talos_opt.solvers.robust.search import MOST_NUMBERS, Search, numbers_of
+
+#: Draws of a solve: those of the replications of the search, of the choice, of the figures.
+SEARCHING, CHOICE, FIGURES = range(2, 5), 0, 1
+#: Samples that the choice is made on, and those that the figures are of.
+CHOOSING, FRESH = 1000, 1000
+#: Most candidates beside the nominal schedule that a choice is made from.
+MOST_CANDIDATES = 8
+#: Share of the time that choosing and judging may take together.
+_JUDGING_SHARE = 0.4
+#: A candidate has to be better by this share of the nominal risk to be chosen.
+_CLEAR = 1e-9
+
+_NOMINAL = "nominal"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What came of it.
+
+    Parameters
+    ----------
+    schedule : Schedule
+        Feasible; the nominal one if nothing better was found.
+    robustness : Robustness
+    notes : tuple of str
+    """
+
+    schedule: Schedule
+    robustness: Robustness
+    notes: tuple[str, ...]
+
+
+def sample_seed(seed: int, draw: int) -> int:
+    """Return the seed of one of the draws of a solve, for which there are numbers above."""
+    return int(np.random.SeedSequence((seed, draw)).generate_state(1)[0] >> 1)
+
+
+def plan_robustly(
+    problem: Problem,
+    nominal: Schedule,
+    asked: Asked,
+    *,
+    lower_bound: float,
+    time_limit: float,
+    seed: int,
+    workers: int,
+    cancel: threading.Event | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Plan:
+    """Look for a placement and an order of smaller risk than those of a schedule.
+
+    Parameters
+    ----------
+    problem : Problem
+        One that `Asked.require` lets pass.
+    nominal : Schedule
+        A feasible one; the best that is known without noise.
+    asked : Asked
+    lower_bound : float
+        Proven bound on the value without noise.
+    time_limit : float
+        Seconds from now, compiling not counted.
+    seed, workers : int
+    cancel : threading.Event, optional
+        Set it, from another thread, to stop; what was found until then is judged.
+    on_progress : callable, optional
+        Called with the smallest risk over the samples of the search, from this thread.
+    """
+    shape = Normalised.of(problem)
+    value, forced = objective_value(problem, nominal), forced_value(problem)
+
+    def tell(best: float, stage: str) -> None:
+        if on_progress is not None:
+            on_progress(Progress(run.elapsed, best, lower_bound, stage, forced))
+
+    run = Run(
+        shape.problem, time_limit=time_limit, seed=seed, workers=workers, cancel=cancel,
+        on_progress=lambda event: tell(value, event.solver),
+    )  # fmt: skip
+    judge = _Judge(problem, asked, seed)
+    notes: list[str] = []
+    most = judge.affordable(nominal, run)
+    found: list[Schedule] = []
+    if asked.noise == asked.transfer_noise == 0:
+        notes.append("without noise the nominal schedule is the plan")
+    elif numbers_of(problem, asked.samples) > MOST_NUMBERS:
+        notes.append(
+            f"{asked.samples} samples of {problem.arrays.op_count} ops are too many numbers to "
+            "search on: the nominal schedule is the plan; ask for fewer samples"
+        )
+    elif most < 1:
+        notes.append("no time was left to search for a robust plan: the nominal schedule is it")
+    else:
+        part = run.limited(run.remaining - judge.reserve(most))
+        search = Search(
+            shape.problem, asked, part, [sample_seed(seed, draw) for draw in SEARCHING],
+            lambda risk: tell(shape.value(risk), "robust plan, risk over samples"),
+        )  # fmt: skip
+        found = [shape.restore(item) for item in search.find(shape.adopt(nominal), most)]
+        run.kernels.close()
+        notes += run.notes
+    # Rounding can keep a schedule that was found at another scale from being feasible at this.
+    candidates = [nominal, *(item for item in found if not check(problem, item))]
+    # The search may have found what the solver did not: the robust plan is compared with the best.
+    nominal = min(candidates, key=lambda item: objective_value(problem, item))
+    chosen = judge.choose(nominal, candidates)
+    robustness = judge.judge(nominal, chosen, lower_bound, len(candidates))
+    return Plan(chosen, robustness, tuple(notes))
+
+
+class _Judge:
+    """Values schedules over samples that the search has not seen."""
+
+    def __init__(self, problem: Problem, asked: Asked, seed: int) -> None:
+        self.problem, self.asked, self.seed = problem, asked, seed
+        self.noise = Noise(float(asked.noise), float(asked.transfer_noise))
+        self.seconds = 0.0
+
+    def affordable(self, nominal: Schedule, run: Run) -> int:
+        """Return how many candidates there is time to choose from, by how long one takes."""
+        began = time.monotonic()
+        self._sample({_NOMINAL: nominal}, CHOOSING, CHOICE)
+        self.seconds = time.monotonic() - began
+        allowed = _JUDGING_SHARE * run.remaining / max(self.seconds, 1e-9)
+        return min(MOST_CANDIDATES, int(allowed) - 3)  # nominal once again, both on fresh samples
+
+    def reserve(self, candidates: int) -> float:
+        """Return the seconds that choosing from so many, and judging, will take."""
+        return self.seconds * (candidates + 3)
+
+    def _sample(self, schedules: dict[str, Schedule], count: int, draw: int) -> Sensitivity:
+        seed = sample_seed(self.seed, draw)
+        return simulate_noise(self.problem, schedules, self.noise, samples=count, seed=seed)
+
+    def choose(self, nominal: Schedule, candidates: list[Schedule]) -> Schedule:
+        """Return the candidate of least risk; the nominal one, if none is clearly better."""
+        named = {str(number): item for number, item in enumerate(candidates)}
+        if len(named) == 1:
+            return nominal
+        outcomes = self._sample(named, CHOOSING, CHOICE).outcomes
+        risks = [self.asked.risk.value(outcome.values) for outcome in outcomes]
+        best = min(range(len(risks)), key=risks.__getitem__)
+        (first,) = (r for r, item in zip(risks, candidates, strict=True) if item is nominal)
+        return candidates[best] if risks[best] < first * (1 - _CLEAR) else nominal
+
+    def judge(
+        self, nominal: Schedule, chosen: Schedule, lower_bound: float, candidates: int
+    ) -> Robustness:
+        """Compare the chosen schedule with the nominal one on fresh samples."""
+        outcomes = self._sample({_NOMINAL: nominal, "chosen": chosen}, FRESH, FIGURES).outcomes
+        first, second = (self.asked.risk.terms(outcome.values) for outcome in outcomes)
+        return Robustness(
+            asked=self.asked,
+            fresh=FRESH,
+            fresh_seed=sample_seed(self.seed, FIGURES),
+            nominal=self._standing(nominal, first),
+            chosen=self._standing(chosen, second),
+            difference=float((second - first).mean()),
+            error=half_interval(second - first),
+            lower_bound=lower_bound,
+            forced=forced_value(self.problem),
+            candidates=candidates,
+        )
+
+    def _standing(self, schedule: Schedule, terms: Floats) -> Standing:
+        value = objective_value(self.problem, schedule)
+        return Standing(value, float(terms.mean()), half_interval(terms))
