@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from talos_opt.cli import arguments, exits
+from talos_opt.cli import arguments, exits, noise_arguments
 from talos_opt.cli.output import complain, emit, emit_json, visible
 from talos_opt.cli.progress import ProgressBar
 from talos_opt.cli.signals import Signals
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: How the document is spread over lines: a schedule each.
 LAYOUT: Layout = {"schedules": [], "against_first": []}
 
-DEFAULT_NOISE, DEFAULT_SAMPLES = 0.2, 1000
+DEFAULT_SAMPLES = 1000
 
 
 def add_parser(commands: Any) -> None:
@@ -36,7 +36,7 @@ def add_parser(commands: Any) -> None:
     )
     arguments.add_graph(parser)
     arguments.add_schedule(parser, several="+")
-    arguments.add_noise(parser, DEFAULT_NOISE, 0.0)
+    noise_arguments.add_noise(parser)
     parser.add_argument(
         "--samples",
         type=arguments.count,

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from talos_opt.cli import arguments, exits
+from talos_opt.cli import arguments, exits, noise_arguments
 from talos_opt.cli.output import complain, emit, emit_json
 from talos_opt.cli.progress import ProgressLine
 from talos_opt.cli.signals import Signals
@@ -61,7 +61,7 @@ def add_parser(commands: Any) -> None:
     )
     arguments.add_limits(parser)
     arguments.add_worth(parser)
-    arguments.add_robust(parser)
+    noise_arguments.add_robust(parser)
     arguments.add_output(parser, "the schedule")
     parser.set_defaults(run=run)
 

@@ -112,8 +112,12 @@ def _robust(found: Robustness, unit: str) -> list[str]:
     asked = found.asked
     risk = f"mean of the worst {percent(1 - asked.risk.level)}" if asked.risk.level else "mean"
     moving = f", transfers {percent(asked.transfer_noise)}" if asked.transfer_noise else ""
+
+    def shown(value: float) -> str:
+        return moment(value, unit, value - found.forced)
+
     rows = [
-        (name, quantity(plan.value, unit), f"{quantity(plan.risk, unit)} ± {number(plan.error)}")
+        (name, shown(plan.value), f"{shown(plan.risk)} ± {number(plan.error)}")
         for name, plan in (("nominal", found.nominal), ("robust", found.chosen))
     ]
     loses, costs = percent(found.loss), percent(found.cost)
@@ -125,7 +129,7 @@ def _robust(found: Robustness, unit: str) -> list[str]:
         table(("plan", "no noise", f"{risk} (95 % interval)"), rows),
         f"under noise the nominal plan loses {loses}; the robust one gains "
         f"{percent(found.gain)} ± {error} on it and costs {costs} without noise",
-        f"proven: no plan has a mean below {quantity(found.lower_bound, unit)}",
+        f"proven: no plan has a mean below {shown(found.lower_bound)}",
     ]
 
 

@@ -27,10 +27,11 @@ from talos_opt.solvers.robust.search import MOST_NUMBERS, Search, numbers_of
 
 #: Draws of a solve: those of the replications of the search, of the choice, of the figures.
 SEARCHING, CHOICE, FIGURES = range(2, 5), 0, 1
-#: Samples that the choice is made on, and those that the figures are of.
-CHOOSING, FRESH = 1000, 1000
-#: Most candidates beside the nominal schedule that a choice is made from.
-MOST_CANDIDATES = 8
+#: Samples that the choice is made on, and as many that the figures are of; fewer where that takes
+#: too long for at least `_FEW_CANDIDATES`. And how many the time is measured with.
+SAMPLES, _MEASURED = (1000, 400, 150), (10, 60)
+#: Fewest candidates beside the nominal schedule that all samples are worth, and most candidates.
+_FEW_CANDIDATES, MOST_CANDIDATES = 3, 8
 #: Share of the time that choosing and judging may take together.
 _JUDGING_SHARE = 0.4
 #: A candidate has to be better by this share of the nominal risk to be chosen.
@@ -135,20 +136,35 @@ def plan_robustly(
 
 
 class _Judge:
-    """Values schedules over samples that the search has not seen."""
+    """Values schedules over samples that the search has not seen.
+
+    How many samples, and how many candidates, depends on how long they take on this problem.
+    """
 
     def __init__(self, problem: Problem, asked: Asked, seed: int) -> None:
         self.problem, self.asked, self.seed = problem, asked, seed
         self.noise = Noise(float(asked.noise), float(asked.transfer_noise))
+        self.samples = SAMPLES[0]
         self.seconds = 0.0
 
     def affordable(self, nominal: Schedule, run: Run) -> int:
-        """Return how many candidates there is time to choose from, by how long one takes."""
+        """Return how many candidates there is time to choose from, and settle for samples."""
+        few, many = (self._measure(nominal, count) for count in _MEASURED)
+        each = max(0.0, many - few) / (_MEASURED[1] - _MEASURED[0])
+        allowed = _JUDGING_SHARE * run.remaining
+        candidates = 0
+        for self.samples in SAMPLES:
+            self.seconds = few + each * self.samples
+            # The nominal schedule is valued twice, and the chosen one a second time.
+            candidates = int(allowed / max(self.seconds, 1e-9)) - 3
+            if candidates >= _FEW_CANDIDATES:
+                break
+        return min(MOST_CANDIDATES, candidates)
+
+    def _measure(self, nominal: Schedule, count: int) -> float:
         began = time.monotonic()
-        self._sample({_NOMINAL: nominal}, CHOOSING, CHOICE)
-        self.seconds = time.monotonic() - began
-        allowed = _JUDGING_SHARE * run.remaining / max(self.seconds, 1e-9)
-        return min(MOST_CANDIDATES, int(allowed) - 3)  # nominal once again, both on fresh samples
+        self._sample({_NOMINAL: nominal}, count, CHOICE)
+        return time.monotonic() - began
 
     def reserve(self, candidates: int) -> float:
         """Return the seconds that choosing from so many, and judging, will take."""
@@ -163,7 +179,7 @@ class _Judge:
         named = {str(number): item for number, item in enumerate(candidates)}
         if len(named) == 1:
             return nominal
-        outcomes = self._sample(named, CHOOSING, CHOICE).outcomes
+        outcomes = self._sample(named, self.samples, CHOICE).outcomes
         risks = [self.asked.risk.value(outcome.values) for outcome in outcomes]
         best = min(range(len(risks)), key=risks.__getitem__)
         (first,) = (r for r, item in zip(risks, candidates, strict=True) if item is nominal)
@@ -173,11 +189,12 @@ class _Judge:
         self, nominal: Schedule, chosen: Schedule, lower_bound: float, candidates: int
     ) -> Robustness:
         """Compare the chosen schedule with the nominal one on fresh samples."""
-        outcomes = self._sample({_NOMINAL: nominal, "chosen": chosen}, FRESH, FIGURES).outcomes
+        both = {_NOMINAL: nominal, "chosen": chosen}
+        outcomes = self._sample(both, self.samples, FIGURES).outcomes
         first, second = (self.asked.risk.terms(outcome.values) for outcome in outcomes)
         return Robustness(
             asked=self.asked,
-            fresh=FRESH,
+            fresh=self.samples,
             fresh_seed=sample_seed(self.seed, FIGURES),
             nominal=self._standing(nominal, first),
             chosen=self._standing(chosen, second),

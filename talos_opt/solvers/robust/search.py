@@ -30,7 +30,7 @@ RULES = ("heft", "etf", "aswm", "tsam", "single")
 _MOST_CHAINS = 8
 #: First temperatures, as shares of the value: of turns that go on from the best point, one after
 #: the other, and of turns that start elsewhere. The last temperature of any turn.
-_WARM, _HOT, _COLD = (0.003, 0.01), 0.03, 1e-4
+_WARM, _HOT, _COLD = (0.0005, 0.003, 0.01), 0.03, 1e-4
 #: Sampled times of ops and hops that a turn works out: about half a second.
 _TURN = 200_000_000
 #: Fewest and most moves of a turn; pieces of it between two looks at the clock.
@@ -187,10 +187,7 @@ class Search:
         while not run.spent and in_vain < _PATIENCE + len(starts):
             jobs = []
             for chain in chains:
-                # Every other turn starts elsewhere; until something fits, all do.
-                elsewhere = turn % 2 == 1 or not self.points
-                start = starts[(turn + 1) // 2 % len(starts)] if elsewhere else self._best()
-                jobs.append((chain, start, _HOT if turn % 2 == 1 else _WARM[turn // 2 % 2]))
+                jobs.append((chain, *self._next_turn(turn, starts)))
                 turn += 1
             for point in pool.map(lambda job: job[0].take_turn(job[1], job[2], run), jobs):
                 if point is not None:
@@ -200,6 +197,13 @@ class Search:
             if least < best:
                 best = least
                 self.on_best(best)
+
+    def _next_turn(self, turn: int, starts: list[Point]) -> tuple[Point, float]:
+        """Return where a turn starts, and how hot: every other one goes on from the best point."""
+        other = starts[(turn + 1) // 2 % len(starts)]
+        if turn % 2 == 1:
+            return other, _HOT
+        return self._best() if self.points else other, _WARM[turn // 2 % len(_WARM)]
 
     def _best(self) -> Point:
         return min(self.points.values(), key=lambda point: point.risk)
