@@ -20,6 +20,7 @@ from talos_opt.core.robustness import Asked, Risk
 from talos_opt.core.schedule import Schedule
 from talos_opt.solvers.engine.run import Progress
 from talos_opt.solvers.robust import plan_robustly
+from talos_opt.solvers.session import Cancel
 
 #: Share of the time limit that the nominal plan may take; what it leaves is added to the rest.
 NOMINAL_SHARE = 0.5
@@ -142,7 +143,7 @@ def _robust(
         time_limit=plan.time_limit - spent,
         seed=plan.seed,
         workers=plan.workers or available_cores(),
-        cancel=cancel,
+        cancel=Cancel(cancel),
         on_progress=on_progress,
     )
     same = found.robustness.chosen.value <= found.robustness.nominal.value

@@ -16,6 +16,8 @@ from talos_opt.core.problem import Floats, MemoryRule, Objective, Problem
 
 #: Samples that a plan may be searched on; more only takes time from the search.
 MOST_SAMPLES = 10_000
+#: Ops of the largest graph: what is estimated takes seconds on as many.
+MOST_OPS = 20_000
 #: Largest standard deviation of a factor, as for `simulate`.
 MOST_NOISE = 100.0
 
@@ -148,6 +150,8 @@ class Asked:
             why = "the memory rule pipeline: samples are those of a single micro-batch"
         elif problem.bundling is not None or problem.cluster.bundles:
             why = "bundled devices: solve without bundles"
+        elif problem.arrays.op_count > MOST_OPS:
+            why = f"more than {MOST_OPS} ops: the graph has {problem.arrays.op_count}"
         if why:
             raise UnsupportedError(f"robust plans do not cover {why}")
 

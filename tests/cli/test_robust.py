@@ -14,7 +14,12 @@ Capture = pytest.CaptureFixture[str]
 
 
 def solve(*argv: object) -> int:
-    return main(["solve", str(FIG1), "--time-limit", "2", *map(str, argv)])
+    return main(["solve", str(FIG1), "--time-limit", "8", *map(str, argv)])
+
+
+@pytest.fixture(autouse=True)
+def _short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("talos_opt.solvers.robust.search._MOST", 400)
 
 
 def test_the_plan_is_shown_beside_the_nominal_one_and_written(

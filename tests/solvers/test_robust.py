@@ -11,6 +11,7 @@ import pytest
 
 from talos_opt import solve_robust
 from talos_opt.analysis.sensitivity import Noise, simulate_noise
+from talos_opt.core import robustness
 from talos_opt.core.config import SolveConfig
 from talos_opt.core.errors import ConfigError, Interrupted, UnsupportedError
 from talos_opt.core.feasibility import check
@@ -95,7 +96,11 @@ def test_plans_are_feasible_and_their_figures_those_of_simulate(
     assert check(result.problem, result.schedule) == ()
     assert result.value == found.chosen.value >= found.nominal.value
     again = simulate_noise(
-        result.problem, {"": result.schedule}, Noise(0.4, 0.2), samples=1000, seed=found.fresh_seed
+        result.problem,
+        {"": result.schedule},
+        Noise(0.4, 0.2),
+        samples=found.fresh,
+        seed=found.fresh_seed,
     )
     assert again.outcomes[0].mean == pytest.approx(found.chosen.risk)
     assert found.difference == pytest.approx(found.chosen.risk - found.nominal.risk)
@@ -173,6 +178,12 @@ def test_bundles_are_refused_by_name() -> None:
     given = problem([op("a")], "gpu0 gpu1").with_bundles("all")
     with pytest.raises(UnsupportedError, match="bundled devices"):
         solve_robust(given)
+
+
+def test_large_graphs_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(robustness, "MOST_OPS", 5)
+    with pytest.raises(UnsupportedError, match="more than 5 ops: the graph has 6"):
+        solve_robust(fig1())
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ SEARCHING, CHOICE, FIGURES = range(2, 5), 0, 1
 #: too long for at least `_FEW_CANDIDATES`. And how many the time is measured with.
 SAMPLES, _MEASURED = (1000, 400, 150), (10, 60)
 #: Fewest candidates beside the nominal schedule that all samples are worth, and most candidates.
-_FEW_CANDIDATES, MOST_CANDIDATES = 3, 8
+_FEW_CANDIDATES, MOST_CANDIDATES = 2, 8
 #: Share of the time that choosing and judging may take together.
 _JUDGING_SHARE = 0.4
 #: A candidate has to be better by this share of the nominal risk to be chosen.
@@ -93,46 +93,63 @@ def plan_robustly(
     on_progress : callable, optional
         Called with the smallest risk over the samples of the search, from this thread.
     """
-    shape = Normalised.of(problem)
     value, forced = objective_value(problem, nominal), forced_value(problem)
+    run = Run(
+        Normalised.of(problem).problem, time_limit=time_limit, seed=seed, workers=workers,
+        cancel=cancel, on_progress=lambda event: tell(value, event.solver),
+    )  # fmt: skip
 
     def tell(best: float, stage: str) -> None:
         if on_progress is not None:
             on_progress(Progress(run.elapsed, best, lower_bound, stage, forced))
 
-    run = Run(
-        shape.problem, time_limit=time_limit, seed=seed, workers=workers, cancel=cancel,
-        on_progress=lambda event: tell(value, event.solver),
-    )  # fmt: skip
     judge = _Judge(problem, asked, seed)
-    notes: list[str] = []
     most = judge.affordable(nominal, run)
     found: list[Schedule] = []
-    if asked.noise == asked.transfer_noise == 0:
-        notes.append("without noise the nominal schedule is the plan")
-    elif numbers_of(problem, asked.samples) > MOST_NUMBERS:
-        notes.append(
-            f"{asked.samples} samples of {problem.arrays.op_count} ops are too many numbers to "
-            "search on: the nominal schedule is the plan; ask for fewer samples"
-        )
-    elif most < 1:
-        notes.append("no time was left to search for a robust plan: the nominal schedule is it")
-    else:
+    why_not = _obstacle(problem, asked, most)
+    if not why_not:
         part = run.limited(run.remaining - judge.reserve(most))
-        search = Search(
-            shape.problem, asked, part, [sample_seed(seed, draw) for draw in SEARCHING],
-            lambda risk: tell(shape.value(risk), "robust plan, risk over samples"),
-        )  # fmt: skip
-        found = [shape.restore(item) for item in search.find(shape.adopt(nominal), most)]
+        found = _find(problem, nominal, asked, part, most, tell)
         run.kernels.close()
-        notes += run.notes
-    # Rounding can keep a schedule that was found at another scale from being feasible at this.
-    candidates = [nominal, *(item for item in found if not check(problem, item))]
+    candidates = [nominal, *found]
     # The search may have found what the solver did not: the robust plan is compared with the best.
     nominal = min(candidates, key=lambda item: objective_value(problem, item))
     chosen = judge.choose(nominal, candidates)
     robustness = judge.judge(nominal, chosen, lower_bound, len(candidates))
-    return Plan(chosen, robustness, tuple(notes))
+    return Plan(chosen, robustness, (*([why_not] if why_not else ()), *run.notes))
+
+
+def _obstacle(problem: Problem, asked: Asked, candidates: int) -> str:
+    """Say why there is nothing to search for, or no way to; else empty."""
+    if asked.noise == asked.transfer_noise == 0:
+        return "without noise the nominal schedule is the plan"
+    if numbers_of(problem, asked.samples) > MOST_NUMBERS:
+        return (
+            f"{asked.samples} samples of {problem.arrays.op_count} ops are too many numbers to "
+            "search on: the nominal schedule is the plan; ask for fewer samples"
+        )
+    if candidates < 1:
+        return "no time was left to search for a robust plan: the nominal schedule is it"
+    return ""
+
+
+def _find(
+    problem: Problem,
+    nominal: Schedule,
+    asked: Asked,
+    run: Run,
+    most: int,
+    tell: Callable[[float, str], None],
+) -> list[Schedule]:
+    """Return feasible candidates of small risk; `tell` is called with what the search reaches."""
+    shape = Normalised.of(problem)
+    search = Search(
+        shape.problem, asked, run, [sample_seed(run.seed, draw) for draw in SEARCHING],
+        lambda risk: tell(shape.value(risk), "robust plan, risk over samples"),
+    )  # fmt: skip
+    found = [shape.restore(item) for item in search.find(shape.adopt(nominal), most)]
+    # Rounding can keep a schedule that was found at another scale from being feasible at this.
+    return [item for item in found if not check(problem, item)]
 
 
 class _Judge:
