@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from dataclasses import replace
 from typing import Any
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 
 from talos_opt import solve_robust
-from talos_opt.analysis.sensitivity import Noise, simulate_noise
+from talos_opt.analysis.retiming import fix_order
+from talos_opt.analysis.sensitivity import Noise, draw_factors, sample_values, simulate_noise
 from talos_opt.core import robustness
 from talos_opt.core.config import SolveConfig
 from talos_opt.core.errors import ConfigError, Interrupted, UnsupportedError
@@ -18,6 +20,8 @@ from talos_opt.core.feasibility import check
 from talos_opt.core.problem import Problem
 from talos_opt.core.result import Status
 from talos_opt.core.robustness import Asked, Risk, half_interval
+from talos_opt.core.schedule import Schedule
+from talos_opt.core.simulator import simulate
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.engine.warmup import get_ready
 from talos_opt.solvers.robust import planning, search
@@ -65,6 +69,34 @@ def test_it_pays_a_hundredth_for_what_noise_does_to_a_maximum(risk: str) -> None
     document = result.to_dict()
     assert document["value"] == found.chosen.value
     assert document["robust"]["risk"] == risk
+
+
+@pytest.mark.parametrize("risk", ["mean", "cvar:0.75"])
+def test_no_placement_and_order_is_better_on_many_samples(risk: str) -> None:
+    """All of them, by brute force; the search has seen other samples."""
+    ops = [
+        op("a", {"cpu": 3, "gpu": 2}),
+        op("b", 3),
+        op("c", {"cpu": 2, "gpu": 3}, "a"),
+        op("d", 2),
+    ]
+    small = problem({"m": ops[:3], "n": ops[3:]}, objective="makespan")
+    (factors,) = draw_factors(small, Noise(0.5), 5000, 99, 5000)
+    wanted = Risk.of(risk)
+
+    def risk_of(plan: Schedule) -> float:
+        return wanted.value(sample_values(fix_order(small, plan), *factors))
+
+    orders = [np.argsort(order) for order in itertools.permutations(range(4))]
+    plans = (
+        simulate(small, np.array(device), order, insertion=False)
+        for device in itertools.product((0, 1), repeat=4)
+        for order in orders
+    )
+    best = min(map(risk_of, plans))
+    found = solve_robust(small, samples=40, noise=0.5, risk=risk, time_limit=4, workers=1).schedule
+    assert found is not None
+    assert risk_of(found) <= 1.01 * best
 
 
 @pytest.fixture(scope="module")
