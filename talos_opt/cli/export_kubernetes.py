@@ -84,8 +84,8 @@ def _runs(given: Sequence[str], models: Sequence[str]) -> dict[str, list[str]]:
 
     found: dict[str, list[str]] = {}
     for text in given:
-        # Of a model whose name has a = itself, what follows the name decides.
-        model = next((m for m in models if text.startswith(f"{m}=")), None)
+        # A name may have a = itself: the longest one that fits is meant.
+        model = max((m for m in models if text.startswith(f"{m}=")), key=len, default=None)
         rest = text if model is None else text[len(model) + 1 :]
         if model is None and text.split()[:1] and text.split()[0] not in arguments.FRAMEWORKS:
             named, equals, _ = text.partition("=")
