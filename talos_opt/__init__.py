@@ -42,8 +42,10 @@ if TYPE_CHECKING:
     from talos_opt.core.problem import MemoryRule, Objective, Problem
     from talos_opt.core.relaxations import Explanation, Relaxation, apply_relaxations
     from talos_opt.core.result import Comparison, Event, Result, Status
+    from talos_opt.core.robustness import Risk, Robustness
     from talos_opt.core.schedule import Schedule, Transfers
     from talos_opt.formats import read_schedule, write_problem, write_schedule
+    from talos_opt.robust import solve_robust
     from talos_opt.solvers.engine.run import Progress
 
 __all__ = [
@@ -77,6 +79,8 @@ __all__ = [
     "RefutedProofError",
     "Relaxation",
     "Result",
+    "Risk",
+    "Robustness",
     "Schedule",
     "ScheduleError",
     "SolveConfig",
@@ -96,6 +100,7 @@ __all__ = [
     "read",
     "read_schedule",
     "solve",
+    "solve_robust",
     "write_problem",
     "write_schedule",
 ]
@@ -117,8 +122,10 @@ _HOMES = {
     "talos_opt.core.problem": "MemoryRule Objective Problem",
     "talos_opt.core.relaxations": "Explanation Relaxation apply_relaxations",
     "talos_opt.core.result": "Comparison Event Result Status",
+    "talos_opt.core.robustness": "Risk Robustness",
     "talos_opt.core.schedule": "Schedule Transfers",
     "talos_opt.formats": "read_schedule write_problem write_schedule",
+    "talos_opt.robust": "solve_robust",
     "talos_opt.solvers.engine.run": "Progress",
 }
 _HOME = {name: (home, name) for home, names in _HOMES.items() for name in names.split()}

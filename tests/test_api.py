@@ -41,10 +41,11 @@ def test_the_exported_members() -> None:
             "Explanation", "FormatError", "Graph", "GraphError", "InfeasibleScheduleError", "Input",
             "InputError", "InternalError", "Interrupted", "Link", "Memory", "MemoryRule", "Metrics",
             "Model", "Objective", "Op", "Problem", "Progress", "RefutedProofError", "Relaxation",
-            "Result", "Schedule", "ScheduleError",
+            "Result", "Risk", "Robustness", "Schedule", "ScheduleError",
             "SolveConfig", "SolverError", "Status", "TalosError", "Transfers", "UnsupportedError",
             "Violation", "apply_relaxations", "check", "compare", "list_solvers", "load_config",
-            "measure", "read", "read_schedule", "solve", "write_problem", "write_schedule",
+            "measure", "read", "read_schedule", "solve", "solve_robust", "write_problem",
+            "write_schedule",
         ]
     )  # fmt: skip
     for name in talos_opt.__all__:

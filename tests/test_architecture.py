@@ -22,6 +22,7 @@ USES = {
     "relax": {"cpsat", "ilp"},
     "coarse": {"large"},
     "bundling": {"session"},
+    "robust": {"fast"},
 }
 #: Folders of `solvers` that are no solver.
 ROOMS = {"engine", "shared", "bounds", "polish", "infeasibility"}

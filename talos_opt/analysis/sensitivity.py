@@ -252,7 +252,7 @@ def simulate_noise(
     size = max(len(order.activity) for order in orders)
     found: list[list[Floats]] = [[] for _ in orders]
     done = 0
-    for ops, tensors in _factors(problem, noise, samples, seed, max(1, _BLOCK // size)):
+    for ops, tensors in draw_factors(problem, noise, samples, seed, max(1, _BLOCK // size)):
         for order, values in zip(orders, found, strict=True):
             values.append(sample_values(order, ops, tensors))
         done += ops.shape[1]
@@ -273,10 +273,25 @@ def simulate_noise(
     return Sensitivity(problem, noise, seed, tuple(outcomes), done < samples)
 
 
-def _factors(
+def draw_factors(
     problem: Problem, noise: Noise, samples: int, seed: int, block: int
 ) -> Iterator[tuple[Floats, Floats]]:
-    """Yield blocks of factors, for ops and for their tensors (n, b) each."""
+    """Yield factors of the times of ops, and of the transfers of what they make, in blocks.
+
+    Parameters
+    ----------
+    problem : Problem
+    noise : Noise
+    samples : int
+    seed : int
+        The factors of an op depend on the seed and the op alone, not on `block`.
+    block : int
+        Most samples of a block.
+
+    Yields
+    ------
+    tuple of (n, b) and (n, b) float
+    """
     count = problem.arrays.op_count
     for_ops, for_tensors = (
         np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(2)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from talos_opt.cli import arguments, exits
+from talos_opt.cli import arguments, exits, export_kubernetes
 from talos_opt.cli.output import emit_written
 from talos_opt.cli.signals import Signals
 from talos_opt.core import plugins
@@ -33,6 +33,8 @@ class Exporter:
         Whether it is written from the model's file, too.
     names : bool
         Whether the other tool has names for devices, which ``--map`` gives.
+    jobs : bool
+        Whether it is told what Jobs run.
     """
 
     summary: str
@@ -40,6 +42,7 @@ class Exporter:
     write: Callable[[Problem, Schedule, argparse.Namespace], dict[str, Any]]
     of_model: bool = False
     names: bool = False
+    jobs: bool = False
 
 
 def _device_map(problem: Problem, schedule: Schedule, args: argparse.Namespace) -> dict[str, int]:
@@ -222,6 +225,13 @@ EXPORTERS: dict[str, Exporter] = {
     "layer-ranges": Exporter(
         "the layers of each node, as JSON, for exo and others", (".json",), _layer_ranges
     ),
+    "kubernetes": Exporter(
+        "a Job for each model with requests from the plan, and a ConfigMap with its schedule",
+        (".yaml", ".yml", ".json"),
+        export_kubernetes.write,
+        names=True,
+        jobs=True,
+    ),
     "vllm": Exporter("the layers of each stage, as vLLM's environment variable", (".env",), _vllm),
     "deepspeed": Exporter(
         "the boundaries of stages, for DeepSpeed's PipelineModule, as JSON", (".json",), _deepspeed
@@ -270,7 +280,8 @@ def add_parser(commands: Any) -> None:
         "(default: N for gpuN, cpu and disk for devices of that kind); in tf-device-scopes such "
         "as gpu0=/device:GPU:1 (default: /device:GPU:N for gpuN, /device:CPU:0 and on for CPUs); "
         "in llama-cpp such as rtx-3090=CUDA1 (default: CUDA0 and on for GPUs in their order, CPU); "
-        "in ort-annotations such as gpu0=cuda, openvino-affinities gpu0=GPU.1 (default: by kind)",
+        "in ort-annotations such as gpu0=cuda, openvino-affinities gpu0=GPU.1 (default: by kind); "
+        "in kubernetes the node, such as gpu0=node1 (default: any)",
     )
     parser.add_argument(
         "--model",
@@ -283,6 +294,7 @@ def add_parser(commands: Any) -> None:
         help="exchange the placements of layers that are alike, so that each device has its layers "
         "in a row (llama-cpp)",
     )
+    export_kubernetes.add_arguments(parser)
     arguments.add_cluster(parser)
     arguments.add_format(parser)
     parser.set_defaults(run=run)
@@ -296,6 +308,8 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     exporter = EXPORTERS.get(args.form) or _added(args.form)
     if args.map is not None and not exporter.names:
         raise InputError(f"--map is of no use for {args.form}")
+    if not exporter.jobs:
+        export_kubernetes.refuse(args)
     _require_model(args, exporter)
     if args.regroup and args.form != "llama-cpp":
         raise InputError(f"--regroup is of layers for llama-cpp, not for {args.form}")

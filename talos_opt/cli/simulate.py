@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import math
 from typing import TYPE_CHECKING, Any
 
-from talos_opt.cli import arguments, exits
+from talos_opt.cli import arguments, exits, noise_arguments
 from talos_opt.cli.output import complain, emit, emit_json, visible
 from talos_opt.cli.progress import ProgressBar
 from talos_opt.cli.signals import Signals
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 #: How the document is spread over lines: a schedule each.
 LAYOUT: Layout = {"schedules": [], "against_first": []}
 
-DEFAULT_NOISE, DEFAULT_SAMPLES = 0.2, 1000
+DEFAULT_SAMPLES = 1000
 
 
 def add_parser(commands: Any) -> None:
@@ -37,21 +36,7 @@ def add_parser(commands: Any) -> None:
     )
     arguments.add_graph(parser)
     arguments.add_schedule(parser, several="+")
-    parser.add_argument(
-        "--noise",
-        type=_deviation,
-        default=DEFAULT_NOISE,
-        metavar="SHARE",
-        help="standard deviation of an op's time as a share of it: each time is multiplied by a "
-        f"log-normal factor with mean 1 (default: {DEFAULT_NOISE})",
-    )
-    parser.add_argument(
-        "--transfer-noise",
-        type=_deviation,
-        default=0.0,
-        metavar="SHARE",
-        help="the same for the transfers; those of one tensor share a factor (default: 0)",
-    )
+    noise_arguments.add_noise(parser)
     parser.add_argument(
         "--samples",
         type=arguments.count,
@@ -67,17 +52,6 @@ def add_parser(commands: Any) -> None:
     )
     arguments.add_output(parser, "the figures")
     parser.set_defaults(run=run)
-
-
-def _deviation(text: str) -> float:
-    """Read a share of at least 0: 0.2, or 20%."""
-    try:
-        value = float(text[:-1]) / 100 if text.endswith("%") else float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value <= 100:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a share from 0 to 100, such as 0.2")
-    return value
 
 
 def run(args: argparse.Namespace, signals: Signals) -> int:

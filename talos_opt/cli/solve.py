@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from talos_opt.cli import arguments, exits
+from talos_opt.cli import arguments, exits, noise_arguments
 from talos_opt.cli.output import complain, emit, emit_json
 from talos_opt.cli.progress import ProgressLine
 from talos_opt.cli.signals import Signals
@@ -59,13 +61,13 @@ def add_parser(commands: Any) -> None:
     )
     arguments.add_limits(parser)
     arguments.add_worth(parser)
+    noise_arguments.add_robust(parser)
     arguments.add_output(parser, "the schedule")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace, signals: Signals) -> int:
     """Solve, write the answer, print it, and return the exit code."""
-    from talos_opt import api
     from talos_opt.cli import files
     from talos_opt.core.config import SolveConfig, load_config
     from talos_opt.core.errors import InternalError
@@ -82,13 +84,14 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     files.stream_as_json(args)
     files.require_writable(args.output, (*files.SUFFIXES, ".npz"))
     problem, warm_start = _read(args, plan.objective)
+    solve = _solver(args)
     started = time.monotonic()
     try:
         from talos_opt.core.shares import value_unit
 
         with ProgressLine(plan.time_limit, value_unit(problem)) as line:
             result = signals.run(
-                lambda: api.solve(
+                lambda: solve(
                     problem,
                     config=plan,
                     warm_start=warm_start,
@@ -103,6 +106,22 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
             report(args, error.result)  # what was found until then has passed check
         raise
     return report(args, result)
+
+
+def _solver(args: argparse.Namespace) -> Callable[..., Result]:
+    """Return what solves as the command line asks: for nominal times, or for those that vary."""
+    asked = {
+        name: getattr(args, name)
+        for name in ("samples", "noise", "transfer_noise", "risk")
+        if getattr(args, name) is not None
+    }
+    if not asked:
+        from talos_opt import api
+
+        return api.solve
+    from talos_opt.robust import solve_robust
+
+    return functools.partial(solve_robust, **asked)
 
 
 def _read(args: argparse.Namespace, objective: str | None) -> tuple[Problem, Schedule | None]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from talos_opt.core.metrics import Metrics
     from talos_opt.core.relaxations import Explanation
     from talos_opt.core.result import Result
+    from talos_opt.core.robustness import Robustness
 
 
 def summarise(result: Result, written: str | None = None) -> str:
@@ -32,6 +33,8 @@ def summarise(result: Result, written: str | None = None) -> str:
     lines = [_headline(result)]
     if result.metrics is not None:
         lines += ["", *_values(result, result.metrics), "", devices(result, result.metrics)]
+    if result.robust is not None:
+        lines += ["", *_robust(result.robust, value_unit(result.problem))]
     if result.explanation is not None:
         lines += ["", *_changes(result.explanation)]
     if written:
@@ -62,7 +65,8 @@ def _solvers(result: Result) -> str:
             best, finder = event.value, event.solver
     if finder in ("", result.solver):
         return result.solver
-    return f"{result.solver} (found by {finder})"
+    what = "found" if result.robust is None else "nominal plan found"
+    return f"{result.solver} ({what} by {finder})"
 
 
 def _changes(explanation: Explanation) -> list[str]:
@@ -101,6 +105,32 @@ def _values(result: Result, metrics: Metrics) -> list[str]:
         ("also", ", ".join(others)),
     ]
     return [f"{name:<11}  {value}" for name, value in rows]
+
+
+def _robust(found: Robustness, unit: str) -> list[str]:
+    """Return the robust plan beside the nominal one: estimates, and what is proven."""
+    asked = found.asked
+    risk = f"mean of the worst {percent(1 - asked.risk.level)}" if asked.risk.level else "mean"
+    moving = f", transfers {percent(asked.transfer_noise)}" if asked.transfer_noise else ""
+
+    def shown(value: float) -> str:
+        return moment(value, unit, value - found.forced)
+
+    rows = [
+        (name, shown(plan.value), f"{shown(plan.risk)} ± {number(plan.error)}")
+        for name, plan in (("nominal", found.nominal), ("robust", found.chosen))
+    ]
+    loses, costs = percent(found.loss), percent(found.cost)
+    above = found.nominal.risk - found.forced
+    error = percent(found.error / above if above > 0 else 0.0)
+    return [
+        f"robust plan: op times varied by {percent(asked.noise)}{moving}, searched on "
+        f"{asked.samples} samples, estimated on {found.fresh} fresh ones",
+        table(("plan", "no noise", f"{risk} (95 % interval)"), rows),
+        f"under noise the nominal plan loses {loses}; the robust one gains "
+        f"{percent(found.gain)} ± {error} on it and costs {costs} without noise",
+        f"proven: no plan has a mean below {shown(found.lower_bound)}",
+    ]
 
 
 def devices(result: Result, metrics: Metrics) -> str:

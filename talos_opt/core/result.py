@@ -12,6 +12,7 @@ from talos_opt.core.config import SolveConfig
 from talos_opt.core.metrics import Metrics, forced_value, measure
 from talos_opt.core.problem import Problem
 from talos_opt.core.relaxations import Explanation
+from talos_opt.core.robustness import Robustness
 from talos_opt.core.schedule import Schedule
 from talos_opt.version import __version__
 
@@ -75,6 +76,8 @@ class Result:
         Of an infeasible problem, what would make it feasible, where that was found out.
     config : SolveConfig or None
         Limits and options of the solve, where there was one.
+    robust : Robustness or None
+        Of a plan that was made for times that vary, what is known of it beside the nominal one.
     """
 
     problem: Problem
@@ -90,6 +93,7 @@ class Result:
     notes: tuple[str, ...] = ()
     explanation: Explanation | None = None
     config: SolveConfig | None = None
+    robust: Robustness | None = None
 
     def __repr__(self) -> str:
         value = "no schedule" if self.value is None else f"{self.problem.objective} {self.value:g}"
@@ -168,6 +172,8 @@ class Result:
         }
         if problem.bundling is not None:
             document["bundles"] = [bundle.to_plain() for bundle in problem.bundling.bundles]
+        if self.robust is not None:
+            document["robust"] = self.robust.to_dict()
         if made:
             document["made"] = self._made()
         if self.reason:

@@ -158,7 +158,7 @@ def _touched(x, bundle, moved, mark, stamp, tensors):  # type: ignore[no-untyped
 
 
 @part
-def _place_groups(x, state, bundle, moved):  # type: ignore[no-untyped-def]
+def place_groups(x, state, bundle, moved):  # type: ignore[no-untyped-def]
     """Let the ops of moved groups follow them."""
     group_ptr, group_op, home, device = x.group_ptr, x.group_op, state.home, state.device
     for k in range(moved):
@@ -238,7 +238,8 @@ def sort_by_start(x, times, state, value, over):  # type: ignore[no-untyped-def]
 
 
 @part
-def _keep_best(state, value, over):  # type: ignore[no-untyped-def]
+def keep_best(state, value, over):  # type: ignore[no-untyped-def]
+    """Take the point, of this value and excess, for the best one seen."""
     state.value[2], state.value[3] = value, over
     copy_range(state.best_home, 0, state.home, 0, len(state.home))
     copy_range(state.best_order, 0, state.order, 0, len(state.order))
@@ -254,7 +255,7 @@ def _bundle_size(random):  # type: ignore[no-untyped-def]
 
 
 @part
-def _move_op(x, state):  # type: ignore[no-untyped-def]
+def move_op(x, state):  # type: ignore[no-untyped-def]
     """Move a random op to a random position that its edges allow; return op and old position.
 
     The op is -1 if nothing changed.
@@ -270,7 +271,7 @@ def _move_op(x, state):  # type: ignore[no-untyped-def]
 
 
 @part
-def _move_bundle(x, state, allowed, scratch, stamp):  # type: ignore[no-untyped-def]
+def move_bundle(x, state, allowed, scratch, stamp):  # type: ignore[no-untyped-def]
     """Move a connected bundle of groups to another device; return how many groups moved.
 
     Sometimes another bundle comes back in exchange, for where memory is tight. Groups and their
@@ -322,7 +323,7 @@ def _move_loads(x, state, scratch, moved, stamp):  # type: ignore[no-untyped-def
     for k in range(moved):
         scratch.mark[scratch.bundle[k]] = -stamp
     _shift_loads(x, state, scratch, touched, -1.0, stamp)
-    _place_groups(x, state, scratch.bundle, moved)
+    place_groups(x, state, scratch.bundle, moved)
     _shift_loads(x, state, scratch, touched, 1.0, stamp)
     return largest(state.load, state.channel)
 
@@ -377,9 +378,9 @@ def anneal(x, times, state, allowed, moves, hot, cold, order_share, smooth):  # 
             temperature *= cooling
             threshold = guide - temperature * np.log(1.0 - next_random(state.random))
             if not loads and next_random(state.random) < order_share:
-                op, here = _move_op(x, state)
+                op, here = move_op(x, state)
             else:
-                moved = _move_bundle(x, state, allowed, scratch, stamp)
+                moved = move_bundle(x, state, allowed, scratch, stamp)
             if op < 0 and moved == 0:
                 continue
         if stamp > 0 and moved > 0 and x.rule[STAGED] != 0 and not keeps_stages(x, state.home):
@@ -393,7 +394,7 @@ def anneal(x, times, state, allowed, moves, hot, cold, order_share, smooth):  # 
             if stamp > 0 and loads:
                 value = _move_loads(x, state, scratch, moved, stamp)
             else:
-                _place_groups(x, state, scratch.bundle, moved)
+                place_groups(x, state, scratch.bundle, moved)
                 # Where less is broken the value must be known, however bad.
                 limit = INF if state.value[1] > 0 else threshold
                 value, live = evaluate(x, times, state, limit)
@@ -408,7 +409,7 @@ def anneal(x, times, state, allowed, moves, hot, cold, order_share, smooth):  # 
                 shift_order(x, state, op, here)
                 continue
             restore_bundle(x, state.home, state.held, scratch.bundle, scratch.old, moved)
-            _place_groups(x, state, scratch.bundle, moved)
+            place_groups(x, state, scratch.bundle, moved)
             copy_range(state.widest, 0, scratch.widest, 0, len(state.widest))
             if loads and valued:
                 _copy_loads(state, scratch)
@@ -418,7 +419,7 @@ def anneal(x, times, state, allowed, moves, hot, cold, order_share, smooth):  # 
             if not loads and value < INF:
                 value, sorted_live = sort_by_start(x, times, state, value, live)
                 over += sorted_live - live
-            _keep_best(state, value, over)
+            keep_best(state, value, over)
         state.value[0], state.value[1] = value, over
         guide = next_guide if smooth else value
         if kept % 64 == 0:

@@ -25,6 +25,7 @@ TESTS = (
     "test_labels.py::test_labels_are_the_minimal_rows_of_all_partial_schedules",
     "test_loads.py",
     "test_anneal.py::test_books_are_right_after_a_run",
+    "test_sampling.py::test_values_are_those_that_simulate_finds",
 )
 
 

@@ -49,6 +49,7 @@ KERNELS = {
     "splits": ("talos_opt.solvers.shared.splits.search", "use_splits"),
     "steps": ("talos_opt.solvers.pipelines.solver", "use_steps"),
     "paths": ("talos_opt.solvers.shared.paths", "use_paths"),
+    "sampling": ("talos_opt.solvers.robust.search", "use_sampling"),
 }
 
 #: What is loaded or compiled in this process.
