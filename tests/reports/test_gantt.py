@@ -258,14 +258,6 @@ def test_an_unknown_suffix(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"),
-    [(0.0, "0"), (1234567.8, "1,234,568"), (0.125, "0.125"), (99.996, "100"), (1e-7, "1e-07")],
-)
-def test_numbers_in_titles(value: float, text: str) -> None:
-    assert facts.number(value) == text
-
-
-@pytest.mark.parametrize(
     ("share", "text"), [(0.0, "0 %"), (1e-5, "<0.1 %"), (0.99999, ">99.9 %"), (0.5, "50 %")]
 )
 def test_shares_in_titles(share: float, text: str) -> None:

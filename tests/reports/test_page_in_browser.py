@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import talos_opt
 from talos_opt.core.cluster import Cluster, Device
 from talos_opt.core.graph import Graph, Input, Model, Op
 from talos_opt.core.problem import Problem
@@ -18,6 +19,7 @@ from talos_opt.reports.view import view_of
 from tests.clocks import Stopwatch
 from tests.reports.browser import Browser, open_browser
 from tests.reports.pages import answer, many_ops, two_models
+from tests.reports.test_digits import AMOUNTS, DURATIONS, MOMENTS, NUMBERS
 from tests.reports.test_page import NASTY, nasty_problem
 
 GANTT = "#gantt"
@@ -52,10 +54,29 @@ def page(problem: Problem, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
+def test_the_page_writes_numbers_as_python_does(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    script = (Path(talos_opt.__file__).parent / "reports" / "page" / "format.js").read_text()
+    cases = [
+        *(("number", [value, digits], text) for value, digits, text in NUMBERS),
+        *(("duration", [value, unit], text) for value, unit, text in DURATIONS),
+        *(("moment", [*given], text) for *given, text in MOMENTS),
+        *(("bytes", [amount], text) for amount, text in AMOUNTS),
+    ]
+    code = """
+        const all = { number, duration, moment, bytes };
+        return arguments[0].map(([name, given]) => all[name](...given));
+    """
+    found = browser.js(script + code, [case[:2] for case in cases])
+    assert found == [text for _, _, text in cases]
+
+
 def shown(browser: Browser) -> tuple[float, float]:
-    """Return the stretch of time that the chart shows."""
-    found = re.findall(r"[\d.]+", browser.text("#range"))
-    return float(found[0]), float(found[1])
+    """Return the stretch of time that the chart shows, in milliseconds."""
+    factor = {"s": 1e3, "ms": 1.0, "us": 1e-3, "ns": 1e-6}
+    found = re.findall(r"([\d.]+) (\w+)", browser.text("#range"))
+    start, end = (float(number) * factor[unit] for number, unit in found)
+    return start, end
 
 
 def press(browser: Browser, label: str) -> None:
@@ -91,7 +112,7 @@ def test_headline_and_tables_hold_the_numbers(
     assert "No schedule has a weighted sum of completion times (TOCT) below" in text
     assert "The graph states a known best toct of 1 ms (a guess)" in text
     body = browser.text("body")
-    for word in ("cpu0", "gpu0", "48 MiB", "sequential", "heft", "vision: 1 of 4 ops below 1"):
+    for word in ("cpu0", "gpu0", "48.00 MiB", "sequential", "heft", "vision: 1 of 4 ops below 1"):
         assert word in body
 
 
@@ -100,7 +121,7 @@ def test_hovering_tells_of_an_op(browser: Browser, page: Path) -> None:
     assert browser.text("#tip") == ""
     text = hover_model(browser, "text")
     assert re.match(r"text/(embed1|dense1|sort1)\n", text)
-    for word in ("type", "device", "start", "end", "takes", " ms", "weights 4 MiB"):
+    for word in ("type", "device", "start", "end", "takes", " ms", "weights 4.00 MiB"):
         assert word in text
     assert "It started" in text or "solver's choice" in text
     browser.mouse(GANTT, 2, 2)

@@ -14,7 +14,7 @@ import numpy as np
 from talos_opt.core.graph import SEPARATOR
 from talos_opt.core.problem import Bools, Floats
 from talos_opt.reports import style
-from talos_opt.reports.facts import headline, number, percent, proof
+from talos_opt.reports.facts import headline, percent, proof
 from talos_opt.reports.gantt.bands import Band, Stack, stack
 from talos_opt.reports.gantt.bars import (
     Bars,
@@ -128,9 +128,8 @@ class _Drawing:
             lowest = figure.add_subplot(grid[k], sharex=axes)
             draw_memory(lowest, curve, self.view, self.dot)
         figure.align_ylabels(figure.axes[1:])
-        unit = self.view.time_unit
-        lowest.set_xlabel(f"time ({unit})" if unit else "time", fontsize=style.LABEL)
-        lowest.xaxis.set_major_formatter(lambda value, _: number(value))
+        style.time_axis(lowest, "x", "time", self.horizon, self.view.time_unit)
+        lowest.xaxis.label.set_fontsize(style.LABEL)
         self._title(axes)
         add_legend(figure, self.view, [curve for curve, _ in curves], blocks=self.least > 0)
         return figure

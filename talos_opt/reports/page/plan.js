@@ -132,7 +132,19 @@ class Page {
   }
 
   time(value) {
-    return `${number(value)} ${this.unit}`;
+    return duration(value, this.unit);
+  }
+
+  // The same as an element that shows every digit, in the graph's unit, under the pointer.
+  timed(value) {
+    return exactly(this.time(value), value, this.unit);
+  }
+
+  // When something that takes some time starts or ends: start and end are told apart.
+  moment(value, takes) {
+    const text = moment(value, this.unit, takes, 3);
+    const said = digitsOf(text) === digitsOf(String(value));
+    return said ? text : `${text} (${value} ${this.unit})`;
   }
 
   inputsOf(i) {
