@@ -116,6 +116,28 @@ def test_headline_and_tables_hold_the_numbers(
         assert word in body
 
 
+def test_where_the_time_goes_is_a_bar_for_each_device(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    text = browser.text("#where-title") + browser.text("section[aria-labelledby=where-title]")
+    assert "The critical path takes" in text
+    labels = browser.js(
+        "return [...document.querySelectorAll('.stack')].map((bar) => bar.ariaLabel)"
+    )
+    assert [label.split(":")[0] for label in labels] == ["critical path", "cpu0", "gpu0"]
+    # The segments of each bar fill it.
+    filled = browser.js(
+        "return [...document.querySelectorAll('.stack')].map((bar) => [bar.clientWidth,"
+        " [...bar.children].reduce((sum, part) => sum + part.getBoundingClientRect().width, 0)])"
+    )
+    assert all(abs(whole - parts) < 0.5 for whole, parts in filled)
+    assert "not before" in browser.text("section[aria-labelledby=weights-title]")
+    # The name of an op that is waited for leads to its details.
+    browser.js("document.querySelector('#where-title ~ * .note button').click()")
+    assert browser.text("#details")
+    exact = browser.js("return document.querySelector('.tile .exact').title")
+    assert re.fullmatch(r"[\d.]+ ms", exact)
+
+
 def test_hovering_tells_of_an_op(browser: Browser, page: Path) -> None:
     browser.open(page)
     assert browser.text("#tip") == ""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from talos_opt.core.problem import Problem
 from talos_opt.reports.page.answers import Answer
 from talos_opt.reports.page.assemble import write_page
-from talos_opt.reports.page.data import gantt_data
+from talos_opt.reports.page.frame import gantt_data
 from talos_opt.reports.page.report import report_data
 from talos_opt.reports.view import View
 

@@ -18,7 +18,7 @@ from talos_opt.formats.target import write_file
 SCRIPTS = (
     "format.js", "theme.js", "plan.js", "timeline.js", "timechart.js", "gantt.js", "memory.js",
     "chart.js", "details.js", "search.js", "board.js", "sections.js",
-    "step.js", "cards.js", "page.js",
+    "step.js", "cards.js", "where.js", "page.js",
 )  # fmt: skip
 
 _HOLE = re.compile(r"\{\{(\w+)\}\}")

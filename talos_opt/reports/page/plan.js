@@ -15,6 +15,7 @@ class Plan {
     this.history = raw.history;
     this.step = raw.step ?? null;
     this.cards = raw.cards ?? null;
+    this.where = raw.where ?? null;
     this.critical = { op: new Set(raw.critical.op), transfer: new Set(raw.critical.transfer) };
     this.size = raw.op.start.length;
     this.#lay(raw);
@@ -48,6 +49,12 @@ class Plan {
       }
       return reach;
     });
+  }
+
+  // Share of the makespan that a device is busy, in percent.
+  busyShare(device) {
+    const { parts } = this.where.devices[device];
+    return shareOf(parts[0] + parts[1], this.where.makespan);
   }
 
   // Position on the lane of the first bar that may end after `time`: all before it have ended.

@@ -89,20 +89,21 @@ function knownText(plan) {
 
 function deviceTable(plan) {
   const { page, facts } = plan;
-  const rows = plan.devices.map((device) => [
+  const rows = plan.devices.map((device, d) => [
     device.id,
     device.kind,
     String(device.slots),
     count(device.ops),
     share(device.load, facts.longest, page.timed(device.load)),
+    plan.where ? plan.busyShare(d) : DASH,
     page.timed(settled(device.idle, plan.horizon)),
     bytes(device.held),
     device.limit === null ? "none" : bytes(device.limit),
     device.limit > 0 ? percent(device.held / device.limit) : DASH,
     bytes(device.peak),
   ]);
-  const headings = [["device", true], ["kind", true], ["slots"], ["ops"], ["load"], ["idle"], [`memory (${facts.memory_rule})`], ["limit"], ["used"], ["alive at once"]];
-  return table(headings, rows, { caption: "Load: time busy per sample in steady state. Idle: gaps before the device's last activity ends." });
+  const headings = [["device", true], ["kind", true], ["slots"], ["ops"], ["load"], ["busy"], ["idle"], [`memory (${facts.memory_rule})`], ["limit"], ["used"], ["alive at once"]];
+  return table(headings, rows, { caption: "Load: time busy per sample in steady state. Busy: share of the makespan. Idle: gaps before the device's last activity ends." });
 }
 
 function share(value, whole, text) {
