@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from talos_opt.core.problem import Problem
     from talos_opt.core.schedule import Schedule
     from talos_opt.formats.emit import Layout
-    from talos_opt.formats.schedule import ScheduleFile
 
 #: How the document is spread over lines: an input, a device or a step each.
 LAYOUT: Layout = {
@@ -79,7 +78,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     from talos_opt.formats.source import STREAM
 
     _require_target(args)
-    problem, schedule = _read(args, *schedules.open_schedules([args.schedule]))
+    problem, schedule = schedules.read_feasible(args, *schedules.open_schedules([args.schedule]))
     if args.op is None:
         return _tell_whole(args, problem, schedule)
     op = problem.find_op(args.op)
@@ -128,25 +127,6 @@ def _require_target(args: argparse.Namespace) -> None:
     if args.output is not None and args.move is None:
         raise InputError("-o writes the schedule after a move: it needs --move DEVICE")
     files.require_target(args, (*files.SUFFIXES, ".npz"))
-
-
-def _read(args: argparse.Namespace, file: ScheduleFile) -> tuple[Problem, Schedule]:
-    """Read graph and schedule, and refuse a schedule that breaks a rule."""
-    from talos_opt import api
-    from talos_opt.core.errors import ScheduleError
-
-    problem = schedules.read_graph(args, args.graph, file)
-    schedule = file.schedule(problem)
-    schedules.note_other_graph(problem, file)
-    broken = api.check(problem, schedule)
-    if broken:
-        more = f", and {len(broken) - 1} more" if len(broken) > 1 else ""
-        raise ScheduleError(
-            f"the schedule breaks a rule ({broken[0]}{more}), expected a feasible one; "
-            "talos-opt check lists all",
-            source=args.schedule,
-        )
-    return problem, schedule
 
 
 def _target(problem: Problem, schedule: Schedule, op: int, name: str) -> int:

@@ -12,6 +12,7 @@ function start() {
   const devices = report ? section("devices", "Devices", node("div")) : null;
   const timed = whereSection(page);
   const weighed = weightSection(page);
+  const helpful = report && page.changes ? changeSection(page) : null;
   const choose = (i) => {
     board.choose(i);
     document.getElementById("details").scrollIntoView({ block: "center" });
@@ -35,7 +36,7 @@ function start() {
   };
 
   const [schedule, memory] = board.sections();
-  main.append(...[top, schedule, timed, memory].filter(Boolean));
+  main.append(...[top, schedule, timed, helpful, memory].filter(Boolean));
   if (report) {
     main.append(...[devices, weighed, carded, stepped, compared].filter(Boolean));
     redraws.push(() => redrawStep());

@@ -33,6 +33,7 @@ def report_data(
     problem: Problem,
     answers: Sequence[Answer],
     on_progress: Callable[[float, str], None] | None = None,
+    changes: Mapping[str, Any] | None = None,
 ) -> Json:
     """Return the data of a report; see `write_report`."""
     if not answers:
@@ -69,6 +70,7 @@ def report_data(
         "known": finite(_known(problem)),
         "ops": op_names(view) | op_details(problem),
         "problem": problem_numbers(problem),
+        "changes": None if changes is None else finite(dict(changes)),
         "static_rule": problem.memory_rule is MemoryRule.STATIC,
     }
     for model, release in zip(page["models"], problem.arrays.release.tolist(), strict=True):

@@ -138,6 +138,28 @@ function pathLongest(plan, choose) {
   return table([["op", true], ["where", true], ["time"], ["waited for", true]], rows, { caption: "Longest on the critical path." });
 }
 
+// What single changes would be worth; of the page's best schedule, whichever is shown.
+function changeSection(page) {
+  const { changes } = page;
+  const value = (amount) => worthy(page, page.objective, amount);
+  const most = Math.max(0, ...changes.changes.map((item) => item.gain_share ?? 0));
+  const rows = changes.changes.map((item) => [
+    item.change,
+    item.why,
+    value(item.before),
+    value(item.value),
+    value(item.lower_bound),
+    value(item.gain),
+    share(item.gain_share ?? 0, most, percent(item.gain_share)),
+  ]);
+  const said =
+    `Each change alone, searched for ${duration(changes.seconds, "s")} from the best schedule here; more time may gain more. As it is, the same search reaches ` +
+    `${worth(page, page.objective, changes.value)}; the bound is ${worth(page, page.objective, changes.lower_bound)}.`;
+  const headings = [["change", true], ["what speaks for it", true], ["before"], ["after"], ["bound"], ["gain"], ["share"]];
+  const content = rows.length ? table(headings, rows) : node("p", { class: "soft" }, "This schedule suggests no change.");
+  return section("changes", "What would help", node("p", {}, said), content);
+}
+
 // ---- when models are done, and what weighs most ----------------------------------------------
 
 function weightSection(page) {
