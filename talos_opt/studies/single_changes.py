@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from talos_opt.core.errors import InputError
 from talos_opt.core.feasibility import check
 from talos_opt.core.metrics import objective_value
 from talos_opt.core.problem import Problem
-from talos_opt.core.result import Result
+from talos_opt.core.result import Result, Status
 from talos_opt.core.schedule import Schedule
 from talos_opt.solvers.engine.run import Progress
 
@@ -119,7 +120,8 @@ def what_would_help(
 
     The problem is searched first as it is, for as long, so that a gain is not what more time alone
     brings. Each change starts from the best schedule then known: its placement, simulated in the
-    order of its starts. In the end each tries the placements that were found for the others.
+    order of its starts; one more device is searched for afresh as well, for as long. In the end
+    each tries the placements that were found for the others.
 
     Parameters
     ----------
@@ -161,9 +163,13 @@ def what_would_help(
         if cancel is not None and cancel.is_set():
             break
         start = carried_over(change.problem, results[0].schedule)
-        results.append(search(k, change.label, change.problem, start))
-    found = [result.schedule for result in results]
-    base, *changed = (_improved(result, found) for result in results)
+        found = search(k, change.label, change.problem, start)
+        if change.kind == "device" and found.status is not Status.OPTIMAL:
+            # A search that starts where the new device is empty hardly comes to use it.
+            found = _better(found, search(k, f"{change.label}, afresh", change.problem, None))
+        results.append(found)
+    schedules = [result.schedule for result in results]
+    base, *changed = (_improved(result, schedules) for result in results)
     assert base.schedule is not None, "never taken away"
     helped = []
     for change, result in zip(changes, changed, strict=False):
@@ -172,6 +178,14 @@ def what_would_help(
         helped.append(Helped(change, before, result))
     helped.sort(key=lambda item: -(item.gain_share or 0.0))
     return Help(objective_value(problem, schedule), time_limit, base, tuple(helped))
+
+
+def _better(first: Result, second: Result) -> Result:
+    """Return the result with the smaller value, with the larger of both bounds."""
+    values = [math.inf if r.value is None else r.value for r in (first, second)]
+    best = first if values[0] <= values[1] else second
+    bound = max(first.lower_bound, second.lower_bound)
+    return dataclasses.replace(best, lower_bound=bound)
 
 
 def _improved(result: Result, others: Sequence[Schedule | None]) -> Result:
