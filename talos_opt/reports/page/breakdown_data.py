@@ -15,8 +15,10 @@ LONGEST = 10
 
 def part_keys() -> list[Json]:
     """Return the key, the name and the colour of each part, in their order."""
+    # What nothing is left for recedes, in light and dark.
+    colours = COLOURS | {Part.TAIL: "var(--idle)"}
     return [
-        {"key": part.name.lower(), "name": WORDS[part], "colour": COLOURS[part]} for part in Part
+        {"key": part.name.lower(), "name": WORDS[part], "colour": colours[part]} for part in Part
     ]
 
 

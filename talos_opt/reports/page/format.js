@@ -29,6 +29,10 @@ function count(value) {
   return value.toLocaleString("en");
 }
 
+function counted(value, what) {
+  return `${count(value)} ${what}${value === 1 ? "" : "s"}`;
+}
+
 function bytes(value) {
   if (value === null || value === undefined) return DASH;
   let amount = value;

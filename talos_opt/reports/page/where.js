@@ -19,7 +19,7 @@ function showWhere(plan, host, choose) {
     node("p", {}, pathSentence(plan)),
     pathBar(plan),
     partLegend(plan),
-    deviceBars(plan, choose),
+    ...[deviceBars(plan, choose)].flat(),
     node("div", { class: "pair" }, pathPlaces(plan), pathLongest(plan, choose)),
   );
 }
@@ -96,14 +96,18 @@ function deviceBars(plan, choose) {
     const { id } = plan.devices[d];
     return barRow(id, stacked(page, segments, where.makespan, id), `busy ${shareOf(busy, where.makespan)}`, note.length ? note : null);
   };
-  const rows = where.devices.map(row);
+  const idle = where.devices.map((device) => settled(device.parts[0] + device.parts[1], where.makespan) === 0);
+  const rows = where.devices.map((device, d) => (idle[d] ? null : row(device, d))).filter(Boolean);
   const host = node("div", { class: "bars" }, rows.slice(0, FOLDED));
   if (rows.length > FOLDED) {
     const more = node("button", { type: "button" }, `Show ${rows.length - FOLDED} more devices`);
     more.addEventListener("click", () => more.replaceWith(...rows.slice(FOLDED)));
     host.append(more);
   }
-  return host;
+  const unused = plan.devices.filter((_, d) => idle[d]).map((device) => device.id);
+  if (unused.length === 0) return host;
+  const rest = unused.length > 8 ? ` and ${count(unused.length - 8)} more` : "";
+  return [host, node("p", { class: "soft" }, `No time is spent on ${unused.slice(0, 8).join(", ")}${rest}.`)];
 }
 
 function waitText(plan, [, time, op, transfer], choose) {
@@ -123,7 +127,7 @@ function pathPlaces(plan) {
     ...path.link.map(([a, b, time]) => [`transfers ${linkName(plan, a, b)}`, time]),
   ];
   const top = sorted(rows, 1).slice(0, 10).map(([name, time]) => [name, page.timed(time), shareOf(time, path.end)]);
-  const caption = `Critical path by place: ${count(path.ops)} ops and ${count(path.transfers)} transfers.`;
+  const caption = `Critical path by place: ${counted(path.ops, "op")} and ${counted(path.transfers, "transfer")}.`;
   return table([["where", true], ["time"], ["share"]], top, { caption });
 }
 
