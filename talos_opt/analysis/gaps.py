@@ -164,7 +164,7 @@ def find_gaps(problem: Problem, schedule: Schedule, causes: Causes) -> Gaps:
         order = np.lexsort((start - end, start))
         first = np.searchsorted(start[order], points[1:], side="left")
         following = np.append(activity[rows[order]], -1)[first]
-        parts.append(_told(d, points, free, following, stages))
+        parts.append(_cut(d, points, free, following, stages))
     found = _Pieces.join(parts)
     by_time = np.lexsort((found.start, found.device))
     found = found.taken(by_time)
@@ -190,9 +190,7 @@ def _free_slots(
     return points, slots - np.cumsum(change)[: len(points) - 1]
 
 
-def _told(
-    device: int, points: Floats, free: Ints, following: Ints, stages: list[_Stage]
-) -> _Pieces:
+def _cut(device: int, points: Floats, free: Ints, following: Ints, stages: list[_Stage]) -> _Pieces:
     """Cut the gaps of a device where what the next activity waits for changes."""
     rows = np.flatnonzero(free)
     after = following[rows]
@@ -222,54 +220,66 @@ def _obstacles(problem: Problem, schedule: Schedule, causes: Causes) -> list[_St
     The last stage lasts until the activity starts.
     """
     arrays, moves = problem.arrays, schedule.transfers
-    count, sent = arrays.op_count, len(moves)
-    none = np.full(count + sent, -1)
-    release = np.concatenate([arrays.release[arrays.model], np.full(sent, -np.inf)])
-    reads, leaves = arrivals(problem, schedule), departures(problem, schedule)
-    # The input of each op that was made last, and the one that arrived last.
-    made, maker = _last_of(problem, schedule.end[arrays.edge_src])
-    came, edge = _last_of(problem, reads.time)
-    maker = np.where(maker < 0, -1, arrays.edge_src[maker]) if len(arrays.edge_src) else maker
-    produced = np.concatenate([made, schedule.end[moves.op]])
-    producer = np.concatenate([maker, moves.op])
-    arrived = np.concatenate([came, leaves.time])
-    known = edge >= 0
-    brought_by, brought = np.full((2, count), -1)
-    brought_by[known], brought[known] = reads.by[edge[known]], reads.transfer[edge[known]]
-    brought_by = np.concatenate([brought_by, leaves.by])
-    brought = np.concatenate([brought, leaves.transfer])
+    total = arrays.op_count + len(moves)
+    last = _last_inputs(problem, schedule)
     # The transfer that brings the last input: when it could have started, and why it did not.
-    hop = np.flatnonzero(brought >= 0)
-    row = brought[hop]
-    ready, started = np.full((2, count + sent), -np.inf)
-    ready[hop], started[hop] = leaves.time[row], moves.start[row]
-    held_by, held_transfer = none.copy(), none.copy()
-    held_by[hop], held_transfer[hop] = causes.hop_by[row], causes.hop_transfer[row]
-    queue = np.full(count + sent, Part.ARRIVAL)
+    hop = np.flatnonzero(last.transfer >= 0)
+    row = last.transfer[hop]
+    ready, started = np.full((2, total), -np.inf)
+    ready[hop], started[hop] = departures(problem, schedule).time[row], moves.start[row]
+    arrival, queue = np.full((2, total), Part.ARRIVAL)
     queue[hop] = _parts(causes.hop_cause[row], Part.ARRIVAL)
-    lacking = (queue == Part.MEMORY) | (queue == Part.SLOT)
-    arrival = np.full(count + sent, Part.ARRIVAL)
-    cause = np.concatenate([causes.cause, causes.hop_cause])
-    own = _parts(cause, Part.ORDER)
-    begun = np.concatenate([schedule.start, moves.start])
+    queue[queue == Part.ORDER] = Part.ARRIVAL
+    lacks = queue[hop] != Part.ARRIVAL
+    by, transfer = last.by.copy(), last.transfer.copy()
+    by[hop[lacks]] = causes.hop_by[row[lacks]]
+    transfer[hop[lacks]] = causes.hop_transfer[row[lacks]]
+    release = np.concatenate([arrays.release[arrays.model], np.full(len(moves), -np.inf)])
+    none = np.full(total, -1)
     return [
-        _Stage(release, np.full(count + sent, Part.RELEASE), none, none),
-        _Stage(produced, np.full(count + sent, Part.INPUT), producer, none),
-        _Stage(ready, arrival, brought_by, brought),
+        _Stage(release, np.full(total, Part.RELEASE), none, none),
+        _Stage(last.produced, np.full(total, Part.INPUT), last.producer, none),
+        _Stage(ready, arrival, last.by, last.transfer),
+        _Stage(started, queue, by, transfer),
+        _Stage(last.arrived, arrival, last.by, last.transfer),
         _Stage(
-            started,
-            np.where(lacking, queue, Part.ARRIVAL),
-            np.where(lacking, held_by, brought_by),
-            np.where(lacking, held_transfer, brought),
-        ),
-        _Stage(arrived, arrival, brought_by, brought),
-        _Stage(
-            begun,
-            own,
+            np.concatenate([schedule.start, moves.start]),
+            _parts(np.concatenate([causes.cause, causes.hop_cause]), Part.ORDER),
             np.concatenate([causes.by, causes.hop_by]),
             np.concatenate([causes.transfer, causes.hop_transfer]),
         ),
     ]
+
+
+class _LastInputs(NamedTuple):
+    """Of n ops, then of t transfers: the input made last, and the one that arrived last.
+
+    Without inputs times are minus infinity and numbers -1.
+    """
+
+    produced: Floats
+    producer: Ints
+    arrived: Floats
+    by: Ints  # the producer of the one that arrived last
+    transfer: Ints  # that brought it
+
+
+def _last_inputs(problem: Problem, schedule: Schedule) -> _LastInputs:
+    arrays, moves = problem.arrays, schedule.transfers
+    reads, leaves = arrivals(problem, schedule), departures(problem, schedule)
+    made, first = _last_of(problem, schedule.end[arrays.edge_src])
+    came, edge = _last_of(problem, reads.time)
+    some = np.flatnonzero(edge >= 0)
+    producer, by, transfer = np.full((3, arrays.op_count), -1)
+    producer[some] = arrays.edge_src[first[some]]
+    by[some], transfer[some] = reads.by[edge[some]], reads.transfer[edge[some]]
+    return _LastInputs(
+        np.concatenate([made, schedule.end[moves.op]]),
+        np.concatenate([producer, moves.op]),
+        np.concatenate([came, leaves.time]),
+        np.concatenate([by, leaves.by]),
+        np.concatenate([transfer, leaves.transfer]),
+    )
 
 
 def _last_of(problem: Problem, time: Floats) -> tuple[Floats, Ints]:

@@ -183,6 +183,10 @@ def _solve_and_show(args: argparse.Namespace, signals: Signals) -> int:
         options=arguments.options_by_solver(args.option),
     )
     problem = read_problem(args, args.graph, plan.objective)
+    if args.whatif is not None:  # before anything is searched for, which would be lost
+        from talos_opt.studies.single_changes import require_plain
+
+        require_plain(problem)
     started = time.monotonic()
     complain(
         f"note: no schedule is given: solving with {plan.solver} for at most {plan.time_limit:g} s"

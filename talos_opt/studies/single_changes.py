@@ -85,7 +85,7 @@ class Help:
             "seconds": self.seconds,
             "given": self.given,
             "value": self.base.value,
-            "lower_bound": self.base.lower_bound,
+            "lower_bound": _finite(self.base.lower_bound),
             "status": self.base.status.value,
             "changes": [
                 {
@@ -94,7 +94,7 @@ class Help:
                     "why": item.change.why,
                     "before": item.before,
                     "value": item.result.value,
-                    "lower_bound": item.result.lower_bound,
+                    "lower_bound": _finite(item.result.lower_bound),
                     "status": item.result.status.value,
                     "gain": item.gain,
                     "gain_share": item.gain_share,
@@ -102,6 +102,10 @@ class Help:
                 for item in self.helped
             ],
         }
+
+
+def _finite(bound: float) -> float | None:
+    return bound if math.isfinite(bound) else None
 
 
 def what_would_help(
@@ -145,8 +149,7 @@ def what_would_help(
     InputError
         If devices may be bundled, or as `talos_opt.solve` raises it.
     """
-    if problem.bundling is not None or problem.cluster.bundles:
-        raise InputError("devices may act as one (bundles), expected a graph without bundles")
+    require_plain(problem)
     changes = single_changes(break_down(problem, schedule))
 
     def search(k: int, name: str, given: Problem, start: Schedule | None) -> Result:
@@ -204,6 +207,17 @@ def _improved(result: Result, others: Sequence[Schedule | None]) -> Result:
         if value is None or reached < value:
             best, value = carried, reached
     return result if best is result.schedule else dataclasses.replace(result, schedule=best)
+
+
+def require_plain(problem: Problem) -> None:
+    """Refuse a problem whose devices may be bundled: a change would be one of members.
+
+    Raises
+    ------
+    InputError
+    """
+    if problem.bundling is not None or problem.cluster.bundles:
+        raise InputError("devices may act as one (bundles), expected a graph without bundles")
 
 
 def carried_over(problem: Problem, schedule: Schedule) -> Schedule | None:
