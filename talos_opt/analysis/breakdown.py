@@ -40,9 +40,9 @@ class Breakdown:
     causes: Causes
 
     @property
-    def makespan(self) -> float:
-        """Latest end of an op: what the parts of each device add up to."""
-        return self.schedule.makespan
+    def span(self) -> float:
+        """From the earliest release to the makespan: what the parts of each device add up to."""
+        return self.schedule.makespan - float(self.problem.arrays.release.min())
 
     @cached_property
     def gaps(self) -> Gaps:
@@ -51,7 +51,7 @@ class Breakdown:
 
     @cached_property
     def devices(self) -> tuple[DeviceTime, ...]:
-        """The makespan of each device, in parts."""
+        """The span of each device, in parts."""
         return device_times(self.problem, self.schedule, self.gaps)
 
     @cached_property
@@ -127,7 +127,8 @@ class _Plain:
             "schema": SCHEMA,
             "graph": problem.graph.name,
             "time_unit": problem.graph.time_unit,
-            "makespan": found.makespan,
+            "makespan": found.schedule.makespan,
+            "span": found.span,
             "bottleneck": found.busiest,
             "devices": [self.device(item) for item in found.devices],
             "critical_path": self.path(found.path),
@@ -148,7 +149,7 @@ class _Plain:
         }
 
     def device(self, item: DeviceTime) -> dict[str, Any]:
-        whole = self.found.makespan
+        whole = self.found.span
         return {
             "id": self.ids[item.device],
             "utilisation": item.busy / whole if whole > 0 else 0.0,

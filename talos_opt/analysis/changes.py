@@ -88,7 +88,7 @@ def _account(found: Breakdown) -> _Account:
                    (moves.end - moves.start).tolist(), strict=True)  # fmt: skip
         length = schedule.end - schedule.start
         lasting = tuple(enumerate(length.tolist()))
-        return _Account(tuple(sent), lasting, schedule.makespan, "the makespan, all devices added")
+        return _Account(tuple(sent), lasting, found.span, "the makespan, all devices added")
     paths, what = [(1.0, found.path)], "the critical path"
     if problem.objective is Objective.TOCT:
         what = "the models' critical paths"
@@ -155,7 +155,7 @@ def _memory(found: Breakdown) -> Iterator[Change]:
     limited = (arrays.capacity < UNLIMITED) & (arrays.capacity > 0)
     share = np.where(limited, held / np.maximum(arrays.capacity, 1), 0.0)
     waited = np.array([item.parts[Part.MEMORY] for item in found.devices])
-    tight = limited & ((share >= FULL) | (waited > 1e-3 * found.makespan))
+    tight = limited & ((share >= FULL) | (waited > 1e-3 * found.span))
     order = [d for d in np.lexsort((-share, -waited)).tolist() if tight[d]]
     for d in order[:EACH]:
         device = problem.cluster.devices[d]
@@ -179,7 +179,7 @@ def _with_device(cluster: Cluster, d: int, device: object) -> Cluster:
 def _devices(found: Breakdown) -> Iterator[Change]:
     """One more of the kinds that are busiest."""
     problem = found.problem
-    cluster, whole = problem.cluster, found.makespan
+    cluster, whole = problem.cluster, found.span
     busy: dict[str, float] = defaultdict(float)
     for device, item in zip(cluster.devices, found.devices, strict=True):
         busy[device.kind] = max(busy[device.kind], item.busy / whole if whole > 0 else 0.0)

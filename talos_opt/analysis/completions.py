@@ -73,7 +73,10 @@ def completion_bounds(problem: Problem) -> Floats:
     """
     arrays = problem.arrays
     fastest = arrays.time.min(axis=1)
-    ready = arrays.release[arrays.model].tolist()
+    # Counted from the earliest release, so that late ones take no digits.
+    origin = float(arrays.release.min())
+    release = arrays.release - origin
+    ready = release[arrays.model].tolist()
     ends = [0.0] * arrays.op_count
     times, readers = fastest.tolist(), arrays.edge_dst.tolist()
     out = arrays.out_ptr.tolist()
@@ -86,6 +89,9 @@ def completion_bounds(problem: Problem) -> Floats:
     # A device works off at most a slot's time per slot and moment.
     load = (arrays.time * arrays.demand[:, None] / arrays.slots[None, :]).min(axis=1)
     work = np.bincount(arrays.model, weights=load, minlength=len(longest))
-    shared = arrays.release + work / arrays.device_count
+    shared = release + work / arrays.device_count
     error = rounding.sum_error(arrays.op_count)
-    return np.asarray(np.maximum(np.maximum(longest, shared) * (1 - error), arrays.release))
+    least = np.maximum(longest, shared) * (1 - error) + origin
+    if origin:
+        least -= np.spacing(least)
+    return np.asarray(np.maximum(least, arrays.release))

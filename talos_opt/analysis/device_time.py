@@ -1,4 +1,4 @@
-"""How each device spends the makespan: what it computes, what it waits for, and how long."""
+"""How each device spends its time: what it computes, what it waits for, and how long."""
 
 from __future__ import annotations
 
@@ -38,13 +38,14 @@ class Wait:
 
 @dataclass(frozen=True)
 class DeviceTime:
-    """The makespan of one device, in parts.
+    """The time of one device, in parts.
 
     Parameters
     ----------
     device : int
     parts : tuple of float
-        Slot time per slot of each `Part`, in the graph's unit; they add up to the makespan.
+        Slot time per slot of each `Part`, in the graph's unit; they add up to the time
+        from the earliest release to the makespan.
     waits : tuple of Wait
         The longest, at most `NAMED`.
     """
@@ -64,7 +65,7 @@ class DeviceTime:
 
 
 def device_times(problem: Problem, schedule: Schedule, gaps: Gaps) -> tuple[DeviceTime, ...]:
-    """Split the makespan of every device.
+    """Split the time of every device.
 
     Parameters
     ----------

@@ -137,7 +137,7 @@ class _Pieces(NamedTuple):
 
 
 def find_gaps(problem: Problem, schedule: Schedule, causes: Causes) -> Gaps:
-    """Find all gaps of all devices between time 0 and the makespan.
+    """Find all gaps of all devices between the earliest release and the makespan.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def find_gaps(problem: Problem, schedule: Schedule, causes: Causes) -> Gaps:
     """
     held = slots_held(problem, schedule)
     stages = _obstacles(problem, schedule, causes)
-    count, horizon = problem.arrays.op_count, schedule.makespan
+    count, origin = problem.arrays.op_count, float(problem.arrays.release.min())
     activity = np.where(held.transfer < 0, held.op, count + held.transfer)
     by_device = np.argsort(held.intervals.resource, kind="stable")
     owner = held.intervals.resource[by_device]
@@ -157,9 +157,9 @@ def find_gaps(problem: Problem, schedule: Schedule, causes: Causes) -> Gaps:
     parts = []
     for d, rows in enumerate(np.split(by_device, cuts)):
         start, end = held.intervals.start[rows], held.intervals.end[rows]
-        points, free = _free_slots(
-            start, end, held.intervals.amount[rows], int(problem.arrays.slots[d]), horizon
-        )
+        held_slots = held.intervals.amount[rows]
+        points, used = _used_slots(start, end, held_slots, origin, schedule.makespan)
+        free = int(problem.arrays.slots[d]) - used
         # Of several that start together, the one that lasts longest.
         order = np.lexsort((start - end, start))
         first = np.searchsorted(start[order], points[1:], side="left")
@@ -178,16 +178,16 @@ def find_gaps(problem: Problem, schedule: Schedule, causes: Causes) -> Gaps:
     )  # fmt: skip
 
 
-def _free_slots(
-    start: Floats, end: Floats, amount: Ints, slots: int, horizon: float
+def _used_slots(
+    start: Floats, end: Floats, amount: Ints, origin: float, horizon: float
 ) -> tuple[Floats, Ints]:
-    """Return moments from 0 to the horizon, and how many slots are free from each to the next."""
-    points = np.unique(np.concatenate([[0.0, horizon], start, end]))
-    points = points[points <= horizon]
+    """Return moments from the origin to the horizon, and the slots in use from each to the next."""
+    points = np.unique(np.concatenate([[origin, horizon], start, end]))
+    points = points[(points >= origin) & (points <= horizon)]
     change = np.zeros(len(points) + 1, dtype=np.int64)
     np.add.at(change, np.searchsorted(points, start), amount)
     np.add.at(change, np.searchsorted(points, end), -amount)
-    return points, slots - np.cumsum(change)[: len(points) - 1]
+    return points, np.cumsum(change)[: len(points) - 1]
 
 
 def _cut(device: int, points: Floats, free: Ints, following: Ints, stages: list[_Stage]) -> _Pieces:

@@ -26,7 +26,8 @@ class Stretch:
     transfer : int
         Row of the transfer; -1: the op itself.
     gap : float
-        Time between the end of what is before it on the path (time 0 for the first) and its start.
+        Time between the end of what is before it on the path (for the first: the earliest
+        release) and its start.
     length : float
     cause : Cause
         Why it started no sooner.
@@ -50,7 +51,7 @@ class PathParts:
     compute, transfer : float
         Time of the ops and of the transfers on it.
     release : float
-        Until the release that the path begins with.
+        From the earliest release to the one that the path begins with.
     gap : float
         In which nothing on the path runs: the order was chosen that way.
     queue : float
@@ -76,7 +77,7 @@ class PathParts:
 
     @property
     def end(self) -> float:
-        """When the last op of the path ends: the sum of the four parts."""
+        """When its last op ends, counted from the earliest release: the sum of the four parts."""
         return self.compute + self.transfer + self.release + self.gap
 
 
@@ -93,7 +94,8 @@ def path_parts(
     steps : iterable of Step
         As `critical_path` returns them.
     """
-    stretches = tuple(_stretches(schedule, causes, steps))
+    origin = float(problem.arrays.release.min())
+    stretches = tuple(_stretches(schedule, causes, steps, origin))
     columns = problem.graph.columns
     moves = schedule.transfers
     sums = {"compute": 0.0, "transfer": 0.0, "release": 0.0, "gap": 0.0}
@@ -117,8 +119,10 @@ def path_parts(
     )  # fmt: skip
 
 
-def _stretches(schedule: Schedule, causes: Causes, steps: Iterable[Step]) -> Iterable[Stretch]:
-    moves, at = schedule.transfers, 0.0
+def _stretches(
+    schedule: Schedule, causes: Causes, steps: Iterable[Step], origin: float
+) -> Iterable[Stretch]:
+    moves, at = schedule.transfers, origin
     for step in steps:
         for row in step.transfers:
             start, end = float(moves.start[row]), float(moves.end[row])

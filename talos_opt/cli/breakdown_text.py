@@ -10,6 +10,7 @@ from talos_opt.analysis.gaps import LABELS, Part
 from talos_opt.cli.output import visible
 from talos_opt.cli.text import percent, quantity, settled, table
 from talos_opt.core.units import format_bytes
+from talos_opt.reports.digits import moment
 
 if TYPE_CHECKING:
     from talos_opt.analysis.breakdown import Breakdown
@@ -42,12 +43,15 @@ class _Teller:
     def __init__(self, found: Breakdown) -> None:
         self.found, self.problem = found, found.problem
         self.ids, self.unit = found.problem.device_ids, found.problem.graph.time_unit
-        self.whole = found.makespan
+        self.whole = found.span
 
     # ---- small parts -----------------------------------------------------------------------
 
     def long(self, time: float) -> str:
         return quantity(settled(time, self.whole), self.unit)
+
+    def at(self, time: float) -> str:
+        return moment(settled(time, self.whole), self.unit, self.whole)
 
     def share(self, time: float, whole: float | None = None) -> str:
         whole = self.whole if whole is None else whole
@@ -61,7 +65,7 @@ class _Teller:
     # ---- parts of the text -----------------------------------------------------------------
 
     def devices(self) -> str:
-        """Return the makespan of each device in parts, those that are nowhere left out."""
+        """Return the time of each device in parts, those that are nowhere left out."""
         devices = self.found.devices
         shown = [
             part
@@ -102,7 +106,8 @@ class _Teller:
             for wait in device.waits
             if settled(wait.time, self.whole)
         ]  # fmt: skip
-        return table(("device", "waits for", "", "time", "share"), rows, left=(0, 1, 2))
+        columns = ("device", "waits for", "", "time", "share")
+        return table(columns, rows, left=(0, 1, 2)) if rows else ""
 
     def path(self) -> str:
         """Return the critical path in a line or two."""
@@ -155,9 +160,9 @@ class _Teller:
         listed = sorted(self.found.models, key=lambda item: (-item.share, -item.completion))
         rows = [
             (self.problem.graph.model_ids[item.model], f"{item.weight:g}",
-             self.long(item.completion), percent(item.share),
+             self.at(item.completion), percent(item.share),
              self.long(item.slack) if math.isfinite(item.slack) else "any",
-             quantity(item.bound, self.unit))
+             self.at(item.bound))
             for item in listed[:SHOWN]
         ]  # fmt: skip
         columns = ("model", "weight", "done", "share of toct", "slack", "not before")
@@ -170,7 +175,7 @@ class _Teller:
         return table(columns, rows, left=(0, 3, 4)) if rows else ""
 
     def _peak(self, peak: Peak) -> Iterator[Sequence[str]]:
-        when = "-" if peak.time is None else self.long(peak.time)
+        when = "-" if peak.time is None else self.at(peak.time)
         head = (self.ids[peak.device], when, format_bytes(peak.bytes))
         for k, held in enumerate(peak.holdings[:LINKS]):
             name = self.problem.names[held.op] + (f" {held.output}" if held.output else "")

@@ -11,6 +11,7 @@ from talos_opt.cli.output import complain, emit, emit_json
 from talos_opt.cli.progress import ProgressLine
 from talos_opt.cli.signals import Signals
 from talos_opt.cli.text import percent, quantity, table
+from talos_opt.reports.digits import moment
 
 if TYPE_CHECKING:
     from talos_opt.core.problem import Problem
@@ -75,24 +76,27 @@ def search(
 
 def describe(found: Help) -> str:
     """Return the table of changes."""
+    from talos_opt.core.metrics import forced_value
     from talos_opt.core.shares import value_unit
 
     problem = found.base.problem
     unit, name = value_unit(problem), problem.objective.value
+    work = found.given - forced_value(problem)
     rows = [
         (
             item.change.label,
             item.change.why,
-            quantity(item.result.value, unit),
-            quantity(item.result.lower_bound, unit),
+            "-" if item.result.value is None else moment(item.result.value, unit, work),
+            moment(item.result.lower_bound, unit, work),
             quantity(item.gain, unit),
             percent(item.gain_share),
         )
         for item in found.helped
     ]
     base = (
-        f"{name} {quantity(found.given, unit)}; as it is, searched for as long, "
-        f"{quantity(found.base.value, unit)}, bound {quantity(found.base.lower_bound, unit)}\n"
+        f"{name} {moment(found.given, unit, work)}; as it is, searched for as long, "
+        f"{moment(found.base.value or 0.0, unit, work)}, "
+        f"bound {moment(found.base.lower_bound, unit, work)}\n"
         f"each change alone, searched for {quantity(found.seconds, 's')}; more time may gain more"
     )
     if not rows:

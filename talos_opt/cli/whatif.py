@@ -52,7 +52,7 @@ def add_parser(commands: Any) -> None:
         "--time-limit",
         type=arguments.seconds,
         metavar="SECONDS",
-        help=f"time for each solve (default: {_DEFAULT_S:g}; with a schedule 5)",
+        help=f"time for each solve (default: {_DEFAULT_S:g})",
     )
     arguments.add_seed(parser)
     arguments.add_problem(parser)

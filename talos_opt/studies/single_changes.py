@@ -7,6 +7,7 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from talos_opt import api
@@ -15,14 +16,14 @@ from talos_opt.analysis.changes import Change, single_changes
 from talos_opt.analysis.moves import MoveError, resimulated
 from talos_opt.core.errors import InputError
 from talos_opt.core.feasibility import check
-from talos_opt.core.metrics import objective_value
+from talos_opt.core.metrics import forced_value, objective_value
 from talos_opt.core.problem import Problem
 from talos_opt.core.result import Result, Status
 from talos_opt.core.schedule import Schedule
 from talos_opt.solvers.engine.run import Progress
 
 #: Seconds of each search.
-SECONDS = 5.0
+SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,9 @@ class Helped:
 
     @property
     def gain_share(self) -> float | None:
-        """The gain as a share of the value before."""
-        gain = self.gain
-        return None if gain is None else gain / self.before if self.before > 0 else 0.0
+        """The gain as a share of what the value before is above what releases alone force."""
+        gain, above = self.gain, self.before - forced_value(self.change.problem)
+        return None if gain is None else gain / above if above > 0 else 0.0
 
 
 @dataclass(frozen=True)
@@ -122,10 +123,11 @@ def what_would_help(
 ) -> Help:
     """Search, from a schedule, for the value after each change that the schedule suggests.
 
-    The problem is searched first as it is, for as long, so that a gain is not what more time alone
-    brings. Each change starts from the best schedule then known: its placement, simulated in the
-    order of its starts; one more device is searched for afresh as well, for as long. In the end
-    each tries the placements that were found for the others.
+    Half of the time of each change goes into a search afresh, as one that starts from a schedule
+    of the old problem hardly leaves it; the other half into one that starts from the better of what
+    was found and the old placement, simulated in the order of its starts. In the end each change
+    tries the placements that were found for the others. The problem as it is is searched first, in
+    the same way, so that a gain is not what more time alone brings.
 
     Parameters
     ----------
@@ -155,22 +157,22 @@ def what_would_help(
     def search(k: int, name: str, given: Problem, start: Schedule | None) -> Result:
         if on_search is not None:
             on_search(k, len(changes) + 1, name)
-        return api.solve(
-            given, solver, time_limit=time_limit, seed=seed, workers=workers,
-            warm_start=start, on_progress=on_progress, cancel=cancel, explain=False,
+        solve = partial(
+            api.solve, given, solver, time_limit=time_limit / 2, seed=seed, workers=workers,
+            on_progress=on_progress, cancel=cancel, explain=False,
         )  # fmt: skip
+        first = solve()
+        if first.status is Status.OPTIMAL:
+            return first
+        return _better(solve(warm_start=_best_of(given, (start, first.schedule))), first)
 
     results = [search(0, "as it is", problem, schedule)]
-    assert results[0].schedule is not None, "no worse than the schedule that it starts from"
+    assert results[0].schedule is not None, "no worse than the schedule that was given"
     for k, change in enumerate(changes, start=1):
         if cancel is not None and cancel.is_set():
             break
         start = carried_over(change.problem, results[0].schedule)
-        found = search(k, change.label, change.problem, start)
-        if change.kind == "device" and found.status is not Status.OPTIMAL:
-            # A search that starts where the new device is empty hardly comes to use it.
-            found = _better(found, search(k, f"{change.label}, afresh", change.problem, None))
-        results.append(found)
+        results.append(search(k, change.label, change.problem, start))
     schedules = [result.schedule for result in results]
     base, *changed = (_improved(result, schedules) for result in results)
     assert base.schedule is not None, "never taken away"
@@ -181,6 +183,11 @@ def what_would_help(
         helped.append(Helped(change, before, result))
     helped.sort(key=lambda item: -(item.gain_share or 0.0))
     return Help(objective_value(problem, schedule), time_limit, base, tuple(helped))
+
+
+def _best_of(problem: Problem, schedules: Sequence[Schedule | None]) -> Schedule | None:
+    known = [schedule for schedule in schedules if schedule is not None]
+    return min(known, key=partial(objective_value, problem), default=None)
 
 
 def _better(first: Result, second: Result) -> Result:

@@ -23,16 +23,16 @@ DEVICES = 16
 
 def panel_height(view: View) -> float:
     """Return the height of the panel, in inches; 0: there is nothing to show."""
-    if view.breakdown is None or view.breakdown.makespan <= 0:
+    if view.breakdown is None or view.breakdown.span <= 0:
         return 0.0
     return BESIDE + BAR * min(len(view.devices), DEVICES)
 
 
 def draw_where(axes: Axes, view: View) -> None:
-    """Draw the parts of the makespan of each device, as shares of it."""
+    """Draw the parts of the time of each device, as shares of it."""
     found = view.breakdown
     assert found is not None, "a panel that has a height"
-    parts = 100 * np.array([item.parts for item in found.devices]) / found.makespan
+    parts = 100 * np.array([item.parts for item in found.devices]) / found.span
     busy = parts[:, Part.COMPUTE] + parts[:, Part.TRANSFER]
     shown = np.sort(np.argsort(-busy, kind="stable")[:DEVICES])
     parts = parts[shown]

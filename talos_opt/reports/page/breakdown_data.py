@@ -34,7 +34,7 @@ def breakdown_data(found: Breakdown, *, whole: bool) -> Json:
     path = found.path
     ranked = sorted(path.stretches, key=lambda item: -item.length)[:LONGEST]
     data: Json = {
-        "makespan": found.makespan,
+        "span": found.span,
         "devices": [
             {
                 "parts": list(item.parts),

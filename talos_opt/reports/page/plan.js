@@ -54,7 +54,7 @@ class Plan {
   // Share of the makespan that a device is busy, in percent.
   busyShare(device) {
     const { parts } = this.where.devices[device];
-    return shareOf(parts[0] + parts[1], this.where.makespan);
+    return shareOf(parts[0] + parts[1], this.where.span);
   }
 
   // Position on the lane of the first bar that may end after `time`: all before it have ended.
@@ -145,6 +145,11 @@ class Page {
   // The same as an element that shows every digit, in the graph's unit, under the pointer.
   timed(value) {
     return exactly(this.time(value), value, this.unit);
+  }
+
+  // A moment of a schedule as long as `span`.
+  momentOf(value, span) {
+    return exactly(moment(value, this.unit, span), value, this.unit);
   }
 
   // When something that takes some time starts or ends: start and end are told apart.

@@ -1,4 +1,4 @@
-// Where the time goes: the makespan of each device in parts, the critical path, and what weighs
+// Where the time goes: the time of each device in parts, the critical path, and what weighs
 // most. The words are those of docs/model.md.
 
 const SHOWN_WAITS = 2;
@@ -83,7 +83,7 @@ function linkName(plan, a, b) {
 
 function partLegend(plan) {
   const { page, where } = plan;
-  const used = page.parts.filter((_, k) => where.devices.some((device) => device.parts[k] > 1e-9 * where.makespan));
+  const used = page.parts.filter((_, k) => where.devices.some((device) => device.parts[k] > 1e-9 * where.span));
   return node("div", { class: "legend" }, used.map((part) => node("span", { class: "key" }, node("i", { class: "swatch", style: { background: part.colour } }), part.name)));
 }
 
@@ -92,11 +92,11 @@ function deviceBars(plan, choose) {
   const row = (device, d) => {
     const segments = device.parts.map((time, k) => [time, page.parts[k].name, page.parts[k].colour]);
     const busy = device.parts[0] + device.parts[1];
-    const note = device.waits.filter(([, time]) => time > 1e-3 * where.makespan).slice(0, SHOWN_WAITS).flatMap((wait, k) => [k ? "; " : "longest waits: ", waitText(plan, wait, choose)]);
+    const note = device.waits.filter(([, time]) => time > 1e-3 * where.span).slice(0, SHOWN_WAITS).flatMap((wait, k) => [k ? "; " : "longest waits: ", waitText(plan, wait, choose)]);
     const { id } = plan.devices[d];
-    return barRow(id, stacked(page, segments, where.makespan, id), `busy ${shareOf(busy, where.makespan)}`, note.length ? note : null);
+    return barRow(id, stacked(page, segments, where.span, id), `busy ${shareOf(busy, where.span)}`, note.length ? note : null);
   };
-  const idle = where.devices.map((device) => settled(device.parts[0] + device.parts[1], where.makespan) === 0);
+  const idle = where.devices.map((device) => settled(device.parts[0] + device.parts[1], where.span) === 0);
   const rows = where.devices.map((device, d) => (idle[d] ? null : row(device, d))).filter(Boolean);
   const host = node("div", { class: "bars" }, rows.slice(0, FOLDED));
   if (rows.length > FOLDED) {
@@ -185,10 +185,10 @@ function doneTable(plan) {
     .map(([model, j]) => [
       node("bdi", {}, page.models[j].id),
       number(model.weight),
-      page.timed(model.done),
+      page.momentOf(model.done, where.span),
       share(model.share, 1, percent(model.share)),
-      model.slack === null ? "any" : page.timed(settled(model.slack, where.makespan)),
-      page.timed(model.bound),
+      model.slack === null ? "any" : page.timed(settled(model.slack, where.span)),
+      page.momentOf(model.bound, where.span),
     ]);
   const caption = "Share: of toct, weight times completion. Slack: how much later its last op may start before the objective grows. Not before: no schedule completes it sooner.";
   return table([["model", true], ["weight"], ["done"], ["share"], ["slack"], ["not before"]], rows, { caption });
@@ -213,7 +213,7 @@ function peakTable(plan, choose) {
   const rows = where.peaks.flatMap((peak, d) =>
     peak.holds.slice(0, 4).map(([what, op, output, size], k) => [
       k ? "" : plan.devices[d].id,
-      ...(timed ? [k || peak.time === null ? "" : page.timed(peak.time)] : []),
+      ...(timed ? [k || peak.time === null ? "" : page.momentOf(peak.time, where.span)] : []),
       k ? "" : bytes(peak.bytes),
       what,
       [opLink(plan, op, choose), output ? ` ${output}` : ""],
