@@ -6,6 +6,7 @@ import dataclasses
 import math
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -126,8 +127,8 @@ def what_would_help(
     Half of the time of each change goes into a search afresh, as one that starts from a schedule
     of the old problem hardly leaves it; the other half into one that starts from the better of what
     was found and the old placement, simulated in the order of its starts. In the end each change
-    tries the placements that were found for the others. The problem as it is is searched first, in
-    the same way, so that a gain is not what more time alone brings.
+    tries what was found for the others. The unchanged problem is searched first, in the same way,
+    so that a gain is not what more time alone brings.
 
     Parameters
     ----------
@@ -174,7 +175,7 @@ def what_would_help(
         start = carried_over(change.problem, results[0].schedule)
         results.append(search(k, change.label, change.problem, start))
     schedules = [result.schedule for result in results]
-    base, *changed = (_improved(result, schedules) for result in results)
+    base, *changed = (improved(result, schedules) for result in results)
     assert base.schedule is not None, "never taken away"
     helped = []
     for change, result in zip(changes, changed, strict=False):
@@ -198,7 +199,7 @@ def _better(first: Result, second: Result) -> Result:
     return dataclasses.replace(best, lower_bound=bound)
 
 
-def _improved(result: Result, others: Sequence[Schedule | None]) -> Result:
+def improved(result: Result, others: Sequence[Schedule | None]) -> Result:
     """Return a result with the best of what was found for the other problems, if it is better."""
     problem = result.problem
     best, value = result.schedule, result.value
@@ -228,9 +229,12 @@ def require_plain(problem: Problem) -> None:
 
 
 def carried_over(problem: Problem, schedule: Schedule) -> Schedule | None:
-    """Return a schedule's placement in a changed problem; None if that is not feasible there."""
-    try:
-        found = resimulated(problem, schedule)
-    except MoveError:
-        return None
-    return None if check(problem, found) else found
+    """Return what a schedule becomes in a changed problem; None if nothing of it is feasible there.
+
+    That is the better of the schedule as it is and its placement, simulated in the order of its
+    starts.
+    """
+    found = [schedule]
+    with suppress(MoveError):
+        found.append(resimulated(problem, schedule))
+    return _best_of(problem, [item for item in found if not check(problem, item)])

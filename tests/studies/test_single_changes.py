@@ -8,7 +8,7 @@ import pytest
 
 from talos_opt import solve
 from talos_opt.core.errors import InputError
-from talos_opt.studies.single_changes import Help, what_would_help
+from talos_opt.studies.single_changes import Help, improved, what_would_help
 from tests.analysis.test_changes import small
 from tests.builders import op, problem, schedule
 
@@ -69,3 +69,15 @@ def test_bundles_are_refused() -> None:
     answer = schedule(given, {"a": ("gpu0", 0)})
     with pytest.raises(InputError, match="without bundles"):
         what_would_help(given.with_bundles("all"), answer, solver="dp")
+
+
+def test_what_was_found_for_one_problem_is_tried_for_the_others() -> None:
+    given, _ = small()
+    poor, good = solve(given, "sequential"), solve(given, "dp")
+    assert poor.value is not None
+    assert good.value is not None
+    assert good.value < poor.value
+    assert improved(poor, [None, good.schedule]).value == good.value
+    assert improved(good, [poor.schedule]) is good
+    alone = solve(problem([op("a", 1), op("b", 1), op("c", 1)], "cpu0"), "dp")
+    assert improved(alone, [good.schedule]) is alone  # it uses a device that is not there
