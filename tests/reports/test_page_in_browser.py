@@ -138,6 +138,19 @@ def test_where_the_time_goes_is_a_bar_for_each_device(browser: Browser, page: Pa
     assert re.fullmatch(r"[\d.]+ ms", exact)
 
 
+def test_what_would_help_is_a_table(browser: Browser, problem: Problem, tmp_path: Path) -> None:
+    row = {"change": "link cpu <-> gpu twice as fast", "why": "3 % of the critical path"}
+    row |= {"before": 17.9, "value": 17.0, "lower_bound": None, "gain": 0.9, "gain_share": 0.05}
+    changes = {"seconds": 0.5, "value": 17.9, "lower_bound": 12.0, "changes": [row]}
+    write_report(problem, [answer(problem)], tmp_path / "report.html", changes=changes)
+    browser.open(tmp_path / "report.html")
+    text = browser.text("section[aria-labelledby=changes-title]")
+    assert "searched for 500 ms" in text
+    (line,) = (line for line in text.splitlines() if line.startswith("link cpu"))
+    assert line.endswith("3 % of the critical path 17.9 ms 17 ms \u2013 900 us")
+    assert "\n5 %" in text
+
+
 def test_hovering_tells_of_an_op(browser: Browser, page: Path) -> None:
     browser.open(page)
     assert browser.text("#tip") == ""
