@@ -13,7 +13,7 @@ from talos_opt.cli import arguments, exits
 from talos_opt.cli.output import complain, emit, emit_json, visible
 from talos_opt.cli.progress import ProgressLine
 from talos_opt.cli.signals import Signals
-from talos_opt.cli.text import number, percent, quantity, table
+from talos_opt.cli.text import percent, quantity, table
 
 if TYPE_CHECKING:
     from talos_opt.core.problem import Problem
@@ -182,6 +182,6 @@ def _cells(comparison: Comparison, row: Row, others: Sequence[str]) -> list[str]
         "-" if ratio is None else f"{ratio:.4f}",
         "-" if result.status == "infeasible" else quantity(result.lower_bound, unit),
         percent(result.gap),
-        f"{number(round(result.runtime_s, 3))} s",
+        quantity(round(result.runtime_s, 3), "s"),
         *(quantity(getattr(metrics, name, None), worth[name]) for name in others),
     ]

@@ -1,4 +1,4 @@
-"""``talos-opt explain``: why an op sits where it sits, and what a move would change."""
+"""``talos-opt explain``: where time goes, why an op sits where it sits, what moves change."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from talos_opt.core.problem import Problem
     from talos_opt.core.schedule import Schedule
     from talos_opt.formats.emit import Layout
-    from talos_opt.formats.schedule import ScheduleFile
 
 #: How the document is spread over lines: an input, a device or a step each.
 LAYOUT: Layout = {
@@ -26,21 +25,38 @@ LAYOUT: Layout = {
     "after": [],
 }
 
+#: The same of the document about a whole schedule.
+WHOLE: Layout = {
+    "devices": [],
+    "critical_path": {"by_link": [], "steps": []},
+    "models": [],
+    "memory": [],
+    "moved": [],
+    "op_types": [],
+}
+
 
 def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "explain",
-        help="explain why an op of a schedule is where it is",
-        description="Show where an op ran and when, what it waited for, Talos' price of each "
-        "device (Eq. 4), what the objective becomes if the op moves, and the chain of ops that it "
-        "is part of. A move takes the ops colocated with it along, leaves all others on their "
-        "devices, and is simulated with ops in the order of their starts.",
+        help="explain where the time of a schedule goes, or why an op is where it is",
+        description="Without OP, show where the time goes: what each device does and waits for, "
+        "the critical path, when each model is done, and what weighs most. With OP, show where it "
+        "ran and when, what it waited for, Talos' price of each device (Eq. 4), what the objective "
+        "becomes if the op moves, and the chain of ops that it is part of. A move takes the ops "
+        "colocated with it along, leaves all others on their devices, and is simulated with ops "
+        "in the order of their starts.",
         allow_abbrev=False,
     )
     arguments.add_graph(parser)
     arguments.add_schedule(parser)
-    parser.add_argument("op", metavar="OP", help="MODEL/OP, or OP alone if no other op has that id")
+    parser.add_argument(
+        "op",
+        metavar="OP",
+        nargs="?",
+        help="MODEL/OP, or OP alone if no other op has that id (default: the whole schedule)",
+    )
     parser.add_argument(
         "--move", metavar="DEVICE", help="write the schedule with the op on this device to -o FILE"
     )
@@ -54,7 +70,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace, signals: Signals) -> int:
-    """Explain an op, write the moved schedule if asked for, and return the exit code."""
+    """Explain a schedule or an op, write a moved schedule if asked for, return the exit code."""
     from talos_opt.analysis.explanation import explain
     from talos_opt.cli import files
     from talos_opt.cli.explained import tell
@@ -62,7 +78,9 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     from talos_opt.formats.source import STREAM
 
     _require_target(args)
-    problem, schedule = _read(args, *schedules.open_schedules([args.schedule]))
+    problem, schedule = schedules.read_feasible(args, *schedules.open_schedules([args.schedule]))
+    if args.op is None:
+        return _tell_whole(args, problem, schedule)
     op = problem.find_op(args.op)
     target = None if args.move is None else _target(problem, schedule, op, args.move)
     with ProgressBar() as bar:
@@ -79,34 +97,36 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     return exits.SOLVED
 
 
+def _tell_whole(args: argparse.Namespace, problem: Problem, schedule: Schedule) -> int:
+    """Say where the time of the whole schedule goes."""
+    from talos_opt.analysis.breakdown import break_down
+    from talos_opt.cli import files
+    from talos_opt.cli.breakdown_text import tell
+    from talos_opt.cli.progress import ProgressBar
+
+    with ProgressBar() as bar:
+        bar.show(0.0, "what waited for what")
+        found = break_down(problem, schedule)
+        bar.show(0.5, "slack")
+        text = files.to_json(found.to_dict(), WHOLE) if args.json else tell(found)
+    if args.json:
+        emit_json(text)
+    else:
+        emit(text)
+    return exits.SOLVED
+
+
 def _require_target(args: argparse.Namespace) -> None:
     from talos_opt.cli import files
     from talos_opt.core.errors import InputError
 
+    if args.move is not None and args.op is None:
+        raise InputError("--move moves an op: it needs OP")
     if args.move is not None and args.output is None:
         raise InputError("--move makes a schedule: it needs -o FILE to write it to")
     if args.output is not None and args.move is None:
         raise InputError("-o writes the schedule after a move: it needs --move DEVICE")
     files.require_target(args, (*files.SUFFIXES, ".npz"))
-
-
-def _read(args: argparse.Namespace, file: ScheduleFile) -> tuple[Problem, Schedule]:
-    """Read graph and schedule, and refuse a schedule that breaks a rule."""
-    from talos_opt import api
-    from talos_opt.core.errors import ScheduleError
-
-    problem = schedules.read_graph(args, args.graph, file)
-    schedule = file.schedule(problem)
-    schedules.note_other_graph(problem, file)
-    broken = api.check(problem, schedule)
-    if broken:
-        more = f", and {len(broken) - 1} more" if len(broken) > 1 else ""
-        raise ScheduleError(
-            f"the schedule breaks a rule ({broken[0]}{more}), expected a feasible one; "
-            "talos-opt check lists all",
-            source=args.schedule,
-        )
-    return problem, schedule
 
 
 def _target(problem: Problem, schedule: Schedule, op: int, name: str) -> int:

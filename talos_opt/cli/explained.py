@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from talos_opt.analysis.causes import Cause, Step
 from talos_opt.cli.output import visible
-from talos_opt.cli.text import moment, number, quantity, settled, table
+from talos_opt.cli.text import quantity, settled, table
 from talos_opt.core.metrics import forced_value
 from talos_opt.core.origins import origin_of
 from talos_opt.core.shares import value_unit
 from talos_opt.core.units import format_bytes
+from talos_opt.reports.digits import moment
 
 if TYPE_CHECKING:
     from talos_opt.analysis.explanation import Explanation
@@ -192,7 +193,11 @@ class _Teller:
                 then = "-" if value is None else self.worth(value)
                 if change is not None and value is not None:
                     change = settled(change, self.work + max(change, 0.0))
-                    then += " (as now)" if change == 0 else f" ({number_with_sign(change)})"
+                    then += (
+                        " (as now)"
+                        if change == 0
+                        else f" ({with_sign(change, value_unit(self.problem))})"
+                    )
             rows.append((name, *cells, then))
         columns = ("device", "wait", "comm", "exec", "maxPt", "cost", "speedup")
         return table((*columns, f"{self.problem.objective.value} if moved"), rows)
@@ -257,9 +262,9 @@ class _Teller:
         )
 
 
-def number_with_sign(value: float) -> str:
-    """Write a number with its sign in front."""
-    return f"+{number(value)}" if value > 0 else number(value)
+def with_sign(value: float, unit: str) -> str:
+    """Write a value with its sign in front."""
+    return f"{'+' if value > 0 else ''}{quantity(value, unit)}"
 
 
 def _more(count: int, what: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import arguments, exits
 from talos_opt.cli.output import complain, emit, emit_json, visible
-from talos_opt.cli.text import number, table
+from talos_opt.cli.text import quantity, table
 
 if TYPE_CHECKING:
     from talos_opt.core.cluster import Cluster
@@ -345,7 +345,7 @@ def describe(setting: Setting, load: Workload, problem: Problem, output: str | N
         total = sum(op.time[device.id] for op in problem.ops) * _MILLI
         memory = device.usable_memory
         room = "no limit" if memory is None else format_bytes(memory)
-        rows.append((device.id, device.kind, room, f"{number(total)} ms"))
+        rows.append((device.id, device.kind, room, quantity(total, "ms")))
     parts = [head, table(("device", "kind", "memory", "whole model"), rows, left=(0, 1))]
     if setting.calibration is not None:
         parts.append(describe_calibration(setting.calibration))

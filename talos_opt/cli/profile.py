@@ -12,7 +12,7 @@ from talos_opt.cli import arguments, exits, llm
 from talos_opt.cli.output import complain, emit, emit_json, visible
 from talos_opt.cli.progress import ProgressBar
 from talos_opt.cli.signals import Signals
-from talos_opt.cli.text import number, table
+from talos_opt.cli.text import quantity, table
 from talos_opt.cli.traces import add_skip, notes
 
 if TYPE_CHECKING:
@@ -305,12 +305,12 @@ def describe(profile: Profile, output: str | None) -> str:
     for device in profile.devices:
         total = profile.sum_of_ops_s(device.id) * _MILLI
         if device.estimated:
-            rows.append((device.id, device.kind, "estimated", f"{number(total)} ms", "", ""))
+            rows.append((device.id, device.kind, "estimated", quantity(total, "ms"), "", ""))
             continue
-        whole = "" if device.whole_s is None else f"{number(device.whole_s * _MILLI)} ms"
+        whole = "" if device.whole_s is None else quantity(device.whole_s, "s")
         threads = "" if device.threads is None else str(device.threads)
         factor = f"{device.factor:.3f}"
-        rows.append((device.id, device.kind, whole, f"{number(total)} ms", factor, threads))
+        rows.append((device.id, device.kind, whole, quantity(total, "ms"), factor, threads))
     titles = ("device", "kind", "whole model", "sum of ops", "calibration", "threads")
     parts = [head, table(titles, rows, left=(0, 1))]
     if profile.contention is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,13 @@ def add_parser(commands: Any) -> None:
     arguments.add_format(parser)
     arguments.add_solver(parser)
     arguments.add_limits(parser)
+    parser.add_argument(
+        "--whatif",
+        type=arguments.seconds,
+        metavar="SECONDS",
+        help="search, for so long each, for what single changes of the graph would be worth, from "
+        "the best schedule (default: do not)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -54,11 +62,11 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
 
     files.require_target(args, SUFFIXES, packed=False)
     if args.schedules:
-        return _show(args)
+        return _show(args, signals)
     return _solve_and_show(args, signals)
 
 
-def _show(args: argparse.Namespace) -> int:
+def _show(args: argparse.Namespace, signals: Signals) -> int:
     from talos_opt.core.errors import InputError
 
     given = [name for name in SOLVING if getattr(args, name) is not None]
@@ -74,17 +82,24 @@ def _show(args: argparse.Namespace) -> int:
         _read_answer(problem, path, file, label)
         for path, file, label in zip(args.schedules, files, labels, strict=True)
     ]
-    _write(args, problem, answers, f"written to {args.output}")
-    return exits.SOLVED
+    _write(args, signals, problem, answers, f"written to {args.output}")
+    return exits.INTERRUPTED if signals.interrupted else exits.SOLVED
 
 
-def _write(args: argparse.Namespace, problem: Problem, answers: list[Answer], text: str) -> None:
-    """Write the page and say so."""
+def _write(
+    args: argparse.Namespace,
+    signals: Signals,
+    problem: Problem,
+    answers: list[Answer],
+    text: str,
+) -> None:
+    """Write the page, with what would help if asked for, and say so."""
     from talos_opt.core.metrics import measure
     from talos_opt.reports.page import write_report
 
+    changes = None if args.whatif is None else _changes(args, signals, problem, answers)
     with ProgressBar() as bar:
-        write_report(problem, answers, args.output, on_progress=bar.show)
+        write_report(problem, answers, args.output, changes=changes, on_progress=bar.show)
     facts = {
         "ops": problem.graph.op_count,
         "devices": len(problem.device_ids),
@@ -95,6 +110,26 @@ def _write(args: argparse.Namespace, problem: Problem, answers: list[Answer], te
         },
     }
     emit_written(args, facts, text)
+
+
+def _changes(
+    args: argparse.Namespace, signals: Signals, problem: Problem, answers: list[Answer]
+) -> dict[str, Any]:
+    """Search for what would help the best schedule."""
+    from talos_opt.cli.single_changes import search
+    from talos_opt.core.metrics import objective_value
+
+    best = min((answer.schedule for answer in answers), key=partial(objective_value, problem))
+    found = search(
+        problem,
+        best,
+        signals,
+        solver="auto",
+        seconds=args.whatif,
+        seed=args.seed or 0,
+        workers=args.workers,
+    )
+    return found.to_dict()
 
 
 def _read_answer(problem: Problem, path: str, file: ScheduleFile, label: str) -> Answer:
@@ -148,6 +183,10 @@ def _solve_and_show(args: argparse.Namespace, signals: Signals) -> int:
         options=arguments.options_by_solver(args.option),
     )
     problem = read_problem(args, args.graph, plan.objective)
+    if args.whatif is not None:  # before anything is searched for, which would be lost
+        from talos_opt.studies.single_changes import require_plain
+
+        require_plain(problem)
     started = time.monotonic()
     complain(
         f"note: no schedule is given: solving with {plan.solver} for at most {plan.time_limit:g} s"
@@ -172,5 +211,5 @@ def _solve_and_show(args: argparse.Namespace, signals: Signals) -> int:
         complain("no page is written: there is no schedule to show")
         return exits.INTERRUPTED if result.interrupted else exits.NO_SCHEDULE
     answer = Answer(result.solver, result.schedule, result.to_dict(rows=False))
-    _write(args, result.problem, [answer], summarise(result, args.output))
+    _write(args, signals, result.problem, [answer], summarise(result, args.output))
     return exits.INTERRUPTED if result.interrupted else exits.SOLVED

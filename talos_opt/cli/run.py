@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from talos_opt.cli import arguments, exits, run_pipeline
 from talos_opt.cli.output import complain, emit, emit_json, visible
 from talos_opt.cli.signals import Signals
-from talos_opt.cli.text import number, table
+from talos_opt.cli.text import number, quantity, table
 
 if TYPE_CHECKING:
     from talos_opt.frameworks.common.running import RunReport
@@ -112,10 +112,10 @@ def describe(report: RunReport) -> str:
     lines = [
         ("outputs", "equal" if report.outputs_equal else "differ"),
         ("largest error", f"{report.max_abs_error:.3g}"),
-        ("predicted", f"{number(report.predicted_s * 1e3)} ms"),
-        ("measured", f"{number(report.measured_s * 1e3)} ms, {spread}"),
+        ("predicted", quantity(report.predicted_s, "s")),
+        ("measured", f"{quantity(report.measured_s, 's')}, {spread}"),
         ("ops", ", ".join(ops)),
-        ("single device", f"{number(report.single_device_s * 1e3)} ms, the whole model on one"),
+        ("single device", f"{quantity(report.single_device_s, 's')}, the whole model on one"),
         ("transfers", f"{report.transfers}, {report.moved_bytes} bytes"),
         (
             "devices",
@@ -127,9 +127,9 @@ def describe(report: RunReport) -> str:
         lines.append(("machine", note))
     longest = sorted(report.ops, key=lambda op: op.measured_s, reverse=True)[:SHOWN]
     rows = [
-        (op.op, op.device, number(op.predicted_s * 1e6), number(op.measured_s * 1e6))
+        (op.op, op.device, quantity(op.predicted_s, "s"), quantity(op.measured_s, "s"))
         for op in longest
     ]
-    heading = ("longest ops", "device", "predicted us", "measured us")
+    heading = ("longest ops", "device", "predicted", "measured")
     head = "\n".join(f"{name:<13}  {value}" for name, value in lines)
     return f"{head}\n\n{table(heading, rows, left=(0, 1))}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from talos_opt.cli import arguments, exits
 from talos_opt.cli.output import complain, emit, emit_json, visible
 from talos_opt.cli.text import table
-from talos_opt.reports.digits import significant
+from talos_opt.reports.digits import duration, significant
 
 if TYPE_CHECKING:
     from talos_opt.frameworks.common.pipelined import PipelineReport, StageTimes, Times
@@ -159,19 +159,19 @@ def describe(report: PipelineReport) -> str:
     lines += [
         ("schedule", f"{step.schedule}, micro-batches: {step.microbatches}"),
         ("processes", f"{len(report.stages)}, each with {threads}"),
-        ("predicted", f"{_ms(report.predicted_s)} ms"),
+        ("predicted", duration(report.predicted_s, "s", 4)),
         (
             "measured",
-            f"{_ms(report.measured_s)} ms, {significant(ratio, 3)} times as long, spread "
+            f"{duration(report.measured_s, 's', 4)}, {significant(ratio, 3)} times as long, spread "
             f"{report.spread:.0%}",
         ),
-        ("one process", f"{_ms(report.single_process_s)} ms, the plain model"),
+        ("one process", f"{duration(report.single_process_s, 's', 4)}, the plain model"),
     ]
     note = note_of(report.others)
     if note:
         lines.append(("machine", note))
     head = "\n".join(f"{name:<11}  {value}" for name, value in lines)
-    return f"{head}\n\n{_table(report)}\n\npredicted / measured, in ms"
+    return f"{head}\n\n{_table(report)}\n\npredicted / measured"
 
 
 def _equal(equal: bool, error: float | None) -> str:
@@ -209,8 +209,4 @@ def _times(stage: StageTimes, phase: str) -> Times:
 
 
 def _both(times: Times) -> str:
-    return f"{_ms(times.predicted_s)} / {_ms(times.measured_s)}"
-
-
-def _ms(seconds: float) -> str:
-    return significant(seconds * 1e3, 4)
+    return f"{duration(times.predicted_s, 's', 4)} / {duration(times.measured_s, 's', 4)}"

@@ -13,6 +13,7 @@ from talos_opt.cli.output import complain
 if TYPE_CHECKING:
     from talos_opt.core.cluster import Cluster
     from talos_opt.core.problem import Problem
+    from talos_opt.core.schedule import Schedule
     from talos_opt.formats.schedule import ScheduleFile
     from talos_opt.formats.schedule_header import Made
 
@@ -125,6 +126,31 @@ def read_graph(
             f"note: {file.name}: {', '.join(differs)} as recorded there, not as {graph} has it"
         )
     return problem
+
+
+def read_feasible(args: argparse.Namespace, file: ScheduleFile) -> tuple[Problem, Schedule]:
+    """Read graph and schedule, and refuse a schedule that breaks a rule.
+
+    Raises
+    ------
+    InputError
+        If either cannot be read, or a rule is broken.
+    """
+    from talos_opt import api
+    from talos_opt.core.errors import ScheduleError
+
+    problem = read_graph(args, args.graph, file)
+    schedule = file.schedule(problem)
+    note_other_graph(problem, file)
+    broken = api.check(problem, schedule)
+    if broken:
+        more = f", and {len(broken) - 1} more" if len(broken) > 1 else ""
+        raise ScheduleError(
+            f"the schedule breaks a rule ({broken[0]}{more}), expected a feasible one; "
+            "talos-opt check lists all",
+            source=args.schedule,
+        )
+    return problem, schedule
 
 
 def with_rules(problem: Problem, bundles: Any) -> Problem:

@@ -9,7 +9,8 @@ from talos_opt.cli import arguments, exits, noise_arguments
 from talos_opt.cli.output import complain, emit, emit_json, visible
 from talos_opt.cli.progress import ProgressBar
 from talos_opt.cli.signals import Signals
-from talos_opt.cli.text import moment, number, percent, quantity, table
+from talos_opt.cli.text import percent, quantity, table
+from talos_opt.reports.digits import moment
 
 if TYPE_CHECKING:
     from talos_opt.analysis.sensitivity import Sensitivity
@@ -166,8 +167,8 @@ def _duels(found: Sensitivity) -> str:
             duel.name,
             f"{percent(duel.wins / found.samples)} ({percent(duel.low)} to {percent(duel.high)})",
             percent(duel.ties / found.samples),
-            f"{'+' if duel.difference > 0 else ''}{number(duel.difference)} ± "
-            f"{number(duel.error)} {unit}",
+            f"{'+' if duel.difference > 0 else ''}{quantity(duel.difference, unit)} ± "
+            f"{quantity(duel.error, unit)}",
         )
         for duel in found.duels()
     ]

@@ -7,18 +7,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from talos_opt.cli.output import visible
-from talos_opt.cli.text import moment, number, percent, quantity, settled, table
+from talos_opt.cli.text import percent, quantity, settled, table
 from talos_opt.core.metrics import forced_value
 from talos_opt.core.relaxations import RelaxationKind
 from talos_opt.core.result import Status
 from talos_opt.core.shares import value_unit
 from talos_opt.core.units import format_bytes
+from talos_opt.reports.digits import moment
 
 if TYPE_CHECKING:
     from talos_opt.core.metrics import Metrics
     from talos_opt.core.relaxations import Explanation
     from talos_opt.core.result import Result
     from talos_opt.core.robustness import Robustness
+
+#: Ops and transfers of which a summary says where the time goes: of more it takes a second.
+MOST_ACTIVITIES = 50_000
 
 
 def summarise(result: Result, written: str | None = None) -> str:
@@ -35,6 +39,7 @@ def summarise(result: Result, written: str | None = None) -> str:
         lines += ["", *_values(result, result.metrics), "", devices(result, result.metrics)]
     if result.robust is not None:
         lines += ["", *_robust(result.robust, value_unit(result.problem))]
+        lines += ["", *_where(result)]
     if result.explanation is not None:
         lines += ["", *_changes(result.explanation)]
     if written:
@@ -52,7 +57,7 @@ def _headline(result: Result) -> str:
     }[result.status]
     return (
         f"{visible(result.problem.graph.name)}: {status}; solver {_solvers(result)}, "
-        f"{number(round(result.runtime_s, 3))} s"
+        f"{quantity(round(result.runtime_s, 3), 's')}"
     )
 
 
@@ -84,6 +89,18 @@ def _changes(explanation: Explanation) -> list[str]:
         known = ", no less" if item.least else f"; at least {format_bytes(item.bound)} are needed"
         lines.append(f"  {visible(str(item))}{known if memory else ''}")
     return lines
+
+
+def _where(result: Result) -> list[str]:
+    """Return where the time goes, unless finding out would keep a person waiting."""
+    from talos_opt.analysis.breakdown import break_down
+    from talos_opt.cli.breakdown_text import tell_briefly
+
+    schedule = result.schedule
+    assert schedule is not None, "metrics come from a schedule"
+    if len(schedule.device) + len(schedule.transfers) > MOST_ACTIVITIES:
+        return ["talos-opt explain GRAPH SCHEDULE says where the time goes"]
+    return [tell_briefly(break_down(result.problem, schedule))]
 
 
 def _values(result: Result, metrics: Metrics) -> list[str]:

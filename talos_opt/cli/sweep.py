@@ -9,7 +9,7 @@ from talos_opt.cli import arguments, exits
 from talos_opt.cli.output import complain, emit, emit_json
 from talos_opt.cli.progress import ProgressBar
 from talos_opt.cli.signals import Signals
-from talos_opt.cli.text import number
+from talos_opt.cli.text import quantity
 
 if TYPE_CHECKING:
     from talos_opt.studies.running import Tally
@@ -142,7 +142,7 @@ def _progress(tally: Tally) -> tuple[float, str]:
     if tally.failed:
         text += f", {tally.failed} failed"
     if tally.solved and left:
-        text += f", about {number(round(left * tally.elapsed_s / tally.solved))} s left"
+        text += f", about {quantity(round(left * tally.elapsed_s / tally.solved), 's')} left"
     return (tally.done / tally.total, text)
 
 
@@ -177,7 +177,7 @@ def _report(
         listed = ", ".join(f"{count} {status}" for status, count in counts.items())
         emit(f"{target}: {sum(counts.values())} cases ({listed})")
         emit(
-            f"{tally.solved} solved now in {number(round(tally.elapsed_s, 2))} s; "
+            f"{tally.solved} solved now in {quantity(round(tally.elapsed_s, 2), 's')}; "
             f"talos-opt sweep show {target} prints them"
         )
     if interrupted:

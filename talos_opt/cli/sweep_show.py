@@ -223,4 +223,4 @@ def _number(value: float | None) -> str:
 
 
 def _seconds(value: float | None) -> str:
-    return "-" if value is None else f"{number(round(value, 3))} s"
+    return "-" if value is None else quantity(round(value, 3), "s")

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import io
-import math
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
 
 from talos_opt.cli.output import visible
-from talos_opt.reports.digits import significant
-
-#: Significant digits of what is printed; files hold every digit.
-DIGITS = 6
-#: More digits than these a float does not have.
-FLOAT_DIGITS = 17
+from talos_opt.core.units import format_bytes
+from talos_opt.reports.digits import DIGITS, duration, significant
 
 
 def number(value: float) -> str:
@@ -23,16 +18,13 @@ def number(value: float) -> str:
 
 
 def quantity(value: float | None, unit: str) -> str:
-    """Write a value with its unit, or a dash where there is none."""
-    return "-" if value is None else f"{number(value)} {unit}"
+    """Write a value with its unit, or a dash where there is none.
 
-
-def moment(time: float, unit: str, span: float) -> str:
-    """Write a time with its unit, `span` of which has `DIGITS` digits, however late it is."""
-    if not abs(time) > span > 0:
-        return quantity(time, unit)
-    more = math.floor(math.log10(abs(time))) - math.floor(math.log10(span))
-    return f"{significant(time, min(DIGITS + more, FLOAT_DIGITS))} {unit}"
+    Times are in s, ms, us or ns and bytes in powers of 1024, whichever suits their size.
+    """
+    if value is None:
+        return "-"
+    return format_bytes(value) if unit == "bytes" else duration(value, unit)
 
 
 def settled(value: float, whole: float) -> float:

@@ -1,4 +1,4 @@
-"""``talos-opt whatif``: what another card would make of a profiled graph."""
+"""``talos-opt whatif``: what would help a schedule, or another card a profiled graph."""
 
 from __future__ import annotations
 
@@ -23,13 +23,19 @@ def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "whatif",
-        help="what another card would make of a profiled graph",
-        description="Estimate the ops of a profiled graph, or of a trace, on devices of the "
-        "catalogue, from the FLOPs and bytes that it holds; the model is not needed. Solve it as "
-        "it is and as it would be, and print both.",
+        help="what single changes are worth, or another card for a profiled graph",
+        description="With a schedule, list the single changes that it suggests (a link twice as "
+        "fast, more memory, one more device, an op type twice as fast, the weight of a model), and "
+        "search for the value after each, starting from the schedule. Without one, estimate the "
+        "ops of a profiled graph, or of a trace, on devices of the catalogue, from the FLOPs and "
+        "bytes that it holds; the model is not needed. Solve it as it is and as it would be, and "
+        "print both.",
         allow_abbrev=False,
     )
     arguments.add_graph(parser)
+    parser.add_argument(
+        "schedule", metavar="SCHEDULE", nargs="?", help="schedule whose changes are to be searched"
+    )
     parser.add_argument(
         "--replace",
         type=arguments.assignments,
@@ -40,14 +46,13 @@ def add_parser(commands: Any) -> None:
     )
     arguments.add_estimates(parser, "--add")
     parser.add_argument(
-        "--solver", metavar="NAME", default="auto", help="solver of both (default: auto)"
+        "--solver", metavar="NAME", default="auto", help="solver of all (default: auto)"
     )
     parser.add_argument(
         "--time-limit",
         type=arguments.seconds,
-        default=_DEFAULT_S,
         metavar="SECONDS",
-        help=f"time for each of the two solves (default: {_DEFAULT_S:g})",
+        help=f"time for each solve (default: {_DEFAULT_S:g})",
     )
     arguments.add_seed(parser)
     arguments.add_problem(parser)
@@ -65,8 +70,17 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     from talos_opt.core.errors import InputError
     from talos_opt.frameworks.common.whatif import remarks, what_if
 
+    if args.schedule is not None:
+        if args.add or args.replace:
+            raise InputError("--add and --replace compare graphs: leave out them or the schedule")
+        from talos_opt.cli import single_changes
+
+        return single_changes.run(args, signals)
     if not (args.add or args.replace):
-        raise InputError("give a device with --add or --replace: there is nothing to compare")
+        raise InputError(
+            "give a schedule, or a device with --add or --replace: there is nothing to compare"
+        )
+    args.time_limit = _DEFAULT_S if args.time_limit is None else args.time_limit
     files.require_target(args, (*files.SUFFIXES, ".npz"))
     before = read_problem(args, args.graph, args.objective)
     after = what_if(

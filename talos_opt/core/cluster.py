@@ -283,12 +283,23 @@ class Cluster:
         ids = [device.id for device in self.devices]
         if self.links is None:
             return {(a, b): Hop(0.0, math.inf, (a, b)) for a in ids for b in ids if a != b}
-        best: dict[tuple[str, str], tuple[tuple[int, int, int, int], Route]] = {}
-        for order, link in enumerate(self.links):
-            self._spread(link, order, best)
+        best = self._chosen
         return {
             (a, b): best[a, b][1] if (a, b) in best else None for a in ids for b in ids if a != b
         }
+
+    def rule_of(self, a: str, b: str) -> int | None:
+        """Return the position in `links` of the rule that the route from a to b follows."""
+        chosen = self._chosen.get((a, b))
+        return None if chosen is None else chosen[0][-1]
+
+    @cached_property
+    def _chosen(self) -> dict[tuple[str, str], tuple[tuple[int, int, int, int], Route]]:
+        """Rank and route of the rule that wins for each pair of devices."""
+        best: dict[tuple[str, str], tuple[tuple[int, int, int, int], Route]] = {}
+        for order, link in enumerate(self.links or ()):
+            self._spread(link, order, best)
+        return best
 
     def _spread(
         self,

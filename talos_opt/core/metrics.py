@@ -210,14 +210,17 @@ def idle_times(problem: Problem, schedule: Schedule) -> Floats:
     return np.maximum(0.0, last - busy / arrays.slots)
 
 
-def _channel_load(problem: Problem, schedule: Schedule) -> float:
+def channel_loads(problem: Problem, schedule: Schedule) -> Floats:
+    """Load of each channel of a serial link: the times of its transfers; empty if there is none."""
     moves = schedule.transfers
     channel = problem.arrays.channel[moves.source, moves.target]
     carried = channel >= 0
-    if not carried.any():
-        return 0.0
     length = _transfer_lengths(problem, schedule)[carried]
-    return float(np.bincount(channel[carried], weights=length).max())
+    return np.asarray(np.bincount(channel[carried], weights=length), dtype=np.float64)
+
+
+def _channel_load(problem: Problem, schedule: Schedule) -> float:
+    return float(channel_loads(problem, schedule).max(initial=0.0))
 
 
 def _op_lengths(problem: Problem, schedule: Schedule) -> Floats:

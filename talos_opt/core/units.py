@@ -198,9 +198,14 @@ def describe(value: object) -> str:
 
 
 def format_bytes(amount: float) -> str:
-    """Write an amount of bytes for a person, in powers of 1024."""
+    """Write an amount of bytes for a person, in powers of 1024.
+
+    Two decimals, with ties away from zero, as in the page's `format.js`.
+    """
     for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if abs(amount) < 1024 or unit == "TiB":
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.2f} {unit}"
+        decimals = Decimal(1) if unit == "B" else Decimal("0.01")
+        text = Decimal(amount).quantize(decimals, decimal.ROUND_HALF_UP)
+        if abs(text) < 1024 or unit == "TiB":
+            return f"{text:f} {unit}"
         amount /= 1024
     raise AssertionError("unreachable")

@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-from talos_opt.reports.digits import significant
+from talos_opt.reports.digits import duration
 from talos_opt.reports.view import View
-
-#: Significant digits: a title is no table.
-DIGITS = 4
-
-
-def number(value: float) -> str:
-    """Write a number with `DIGITS` significant digits and commas between thousands."""
-    return significant(value, DIGITS, thousands=True)
 
 
 def percent(share: float) -> str:
@@ -28,7 +20,7 @@ def headline(view: View) -> str:
     facts, parts = view.facts, [view.title]
     if "value" in facts:
         name = facts.get("objective", "value")
-        parts.append(f"{name} {number(facts['value'])} {_unit(view)}".rstrip())
+        parts.append(f"{name} {duration(facts['value'], _unit(view))}")
     return ": ".join(part for part in parts if part)
 
 
@@ -47,7 +39,7 @@ def proof(view: View) -> str:
         words = [facts.get("status", ""), f"by {facts['solver']}" if "solver" in facts else ""]
         parts.append(" ".join(word for word in words if word))
     if "lower_bound" in facts:
-        parts.append(f"lower bound {number(facts['lower_bound'])} {unit}".rstrip())
+        parts.append(f"lower bound {duration(facts['lower_bound'], unit)}")
     if "gap" in facts:
         parts.append(f"gap {percent(facts['gap'])}")
     for count, word in ((len(view.op_names), "op"), (len(view.transfer_op), "transfer")):

@@ -62,7 +62,7 @@ def draw_pipeline(problem: Problem, step: Step) -> Figure:
     axes.set_xlim(0, span)
     axes.set_ylim(len(used) - 0.5, -0.5)
     axes.set_yticks(range(len(used)), [style.shortened(problem.device_ids[d]) for d in used])
-    axes.set_xlabel(f"time ({problem.graph.time_unit})")
+    style.time_axis(axes, "x", "time", span, problem.graph.time_unit)
     axes.set_title(
         f"{style.shortened(problem.graph.name, 40)}: {step.schedule} with {step.microbatches} "
         f"micro-batches, {100 * step.bubble:.1f} % bubble",

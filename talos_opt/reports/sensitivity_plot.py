@@ -50,7 +50,8 @@ def draw_sensitivity(found: Sensitivity) -> Figure:
     below.set_ylabel("samples up to the value (%)")
     below.set_ylim(0, 102)
     problem = found.problem
-    below.set_xlabel(f"{problem.objective.value} ({value_unit(problem)})")
+    largest = float(np.abs(edges).max())
+    style.time_axis(below, "x", problem.objective.value, largest, value_unit(problem))
     above.set_title(
         f"{style.shortened(problem.graph.name, 40)}: {problem.objective.value} with op times "
         f"varied by {100 * found.noise.ops:g} % ({found.samples} samples)",

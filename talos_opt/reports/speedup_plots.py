@@ -18,6 +18,7 @@ from talos_opt.analysis.model_speedups import ModelSpeedups
 from talos_opt.analysis.model_summary import summarise_model
 from talos_opt.core.problem import Bools, Floats
 from talos_opt.reports import style
+from talos_opt.reports.digits import duration
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -124,9 +125,9 @@ def draw_speedup_times(model: ModelSpeedups, time_unit: str) -> Figure:
             rasterized=shown.sum() > _MANY,
         )  # fmt: skip
     axes.axhline(1, color=style.INK, linewidth=1)
-    _log(axes, "x", model.reference_time[shown])
+    _log(axes, "x", model.reference_time[shown], unit=time_unit)
     _log(axes, "y", [*model.speedup[shown], 1.0])
-    axes.set_xlabel(f"time on {model.reference} ({time_unit})")
+    axes.set_xlabel(f"time on {model.reference}")
     axes.set_ylabel(_ratio_label(model))
     axes.set_title(_title(model, int(shown.sum()), "speedup against time"))
     style.tidy(axes, grid="both")
@@ -165,8 +166,8 @@ def draw_distributions(models: Sequence[ModelSpeedups], time_unit: str) -> Figur
             _strip(right, row - 0.2 + 0.4 * k, times[-1], tint, spread=0.13)
         right.plot([], [], color=style.colour((2, 3)[k]), linewidth=5, label=f"on {device}")
     _log(right, "x", np.concatenate([*times, [1.0]]) if not any(map(len, times)) else
-         np.concatenate(times))  # fmt: skip
-    right.set_xlabel(f"op time ({time_unit})")
+         np.concatenate(times), unit=time_unit)  # fmt: skip
+    right.set_xlabel("op time")
     left.set_yticks(range(len(models)), names)
     left.set_ylim(len(models) - 0.4, -0.6)
     left.set_title("speedups: points, 5-95 % thin, 25-75 % thick, median white")
@@ -283,8 +284,8 @@ def _by_type(model: ModelSpeedups, shown: Bools) -> list[tuple[str, Bools, str]]
     return found
 
 
-def _log(axes: Axes, which: str, values: Sequence[float] | Floats) -> None:
-    """Make an axis logarithmic, with plain numbers on it."""
+def _log(axes: Axes, which: str, values: Sequence[float] | Floats, *, unit: str = "") -> None:
+    """Make an axis logarithmic, with plain numbers on it, or with times in their units."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     getattr(axes, f"set_{which}scale")("log")
@@ -297,7 +298,9 @@ def _log(axes: Axes, which: str, values: Sequence[float] | Floats) -> None:
     if decades < 0.6:
         subs = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)
     axis.set_major_locator(LogLocator(subs=subs, numticks=9))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: _plain(value)))
+    axis.set_major_formatter(
+        FuncFormatter(lambda value, _: duration(value, unit) if unit else _plain(value))
+    )
     axis.set_minor_formatter(NullFormatter())
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from talos_opt.core.errors import DependencyError, FormatError
 from talos_opt.formats.source import STREAM
 from talos_opt.formats.target import write_file
+from talos_opt.reports.digits import DIGITS, significant, time_unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -121,6 +122,25 @@ def tidy(axes: Axes, *, grid: str = "y") -> None:
     for text, size in ((axes.title, TITLE), (axes.xaxis.label, LABEL), (axes.yaxis.label, LABEL)):
         text.set_fontsize(size)
         text.set_color(INK)
+
+
+def time_axis(axes: Axes, which: str, what: str, largest: float, unit: str) -> None:
+    """Label an axis of times: one unit for all of them, chosen by the largest.
+
+    Parameters
+    ----------
+    axes : Axes
+    which : {'x', 'y'}
+    what : str
+        What is measured; the unit is added.
+    largest : float
+    unit : str
+        Of the data; empty: unknown.
+    """
+    divisor, name = time_unit(largest, unit)
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_formatter(lambda value, _: significant(value / divisor, DIGITS))
+    axis.set_label_text(f"{what} ({name})" if name else what)
 
 
 def _settle(drawing: Figure) -> None:

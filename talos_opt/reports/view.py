@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from talos_opt.analysis.causes import Causes, critical_path
+from talos_opt.analysis.breakdown import Breakdown, break_down
+from talos_opt.analysis.causes import Causes
 from talos_opt.core import rounding
 from talos_opt.core.errors import ScheduleError
 from talos_opt.core.feasibility import check
@@ -85,6 +86,8 @@ class View:
         Further lanes of ops whose slots are not neighbours: op, first lane, how many.
     hold_transfer, hold_lane : int arrays
         Transfers that hold a slot of a device without copy engine, and its lane.
+    breakdown : Breakdown or None
+        Where the time goes; None without the graph, or if the schedule breaks rules.
     facts : mapping
         ``status``, ``solver``, ``objective``, ``value``, ``lower_bound``, ``gap``, ``runtime_s``
         as in the document, any of which may be missing; ``broken_rules``, how many violations
@@ -124,6 +127,7 @@ class View:
     hold_transfer: Ints = field(default_factory=_none)
     hold_lane: Ints = field(default_factory=_none)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    breakdown: Breakdown | None = None
 
 
 def view_of(
@@ -251,11 +255,14 @@ def _require_sound(schedule: Schedule, count: int) -> None:
 
 
 def _critical(problem: Problem, schedule: Schedule, causes: Causes | None) -> dict[str, Any]:
-    """Fields of a view that the critical path fills."""
-    steps = critical_path(problem, schedule, causes)
-    moves = [k for step in steps for k in step.transfers]
+    """Fields of a view that follow from what waited for what."""
+    found = break_down(problem, schedule, causes)
+    path = found.path.stretches
+    ops = [item.op for item in path if item.transfer < 0]
+    moves = [item.transfer for item in path if item.transfer >= 0]
     return {
-        "critical_ops": np.array([step.op for step in steps], dtype=np.int64),
+        "breakdown": found,
+        "critical_ops": np.array(ops, dtype=np.int64),
         "critical_transfers": np.array(moves, dtype=np.int64),
     }
 

@@ -41,12 +41,28 @@ def test_text(solved: Path, capsys: Capture) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "m1/op2 runs on cpu0 from 1.5 ms to 2.5 ms, for 1 ms"
     assert "started no sooner: m2/op4 ended then and freed its slots on cpu0" in lines
-    assert "inputs produced at 1 ms; travelled for 0 ms, then waited for 0.5 ms" in lines
+    assert "inputs produced at 1 ms; travelled for 0 ms, then waited for 500 us" in lines
     prices = [" ".join(line.split()) for line in lines if line.startswith(("cpu0 ", "gpu0 "))]
-    assert prices[0] == "cpu0 0.5 ms 0 ms 1 ms 0 ms 1.5 ms 1 is here"
-    assert prices[1] == "gpu0 0 ms 0 ms 3 ms 0 ms 3 ms 0.5 11 ms (+2)"
+    assert prices[0] == "cpu0 500 us 0 ms 1 ms 0 ms 1.5 ms 1 is here"
+    assert prices[1] == "gpu0 0 ms 0 ms 3 ms 0 ms 3 ms 0.5 11 ms (+2 ms)"
     assert any(line.startswith("> m1/op2 ") for line in lines)
     assert lines[-1] == "slack: none; any delay of it adds to toct"
+
+
+def test_where_the_time_of_the_whole_schedule_goes(solved: Path, capsys: Capture) -> None:
+    capsys.readouterr()
+    assert explain(FIG1, solved) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == "where the time goes: shares of the makespan, 4.5 ms"
+    assert "gpu0 88.9 % 88.9 % 11.1 % m1/op2, 500 us" in lines
+    assert "m1 1 4.5 ms 50 % 0 ms 4 ms" in lines
+    assert explain(FIG1, solved, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["schema"] == "talos-breakdown/1"
+    assert [device["input"] for device in told["devices"]] == [0.0, 0.5]
+    assert [step["op"] for step in told["critical_path"]["steps"]] == ["m2/op4", "m1/op2", "m1/op3"]
+    assert explain(FIG1, solved, "--move", "gpu0") == 2
+    assert "it needs OP" in capsys.readouterr().err
 
 
 def test_json(solved: Path, capsys: Capture) -> None:
@@ -211,12 +227,10 @@ def test_lengths_and_changes_are_told_wherever_time_zero_is(
         capsys.readouterr()
         assert explain(graph, answer, "op2") == 0
         told.append(capsys.readouterr().out.splitlines())
-    assert (
-        told[1][0] == "m1/op2 runs on cpu0 from 1700000000001.5 ms to 1700000000002.5 ms, for 1 ms"
-    )
+    assert told[1][0] == "m1/op2 runs on cpu0 from 1700000000.0015 s to 1700000000.0025 s, for 1 ms"
     prices = [" ".join(line.split()) for line in told[1] if line.startswith(("cpu0 ", "gpu0 "))]
-    assert prices[0] == "cpu0 0.5 ms 0 ms 1 ms 0 ms 1.5 ms 1 is here"
-    assert prices[1] == "gpu0 0 ms 0 ms 3 ms 0 ms 3 ms 0.5 3400000000011 ms (+2)"
+    assert prices[0] == "cpu0 500 us 0 ms 1 ms 0 ms 1.5 ms 1 is here"
+    assert prices[1] == "gpu0 0 ms 0 ms 3 ms 0 ms 3 ms 0.5 3400000000.011 s (+2 ms)"
     assert told[0][-1] == told[1][-1]
 
 

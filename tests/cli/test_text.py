@@ -21,7 +21,7 @@ from talos_opt.cli.text import number, percent, quantity, settled, table
         (1234.56789, "1234.57"),
         (123456789.0, "123456789"),
         (0.000123456789, "0.000123457"),
-        (1.5e-9, "1.5e-09"),
+        (1.5e-9, "1.5e-9"),
         (2.5e15, "2.5e+15"),
         (999999.96, "1000000"),
         (math.inf, "inf"),
@@ -33,6 +33,8 @@ def test_number_has_six_digits_and_no_needless_exponent(value: float, text: str)
 
 def test_quantity_has_a_unit_or_is_a_dash() -> None:
     assert quantity(4.5, "ms") == "4.5 ms"
+    assert quantity(0.25, "of a device") == "0.25 of a device"
+    assert quantity(3 * 2**20, "bytes") == "3.00 MiB"
     assert quantity(None, "ms") == "-"
 
 

@@ -79,12 +79,28 @@ def test_every_op_and_transfer_is_a_bar() -> None:
     assert len(colours) == 2  # one for each model
 
 
-def test_idle_time_is_shaded_until_the_last_activity_and_told() -> None:
+def test_idle_time_is_shaded_until_the_last_activity_and_busy_time_is_told() -> None:
     figure = draw_gantt(view_of(*two_models()))
     assert rectangles(figure, "idle") == [(0, 3), (0, 11)]
     shown = texts(figure)
-    assert "0 %" in shown  # cpu0: busy until its last activity
-    assert "45.5 %" in shown  # gpu0: 5 of 11
+    assert "27.3 %" in shown  # cpu0: 3 of 11
+    assert "54.5 %" in shown  # gpu0: 6 of 11
+
+
+def test_a_bar_for_each_device_says_where_the_time_goes() -> None:
+    figure = draw_gantt(view_of(*two_models()))
+    axes = figure.axes[-1]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["cpu0", "gpu0"]
+    legend = axes.get_legend()
+    assert legend is not None
+    bars = {bar.get_label(): [box.get_width() for box in bar] for bar in axes.containers}
+    assert bars == {
+        "computes": pytest.approx([300 / 11, 600 / 11]),
+        "waits for an input to be made": pytest.approx([0, 300 / 11]),
+        "waits for a transfer": pytest.approx([0, 200 / 11]),
+        "nothing left to start": pytest.approx([800 / 11, 0]),
+    }
+    assert [text.get_text() for text in legend.get_texts()] == [*bars]
 
 
 def test_the_critical_path_is_framed_and_connected() -> None:
@@ -98,7 +114,7 @@ def test_the_critical_path_is_framed_and_connected() -> None:
 
 def test_axes_and_legend_name_what_there_is() -> None:
     figure = draw_gantt(view_of(*two_models()))
-    top, cpu, gpu = figure.axes
+    top, cpu, gpu, _ = figure.axes
     assert [label.get_text() for label in top.get_yticklabels()] == ["cpu0", "gpu0", "cpu0 → gpu0"]
     assert gpu.get_xlabel() == "time (s)"
     assert (cpu.get_ylabel(), gpu.get_ylabel()) == ("cpu0\nMiB", "gpu0\nMiB")
@@ -149,7 +165,7 @@ def test_a_transfer_that_holds_a_slot_is_drawn_there_too() -> None:
 def test_without_memory_there_are_no_panels() -> None:
     found = problem([op("a", 1)], "cpu0")
     figure = draw_gantt(view_of(found, schedule(found, {"a": ("cpu0", 0.0)})))
-    assert len(figure.axes) == 1
+    assert len(figure.axes) == 2  # the lanes, and where the time goes
     assert figure.axes[0].get_xlabel() == "time (s)"
 
 
@@ -255,14 +271,6 @@ def test_names_are_no_formulas(tmp_path: Path) -> None:
 def test_an_unknown_suffix(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"\.gif"):
         write_gantt(view_of(*two_models()), tmp_path / "chart.gif")
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0.0, "0"), (1234567.8, "1,234,568"), (0.125, "0.125"), (99.996, "100"), (1e-7, "1e-07")],
-)
-def test_numbers_in_titles(value: float, text: str) -> None:
-    assert facts.number(value) == text
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import talos_opt
 from talos_opt.core.cluster import Cluster, Device
 from talos_opt.core.graph import Graph, Input, Model, Op
 from talos_opt.core.problem import Problem
@@ -18,6 +19,7 @@ from talos_opt.reports.view import view_of
 from tests.clocks import Stopwatch
 from tests.reports.browser import Browser, open_browser
 from tests.reports.pages import answer, many_ops, two_models
+from tests.reports.test_digits import AMOUNTS, DURATIONS, MOMENTS, NUMBERS
 from tests.reports.test_page import NASTY, nasty_problem
 
 GANTT = "#gantt"
@@ -52,10 +54,29 @@ def page(problem: Problem, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
+def test_the_page_writes_numbers_as_python_does(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    script = (Path(talos_opt.__file__).parent / "reports" / "page" / "format.js").read_text()
+    cases = [
+        *(("number", [value, digits], text) for value, digits, text in NUMBERS),
+        *(("duration", [value, unit], text) for value, unit, text in DURATIONS),
+        *(("moment", [*given], text) for *given, text in MOMENTS),
+        *(("bytes", [amount], text) for amount, text in AMOUNTS),
+    ]
+    code = """
+        const all = { number, duration, moment, bytes };
+        return arguments[0].map(([name, given]) => all[name](...given));
+    """
+    found = browser.js(script + code, [case[:2] for case in cases])
+    assert found == [text for _, _, text in cases]
+
+
 def shown(browser: Browser) -> tuple[float, float]:
-    """Return the stretch of time that the chart shows."""
-    found = re.findall(r"[\d.]+", browser.text("#range"))
-    return float(found[0]), float(found[1])
+    """Return the stretch of time that the chart shows, in milliseconds."""
+    factor = {"s": 1e3, "ms": 1.0, "us": 1e-3, "ns": 1e-6}
+    found = re.findall(r"([\d.]+) (\w+)", browser.text("#range"))
+    start, end = (float(number) * factor[unit] for number, unit in found)
+    return start, end
 
 
 def press(browser: Browser, label: str) -> None:
@@ -91,8 +112,43 @@ def test_headline_and_tables_hold_the_numbers(
     assert "No schedule has a weighted sum of completion times (TOCT) below" in text
     assert "The graph states a known best toct of 1 ms (a guess)" in text
     body = browser.text("body")
-    for word in ("cpu0", "gpu0", "48 MiB", "sequential", "heft", "vision: 1 of 4 ops below 1"):
+    for word in ("cpu0", "gpu0", "48.00 MiB", "sequential", "heft", "vision: 1 of 4 ops below 1"):
         assert word in body
+
+
+def test_where_the_time_goes_is_a_bar_for_each_device(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    text = browser.text("#where-title") + browser.text("section[aria-labelledby=where-title]")
+    assert "The critical path takes" in text
+    labels = browser.js(
+        "return [...document.querySelectorAll('.stack')].map((bar) => bar.ariaLabel)"
+    )
+    assert [label.split(":")[0] for label in labels] == ["critical path", "cpu0", "gpu0"]
+    # The segments of each bar fill it.
+    filled = browser.js(
+        "return [...document.querySelectorAll('.stack')].map((bar) => [bar.clientWidth,"
+        " [...bar.children].reduce((sum, part) => sum + part.getBoundingClientRect().width, 0)])"
+    )
+    assert all(abs(whole - parts) < 0.5 for whole, parts in filled)
+    assert "not before" in browser.text("section[aria-labelledby=weights-title]")
+    # The name of an op that is waited for leads to its details.
+    browser.js("document.querySelector('#where-title ~ * .note button').click()")
+    assert browser.text("#details")
+    exact = browser.js("return document.querySelector('.tile .exact').title")
+    assert re.fullmatch(r"[\d.]+ ms", exact)
+
+
+def test_what_would_help_is_a_table(browser: Browser, problem: Problem, tmp_path: Path) -> None:
+    row = {"change": "link cpu <-> gpu twice as fast", "why": "3 % of the critical path"}
+    row |= {"before": 17.9, "value": 17.0, "lower_bound": None, "gain": 0.9, "gain_share": 0.05}
+    changes = {"seconds": 0.5, "value": 17.9, "lower_bound": 12.0, "changes": [row]}
+    write_report(problem, [answer(problem)], tmp_path / "report.html", changes=changes)
+    browser.open(tmp_path / "report.html")
+    text = browser.text("section[aria-labelledby=changes-title]")
+    assert "searched for 500 ms" in text
+    (line,) = (line for line in text.splitlines() if line.startswith("link cpu"))
+    assert line.endswith("3 % of the critical path 17.9 ms 17 ms \u2013 900 us")
+    assert "\n5 %" in text
 
 
 def test_hovering_tells_of_an_op(browser: Browser, page: Path) -> None:
@@ -100,7 +156,7 @@ def test_hovering_tells_of_an_op(browser: Browser, page: Path) -> None:
     assert browser.text("#tip") == ""
     text = hover_model(browser, "text")
     assert re.match(r"text/(embed1|dense1|sort1)\n", text)
-    for word in ("type", "device", "start", "end", "takes", " ms", "weights 4 MiB"):
+    for word in ("type", "device", "start", "end", "takes", " ms", "weights 4.00 MiB"):
         assert word in text
     assert "It started" in text or "solver's choice" in text
     browser.mouse(GANTT, 2, 2)

@@ -14,7 +14,7 @@ import numpy as np
 from talos_opt.core.graph import SEPARATOR
 from talos_opt.core.problem import Bools, Floats
 from talos_opt.reports import style
-from talos_opt.reports.facts import headline, number, percent, proof
+from talos_opt.reports.facts import headline, percent, proof
 from talos_opt.reports.gantt.bands import Band, Stack, stack
 from talos_opt.reports.gantt.bars import (
     Bars,
@@ -36,6 +36,7 @@ from talos_opt.reports.gantt.legend import (
 )
 from talos_opt.reports.gantt.memory import draw_memory, panels
 from talos_opt.reports.gantt.path import draw_path
+from talos_opt.reports.gantt.where import draw_where, panel_height
 from talos_opt.reports.view import View
 
 if TYPE_CHECKING:
@@ -118,6 +119,8 @@ class _Drawing:
     def draw(self) -> Figure:
         curves = panels(self.view)
         heights = [self.stack.height + 0.1, *(height for _, height in curves)]
+        where = panel_height(self.view)
+        heights += [where] if where else []
         figure = style.figure(self.width, sum(heights) + 0.12 * len(curves) + 1.75)
         grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
         axes = figure.add_subplot(grid[0])
@@ -128,9 +131,10 @@ class _Drawing:
             lowest = figure.add_subplot(grid[k], sharex=axes)
             draw_memory(lowest, curve, self.view, self.dot)
         figure.align_ylabels(figure.axes[1:])
-        unit = self.view.time_unit
-        lowest.set_xlabel(f"time ({unit})" if unit else "time", fontsize=style.LABEL)
-        lowest.xaxis.set_major_formatter(lambda value, _: number(value))
+        if where:
+            draw_where(figure.add_subplot(grid[len(heights) - 1]), self.view)
+        style.time_axis(lowest, "x", "time", self.horizon, self.view.time_unit)
+        lowest.xaxis.label.set_fontsize(style.LABEL)
         self._title(axes)
         add_legend(figure, self.view, [curve for curve, _ in curves], blocks=self.least > 0)
         return figure
@@ -173,9 +177,9 @@ class _Drawing:
     # ---- what is idle ----------------------------------------------------------------------
 
     def _idle(self, axes: Axes) -> None:
-        """Shade each slot until its device's last activity; say how much of that is idle."""
+        """Shade each slot until its device's last activity; say how much of all time it is busy."""
         small = self.stack.slot < 0.14
-        self._tell_beside(axes, -0.08, "idle", va="bottom")
+        self._tell_beside(axes, -0.08, "busy", va="bottom")
         corners: list[Any] = []
         for band in self.stack.bands:
             if band.link:
@@ -199,13 +203,13 @@ class _Drawing:
         axes.text(1.008, y, text, transform=side, fontsize=7, color=style.MUTED, va=va)
 
     def _use(self, band: Band) -> tuple[float, list[float]]:
-        """Last activity of a device, and the idle share before it of each of its lanes."""
+        """Last activity of a device, and the share of all time that each of its lanes is busy."""
         busy = [self._busy(k) for k in range(band.first, band.last + 1)]
         last = max(float(end.max(initial=0.0)) for _, end in busy)
         if last <= 0:
             return 0.0, []
-        shares = [1.0 - covered(start, end) / last for start, end in busy]
-        return last, [share if share > 1e-9 else 0.0 for share in shares]
+        shares = [covered(start, end) / self.horizon for start, end in busy]
+        return last, [1.0 if share > 1 - 1e-9 else share for share in shares]
 
     def _busy(self, lane: int) -> tuple[Floats, Floats]:
         parts = []

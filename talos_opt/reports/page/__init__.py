@@ -7,12 +7,13 @@ Gantt chart of one schedule alone. Scripts and styles are files of this package,
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from talos_opt.core.problem import Problem
 from talos_opt.reports.page.answers import Answer
 from talos_opt.reports.page.assemble import write_page
-from talos_opt.reports.page.data import gantt_data
+from talos_opt.reports.page.frame import gantt_data
 from talos_opt.reports.page.report import report_data
 from talos_opt.reports.view import View
 
@@ -44,6 +45,7 @@ def write_report(
     answers: Sequence[Answer],
     target: str | os.PathLike[str],
     *,
+    changes: Mapping[str, Any] | None = None,
     on_progress: Callable[[float, str], None] | None = None,
 ) -> None:
     """Write a report on a problem and its schedules as a page, whole or not at all.
@@ -56,6 +58,8 @@ def write_report(
         At least one; their schedules are feasible, which is not looked at.
     target : str or path
         ``-``: standard output.
+    changes : mapping, optional
+        What single changes would be worth, as `talos-opt whatif` documents it (talos-whatif/1).
     on_progress : callable, optional
         Called with the share that is done (0 to 1), and with what is done next.
 
@@ -66,4 +70,4 @@ def write_report(
     FormatError
         If the target cannot be written.
     """
-    write_page(report_data(problem, answers, on_progress), target)
+    write_page(report_data(problem, answers, on_progress, changes), target)

@@ -18,7 +18,7 @@ from talos_opt.formats.target import write_file
 SCRIPTS = (
     "format.js", "theme.js", "plan.js", "timeline.js", "timechart.js", "gantt.js", "memory.js",
     "chart.js", "details.js", "search.js", "board.js", "sections.js",
-    "step.js", "cards.js", "page.js",
+    "step.js", "cards.js", "where.js", "page.js",
 )  # fmt: skip
 
 _HOLE = re.compile(r"\{\{(\w+)\}\}")
@@ -55,13 +55,17 @@ def page_text(data: Mapping[str, Any]) -> str:
     parts = {
         "policy": policy,
         "title": html.escape(_printable(str(data["title"]))),
-        "footer": f"Made by talos_opt. Times are in {html.escape(data['unit'])}.",
+        "footer": "Made by talos_opt." + _unit_note(data["unit"]),
         "style": style,
         "script": script,
         "data": to_json(data),
     }
     # One pass: what is put in is not looked through for more holes.
     return _HOLE.sub(lambda hole: parts[hole[1]], _asset("page.html"))
+
+
+def _unit_note(unit: str) -> str:
+    return f" The graph's times are in {html.escape(unit)}." if unit else ""
 
 
 def to_json(data: object) -> str:

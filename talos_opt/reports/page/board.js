@@ -133,9 +133,8 @@ class Board {
 
   #tellRange() {
     const { timeline, page } = this;
-    const share = timeline.span / timeline.horizon;
-    const digits = Math.min(12, 6 + Math.ceil(-Math.log10(Math.min(1, share))));
-    const range = `${number(timeline.from, digits)} to ${number(timeline.to, digits)} ${page.unit}`;
+    const [from, to] = [timeline.from, timeline.to].map((time) => moment(time, page.unit, timeline.span));
+    const range = `${from} to ${to}`;
     this.range.textContent = timeline.whole ? `all: ${range}` : range;
   }
 

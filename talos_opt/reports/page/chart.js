@@ -47,7 +47,7 @@ function lineChart(host, { series, rules = [], x, y, height = 220, title, wide =
     const [y0, y1] = padded(Math.min(...ys), Math.max(...ys), y.log);
     const [x0, x1] = [x.low ?? Math.min(...xs), x.high ?? Math.max(...xs)];
     const up = new Scale(y0, y1, height - 38, 10, y.log);
-    const labels = up.marks(5).map((mark) => number(mark, 4));
+    const labels = up.marks(5).map((mark) => number(mark / (y.divisor ?? 1), 4));
     const left = 24 + 7 * Math.max(...labels.map((label) => label.length), 2);
     const across = new Scale(x0, x1 > x0 ? x1 : x0 + 1, left, width - 12, x.log);
     const drawing = svgNode("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": `${title ?? ""} ${y.label} over ${x.label}` });
@@ -86,7 +86,7 @@ function frame(drawing, { across, up, width, height, left, x, y }) {
   for (const mark of up.marks(5)) {
     const level = up.at(mark);
     drawing.append(svgNode("line", { class: "grid", x1: left, x2: width - 12, y1: level, y2: level }));
-    drawing.append(svgNode("text", { x: left - 6, y: level + 4, "text-anchor": "end" }, number(mark, 4)));
+    drawing.append(svgNode("text", { x: left - 6, y: level + 4, "text-anchor": "end" }, number(mark / (y.divisor ?? 1), 4)));
   }
   for (const mark of across.marks(Math.floor(width / 80))) {
     if (x.whole && !Number.isInteger(mark)) continue;

@@ -13,53 +13,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from talos_opt.analysis.causes import Cause, Causes
+from talos_opt.analysis.causes import Causes
 from talos_opt.core.columns import NONE
 from talos_opt.core.graph import SEPARATOR
 from talos_opt.core.problem import Floats, Problem
-from talos_opt.reports.style import PALETTE
 from talos_opt.reports.view import View
 
 #: Significant digits of times: finer than the tolerance between equal times (model.md).
 DIGITS = 10
 
 Json = dict[str, Any]
-
-#: What a schedule document says of itself.
-FACTS = (
-    "status", "solver", "objective", "value", "lower_bound", "gap", "runtime_s", "broken_rules",
-)  # fmt: skip
-
-
-def gantt_data(view: View) -> Json:
-    """Return the data of a page with the Gantt chart alone."""
-    facts = {name: view.facts.get(name) for name in FACTS}
-    facts["bound_from"] = ""
-    devices = [
-        {"id": name, "idle": _number(view.idle[d]), "slots": int(view.slots[d])}
-        for d, name in enumerate(view.devices)
-    ]
-    return page_frame(view, [schedule_data(view, view.title, facts, devices)]) | {
-        "kind": "gantt",
-        "title": view.title,
-        "objective": facts["objective"],
-        "ops": op_names(view),
-    }
-
-
-def page_frame(view: View, schedules: list[Json]) -> Json:
-    """Return what every page holds."""
-    ops, devices = len(view.op_names), len(view.devices)
-    return {
-        "unit": view.time_unit,
-        "memory_unit": "",
-        "subtitle": f"{_counted(ops, 'op')} of {_counted(len(view.models), 'model')} on "
-        f"{_counted(devices, 'device')}",
-        "palette": PALETTE,
-        "causes": [cause.name.lower() for cause in Cause],
-        "models": [{"id": name} for name in view.models],
-        "schedules": schedules,
-    }
 
 
 def schedule_data(
@@ -175,10 +138,11 @@ def times(values: Floats, horizon: float) -> list[float]:
 
 def significant(values: npt.ArrayLike, digits: int = 7) -> list[Any]:
     """Return numbers with so many significant digits; None where they are not finite."""
-    return [_number(value, digits) for value in np.asarray(values, dtype=np.float64).tolist()]
+    return [number(value, digits) for value in np.asarray(values, dtype=np.float64).tolist()]
 
 
-def _number(value: float, digits: int = DIGITS) -> float | int | None:
+def number(value: float, digits: int = DIGITS) -> float | int | None:
+    """Return a number with a number of significant digits; None where it is not finite."""
     if not math.isfinite(value):
         return None
     short = float(f"{value:.{digits}g}")
@@ -204,7 +168,3 @@ def _lanes(view: View) -> list[Json]:
         }
         for lane in view.lanes
     ]
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

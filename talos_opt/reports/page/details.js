@@ -13,8 +13,8 @@ function opInShort(plan, i) {
       type ? ["type", type] : null,
       page.origin(i) ? ["code", page.origin(i)] : null,
       ["device", plan.devices[op.device[i]].id + (op.lanes[i] > 1 ? `, ${op.lanes[i]} slots` : "")],
-      ["start", page.time(op.start[i])],
-      ["end", page.time(op.end[i])],
+      ["start", page.moment(op.start[i], op.end[i] - op.start[i])],
+      ["end", page.moment(op.end[i], op.end[i] - op.start[i])],
       ["takes", page.time(op.end[i] - op.start[i])],
       page.ops.output ? ["memory", memoryText(page, i)] : null,
     ]),
@@ -32,8 +32,8 @@ function transferInShort(plan, i) {
       ["from", devices[transfer.source[i]].id],
       ["to", devices[transfer.target[i]].id],
       ["bytes", bytes(transfer.bytes[i])],
-      ["start", page.time(transfer.start[i])],
-      ["end", page.time(transfer.end[i])],
+      ["start", page.moment(transfer.start[i], transfer.end[i] - transfer.start[i])],
+      ["end", page.moment(transfer.end[i], transfer.end[i] - transfer.start[i])],
       ["takes", page.time(transfer.end[i] - transfer.start[i])],
     ]),
     ...(plan.why ? [node("p", {}, whyMoved(plan, i))] : []),
@@ -143,8 +143,8 @@ function opAtLength(plan, i, { choose, close }) {
     page.origin(i) ? ["code", page.origin(i)] : null,
     ["device", plan.devices[op.device[i]].id],
     op.lanes[i] > 1 ? ["slots", String(op.lanes[i])] : null,
-    ["start", page.time(op.start[i])],
-    ["end", page.time(op.end[i])],
+    ["start", page.moment(op.start[i], op.end[i] - op.start[i])],
+    ["end", page.moment(op.end[i], op.end[i] - op.start[i])],
     ["takes", page.time(op.end[i] - op.start[i])],
     ops.output ? ["memory", memoryText(page, i)] : null,
     ops.group && ops.group[i] >= 0 ? ["colocated", `group ${ops.groups[ops.group[i]]}`] : null,
@@ -184,7 +184,7 @@ function timesTable(plan, i) {
     const time = page.timeOn(i, first);
     const names = ids.length > 3 ? `${ids[0]} to ${ids[ids.length - 1]} (${ids.length})` : ids.join(", ");
     const ratio = time !== null && mine > 0 ? `${number(time / mine, 3)}\u00d7` : DASH;
-    return [names, time === null ? "cannot run" : page.time(time), ratio];
+    return [names, time === null ? "cannot run" : page.timed(time), ratio];
   });
   return table([["device", true], ["time"], ["ratio"]], rows, { chosen });
 }

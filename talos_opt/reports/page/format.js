@@ -2,26 +2,81 @@
 
 const DASH = "\u2013";
 
-function number(value, digits = 6) {
+// The rules of numbers and times are those of `reports/digits.py`, of bytes those of
+// `core/units.py`; a test compares them.
+
+const DIGITS = 6;
+const FLOAT_DIGITS = 16;
+const PER_SECOND = { s: 1, ms: 1e3, us: 1e6, ns: 1e9 };
+
+// Some significant digits, no zeros at the end, and nothing cut before the point.
+function number(value, digits = DIGITS) {
   if (value === null || value === undefined || !Number.isFinite(value)) return DASH;
   if (value === 0) return "0";
   const size = Math.abs(value);
-  if (size < 1e-4 || size >= 1e12) return String(Number(value.toPrecision(Math.min(digits, 4))));
-  return String(Number(value.toPrecision(digits)));
+  if (size < 1e-4 || size >= 1e12) return value.toExponential(digits - 1).replace(/\.?0*e/, "e");
+  const decimals = Math.max(0, digits - 1 - magnitude(size));
+  const text = value.toFixed(decimals);
+  return decimals ? text.replace(/\.?0+$/, "") : text;
+}
+
+// Power of ten of a number's first digit.
+function magnitude(size) {
+  return Number(size.toExponential().split("e")[1]);
 }
 
 function count(value) {
   return value.toLocaleString("en");
 }
 
+function counted(value, what) {
+  return `${count(value)} ${what}${value === 1 ? "" : "s"}`;
+}
+
 function bytes(value) {
   if (value === null || value === undefined) return DASH;
   let amount = value;
   for (const unit of ["B", "KiB", "MiB", "GiB"]) {
-    if (Math.abs(amount) < 1024) return `${number(amount, unit === "B" ? 9 : 4)} ${unit}`;
+    const text = amount.toFixed(unit === "B" ? 0 : 2);
+    if (Math.abs(Number(text)) < 1024) return `${text} ${unit}`;
     amount /= 1024;
   }
-  return `${number(amount, 4)} TiB`;
+  return `${amount.toFixed(2)} TiB`;
+}
+
+// The largest unit in which a time, or the largest of several, is at least 1:
+// [what to divide by, name].
+function timeUnit(largest, unit, digits = DIGITS) {
+  if (!(unit in PER_SECOND) || !largest || !Number.isFinite(largest)) return [1, unit];
+  for (const name of Object.keys(PER_SECOND)) {
+    const divisor = PER_SECOND[unit] / PER_SECOND[name];
+    if (Number(number(Math.abs(largest) / divisor, digits)) >= 1) return [divisor, name];
+  }
+  return [PER_SECOND[unit] / PER_SECOND.ns, "ns"];
+}
+
+function duration(value, unit, digits = DIGITS) {
+  if (value === null || value === undefined || !Number.isFinite(value)) return DASH;
+  const [divisor, name] = timeUnit(value, unit, digits);
+  return `${number(value / divisor, digits)} ${name}`.trimEnd();
+}
+
+// A time a `span` of which has some digits, however late it is.
+function moment(time, unit, span, digits = DIGITS) {
+  if (!(Math.abs(time) > span && span > 0)) return duration(time, unit);
+  const more = digits + magnitude(Math.abs(time)) - magnitude(span);
+  return duration(time, unit, Math.max(DIGITS, Math.min(more, FLOAT_DIGITS)));
+}
+
+// Significant digits of a number's text, whatever its unit.
+function digitsOf(text) {
+  return text.replace(/[e ].*$/, "").replace(/[-.]/g, "").replace(/^0+|0+$/g, "");
+}
+
+// A number as an element with all of its digits as its tooltip.
+function exactly(text, value, unit) {
+  const known = value !== null && value !== undefined;
+  return node("span", { class: "exact", title: known ? `${value} ${unit}`.trimEnd() : null }, text);
 }
 
 function percent(share) {

@@ -97,11 +97,10 @@ class Gantt extends TimeChart {
     pen.fillStyle = row.first ? theme.text : theme.soft;
     pen.font = `${row.first ? 600 : 400} ${row.height < 12 ? 10 : 12}px system-ui, sans-serif`;
     pen.fillText(clippedFront(pen, text, left - 8), 0, roomy ? middle - 7 : middle);
-    if (roomy && device.idle !== null && plan.busyUntil[lane.device] > 0) {
+    if (roomy && plan.where) {
       pen.fillStyle = theme.soft;
       pen.font = "11px system-ui, sans-serif";
-      const share = settled(device.idle, plan.horizon) / plan.busyUntil[lane.device];
-      pen.fillText(clipped(pen, `idle ${number(Math.round(share * 1000) / 10)} %`, left - 8), 0, middle + 8);
+      pen.fillText(clipped(pen, `busy ${plan.busyShare(lane.device)}`, left - 8), 0, middle + 8);
     }
   }
 

@@ -10,6 +10,13 @@ function start() {
   const top = node("section", { id: "headline", "aria-label": "Result" });
   const report = page.kind === "report";
   const devices = report ? section("devices", "Devices", node("div")) : null;
+  const timed = whereSection(page);
+  const weighed = weightSection(page);
+  const helpful = report && page.changes ? changeSection(page) : null;
+  const choose = (i) => {
+    board.choose(i);
+    document.getElementById("details").scrollIntoView({ block: "center" });
+  };
   const stepped = report ? stepSection(page) : null;
   const carded = report ? cardSection(page) : null;
   let redrawStep = () => {};
@@ -21,14 +28,17 @@ function start() {
     top.replaceChildren(...headline(plan).filter(Boolean));
     board.show(plan);
     devices?.lastChild.replaceChildren(deviceTable(plan));
+    if (timed) showWhere(plan, timed.lastChild, choose);
+    if (weighed) showWeights(plan, weighed.lastChild, choose);
     if (stepped) redrawStep = showStep(plan, theme, stepped.lastChild);
     if (carded) redrawCards = showCards(plan, theme, carded.lastChild);
     compared?.children[1].replaceChildren(comparison(page, plans, k));
   };
 
-  main.append(top, ...board.sections());
+  const [schedule, memory] = board.sections();
+  main.append(...[top, schedule, timed, helpful, memory].filter(Boolean));
   if (report) {
-    main.append(...[devices, carded, stepped, compared].filter(Boolean));
+    main.append(...[devices, weighed, carded, stepped, compared].filter(Boolean));
     redraws.push(() => redrawStep());
     redraws.push(() => redrawCards());
     const logged = plans.filter((plan) => plan.history.length > 0);
@@ -39,7 +49,7 @@ function start() {
       const silent = plans.filter((plan) => plan.history.length === 0).map((plan) => plan.label);
       compared.append(node("p", { class: "soft" }, `No history of the search is stated by ${silent.join(", ")}.`));
     }
-    main.append(speedupSection(page, theme, redraws, (i) => board.choose(i)), problemSection(page));
+    main.append(speedupSection(page, theme, redraws, choose), problemSection(page));
   }
   header(page, plans, theme, show);
   show(0);
@@ -57,10 +67,6 @@ function start() {
 function speedupSection(page, theme, redraws, pick) {
   const figures = node("div", { class: "figures" });
   const made = section("speedups", "Speedups of the ops");
-  const chosen = (i) => {
-    pick(i);
-    document.getElementById("details").scrollIntoView({ block: "center" });
-  };
   if (page.speedups.length === 0) {
     made.append(node("p", { class: "soft" }, page.no_speedups));
     return made;
@@ -68,7 +74,7 @@ function speedupSection(page, theme, redraws, pick) {
   made.append(figures);
   const most = 12;
   const draw = (entries) => {
-    for (const entry of entries) redraws.push(speedupChart(page, entry, theme, figures, chosen));
+    for (const entry of entries) redraws.push(speedupChart(page, entry, theme, figures, pick));
   };
   draw(page.speedups.slice(0, most));
   const rest = page.speedups.slice(most);

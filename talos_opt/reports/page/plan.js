@@ -15,6 +15,7 @@ class Plan {
     this.history = raw.history;
     this.step = raw.step ?? null;
     this.cards = raw.cards ?? null;
+    this.where = raw.where ?? null;
     this.critical = { op: new Set(raw.critical.op), transfer: new Set(raw.critical.transfer) };
     this.size = raw.op.start.length;
     this.#lay(raw);
@@ -48,6 +49,12 @@ class Plan {
       }
       return reach;
     });
+  }
+
+  // Share of the makespan that a device is busy, in percent.
+  busyShare(device) {
+    const { parts } = this.where.devices[device];
+    return shareOf(parts[0] + parts[1], this.where.span);
   }
 
   // Position on the lane of the first bar that may end after `time`: all before it have ended.
@@ -132,7 +139,24 @@ class Page {
   }
 
   time(value) {
-    return `${number(value)} ${this.unit}`;
+    return duration(value, this.unit);
+  }
+
+  // The same as an element that shows every digit, in the graph's unit, under the pointer.
+  timed(value) {
+    return exactly(this.time(value), value, this.unit);
+  }
+
+  // A moment of a schedule as long as `span`.
+  momentOf(value, span) {
+    return exactly(moment(value, this.unit, span), value, this.unit);
+  }
+
+  // When something that takes some time starts or ends: start and end are told apart.
+  moment(value, takes) {
+    const text = moment(value, this.unit, takes, 3);
+    const said = digitsOf(text) === digitsOf(String(value));
+    return said ? text : `${text} (${value} ${this.unit})`;
   }
 
   inputsOf(i) {

@@ -19,13 +19,9 @@ from talos_opt.core.shares import value_unit
 from talos_opt.formats.schedule import finite
 from talos_opt.reports.cards import cards_of
 from talos_opt.reports.page.answers import Answer, Measured, best_bound, measured
-from talos_opt.reports.page.data import (
-    Json,
-    op_details,
-    op_names,
-    page_frame,
-    schedule_data,
-)
+from talos_opt.reports.page.breakdown_data import breakdown_data
+from talos_opt.reports.page.data import Json, op_details, op_names, schedule_data
+from talos_opt.reports.page.frame import page_frame
 from talos_opt.reports.page.problem_data import problem_numbers, speedup_curves
 from talos_opt.reports.view import view_of
 
@@ -37,6 +33,7 @@ def report_data(
     problem: Problem,
     answers: Sequence[Answer],
     on_progress: Callable[[float, str], None] | None = None,
+    changes: Mapping[str, Any] | None = None,
 ) -> Json:
     """Return the data of a report; see `write_report`."""
     if not answers:
@@ -49,16 +46,19 @@ def report_data(
             on_progress(k / len(entries), f"laying out {entry.answer.label}")
         causes = find_causes(problem, entry.answer.schedule)
         view = view_of(problem, entry.answer.schedule, entry.answer.document, causes)
+        found = view.breakdown
         schedules.append(
             schedule_data(
                 view,
                 entry.answer.label,
-                _facts(problem, entry, bound, source if len(entries) > 1 else ""),
+                _facts(problem, entry, bound, source if len(entries) > 1 else "")
+                | {"bottleneck_on": "" if found is None else found.busiest},
                 _devices(problem, entry),
                 causes,
                 _history(entry.answer.document, problem),
             )
             | _step(problem, entry)
+            | {"where": None if found is None else breakdown_data(found, whole=True)}
             | {"cards": cards_of(problem, entry.answer.schedule, entry.metrics)}
         )
     # What the ops are called is the same in all views.
@@ -70,6 +70,7 @@ def report_data(
         "known": finite(_known(problem)),
         "ops": op_names(view) | op_details(problem),
         "problem": problem_numbers(problem),
+        "changes": None if changes is None else finite(dict(changes)),
         "static_rule": problem.memory_rule is MemoryRule.STATIC,
     }
     for model, release in zip(page["models"], problem.arrays.release.tolist(), strict=True):

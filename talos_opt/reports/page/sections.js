@@ -13,7 +13,13 @@ function unitOf(page, objective) {
 }
 
 function worth(page, objective, value) {
-  return `${number(value)} ${unitOf(page, objective)}`;
+  const unit = unitOf(page, objective);
+  return unit === "bytes" ? bytes(value) : duration(value, unit);
+}
+
+// The same as an element that shows every digit under the pointer.
+function worthy(page, objective, value) {
+  return exactly(worth(page, objective, value), value, unitOf(page, objective));
 }
 
 function section(id, title, ...content) {
@@ -28,17 +34,22 @@ function headline(plan) {
     const rules = `This schedule breaks ${count(facts.broken_rules)} rule${facts.broken_rules > 1 ? "s" : ""} of the model: it is not feasible, and its value is meaningless.`;
     return [node("dl", { class: "tiles" }, tile("status", "not feasible", null, "warn")), node("p", {}, rules)];
   }
+  // The number in large letters, its unit in small ones.
+  const valued = (term, objective, value, more = "") => {
+    const [text, ...unit] = worth(page, objective, value).split(" ");
+    return tile(term, exactly(text, value, unitOf(page, objective)), [...unit, more].join(" ").trim());
+  };
   const proven = facts.gap !== null && facts.status === "optimal";
   const tiles = [
     facts.status ? tile("status", facts.status, null, proven ? "good" : null) : null,
-    facts.value !== null ? tile(facts.objective, number(facts.value), unitOf(page, facts.objective)) : null,
-    facts.lower_bound !== null ? tile("proven bound", number(facts.lower_bound), unitOf(page, facts.objective)) : null,
+    facts.value !== null ? valued(facts.objective, facts.objective, facts.value) : null,
+    facts.lower_bound !== null ? valued("proven bound", facts.objective, facts.lower_bound) : null,
     facts.gap !== null ? tile("gap", percent(facts.gap)) : null,
     ...Object.keys(OBJECTIVES)
       .filter((name) => name !== facts.objective && facts[name] !== undefined && facts[name] !== null)
-      .map((name) => tile(name, number(facts[name]), unitOf(page, name))),
+      .map((name) => valued(name, name, facts[name], name === "bottleneck" ? (facts.bottleneck_on ?? "") : "")),
     facts.weighted_speedup ? tile("weighted speedup", number(facts.weighted_speedup, 4), `over ${facts.reference}`) : null,
-    facts.solver ? tile("solver", facts.solver, facts.runtime_s === null ? null : `${number(facts.runtime_s, 3)} s`) : null,
+    facts.solver ? tile("solver", facts.solver, facts.runtime_s === null ? null : duration(facts.runtime_s, "s", 3)) : null,
   ];
   const known = facts.value === null ? null : knownText(plan);
   return [node("dl", { class: "tiles" }, tiles.filter(Boolean)), node("p", {}, proof(plan)), known ? node("p", {}, known) : null];
@@ -78,20 +89,21 @@ function knownText(plan) {
 
 function deviceTable(plan) {
   const { page, facts } = plan;
-  const rows = plan.devices.map((device) => [
+  const rows = plan.devices.map((device, d) => [
     device.id,
     device.kind,
     String(device.slots),
     count(device.ops),
-    share(device.load, facts.longest, page.time(device.load)),
-    page.time(settled(device.idle, plan.horizon)),
+    share(device.load, facts.longest, page.timed(device.load)),
+    plan.where ? plan.busyShare(d) : DASH,
+    page.timed(settled(device.idle, plan.horizon)),
     bytes(device.held),
     device.limit === null ? "none" : bytes(device.limit),
     device.limit > 0 ? percent(device.held / device.limit) : DASH,
     bytes(device.peak),
   ]);
-  const headings = [["device", true], ["kind", true], ["slots"], ["ops"], ["load"], ["idle"], [`memory (${facts.memory_rule})`], ["limit"], ["used"], ["alive at once"]];
-  return table(headings, rows, { caption: "Load: time busy per sample in steady state. Idle: gaps before the device's last activity ends." });
+  const headings = [["device", true], ["kind", true], ["slots"], ["ops"], ["load"], ["busy"], ["idle"], [`memory (${facts.memory_rule})`], ["limit"], ["used"], ["alive at once"]];
+  return table(headings, rows, { caption: "Load: time busy per sample in steady state. Busy: share of the makespan. Idle: gaps before the device's last activity ends." });
 }
 
 function share(value, whole, text) {
@@ -109,13 +121,13 @@ function comparison(page, plans, current) {
     label,
     facts.solver ?? DASH,
     facts.status ?? DASH,
-    worth(page, page.objective, facts.value),
+    worthy(page, page.objective, facts.value),
     best > 0 ? number(facts.value / best, 5) : "1",
-    facts.own_bound === null ? DASH : worth(page, page.objective, facts.own_bound),
+    facts.own_bound === null ? DASH : worthy(page, page.objective, facts.own_bound),
     percent(facts.gap),
-    facts.runtime_s === null ? DASH : `${number(facts.runtime_s, 3)} s`,
-    ...others.map((name) => worth(page, name, facts[name])),
-    page.time(facts.idle),
+    facts.runtime_s === null ? DASH : duration(facts.runtime_s, "s", 3),
+    ...others.map((name) => worthy(page, name, facts[name])),
+    page.timed(facts.idle),
     bytes(facts.moved),
   ]);
   const headings = [["schedule", true], ["solver", true], ["status", true], [page.objective], ["ratio"], ["own bound"], ["gap"], ["time"], ...others.map((name) => [name]), ["idle"], ["moved"]];
@@ -136,6 +148,7 @@ function progress(page, plans, theme, host) {
   const [least, most] = extremes(series.flatMap((line) => extremes(line.y)));
   const steep = least > 0 && most > 8 * least;
   const stated = series.filter((line) => line.y.some((value) => value !== null));
+  const [divisor, unit] = timeUnit(most, unitOf(page, page.objective));
   const read = (time) => {
     const lines = runs.flatMap((run) => {
       let k = -1;
@@ -144,13 +157,13 @@ function progress(page, plans, theme, host) {
       const by = run.by[k] && run.by[k] !== run.label ? `, by ${run.by[k]}` : "";
       return [`${run.label}: ${worth(page, page.objective, run.value[k])}, bound ${worth(page, page.objective, run.bound[k])}${by}`];
     });
-    return { at: time, lines: [`after ${number(time, 3)} s`, ...lines] };
+    return { at: time, lines: [`after ${duration(time, "s", 3)}`, ...lines] };
   };
   return lineChart(host, {
     series: stated,
     title: "Best value and proven bound over the time of the search",
     x: { label: `time (s${log ? ", logarithmic" : ""})`, low: log ? first : 0, high: last || 1, log },
-    y: { label: `${page.objective} (${unitOf(page, page.objective)}${steep ? ", logarithmic" : ""})`, log: steep },
+    y: { label: `${page.objective} (${unit}${steep ? ", logarithmic" : ""})`, log: steep, divisor },
     height: 280,
     wide: true,
     read,
@@ -223,10 +236,10 @@ function problemSection(page) {
       count(model.edges),
       model.types ? count(model.types) : DASH,
       number(model.weight),
-      page.time(model.release),
+      page.timed(model.release),
       bytes(model.weights),
       bytes(model.outputs),
-      ...model.times.map((time) => (time === null ? "not all ops" : page.time(time))),
+      ...model.times.map((time) => (time === null ? "not all ops" : page.timed(time))),
     ]),
     { caption: "Models. Time: sum over the ops on the first device of the kind." },
   );
@@ -236,7 +249,7 @@ function problemSection(page) {
       table([["from", true], ["to", true], ["latency"], ["bandwidth"]], problem.routes.map((route) => [
         route.from,
         route.to,
-        route.via ? `over ${route.via}` : page.time(route.latency),
+        route.via ? `over ${route.via}` : page.timed(route.latency),
         route.via ? DASH : route.bandwidth === null ? "unlimited" : `${bytes(route.bandwidth)}/s`,
       ]), { caption: problem.routes_left ? `Links; ${count(problem.routes_left)} more are not listed.` : "Links." }),
     );

@@ -39,14 +39,15 @@ function drawStep(plan, theme, figure) {
   const height = top + step.stages.length * STAGE_ROW + 6;
   const across = new Scale(0, step.time > 0 ? step.time : 1, left, width - 12, false);
   const drawing = svgNode("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": `${step.schedule} of ${step.microbatches} micro-batches` });
+  const [divisor, unit] = timeUnit(step.time, page.unit);
   for (const mark of across.marks(Math.max(2, Math.floor(width / 110)))) {
     const x = across.at(mark);
     drawing.append(
       svgNode("line", { x1: x, x2: x, y1: top - 4, y2: height, stroke: "var(--grid)" }),
-      svgNode("text", { x, y: 12, "text-anchor": "middle", "font-size": 11, fill: "var(--soft)" }, number(mark, 5)),
+      svgNode("text", { x, y: 12, "text-anchor": "middle", "font-size": 11, fill: "var(--soft)" }, number(mark / divisor, 5)),
     );
   }
-  drawing.append(svgNode("text", { x: 0, y: 12, "font-size": 11, fill: "var(--soft)" }, `time (${page.unit})`));
+  drawing.append(svgNode("text", { x: 0, y: 12, "font-size": 11, fill: "var(--soft)" }, `time (${unit})`));
   step.stages.forEach((device, row) => {
     const y = top + row * STAGE_ROW;
     drawing.append(svgNode("text", { x: 0, y: y + 16, "font-size": 12, fill: "var(--text)" }, shortened(plan.devices[device].id, left)));

@@ -46,7 +46,10 @@ class TimeChart {
   drawAxis(top) {
     const { pen, left, plotWidth, theme, timeline } = this;
     const marks = ticks(timeline.from, timeline.to, Math.max(2, Math.floor(plotWidth / 90)));
-    const digits = Math.ceil(Math.log10(Math.max(10, timeline.to / (marks[1] - marks[0] || timeline.span)))) + 2;
+    const step = marks[1] - marks[0] || timeline.span;
+    const [divisor, unit] = timeUnit(timeline.to, this.page.unit);
+    // Of the last mark, so that it differs from the one before it.
+    const digits = Math.max(4, 2 + magnitude(timeline.to) - magnitude(step));
     const labelled = top >= 12;
     pen.font = "11px system-ui, sans-serif";
     pen.textBaseline = "middle";
@@ -60,11 +63,11 @@ class TimeChart {
       pen.lineTo(x, this.height);
       pen.stroke();
       if (!labelled) continue;
-      const text = number(mark, Math.min(12, digits));
+      const text = number(mark / divisor, Math.min(12, digits));
       const half = pen.measureText(text).width / 2;
       pen.fillText(text, Math.max(left - 2, Math.min(x - half, left + plotWidth + 8 - 2 * half)), top / 2);
     }
-    if (labelled) pen.fillText(`time (${this.page.unit})`, 0, top / 2);
+    if (labelled) pen.fillText(`time (${unit})`, 0, top / 2);
   }
 }
 

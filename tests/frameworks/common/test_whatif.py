@@ -223,6 +223,6 @@ def test_the_command_solves_both_and_writes_the_new_graph(
     (tmp_path / "new.yaml").write_text(told.out)
     assert api.read(tmp_path / "new.yaml").device_ids == ("cpu", "a100")
     assert main(["whatif", str(source)]) == 2
-    assert "give a device with --add or --replace" in capsys.readouterr().err
+    assert "or a device with --add or --replace" in capsys.readouterr().err
     assert main(["convert", str(source), "--estimate", "l4", "-o", str(target)]) == 0
     assert api.read(target).device_ids == ("cpu", "l4")

@@ -1,0 +1,72 @@
+"""Where the time of each device goes, as stacked bars under a Gantt picture."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from talos_opt.analysis.gaps import Part
+from talos_opt.reports import style
+from talos_opt.reports.parts import COLOURS, WORDS
+from talos_opt.reports.view import View
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+#: Inches of a bar, and what the panel has beside its bars.
+BAR, BESIDE = 0.17, 0.25
+
+#: Devices that have a bar; of more, those that are busiest.
+DEVICES = 16
+
+
+def panel_height(view: View) -> float:
+    """Return the height of the panel, in inches; 0: there is nothing to show."""
+    if view.breakdown is None or view.breakdown.span <= 0:
+        return 0.0
+    return BESIDE + BAR * min(len(view.devices), DEVICES)
+
+
+def draw_where(axes: Axes, view: View) -> None:
+    """Draw the parts of the time of each device, as shares of it."""
+    found = view.breakdown
+    assert found is not None, "a panel that has a height"
+    parts = 100 * np.array([item.parts for item in found.devices]) / found.span
+    busy = parts[:, Part.COMPUTE] + parts[:, Part.TRANSFER]
+    shown = np.sort(np.argsort(-busy, kind="stable")[:DEVICES])
+    parts = parts[shown]
+    left = np.zeros(len(shown))
+    for part in Part:
+        widths = np.maximum(parts[:, part], 0.0)
+        if widths.max(initial=0.0) > 1e-7:
+            axes.barh(
+                np.arange(len(shown)),
+                widths,
+                left=left,
+                height=0.72,
+                color=COLOURS[part],
+                label=WORDS[part],
+            )
+        left += widths
+    style.tidy(axes, grid="")
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    names = [style.shortened(view.devices[d], 22) for d in shown.tolist()]
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(shown) - 0.5, -0.5)
+    axes.set_xlim(0.0, 100.0)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g} %")
+    rest = len(view.devices) - len(shown)
+    more = f"; {rest} less busy devices are left out" if rest else ""
+    axes.set_xlabel(f"share of the makespan{more}", fontsize=style.LABEL)
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
+        ncols=5,
+        frameon=False,
+        fontsize=style.TICK - 1,
+        handlelength=1.2,
+        columnspacing=1.2,
+        borderaxespad=0.2,
+    )
