@@ -134,7 +134,7 @@ def _robust(found: Robustness, unit: str) -> list[str]:
         return moment(value, unit, value - found.forced)
 
     rows = [
-        (name, shown(plan.value), f"{shown(plan.risk)} ± {number(plan.error)}")
+        (name, shown(plan.value), f"{shown(plan.risk)} ± {quantity(plan.error, unit)}")
         for name, plan in (("nominal", found.nominal), ("robust", found.chosen))
     ]
     loses, costs = percent(found.loss), percent(found.cost)
