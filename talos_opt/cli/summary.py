@@ -37,9 +37,9 @@ def summarise(result: Result, written: str | None = None) -> str:
     lines = [_headline(result)]
     if result.metrics is not None:
         lines += ["", *_values(result, result.metrics), "", devices(result, result.metrics)]
+        lines += ["", *_where(result)]
     if result.robust is not None:
         lines += ["", *_robust(result.robust, value_unit(result.problem))]
-        lines += ["", *_where(result)]
     if result.explanation is not None:
         lines += ["", *_changes(result.explanation)]
     if written:
