@@ -20,6 +20,7 @@ from typing import Any
 
 from benchmarks.report import Column, make_parser, progress, publish
 from talos_opt.studies.cases import list_cases
+from talos_opt.studies.crews import hire
 from talos_opt.studies.running import Tally, run_study
 from talos_opt.studies.store import Store, unpack
 from talos_opt.studies.study import read_study
@@ -107,14 +108,16 @@ def disturbed(folder: Path, args: Any) -> list[dict[str, Any]]:
     return [undisturbed, kills(study, args.kills)]
 
 
-def solve(study: Path, name: str, **options: Any) -> tuple[Tally, list[tuple[Any, ...]]]:
+def solve(
+    study: Path, name: str, dask: str | None = None, **options: Any
+) -> tuple[Tally, list[tuple[Any, ...]]]:
     """Run a study in this process into a database of its own; return its table too."""
     read = read_study(study)
     cases = list_cases(read)
     target = study.with_name(name)
-    with Store(target, create=True) as store:
+    with Store(target, create=True) as store, hire(dask, read.workers) as crew:
         store.plan(read.name, cases)
-        tally = run_study(cases, store, workers=read.workers, **options)
+        tally = run_study(cases, store, crew, pieces=read.workers, **options)
         store.release()
     return tally, table(target)
 

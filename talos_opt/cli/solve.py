@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import time
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import arguments, exits
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from talos_opt.core.problem import Problem
     from talos_opt.core.result import Result
     from talos_opt.core.schedule import Schedule
+    from talos_opt.studies.dask_link import DaskLink
 
 
 def add_parser(commands: Any) -> None:
@@ -58,6 +61,7 @@ def add_parser(commands: Any) -> None:
         "such as encoder.layer.*",
     )
     arguments.add_limits(parser)
+    arguments.add_dask(parser, "let several solvers and seeds solve it together")
     arguments.add_worth(parser)
     arguments.add_output(parser, "the schedule")
     parser.set_defaults(run=run)
@@ -86,23 +90,36 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     try:
         from talos_opt.core.shares import value_unit
 
-        with ProgressLine(plan.time_limit, value_unit(problem)) as line:
-            result = signals.run(
-                lambda: api.solve(
-                    problem,
-                    config=plan,
-                    warm_start=warm_start,
-                    on_progress=line.update,
-                    cancel=signals.cancel,
-                    started=started,
-                ),
-                line.draw,
-            )
+        with (
+            _together(args.dask) as link,
+            ProgressLine(plan.time_limit, value_unit(problem)) as line,
+        ):
+            common: dict[str, Any] = {
+                "warm_start": warm_start, "on_progress": line.update, "cancel": signals.cancel,
+            }  # fmt: skip
+            if link is None:
+                common |= {"config": plan, "started": started}
+                work = partial(api.solve, problem, **common)
+            else:
+                from talos_opt.studies.portfolio import solve_together
+
+                work = partial(solve_together, problem, plan, link, **common)
+            result = signals.run(work, line.draw)
     except InternalError as error:
         if error.result is not None and error.result.schedule is not None:
             report(args, error.result)  # what was found until then has passed check
         raise
     return report(args, result)
+
+
+def _together(dask: str | None) -> AbstractContextManager[DaskLink | None]:
+    """Return the way to a Dask cluster, where there is to be one."""
+    if dask is None:
+        return nullcontext()
+    from talos_opt.core.machine import available_cores
+    from talos_opt.studies.dask_link import DaskLink
+
+    return DaskLink(dask, workers=available_cores())
 
 
 def _read(args: argparse.Namespace, objective: str | None) -> tuple[Problem, Schedule | None]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from talos_opt import formats
 from talos_opt.core.errors import GraphError, InputError
+from talos_opt.core.granularity import Granularity, by_module
 from talos_opt.formats.cluster_reader import cluster_from
 from talos_opt.formats.graph_writer import document_of
 from talos_opt.formats.source import Source
@@ -112,6 +113,8 @@ def _base(study: Study, graph: str, cluster: str, objective: str) -> tuple[dict[
     )
     if objective:
         problem = problem.with_objective(objective)
+    if study.granularity is Granularity.MODULE:
+        problem = by_module(problem, study.no_split)
     return document_of(problem) | {"prices": dict(study.prices)}, problem.objective.value
 
 

@@ -23,6 +23,7 @@ from talos_opt.formats.schedule import finite
 from talos_opt.formats.schedule_document import bound_schedule
 from talos_opt.formats.source import Source
 from talos_opt.formats.talos import read_problem
+from talos_opt.studies.news import Mailbox
 from talos_opt.studies.store import pack, unpack
 
 
@@ -33,12 +34,16 @@ def make_request(
     solver: str,
     seed: int,
     time_limit: float,
-    threads: int,
+    threads: int | None,
 ) -> dict[str, Any]:
     """Return what `solve_request` takes.
 
-    Beside these, a request may have ``neighbour``, the row of the case to start from, and
-    ``relaxed``: that what is proven of the neighbour holds for this case too.
+    Where `threads` is None, whoever receives it decides. Beside these, a request may have
+
+    - ``neighbour``, the row of the case to start from, and ``relaxed``: that what is proven of the
+      neighbour holds for this case too;
+    - ``shared``: others solve the same problem meanwhile, and there is news;
+    - ``options`` and ``worth``, those of `SolveConfig`.
     """
     return {
         "graph": json.dumps(document).encode(),
@@ -50,11 +55,22 @@ def make_request(
     }
 
 
-def solve_request(request: Mapping[str, Any], cancel: threading.Event) -> dict[str, Any]:
-    """Solve a case; a failure is a row with its reason."""
+def solve_request(
+    request: Mapping[str, Any], mailbox: Mailbox | None, cancel: threading.Event
+) -> dict[str, Any]:
+    """Solve a case; a failure is a row with its reason.
+
+    Parameters
+    ----------
+    request : mapping
+        See `make_request`.
+    mailbox : Mailbox, optional
+        For a case with ``shared``.
+    cancel : threading.Event
+    """
     began = time.perf_counter()
     try:
-        row = _solve(request, cancel)
+        row = _solve(request, mailbox if request.get("shared") else None, cancel)
     except InputError as error:  # the line would be that of a document that nobody sees
         text = f"{error.path}: {error.message}" if error.path else error.message
         row = {"status": "failed", "reason": f"{type(error).__name__}: {text}"}
@@ -71,7 +87,9 @@ def solve_request(request: Mapping[str, Any], cancel: threading.Event) -> dict[s
     }
 
 
-def _solve(request: Mapping[str, Any], cancel: threading.Event) -> dict[str, Any]:
+def _solve(
+    request: Mapping[str, Any], mailbox: Mailbox | None, cancel: threading.Event
+) -> dict[str, Any]:
     source = Source("the case", Path("case.json"), request["graph"])
     problem = read_problem(source, objective=request["objective"])
     neighbour = request.get("neighbour") or {}
@@ -83,11 +101,16 @@ def _solve(request: Mapping[str, Any], cancel: threading.Event) -> dict[str, Any
         seed=request["seed"],
         time_limit=request["time_limit"],
         workers=request["threads"],
+        options=request.get("options", {}),
+        worth=request.get("worth", 0.0),
     )
     result = _settled(problem, warm, neighbour, plan) if relaxed else None
     bound_from = None if result is None else neighbour["fingerprint"]
     if result is None:
-        result = api.solve(problem, config=plan, warm_start=warm, cancel=cancel, explain=False)
+        result = api.solve(
+            problem, config=plan, warm_start=warm, cancel=cancel, explain=False,
+            exchange=None if mailbox is None else mailbox.open(),
+        )  # fmt: skip
         if relaxed:
             result, raised = _raised(result, neighbour)
             bound_from = neighbour["fingerprint"] if raised else None
