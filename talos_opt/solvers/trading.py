@@ -10,13 +10,11 @@ from contextlib import contextmanager
 from talos_opt.core.errors import TalosError
 from talos_opt.core.normalised import Normalised
 from talos_opt.core.schedule import Schedule
-from talos_opt.solvers.engine.exchange import Exchange
+from talos_opt.solvers.engine.exchange import OTHERS, Exchange
 from talos_opt.solvers.engine.run import Run
 
 #: Seconds between two looks.
 _TICK = 0.1
-#: Who a schedule or bound of another solve is from, in the history of this one.
-OTHERS = "others"
 
 
 class Trader:
@@ -57,6 +55,7 @@ class Trader:
         InternalError
             If what others claim and what is known here contradict each other.
         """
+        self._take()
         thread = threading.Thread(target=self._trade, name="talos_opt exchange", daemon=True)
         thread.start()
         try:

@@ -8,6 +8,9 @@ from collections.abc import Callable
 
 from talos_opt.core.schedule import Schedule
 
+#: Who a schedule or bound of another solve is from, in the history of this one.
+OTHERS = "others"
+
 
 class Exchange:
     """One solve's mailbox, in the user's terms; safe from any thread.
