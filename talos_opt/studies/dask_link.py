@@ -12,6 +12,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from talos_opt.core.errors import ConfigError, DependencyError, SolverError
+from talos_opt.studies import remote
+from talos_opt.studies.remote import require_version
 from talos_opt.version import __version__
 
 #: What starts a cluster in this process.
@@ -50,9 +52,7 @@ class DaskLink:
 
     def __init__(self, where: str, *, workers: int = 1) -> None:
         self._distributed = _import()
-        self._logger = logging.getLogger("distributed")
-        self._level = self._logger.level
-        self._logger.setLevel(logging.CRITICAL)  # what matters is said in one error
+        self._levels = _silenced()
         self.where = where
         self._cluster: Any = None
         self.client: Any = None
@@ -81,12 +81,11 @@ class DaskLink:
             if self.client is not None:
                 self.client.close(timeout=_PATIENCE)
         if self._cluster is not None:
-            from talos_opt.studies import remote
-
             with suppress(Exception):
                 self._cluster.close(timeout=_PATIENCE)
             remote.dismiss()
-        self._logger.setLevel(self._level)
+        for logger, level in self._levels.items():
+            logger.setLevel(level)
 
     def nthreads(self) -> dict[str, int]:
         """Return how many cases each worker solves at the same time, by its address.
@@ -145,16 +144,16 @@ class DaskLink:
             require_version(versions["packages"].get("talos_opt"), __version__, who)
 
 
-def require_version(found: str | None, expected: str, who: str) -> None:
-    """Refuse another version of the package than the client's.
-
-    Raises
-    ------
-    ConfigError
-    """
-    if found != expected:
-        has = "no talos_opt" if found is None else f"talos_opt {found}"
-        raise ConfigError(f"{who} has {has}, expected version {expected}, which the client has")
+def _silenced() -> dict[logging.Logger, int]:
+    """Silence Dask, as what matters is said in one error; return the levels that there were."""
+    loggers = [logging.getLogger("distributed")]
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.startswith("distributed.") and isinstance(logger, logging.Logger):
+            loggers.append(logger)
+    levels = {logger: logger.level for logger in loggers}
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    return levels
 
 
 def _import() -> Any:
@@ -179,5 +178,5 @@ def _address(where: str) -> str:
         document = None
     address = document.get("address") if isinstance(document, dict) else None
     if not isinstance(address, str):
-        raise ConfigError(f"{where!r} is no scheduler file, {_EXPECTED}")
+        raise ConfigError(f"{where!r} has no address of a scheduler, {_EXPECTED}")
     return address

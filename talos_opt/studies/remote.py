@@ -15,11 +15,11 @@ from collections.abc import Mapping
 from queue import Empty, Queue
 from typing import Any
 
+from talos_opt.core.errors import ConfigError
 from talos_opt.core.machine import available_cores
 from talos_opt.studies.boards import WorkerBoard
 from talos_opt.studies.children import Child
 from talos_opt.studies.crew import ALLOWANCE, LATE
-from talos_opt.studies.dask_link import require_version
 from talos_opt.studies.news import News
 from talos_opt.version import __version__
 
@@ -149,6 +149,18 @@ class Wanted:
         """Return False if it was cancelled, or its client has left."""
         task = self._worker.state.tasks.get(self._key)
         return task is not None and task.state != "cancelled"
+
+
+def require_version(found: str | None, expected: str, who: str) -> None:
+    """Refuse another version of the package than the client's.
+
+    Raises
+    ------
+    ConfigError
+    """
+    if found != expected:
+        has = "no talos_opt" if found is None else f"talos_opt {found}"
+        raise ConfigError(f"{who} has {has}, expected version {expected}, which the client has")
 
 
 def dismiss(older: float = 0.0) -> None:

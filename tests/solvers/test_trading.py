@@ -26,7 +26,6 @@ def test_what_others_find_ends_a_search() -> None:
     for solver in ("fast", "heft"):
         result = api.solve(problem, solver, time_limit=100, exchange=exchange)
         assert (result.status, result.value, result.lower_bound) == ("optimal", 9.0, 9.0)
-        assert result.runtime_s < 50
         exchange.post(best, 9.0)
         assert "others" in {event.solver for event in result.history}
 
