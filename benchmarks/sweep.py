@@ -130,7 +130,10 @@ def solve(
 
 
 def table(target: Path) -> list[tuple[Any, ...]]:
-    names = ("case", "status", "value", "lower_bound", "gap", "price", "warm_start", "bound_from")
+    names = (
+        "case", "status", "value", "lower_bound", "gap", "price", "warm_start", "bound_from",
+        "reason",
+    )  # fmt: skip
     with Store(target) as store:
         return [tuple(row[name] for name in names) for row in read_table(store).rows]
 
@@ -176,9 +179,18 @@ def kills(study: Path, count: int) -> dict[str, Any]:
         "study": "killed, processes",
         "cases": total,
         "kills": done,
-        "same_table": str(table(target) == table(study.with_name("undisturbed.db"))),
+        "same_table": same(study, target),
         "begun_again": sum(starts.values()) - total,
     }
+
+
+def same(study: Path, target: Path) -> str:
+    """Tell whether a table is the undisturbed one, and show the rows that are not."""
+    rows = list(zip(table(study.with_name("undisturbed.db")), table(target), strict=True))
+    for undisturbed, found in rows:
+        if undisturbed != found:
+            progress(f"{undisturbed} became {found}")
+    return str(all(undisturbed == found for undisturbed, found in rows))
 
 
 class Dask:
@@ -255,7 +267,7 @@ def kills_on_dask(study: Path, count: int) -> dict[str, Any]:
         "study": "killed, Dask",
         "cases": total,
         "kills": done,
-        "same_table": str(table(target) == table(study.with_name("undisturbed.db"))),
+        "same_table": same(study, target),
         "begun_again": sum(starts.values()) - total,
     }
 
