@@ -106,6 +106,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
 
 def _solve(args: argparse.Namespace, signals: Signals) -> int:
     from talos_opt.cli import files
+    from talos_opt.core.errors import SolverError
     from talos_opt.studies.cases import list_cases
     from talos_opt.studies.crews import hire
     from talos_opt.studies.running import run_study
@@ -138,6 +139,10 @@ def _solve(args: argparse.Namespace, signals: Signals) -> int:
                 bar.draw,
                 "what is finished",
             )
+        except SolverError as error:
+            raise SolverError(
+                f"{error}; what is finished is kept in {target}, and the same command goes on"
+            ) from error
         finally:
             store.release()
         counts = _counts(store)

@@ -53,6 +53,13 @@ class DaskLink:
     def __init__(self, where: str, *, workers: int = 1) -> None:
         self._distributed = _import()
         self._levels = _silenced()
+        self._config = importlib.import_module("dask").config.set(
+            {
+                # A graph is as large as it is; Dask would warn of more than 10 MB.
+                "distributed.admin.large-graph-warning-threshold": "1 TB",
+                "distributed.comm.timeouts.connect": f"{_PATIENCE} s",
+            }
+        )
         self.where = where
         self._cluster: Any = None
         self.client: Any = None
@@ -84,6 +91,7 @@ class DaskLink:
             with suppress(Exception):
                 self._cluster.close(timeout=_PATIENCE)
             remote.dismiss()
+        self._config.__exit__(None, None, None)
         for logger, level in self._levels.items():
             logger.setLevel(level)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -46,6 +47,8 @@ class Farm:
 
     def __init__(self, link: DaskLink) -> None:
         self._link = link
+        # Not the tasks of a client before this one, which the scheduler may still know.
+        self._name = f"talos_opt-{uuid.uuid4().hex}"
         self._payloads: dict[str, bytes] = {}
         self._attempts: Counter[str] = Counter()
         self._futures: dict[str, Any] = {}
@@ -116,7 +119,7 @@ class Farm:
         try:
             future = self._link.client.submit(
                 remote.solve_case, __version__, self._hosts, self._payloads[name],
-                key=f"talos_opt-{name}-{self._attempts[name]}", pure=False,
+                key=f"{self._name}-{name}-{self._attempts[name]}", pure=False,
             )  # fmt: skip
         except Exception as error:
             raise self._link.lost() from error

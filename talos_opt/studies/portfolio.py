@@ -46,6 +46,8 @@ _SMALL = 5_000
 _LEAST = 4
 #: Seconds between two looks at the news.
 _TICK = 0.1
+#: Seconds to wait for a result that is there.
+_FETCH = 5.0
 #: Seconds that members may take to make a proven answer tidier, and beyond their time limit.
 _POLISH, _BEYOND = 1.0, 5.0
 
@@ -125,7 +127,7 @@ def solve_together(
     Raises
     ------
     InputError
-        If devices are bundled, or the solver does not cover the problem.
+        If devices are bundled, the plan has a worth, or the solver does not cover the problem.
     SolverError
         If the scheduler is gone or all solves have failed, and there is no schedule.
     InternalError
@@ -133,6 +135,8 @@ def solve_together(
     """
     if problem.cluster.bundles or problem.bundling is not None:
         raise InputError("devices are bundled, expected none where workers solve together")
+    if plan.worth > 0:
+        raise InputError("worth is above 0, expected 0 where workers solve together")
     count = sum(link.nthreads().values()) or _LEAST
     members = line_up(problem, plan, count)
     together = _Together(problem, plan, link, members, on_progress or (lambda event: None))
@@ -183,9 +187,7 @@ class _Together:
             request = make_request(
                 document, objective=self.problem.objective.value, solver=member.solver,
                 seed=member.seed, time_limit=self.plan.time_limit, threads=self.plan.workers,
-            ) | {
-                "shared": True, "options": self.plan.options, "worth": self.plan.worth,
-            }  # fmt: skip
+            ) | {"shared": True, "options": self.plan.options}  # fmt: skip
             self.futures[k] = self.link.client.submit(
                 remote.solve_member, __version__, hosts, remote.packed(request), name, k,
                 key=f"{name}-{k}", pure=False,
@@ -200,7 +202,7 @@ class _Together:
                 for k, news in self._news():
                     self.take(k, news)
                 for k in [k for k, future in self.futures.items() if future.done()]:
-                    self.over(k, self.futures.pop(k))
+                    self.over(k)
             except SolverError as error:
                 if self.standings.schedule is None:
                     raise
@@ -245,13 +247,16 @@ class _Together:
                 raise self.link.lost() from error
             self.report(who)
 
-    def over(self, k: int, future: Any) -> None:
+    def over(self, k: int) -> None:
         """Take the last word of a member."""
         who = str(self.members[k])
         try:
-            row = future.result()
+            row = self.futures[k].result(timeout=_FETCH)
+        except TimeoutError:
+            return  # its worker died with it, and another one solves again
         except Exception as error:
             row = explain_failure(error)
+        del self.futures[k]
         if row is None or isinstance(row, str):
             self.notes.append(f"{who}: {row or 'the Dask worker gave no answer'}")
             return

@@ -95,9 +95,12 @@ def _solve(
         end = time.monotonic() + request["time_limit"] + ALLOWANCE
         said = _next(solver, board)
         while isinstance(said, News):
-            if not wanted() or time.monotonic() > end:
+            if not wanted():
                 solver.child.kill()
-                return LATE if wanted() else None
+                return None
+            if time.monotonic() > end:
+                solver.child.kill()
+                return LATE
             said = _next(solver, board)
     except BaseException:
         solver.child.kill()
@@ -189,6 +192,15 @@ def _release(solver: _Solver) -> None:
     solver.since = time.monotonic()
     with _lock:
         _idle.append(solver)
-    timer = threading.Timer(_IDLE, dismiss, (_IDLE,))
-    timer.daemon = True
-    timer.start()
+        if len(_idle) == 1:  # else one is waiting already
+            threading.Thread(target=_dismiss_idle, name="talos_opt idle", daemon=True).start()
+
+
+def _dismiss_idle() -> None:
+    """End processes that have long had nothing to do, as long as there are any."""
+    while True:
+        time.sleep(_IDLE / 4)
+        dismiss(_IDLE)
+        with _lock:
+            if not _idle:
+                return

@@ -17,19 +17,19 @@ import pytest
 from talos_opt import api
 from talos_opt.cli.main import main
 from talos_opt.core.config import SolveConfig
-from talos_opt.core.errors import ConfigError, DependencyError, SolverError
+from talos_opt.core.errors import ConfigError, DependencyError, InputError, SolverError
 from talos_opt.studies import dask_link, remote
-from talos_opt.studies.cases import list_cases
+from talos_opt.studies.cases import Case, list_cases
 from talos_opt.studies.crews import hire
 from talos_opt.studies.dask_link import DaskLink
 from talos_opt.studies.farm import Farm
 from talos_opt.studies.portfolio import line_up, solve_together
 from talos_opt.studies.running import run_study
-from talos_opt.studies.solving import make_request
+from talos_opt.studies.solving import make_request, solve_request
 from talos_opt.studies.store import Store
 from talos_opt.studies.study import read_study
 from tests.cli.process import FIG1, PATIENCE, hard_graph, processes_with
-from tests.studies.test_running import essence, run, study_file, wait_until
+from tests.studies.test_running import essence, study_file, wait_until
 
 distributed = pytest.importorskip("distributed", reason="the extra dask is not installed")
 
@@ -66,19 +66,19 @@ def link(address: str) -> Iterator[DaskLink]:
         yield opened
 
 
-def test_a_study_comes_to_the_same_as_in_processes(
-    address: str, tmp_path: Path, capsys: Capture
-) -> None:
-    here, there = tmp_path / "here", tmp_path / "there"
-    here.mkdir()
-    there.mkdir()
-    run(study_file(here, STUDY))
-    path = study_file(there, STUDY)
+def test_a_study_comes_to_the_same_as_here(address: str, tmp_path: Path, capsys: Capture) -> None:
+    path = study_file(tmp_path, STUDY)
     scheduler = tmp_path / "scheduler.json"
     scheduler.write_text(json.dumps({"type": "Scheduler", "address": address}))
     words = ["sweep", str(path), "--workers", "1", "--dask", str(scheduler)]
     assert main(words) == 0
-    assert essence(path.with_suffix(".db")) == essence(here / "study.db")
+    cases = list_cases(read_study(path))
+    here = [solve_request(request_of(case), None, threading.Event()) for case in cases]
+    rows = essence(path.with_suffix(".db"))
+    assert [row[1:3] for row in rows] == [(row["status"], row["value"]) for row in here]
+    assert [row[5:] for row in rows] == [(None, None), (1, 1), (None, None), (3, 3)] + [
+        (None, None)
+    ] * 4  # dp has less memory and the same schedule; heft has no neighbours
     assert main([*words[:4], "--dask", address]) == 0
     captured = capsys.readouterr()
     assert "8 solved now" in captured.out
@@ -104,11 +104,16 @@ def test_few_cases_are_under_way(link: DaskLink, tmp_path: Path) -> None:
     assert 2 <= most <= 4
 
 
+def request_of(case: Case, solver: str = "", time_limit: float = 30.0) -> dict[str, Any]:
+    return make_request(
+        case.document, objective=case.objective, solver=solver or case.solver, seed=case.seed,
+        time_limit=time_limit, threads=1,
+    )  # fmt: skip
+
+
 def hard_request(folder: Path) -> dict[str, Any]:
     (case,) = list_cases(read_study(study_file(folder, f"graphs: {hard_graph(folder)}\n")))
-    return make_request(
-        case.document, objective=case.objective, solver="cpsat", seed=0, time_limit=300, threads=1
-    )
+    return request_of(case, "cpsat", 300.0)
 
 
 class Worker:
@@ -255,7 +260,29 @@ def test_solvers_share_what_they_find(link: DaskLink, tmp_path: Path) -> None:
     assert (result.status, result.value, result.lower_bound) == ("optimal", 9.0, 9.0)
     assert api.check(problem, result.schedule) == ()  # type: ignore[arg-type]
     assert told[-1] == 9.0
+    with pytest.raises(InputError, match="worth is above 0"):
+        solve_together(problem, plan.override(worth=0.1), link)
+    cards = api.read(FIG1, cluster=FIG1.parent / "clusters" / "cpu-2gpu.yaml")
+    with pytest.raises(InputError, match="devices are bundled"):
+        solve_together(cards.with_bundles("all"), plan, link)
     assert "2 solves on Dask: auto, seed 0; cpsat, seed 0" in result.notes
+
+
+def test_an_infeasible_problem_is_found_to_be_so(link: DaskLink, tmp_path: Path) -> None:
+    (case, *_) = list_cases(
+        read_study(
+            study_file(
+                tmp_path,
+                f"graphs: {FIG1}\nparameters:\n  models[*].ops[*].memory.weights: [1kB]\n"
+                "  cluster.devices[gpu].memory: [1kB]\n  cluster.devices[cpu].memory: [1kB]\n",
+            )
+        )
+    )
+    graph = tmp_path / "tight.json"
+    graph.write_text(json.dumps(case.document))
+    result = solve_together(api.read(graph), SolveConfig(time_limit=60), link)
+    assert result.status == "infeasible"
+    assert result.reason
 
 
 def test_a_solve_ends_with_what_it_has(link: DaskLink, tmp_path: Path) -> None:
@@ -272,25 +299,6 @@ def test_a_solve_ends_with_what_it_has(link: DaskLink, tmp_path: Path) -> None:
     assert result.interrupted
     assert result.status == "feasible"
     assert result.lower_bound > 0
-
-
-def test_an_infeasible_problem_is_found_to_be_so(link: DaskLink, tmp_path: Path) -> None:
-    text = FIG1.read_text()
-    assert "memory_rule" not in text
-    (case, *_) = list_cases(
-        read_study(
-            study_file(
-                tmp_path,
-                f"graphs: {FIG1}\nparameters:\n  models[*].ops[*].memory.weights: [1kB]\n"
-                "  cluster.devices[gpu].memory: [1kB]\n  cluster.devices[cpu].memory: [1kB]\n",
-            )
-        )
-    )
-    graph = tmp_path / "tight.json"
-    graph.write_text(json.dumps(case.document))
-    result = solve_together(api.read(graph), SolveConfig(time_limit=60), link)
-    assert result.status == "infeasible"
-    assert result.reason
 
 
 def test_local_is_a_cluster_of_this_process(tmp_path: Path) -> None:
