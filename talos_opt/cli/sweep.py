@@ -124,8 +124,8 @@ def _solve(args: argparse.Namespace, signals: Signals) -> int:
         ProgressBar() as bar,
     ):
         store.plan(study.name, cases)
-        pieces = store.keep_pieces(args.workers, crew.workers or workers)
         try:
+            pieces = store.keep_pieces(args.workers, crew.workers or workers)
             tally = signals.run(
                 lambda: run_study(
                     cases,
