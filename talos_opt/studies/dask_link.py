@@ -6,6 +6,7 @@ import importlib
 import json
 import logging
 import re
+import threading
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,8 @@ from talos_opt.version import __version__
 LOCAL = "local"
 #: Seconds to wait for a scheduler.
 _PATIENCE = 5
+#: Seconds for what follows the connection.
+_HANDSHAKE = 2
 #: tcp://host:8786, or host:8786.
 _ADDRESS = re.compile(r"[a-z]+://\S+|[\w.-]+:\d+|\[[0-9a-fA-F:]+\]:\d+")
 _EXPECTED = (
@@ -135,13 +138,29 @@ class DaskLink:
         return self._cluster
 
     def _connect(self, target: Any) -> None:
-        try:
-            self.client = self._distributed.Client(
-                target, timeout=_PATIENCE, set_as_default=False, name="talos_opt"
-            )
-        except (OSError, ValueError, TypeError) as error:
-            said = str(error).partition("\n")[0] or type(error).__name__
-            raise ConfigError(f"no Dask scheduler answers at {self.where!r}: {said}") from error
+        """Connect, in a thread: where something else answers, Dask would wait for ever."""
+        found: list[Any] = []
+        errors: list[Exception] = []
+
+        def connect() -> None:
+            try:
+                found.append(
+                    self._distributed.Client(
+                        target, timeout=_PATIENCE, set_as_default=False, name="talos_opt"
+                    )
+                )
+            except Exception as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=connect, name="talos_opt connect", daemon=True)
+        thread.start()
+        thread.join(_PATIENCE + _HANDSHAKE)
+        if not found:
+            said = "what answers is not a Dask scheduler"
+            if errors:
+                said = str(errors[0]).partition("\n")[0] or type(errors[0]).__name__
+            raise ConfigError(f"no Dask scheduler answers at {self.where!r}: {said}")
+        self.client = found[0]
 
     def _require_versions(self) -> None:
         found = self.client.get_versions(packages=["talos_opt"])

@@ -96,7 +96,8 @@ def _solve(
         said = _next(solver, board)
         while isinstance(said, News):
             if not wanted():
-                solver.child.kill()
+                solver.child.dismiss()  # so it can end what it has started itself
+                solver.child.join()
                 return None
             if time.monotonic() > end:
                 solver.child.kill()

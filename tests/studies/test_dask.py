@@ -211,6 +211,15 @@ def test_no_scheduler_is_one_error(
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_whatever_else_answers_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dask_link, "_PATIENCE", 0.3)
+    monkeypatch.setattr(dask_link, "_HANDSHAKE", 0.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        where = f"127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(ConfigError, match=f"no Dask scheduler answers at '{where}'"):
+            DaskLink(where)
+
+
 def test_other_versions_are_refused(
     link: DaskLink, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
