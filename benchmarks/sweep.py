@@ -1,10 +1,11 @@
 """What does a study cost beside its solver, does it survive kills, what do warm starts save?
 
-A study of tiny cases is run undisturbed, and again through SIGKILLs at random moments; grids of
-memories are solved with neighbours and without.
+A study of tiny cases is run undisturbed, in processes and on Dask, and again through SIGKILLs at
+random moments: of the command; and on Dask of workers, of the command, and of the scheduler. Grids
+of memories are solved with neighbours and without.
 
     python -m benchmarks.sweep [--cases 200] [--kills 30] [--workers 1] [--limit 20] [--graphs A,B]
-                              [--json FILE]
+                              [--tiny] [--json FILE]
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 
 from benchmarks.report import Column, make_parser, progress, publish
 from talos_opt.studies.cases import list_cases
+from talos_opt.studies.crews import hire
 from talos_opt.studies.running import Tally, run_study
 from talos_opt.studies.store import Store, unpack
 from talos_opt.studies.study import read_study
@@ -75,15 +77,15 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=30, help="times that the study is killed")
     parser.add_argument("--workers", type=int, default=1, help="processes for the tiny cases")
     parser.add_argument("--limit", type=float, default=20.0, help="seconds of a case with memory")
+    parser.add_argument("--tiny", action="store_true", help="leave out the grids of memories")
     parser.add_argument("--graphs", help="of the grids of memories only these, and nothing else")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         if args.graphs is None:
-            rows = [
-                *disturbed(place, args),
-                *memory(place, args.limit, [item[0] for item in GRIDS]),
-            ]
+            rows = disturbed(place, args)
+            if not args.tiny:
+                rows += memory(place, args.limit, [item[0] for item in GRIDS])
         else:
             rows = memory(place, args.limit, args.graphs.split(","))
     publish(
@@ -102,44 +104,55 @@ def disturbed(folder: Path, args: Any) -> list[dict[str, Any]]:
     text = TINY.format(graph=MODELS / "fig1.yaml", seeds=seeds, workers=args.workers)
     study.write_text(text)
     progress("tiny cases")
-    undisturbed = tiny(study)
+    rows = [tiny(study, "undisturbed.db", args.workers)]
+    for workers in (1, 2):
+        progress(f"Dask, {workers}")
+        rows.append(tiny(study, f"dask{workers}.db", workers, dask="local"))
     progress("kills")
-    return [undisturbed, kills(study, args.kills)]
+    rows.append(kills(study, args.kills))
+    progress("kills on Dask")
+    rows.append(kills_on_dask(study, args.kills))
+    return rows
 
 
-def solve(study: Path, name: str, **options: Any) -> tuple[Tally, list[tuple[Any, ...]]]:
+def solve(
+    study: Path, name: str, workers: int = 1, dask: str | None = None, **options: Any
+) -> tuple[Tally, list[tuple[Any, ...]]]:
     """Run a study in this process into a database of its own; return its table too."""
     read = read_study(study)
     cases = list_cases(read)
     target = study.with_name(name)
-    with Store(target, create=True) as store:
+    with Store(target, create=True) as store, hire(dask, workers) as crew:
         store.plan(read.name, cases)
-        tally = run_study(cases, store, workers=read.workers, **options)
+        tally = run_study(cases, store, crew, pieces=1, **options)
         store.release()
     return tally, table(target)
 
 
 def table(target: Path) -> list[tuple[Any, ...]]:
-    names = ("case", "status", "value", "lower_bound", "gap", "price", "warm_start", "bound_from")
+    names = (
+        "case", "status", "value", "lower_bound", "gap", "price", "warm_start", "bound_from",
+        "reason",
+    )  # fmt: skip
     with Store(target) as store:
         return [tuple(row[name] for name in names) for row in read_table(store).rows]
 
 
-def tiny(study: Path) -> dict[str, Any]:
+def tiny(study: Path, name: str, workers: int, dask: str | None = None) -> dict[str, Any]:
     """Cases that take milliseconds: what is measured is all that is not the solver."""
-    tally, _ = solve(study, "undisturbed.db")
-    workers = read_study(study).workers
-    with Store(study.with_name("undisturbed.db")) as store:
+    tally, rows = solve(study, name, workers, dask)
+    with Store(study.with_name(name)) as store:
         wall = sum(row["wall_s"] for row in store.rows())
     beside = (tally.elapsed_s * workers - tally.solve_s) / tally.total
     return {
-        "study": "tiny",
+        "study": f"tiny, {'processes' if dask is None else 'Dask local'}, {workers}",
         "cases": tally.total,
         "elapsed_s": round(tally.elapsed_s, 2),
         "cases_per_hour": round(3600 * tally.total / tally.elapsed_s),
         "solver_ms": round(1e3 * tally.solve_s / tally.total, 1),
         "beside_ms": round(1e3 * beside, 1),
         "in_worker_ms": round(1e3 * (wall - tally.solve_s) / tally.total, 1),
+        "same_table": str(rows == table(study.with_name("undisturbed.db"))),
     }
 
 
@@ -163,10 +176,98 @@ def kills(study: Path, count: int) -> dict[str, Any]:
     with Store(target) as store:
         starts = store.starts()
     return {
-        "study": "killed",
+        "study": "killed, processes",
         "cases": total,
         "kills": done,
-        "same_table": str(table(target) == table(study.with_name("undisturbed.db"))),
+        "same_table": same(study, target),
+        "begun_again": sum(starts.values()) - total,
+    }
+
+
+def same(study: Path, target: Path) -> str:
+    """Tell whether a table is the undisturbed one, and show the rows that are not."""
+    rows = list(zip(table(study.with_name("undisturbed.db")), table(target), strict=True))
+    for undisturbed, found in rows:
+        if undisturbed != found:
+            progress(f"{undisturbed} became {found}")
+    return str(all(undisturbed == found for undisturbed, found in rows))
+
+
+class Dask:
+    """A scheduler and workers, each a process."""
+
+    def __init__(self, folder: Path, workers: int) -> None:
+        self.folder, self.file = folder, folder / "scheduler.json"
+        self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", "0")
+        while not self.file.exists() or not self.file.stat().st_size:
+            time.sleep(0.05)
+        self.workers = [self._worker() for _ in range(workers)]
+
+    def _worker(self) -> subprocess.Popen[bytes]:
+        local = ("--local-directory", str(self.folder / "local"))
+        return self._start("worker", "--nthreads", "1", "--no-nanny", *local)
+
+    def _start(self, what: str, *words: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [
+                sys.executable, "-m", f"distributed.cli.dask_{what}", "--scheduler-file",
+                str(self.file), "--no-dashboard", *words,
+            ],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT,
+        )  # fmt: skip
+
+    def kill_worker(self, k: int) -> None:
+        """End a worker as a machine that fails does; another one takes its place."""
+        end(self.workers[k])
+        self.workers[k] = self._worker()
+
+    def close(self) -> None:
+        for process in (*self.workers, self.scheduler):
+            end(process)
+        self.file.unlink(missing_ok=True)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+
+
+def kills_on_dask(study: Path, count: int) -> dict[str, Any]:
+    """Kill workers at random moments, every fifth time the command, every tenth the scheduler."""
+    target = study.with_name("killed_on_dask.db")
+    dask = Dask(study.parent, 2)
+    words = [sys.executable, "-m", "talos_opt", "sweep", str(study), "-o", str(target)]
+    words += ["--workers", "1", "--dask", str(dask.file)]
+    source, total = random.Random(1), len(table(study.with_name("undisturbed.db")))
+    moments = sorted(source.uniform(0, total - 1) for _ in range(count))
+    command = subprocess.Popen(words, stdout=subprocess.DEVNULL, cwd=ROOT)
+    done = 0
+    for k, moment in enumerate(moments, start=1):
+        while command.poll() is None and finished(target) <= moment:
+            time.sleep(0.002)
+        time.sleep(source.uniform(0, 0.05))
+        done += command.poll() is None
+        if k % 10 == 0:
+            dask.close()
+            assert command.wait() == 3, "the command says that the scheduler is lost"
+            dask = Dask(study.parent, 2)
+        elif k % 5 == 0:
+            end(command)
+        else:
+            dask.kill_worker(source.randrange(2))
+        if command.poll() is not None:
+            command = subprocess.Popen(words, stdout=subprocess.DEVNULL, cwd=ROOT)
+        table(target)  # readable after each kill
+    command.wait()
+    subprocess.run(words, stdout=subprocess.DEVNULL, cwd=ROOT, check=True)
+    dask.close()
+    with Store(target) as store:
+        starts = store.starts()
+    return {
+        "study": "killed, Dask",
+        "cases": total,
+        "kills": done,
+        "same_table": same(study, target),
         "begun_again": sum(starts.values()) - total,
     }
 

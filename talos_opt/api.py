@@ -39,6 +39,7 @@ from talos_opt.solvers.bundling import solve_bundles
 from talos_opt.solvers.engine import registry
 from talos_opt.solvers.engine.base import Solver, Verdict
 from talos_opt.solvers.engine.compilation import MISSING, compile_all
+from talos_opt.solvers.engine.exchange import Exchange
 from talos_opt.solvers.engine.registry import SolverInfo
 from talos_opt.solvers.engine.run import Progress
 from talos_opt.solvers.session import Session
@@ -102,6 +103,7 @@ def solve(
     worth: float | str | None = None,
     stages: Stages | str | Mapping[str, Any] | None = None,
     bundles: Bundles | str | Mapping[str, Any] | None = None,
+    exchange: Exchange | None = None,
 ) -> Result:
     """Place and schedule a problem.
 
@@ -143,6 +145,9 @@ def solve(
     bundles : Bundles, mapping or 'all', optional
         Overrides what the cluster says of bundles: ``{"gpu": {"sizes": [1, 2]}}``, or ``{}`` for
         none (docs/bundles.md).
+    exchange : Exchange, optional
+        With other solves of the same problem, which share incumbents and bounds; not where devices
+        are bundled.
 
     Returns
     -------
@@ -208,6 +213,7 @@ def solve(
         on_progress=on_progress,
         cancel=cancel,
         started=called if started is None else started,
+        exchange=exchange,
     )
     obstacle = find_obstacle(problem)
     if not obstacle:
@@ -298,6 +304,17 @@ def check(problem: Problem, schedule: Schedule) -> tuple[Violation, ...]:
 def solvers() -> tuple[SolverInfo, ...]:
     """Return what is known about every solver; loads no backend."""
     return registry.describe()
+
+
+def covers(problem: Problem, plan: SolveConfig) -> bool:
+    """Tell whether the solver of a plan takes a problem.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such solver or option.
+    """
+    return _create(plan).covers(problem)
 
 
 def compile_kernels(

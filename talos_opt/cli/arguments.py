@@ -286,6 +286,16 @@ def add_seed(parser: argparse.ArgumentParser, of: str = "") -> None:
     parser.add_argument("--seed", type=seed, metavar="N", help=f"random seed{of} (default: 0)")
 
 
+def add_dask(parser: Any, do: str) -> None:
+    """Add where to find workers that do something."""
+    parser.add_argument(
+        "--dask",
+        metavar="ADDRESS|local|FILE",
+        help=f"{do} on Dask: address of a scheduler, its scheduler file, or a cluster of threads "
+        "in this process",
+    )
+
+
 def add_graph(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
     """Add the graph file, or one and more of them."""
     parser.add_argument(

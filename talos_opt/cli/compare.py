@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import arguments, exits
 from talos_opt.cli.output import complain, emit, emit_json, visible
-from talos_opt.cli.progress import ProgressLine
+from talos_opt.cli.progress import ProgressBar, ProgressLine
 from talos_opt.cli.signals import Signals
 from talos_opt.cli.text import percent, quantity, table
 
@@ -43,6 +43,7 @@ def add_parser(commands: Any) -> None:
     arguments.add_problem(parser)
     arguments.add_format(parser)
     arguments.add_limits(parser, each="each solver on each graph")
+    arguments.add_dask(parser, "run the solvers beside each other")
     arguments.add_worth(parser)
     arguments.add_output(parser, "the comparison")
     parser.set_defaults(run=run)
@@ -60,6 +61,24 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     limit = args.time_limit or DEFAULT_TIME_LIMIT
     names = args.solvers or api.DEFAULT_COMPARISON
     done: list[Row] = []
+    run_all = _on_dask if args.dask else _here
+    try:
+        comparison = run_all(args, signals, problems, names, limit, done)
+    except Exception:
+        if done:  # what has been measured is not lost to the solver that failed
+            _report(args, compare_results(done), problems)
+        raise
+    code = _report(args, comparison, problems)
+    return exits.INTERRUPTED if signals.interrupted else code
+
+
+def _here(
+    args: argparse.Namespace, signals: Signals, problems: Sequence[Problem], names: Sequence[str],
+    limit: float, done: list[Row],
+) -> Comparison:  # fmt: skip
+    """Run one solver after the other, with all cores."""
+    from talos_opt import api
+
     with ProgressLine(limit) as line:
         coming = iter(_titles(problems, names))
         line.begin(*next(coming))
@@ -68,29 +87,49 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
             done.append(row)
             line.begin(*next(coming, ("", "")))
 
-        try:
-            comparison = signals.run(
-                lambda: api.compare(
-                    problems,
-                    names,
-                    time_limit=limit,
-                    seed=args.seed or 0,
-                    workers=args.workers,
-                    options=arguments.options_by_solver(args.option),
-                    worth=args.worth or 0.0,
-                    on_progress=line.update,
-                    on_row=keep,
-                    cancel=signals.cancel,
-                ),
-                line.draw,
-            )
-        except Exception:
-            line.clear()
-            if done:  # what has been measured is not lost to the solver that failed
-                _report(args, compare_results(done), problems)
-            raise
-    code = _report(args, comparison, problems)
-    return exits.INTERRUPTED if signals.interrupted else code
+        return signals.run(
+            lambda: api.compare(
+                problems,
+                names,
+                time_limit=limit,
+                seed=args.seed or 0,
+                workers=args.workers,
+                options=arguments.options_by_solver(args.option),
+                worth=args.worth or 0.0,
+                on_progress=line.update,
+                on_row=keep,
+                cancel=signals.cancel,
+            ),
+            line.draw,
+        )
+
+
+def _on_dask(
+    args: argparse.Namespace, signals: Signals, problems: Sequence[Problem], names: Sequence[str],
+    limit: float, done: list[Row],
+) -> Comparison:  # fmt: skip
+    """Run solvers beside each other on the workers of a Dask cluster."""
+    from talos_opt.core.config import SolveConfig
+    from talos_opt.core.machine import available_cores
+    from talos_opt.studies.comparing import compare_with
+    from talos_opt.studies.crews import hire
+
+    plan = SolveConfig(
+        time_limit=limit, seed=args.seed or 0, workers=args.workers,
+        options=arguments.options_by_solver(args.option), worth=args.worth or 0.0,
+    )  # fmt: skip
+    total = len(problems) * len(names)
+    with hire(args.dask, min(total, available_cores())) as crew, ProgressBar() as bar:
+
+        def keep(row: Row) -> None:
+            done.append(row)
+            bar.report(len(done) / total, f"{len(done)} of {total} solves")
+
+        bar.report(0.0, f"0 of {total} solves")
+        return signals.run(
+            lambda: compare_with(crew, problems, names, plan, on_row=keep, cancel=signals.cancel),
+            bar.draw,
+        )
 
 
 def _read(args: argparse.Namespace) -> list[Problem]:

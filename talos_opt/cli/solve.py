@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import functools
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import arguments, exits, noise_arguments
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from talos_opt.core.problem import Problem
     from talos_opt.core.result import Result
     from talos_opt.core.schedule import Schedule
+    from talos_opt.studies.dask_link import DaskLink
 
 
 def add_parser(commands: Any) -> None:
@@ -60,6 +62,7 @@ def add_parser(commands: Any) -> None:
         "such as encoder.layer.*",
     )
     arguments.add_limits(parser)
+    arguments.add_dask(parser, "let several solvers and seeds solve it together")
     arguments.add_worth(parser)
     noise_arguments.add_robust(parser)
     arguments.add_output(parser, "the schedule")
@@ -89,18 +92,20 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     try:
         from talos_opt.core.shares import value_unit
 
-        with ProgressLine(plan.time_limit, value_unit(problem)) as line:
-            result = signals.run(
-                lambda: solve(
-                    problem,
-                    config=plan,
-                    warm_start=warm_start,
-                    on_progress=line.update,
-                    cancel=signals.cancel,
-                    started=started,
-                ),
-                line.draw,
-            )
+        with (
+            _together(args.dask) as link,
+            ProgressLine(plan.time_limit, value_unit(problem)) as line,
+        ):
+            common: dict[str, Any] = {
+                "warm_start": warm_start, "on_progress": line.update, "cancel": signals.cancel,
+            }  # fmt: skip
+            if link is None:
+                work = partial(solve, problem, config=plan, started=started, **common)
+            else:
+                from talos_opt.studies.portfolio import solve_together
+
+                work = partial(solve_together, problem, plan, link, **common)
+            result = signals.run(work, line.draw)
     except InternalError as error:
         if error.result is not None and error.result.schedule is not None:
             report(args, error.result)  # what was found until then has passed check
@@ -119,9 +124,24 @@ def _solver(args: argparse.Namespace) -> Callable[..., Result]:
         from talos_opt import api
 
         return api.solve
+    if args.dask is not None:
+        from talos_opt.core.errors import InputError
+
+        option = next(iter(asked)).replace("_", "-")
+        raise InputError(f"--{option} asks for a robust plan, which is not looked for on Dask")
     from talos_opt.robust import solve_robust
 
-    return functools.partial(solve_robust, **asked)
+    return partial(solve_robust, **asked)
+
+
+def _together(dask: str | None) -> AbstractContextManager[DaskLink | None]:
+    """Return the way to a Dask cluster, where there is to be one."""
+    if dask is None:
+        return nullcontext()
+    from talos_opt.core.machine import available_cores
+    from talos_opt.studies.dask_link import DaskLink
+
+    return DaskLink(dask, workers=available_cores())
 
 
 def _read(args: argparse.Namespace, objective: str | None) -> tuple[Problem, Schedule | None]:

@@ -36,8 +36,9 @@ def add_parser(commands: Any) -> None:
         type=arguments.count,
         metavar="N",
         help="processes, which share the cores (default: what the study says, or one for every "
-        "four cores)",
+        "four cores); with --dask local, workers",
     )
+    arguments.add_dask(run_only, "solve the cases")
     run_only.add_argument(
         "--retry", action="store_true", help="solve cases that failed before once more"
     )
@@ -87,7 +88,7 @@ def _take_show(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, signals: Signals) -> int:
     """Run a study or show its results; return the exit code."""
-    wrong = ("workers", "retry") if args.show else ("by", "csv", "plot", "case")
+    wrong = ("workers", "dask", "retry") if args.show else ("by", "csv", "plot", "case")
     for name in wrong:
         if getattr(args, name):
             from talos_opt.core.errors import InputError
@@ -105,7 +106,9 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
 
 def _solve(args: argparse.Namespace, signals: Signals) -> int:
     from talos_opt.cli import files
+    from talos_opt.core.errors import SolverError
     from talos_opt.studies.cases import list_cases
+    from talos_opt.studies.crews import hire
     from talos_opt.studies.running import run_study
     from talos_opt.studies.store import Store
     from talos_opt.studies.study import read_study
@@ -114,31 +117,43 @@ def _solve(args: argparse.Namespace, signals: Signals) -> int:
     target = args.output or str(study.source.folder / f"{study.name}.db")
     files.require_writable(target, ())
     cases = list_cases(study)
-    workers = args.workers or study.workers
-    with Store(target, create=True) as store, ProgressBar() as bar:
+    workers = min(args.workers or study.workers, len({case.fingerprint for case in cases}))
+    with (
+        hire(args.dask, workers) as crew,
+        Store(target, create=True) as store,
+        ProgressBar() as bar,
+    ):
         store.plan(study.name, cases)
         try:
+            pieces = store.keep_pieces(args.workers, crew.workers or workers)
             tally = signals.run(
                 lambda: run_study(
                     cases,
                     store,
-                    workers=workers,
+                    crew,
+                    pieces=pieces,
                     retry=args.retry,
                     cancel=signals.cancel,
-                    on_progress=lambda tally: bar.report(*_progress(tally)),
+                    on_progress=lambda tally: bar.report(*_progress(tally, dask=bool(args.dask))),
                 ),
                 bar.draw,
                 "what is finished",
             )
+        except SolverError as error:
+            raise SolverError(
+                f"{error}; what is finished is kept in {target}, and the same command goes on"
+            ) from error
         finally:
             store.release()
         counts = _counts(store)
     return _report(args, target, tally, counts, interrupted=signals.interrupted)
 
 
-def _progress(tally: Tally) -> tuple[float, str]:
+def _progress(tally: Tally, *, dask: bool) -> tuple[float, str]:
     left = tally.total - tally.done
     text = f"{tally.done} of {tally.total} cases"
+    if dask:
+        text += f", {tally.workers} at a time" if tally.workers else ", no worker yet"
     if tally.failed:
         text += f", {tally.failed} failed"
     if tally.solved and left:

@@ -58,16 +58,25 @@ class Normalised:
 
     def value(self, value: float) -> float:
         """Return a value or bound of `problem` as one of `original`."""
-        arrays, objective = self.original.arrays, self.original.objective
-        if objective is Objective.MEMORY:  # neither a time nor weighted
-            return value
-        exponent = self.time_exponent
-        if objective is Objective.TOCT:
-            exponent += self.weight_exponent
-            forced = self.origin * float(arrays.model_weight.sum())
-        else:
-            forced = self.origin if objective is Objective.MAKESPAN else 0.0
+        exponent, forced = self._scale()
         return math.ldexp(value, -exponent) + forced
+
+    def bound(self, value: float) -> float:
+        """Return a bound of `original` as one of `problem`, lower by what rounding may add."""
+        exponent, forced = self._scale()
+        if forced:
+            value -= 2 * math.ulp(value)
+        return math.ldexp(value - forced, exponent)
+
+    def _scale(self) -> tuple[int, float]:
+        """Return the exponent of two and what is added that make a value of one of the other."""
+        objective = self.original.objective
+        if objective is Objective.MEMORY:  # neither a time nor weighted
+            return 0, 0.0
+        if objective is Objective.TOCT:
+            forced = self.origin * float(self.original.arrays.model_weight.sum())
+            return self.time_exponent + self.weight_exponent, forced
+        return self.time_exponent, self.origin if objective is Objective.MAKESPAN else 0.0
 
     def restore(self, schedule: Schedule) -> Schedule:
         """Return a schedule of `problem` as one of `original`.

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 #: Points of a front that are named in the picture, at most.
 _NAMED = 12
 
+#: An axis is logarithmic where its largest value is so many times the smallest.
+_WIDE = 8
+
+#: Width of a letter of a name, in pixels, generously.
+_LETTER = 8
+
 #: A map with more cells has no numbers in them.
 _NUMBERED = 100
 
@@ -115,30 +121,68 @@ def _draw_scatter(axes: Axes, item: Scatter) -> None:
             at, low, high = zip(*bounds, strict=True)
             axes.vlines(at, low, high, color=shade, linewidth=1.1, alpha=alpha)
             axes.scatter(at, low, marker="_", s=70, color=shade, alpha=alpha, zorder=3, label=label)
+    lowest = min(point.value if point.bound is None else point.bound for point in item.points)
+    highest = max(point.value for point in item.points)
+    _span(axes, "y", lowest, highest, 0.08, 0.13)
+    first, last = (pick(point.price for point in item.points) for pick in (min, max))
+    _span(axes, "x", first, last, 0.06, 0.06)
     step = -(-len(item.front) // _NAMED)
     for k, point in enumerate(item.front):
         if k % step == 0 and point.label:
-            _name(axes, point, right=point.price > prices[0] + 0.6 * (prices[-1] - prices[0]))
-    lowest = min(point.value if point.bound is None else point.bound for point in item.points)
-    highest = max(point.value for point in item.points)
-    room = 0.08 * (highest - lowest or abs(highest) or 1.0)
-    axes.set_ylim(max(0.0, lowest - room) if lowest >= 0 else lowest - room, highest + 1.6 * room)
-    first, last = (pick(point.price for point in item.points) for pick in (min, max))
-    width = last - first or abs(last) or 1.0
-    axes.set_xlim(first - 0.06 * width, last + 0.06 * width)
-    axes.yaxis.set_major_formatter(lambda value, _: significant(value, 4))
+            _name(axes, point, item.points, style.INK)
+    if len(item.points) <= _NAMED:
+        for point in behind:
+            _name(axes, point, item.points, style.MUTED)
     axes.set_xlabel("price")
     axes.set_ylabel(item.ylabel)
     axes.set_title(style.shortened(item.title, 50))
     style.tidy(axes, grid="both")
 
 
-def _name(axes: Axes, point: Point, *, right: bool) -> None:
-    """Write what a point is: above and beside it, or below the line where there is more room."""
+def _span(axes: Axes, which: str, low: float, high: float, below: float, above: float) -> None:
+    """Set the limits of an axis, which is logarithmic where values differ by much.
+
+    Parameters
+    ----------
+    axes : Axes
+    which : str
+        x or y.
+    low, high : float
+        What has to be seen.
+    below, above : float
+        Room to leave, as shares of what lies between.
+    """
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    limits: Any = axes.set_xlim if which == "x" else axes.set_ylim
+    if low > 0 and high > _WIDE * low:
+        (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+        ratio = high / low
+        limits(low / ratio**below, high * ratio**above)
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_minor_formatter(NullFormatter())
+    else:
+        width = high - low or abs(high) or 1.0
+        limits(max(0.0, low - below * width) if low >= 0 else low - below * width,
+               high + above * width)  # fmt: skip
+    axis.set_major_formatter(lambda value, _: significant(value, 4))
+
+
+def _name(axes: Axes, point: Point, others: Sequence[Point], colour: str) -> None:
+    """Write what a point is, above it: to the right, unless an edge or another point is there."""
+    place = axes.transData.transform([(item.price, item.value) for item in (point, *others)])
+    label = style.shortened(point.label, 34)
+    edge = axes.transAxes.inverted().transform(place[0])[0] > 0.8
+    across, up = (place[1:] - place[0]).T
+    near = (across > 0) & (across < _LETTER * len(label)) & (abs(up) < style.TICK)
+    left = edge or bool(near.any())
+    from matplotlib.patheffects import withStroke
+
     axes.annotate(
-        style.shortened(point.label, 34), (point.price, point.value),
-        xytext=(-6, -11) if right else (5, 5), ha="right" if right else "left",
-        textcoords="offset points", fontsize=style.TICK - 1, color=style.INK,
+        label, (point.price, point.value), xytext=(-4 if left else 5, 6 if left else 5),
+        ha="right" if left else "left", textcoords="offset points", fontsize=style.TICK - 1,
+        color=colour, path_effects=[withStroke(linewidth=2.5, foreground="white")],
     )  # fmt: skip
 
 

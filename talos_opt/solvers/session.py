@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 
 from talos_opt.core import rounding
@@ -33,6 +34,7 @@ from talos_opt.core.simulator import MemoryDeadlockError, simulate
 from talos_opt.solvers import bounds
 from talos_opt.solvers.engine.base import Solver, Verdict
 from talos_opt.solvers.engine.compilation import describe_keeping
+from talos_opt.solvers.engine.exchange import Exchange
 from talos_opt.solvers.engine.run import Progress, Run
 from talos_opt.solvers.engine.warmup import TOO_LATE
 from talos_opt.solvers.infeasibility.diagnosis import explain_infeasibility
@@ -40,6 +42,7 @@ from talos_opt.solvers.polish import consolidate, polish, reserve
 from talos_opt.solvers.presolve import presolve
 from talos_opt.solvers.shared.steps import value_step
 from talos_opt.solvers.shared.whole_models import first_schedule
+from talos_opt.solvers.trading import Trader
 
 #: Share of the time limit that bounds by paths may take before a solver starts.
 _BOUND_SHARE = 0.1
@@ -85,6 +88,8 @@ class Session:
         The caller's; it is only looked at.
     started : float
         `time.monotonic` value that the time limit counts from.
+    exchange : Exchange, optional
+        With other solves of the problem.
     """
 
     def __init__(
@@ -95,6 +100,7 @@ class Session:
         on_progress: Callable[[Progress], None] | None,
         cancel: threading.Event | None,
         started: float,
+        exchange: Exchange | None = None,
     ) -> None:
         if problem.is_pipelined:
             problem.require_pipeline()
@@ -117,6 +123,9 @@ class Session:
             cancel=Cancel(cancel),
             started=started,
         )
+        self.trader = None
+        if exchange is not None:
+            self.trader = Trader(self.run, self.shape, self.adopted, self.restored, exchange)
         if self.presolved.describe():
             self.run.note(self.presolved.describe())
 
@@ -127,14 +136,24 @@ class Session:
         and the answer is still no worse than the given one.
         """
         self.warm = schedule
+        adopted = self.adopted(schedule)
+        if adopted is not None:
+            self.run.offer(adopted, "warm start")
+
+    def adopted(self, schedule: Schedule) -> Schedule | None:
+        """Return a feasible schedule of the user's problem, or one like it, as solvers see it."""
         problem = self.shape.problem
         adopted = self.shape.adopt(self.presolved.adopt(schedule))
-        if check(problem, adopted):
-            try:
-                adopted = simulate(problem, adopted.device, adopted.start)
-            except MemoryDeadlockError:
-                return
-        self.run.offer(adopted, "warm start")
+        if not check(problem, adopted):
+            return adopted
+        try:
+            return simulate(problem, adopted.device, adopted.start)
+        except MemoryDeadlockError:
+            return None
+
+    def restored(self, schedule: Schedule) -> Schedule:
+        """Return a schedule as solvers see it in the user's terms."""
+        return self.presolved.restore(self.shape.restore(schedule))
 
     def solve(self, solver: Solver) -> Verdict:
         """Run a solver after the first bounds.
@@ -153,7 +172,8 @@ class Session:
         try:
             self._first_bounds()
             root = run.lower_bound
-            return self._search(solver)
+            with nullcontext() if self.trader is None else self.trader.at_work():
+                return self._search(solver)
         except KeyboardInterrupt:
             verdict = Verdict(Status.UNKNOWN, "interrupted before a schedule was found")
             raise self._interruption(verdict) from None
@@ -280,7 +300,7 @@ class Session:
         """Return the best schedule in the user's terms; it passes `check` there too."""
         if self.run.best is None:
             return self.warm
-        found = self.presolved.restore(self.shape.restore(self.run.best))
+        found = self.restored(self.run.best)
         if self.shape.origin > 0 or self.presolved.counts:
             require_feasible(self.problem, found)
         if self.warm is None or self.run.settled:

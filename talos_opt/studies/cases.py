@@ -5,20 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from talos_opt import formats
+from talos_opt.core import units
 from talos_opt.core.errors import GraphError, InputError
+from talos_opt.core.granularity import Granularity, by_module
+from talos_opt.core.problem import Problem
 from talos_opt.formats.cluster_reader import cluster_from
 from talos_opt.formats.graph_writer import document_of
 from talos_opt.formats.source import Source
 from talos_opt.formats.talos import read_problem
 from talos_opt.studies.parameters import VARIANT
-from talos_opt.studies.paths import assign
+from talos_opt.studies.paths import assign, leads_to
 from talos_opt.studies.study import Study
 
 #: Before the digest, so that another way of making it would be told apart.
@@ -112,6 +114,8 @@ def _base(study: Study, graph: str, cluster: str, objective: str) -> tuple[dict[
     )
     if objective:
         problem = problem.with_objective(objective)
+    if study.granularity is Granularity.MODULE:
+        problem = by_module(problem, study.no_split)
     return document_of(problem) | {"prices": dict(study.prices)}, problem.objective.value
 
 
@@ -119,6 +123,8 @@ def _variants(
     study: Study, base: Mapping[str, Any], used: set[str]
 ) -> Iterator[tuple[Mapping[str, Any], dict[str, Any], float | None]]:
     """Yield the values, the document and the price of each set of parameters."""
+    used |= {name for device in base["cluster"]["devices"] for name in _priced(device)}
+    read: set[str] = set()
     for row in study.parameters.rows:
         document = dict(base)
         # Counts first: what is said of devices holds for the new ones too.
@@ -130,21 +136,54 @@ def _variants(
             except InputError as error:
                 raise GraphError(error.message, path=f"parameters.{path}") from None
         prices = document.pop("prices")
-        document = _resolved(document, base)
+        try:
+            document = _resolved(document, base, read)
+        except InputError as error:
+            _blame(error, row)  # else it is the reason why this case fails
         yield row, document, _price(document["cluster"], prices, used)
 
 
-def _resolved(document: dict[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+def _resolved(document: dict[str, Any], base: Mapping[str, Any], read: set[str]) -> dict[str, Any]:
     """Return a document as the writer has it, whatever the study writes: 1kB is 1000.
 
-    What cannot be read stays as it is; it becomes the reason why its case fails.
+    Parameters
+    ----------
+    document, base : mapping
+    read : set of str
+        What of documents beside models and cluster has been read before, which is added to.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
     """
-    with suppress(InputError):
-        if document["models"] is base["models"]:  # reading all ops would change nothing
-            return document | {"cluster": cluster_from(document["cluster"], "").to_dict()}
-        text = json.dumps(document).encode()
-        return document_of(read_problem(Source("the case", Path("case.json"), text)))
-    return document
+    if document["models"] is not base["models"]:
+        return document_of(_read(document))
+    # Reading all ops would change nothing.
+    cluster = cluster_from(document["cluster"], "cluster").to_dict()
+    rest = {key: value for key, value in document.items() if key not in ("models", "cluster")}
+    text = json.dumps(rest, sort_keys=True)
+    if text not in read and any(value is not base.get(key) for key, value in rest.items()):
+        _read(document | {"cluster": base["cluster"]})
+    read.add(text)
+    return document | {"cluster": cluster}
+
+
+def _read(document: Mapping[str, Any]) -> Problem:
+    text = json.dumps(document).encode()
+    return read_problem(Source("the case", Path("case.json"), text))
+
+
+def _blame(error: InputError, row: Mapping[str, Any]) -> None:
+    """Refuse a study in which a value is wrong that a parameter has put there.
+
+    Raises
+    ------
+    GraphError
+    """
+    for path in row:
+        if path != VARIANT and leads_to(path, error.path or ""):
+            raise GraphError(error.message, path=f"parameters.{path}") from None
 
 
 def _price(cluster: Mapping[str, Any], prices: Mapping[str, Any], used: set[str]) -> float | None:
@@ -153,11 +192,17 @@ def _price(cluster: Mapping[str, Any], prices: Mapping[str, Any], used: set[str]
         return None
     total = 0.0
     for device in cluster["devices"]:
-        for name in (device["id"], device["kind"]):
-            if name in prices:
-                used.add(name)
-        total += float(prices.get(device["id"], prices.get(device["kind"], 0.0)))
+        used.update(_priced(device))
+        name = next((name for name in _priced(device) if name in prices), None)
+        if name is not None:
+            where = f"parameters.prices.{name}"
+            total += units.number(prices[name], "a price", path=where)
     return total
+
+
+def _priced(device: Mapping[str, Any]) -> tuple[str, str]:
+    """Names under which a device may have a price, the first first."""
+    return device["id"], device["kind"]
 
 
 class _Hashes:

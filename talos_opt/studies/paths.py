@@ -100,6 +100,25 @@ def assign(document: Mapping[str, Any], text: str, value: object) -> dict[str, A
     return dict(changed)
 
 
+def leads_to(text: str, place: str) -> bool:
+    """Tell whether a path of a study leads to a place, or to what the place is a part of.
+
+    Parameters
+    ----------
+    text : str
+        A path.
+    place : str
+        JSON path of a value in a document, as errors have it: ``cluster.devices[1].memory``.
+    """
+    pattern = ""
+    for step in parse_path(text):
+        if step.is_selector:
+            pattern += r"(\[\d+\]|\.[^.\[]+)"
+        else:
+            pattern += (r"\." if pattern else "") + re.escape(step.name)
+    return re.match(pattern + r"(?=[.\[]|$)", place) is not None
+
+
 def _set(node: Any, steps: Sequence[Step], value: object, count: list[int], kind: str = "") -> Any:
     """Return a node with the value set below it; what no step leads to is shared.
 

@@ -3,25 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from talos_opt.analysis.fronts import Point
+from talos_opt.core import units
 from talos_opt.core.errors import InputError
+from talos_opt.core.problem import Objective
 from talos_opt.reports.study_plots import HeatMap, Scatter
 from talos_opt.studies.tables import Table, entitled, fronts, written
 
 
 def list_scatters(table: Table) -> list[Scatter]:
     """Return a picture of price against value for each graph and objective."""
-    return [
-        Scatter(
-            f"{entitled(graph, same)}: price against {objective}",
-            f"{objective} ({unit})",
-            points,
-            front,
+    found = []
+    for (graph, objective, unit, same), (points, front) in fronts(table).items():
+        shown, factor = _legible(objective, unit, max(point.value for point in points))
+        found.append(
+            Scatter(
+                f"{entitled(graph, same)}: price against {objective}",
+                f"{objective} ({shown})",
+                tuple(_scaled(point, factor) for point in points),
+                tuple(_scaled(point, factor) for point in front),
+            )
         )
-        for (graph, objective, unit, same), (points, front) in fronts(table).items()
-    ]
+    return found
+
+
+def _legible(objective: str, unit: str, highest: float) -> tuple[str, float]:
+    """Return a unit of time in which the highest value is at least 1, and the factor to it."""
+    if objective == Objective.MEMORY or unit not in units.PER_SECOND:
+        return unit, 1.0
+    for name in ("s", "ms", "us"):
+        factor = units.PER_SECOND[name] / units.PER_SECOND[unit]
+        if highest * factor >= 1:
+            return name, factor
+    return unit, 1.0
+
+
+def _scaled(point: Point, factor: float) -> Point:
+    bound = None if point.bound is None else point.bound * factor
+    return replace(point, value=point.value * factor, bound=bound)
 
 
 def list_maps(table: Table, names: Sequence[str]) -> list[HeatMap]:

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import os
-import pickle
-import signal
-import subprocess
-import threading
-from contextlib import suppress
+import time
+from dataclasses import dataclass, field
+from functools import partial
 from queue import Empty, Queue
 from typing import Any
 
-from talos_opt.core.errors import SolverError
-from talos_opt.solvers.engine.background import start_python
+from talos_opt.studies.children import Child
+from talos_opt.studies.crew import ALLOWANCE, LATE
 
-#: Seconds that a worker has to end by itself.
-_GRACE = 1.0
+#: How much more than the largest case so far has to be free, for another to begin beside others.
+_MARGIN = 1.2
+
+
+@dataclass
+class _Busy:
+    name: str
+    seconds: float
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def late(self) -> bool:
+        return time.monotonic() - self.began > self.seconds
 
 
 class Pool:
-    """Processes that solve one case each at a time.
+    """Processes that solve one case each at a time; a `Crew`.
 
     Parameters
     ----------
@@ -29,102 +38,79 @@ class Pool:
     """
 
     def __init__(self, workers: int, cores: list[int]) -> None:
-        self.size = workers
-        self.threads = max(1, len(cores) // workers)
+        self.workers = workers
+        self.threads: int | None = max(1, len(cores) // workers)
         self._cores = [
             [cores[(k * self.threads + i) % len(cores)] for i in range(self.threads)]
             for k in range(workers)
         ]
-        self._processes: dict[int, subprocess.Popen[bytes]] = {}
-        self._events: Queue[tuple[int, int, Any]] = Queue()
+        self._children: dict[int, Child] = {}
+        self._busy: dict[int, _Busy] = {}
+        self._largest = 0
+        self._events: Queue[tuple[int, Child, Any]] = Queue()
 
-    def send(self, slot: int, request: dict[str, Any]) -> None:
-        """Give a case to a worker, which is started where it is not there.
+    def has_room(self) -> bool:
+        """Tell whether a process is idle, and memory is free for a case as large as the largest."""
+        if len(self._busy) >= self.workers:
+            return False
+        if not self._busy or not self._largest:
+            return True
+        free = available_memory()
+        return free is None or free > _MARGIN * self._largest
+
+    def begin(self, name: str, request: dict[str, Any]) -> None:
+        """Give a case to a process that is idle, which is started where it is not there.
 
         Raises
         ------
         SolverError
             If no process can be started.
         """
-        process = self._processes.get(slot) or self._start(slot)
-        assert process.stdin is not None
-        with suppress(BrokenPipeError, OSError):  # that it is gone shows in what it answers
-            pickle.dump(request, process.stdin)
-            process.stdin.flush()
+        slot = next(k for k in range(self.workers) if k not in self._busy)
+        child = self._children.get(slot)
+        if child is None:
+            # What it says comes with who it is: one that was ended on purpose is not listened to.
+            said: Queue[Child] = Queue(1)
+            child = Child(partial(self._hear, slot, said), self._cores[slot])
+            said.put(child)
+            self._children[slot] = child
+        child.send(request)
+        self._busy[slot] = _Busy(name, request["time_limit"] + ALLOWANCE)
 
-    def receive(self, timeout: float) -> tuple[int, dict[str, Any] | str] | None:
-        """Return the next worker that has a row, or how it ended; None where there is none yet."""
+    def receive(self, timeout: float) -> tuple[str, dict[str, Any] | str] | None:
+        """Return the next case that is over; None where there is none yet."""
+        for slot, item in list(self._busy.items()):
+            if item.late:
+                self._children.pop(slot).kill()
+                return self._over(slot, LATE)
         try:
-            slot, number, content = self._events.get(timeout=timeout)
+            slot, child, content = self._events.get(timeout=timeout)
         except Empty:
             return None
-        process = self._processes.get(slot)
-        if process is None or process.pid != number:
-            return None  # of a worker that was ended on purpose
+        if self._children.get(slot) is not child:
+            return None
         if content is None:
-            return slot, self._bury(slot)
-        return slot, content
-
-    def end(self, slot: int) -> None:
-        """End a worker; the next case starts another."""
-        process = self._processes.pop(slot, None)
-        if process is not None:
-            _close(process)
-            process.kill()
-            process.wait()
+            content = self._children.pop(slot).obituary()
+        else:
+            self._largest = max(self._largest, content.get("peak_bytes") or 0)
+        return self._over(slot, content) if slot in self._busy else None
 
     def close(self) -> None:
         """End all workers, which have a moment to end what they started themselves."""
-        for process in self._processes.values():
-            _close(process)
-        for process in self._processes.values():
-            try:
-                process.wait(_GRACE)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        self._processes.clear()
+        for child in self._children.values():
+            child.dismiss()
+        for child in self._children.values():
+            child.join()
+        self._children.clear()
+        self._busy.clear()
 
-    def _start(self, slot: int) -> subprocess.Popen[bytes]:
-        cores = ",".join(map(str, self._cores[slot]))
-        try:
-            process = start_python(
-                "talos_opt.studies.worker",
-                "main",
-                cores,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-            )
-        except OSError as error:
-            raise SolverError(f"no process can be started for the cases: {error}") from error
-        self._processes[slot] = process
-        threading.Thread(target=self._listen, args=(slot, process), daemon=True).start()
-        return process
+    def _over(self, slot: int, content: Any) -> tuple[str, dict[str, Any] | str]:
+        return self._busy.pop(slot).name, content
 
-    def _listen(self, slot: int, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdout is not None
-        with process.stdout as stream:
-            while True:
-                try:
-                    self._events.put((slot, process.pid, pickle.load(stream)))
-                except Exception:  # its end, or half a row: either way there is no more
-                    self._events.put((slot, process.pid, None))
-                    return
-
-    def _bury(self, slot: int) -> str:
-        process = self._processes.pop(slot)
-        _close(process)
-        try:
-            code = process.wait(_GRACE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            code = process.wait()
-        if code >= 0:
-            return f"the worker process ended with exit code {code}"
-        name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
-        hint = ", as it does where memory runs out" if name == "SIGKILL" else ""
-        return f"the worker process was ended by {name}{hint}"
+    def _hear(self, slot: int, who: Queue[Child], content: Any) -> None:
+        child = who.get()
+        who.put(child)
+        self._events.put((slot, child, content))
 
 
 def available_memory() -> int | None:
@@ -144,9 +130,3 @@ def own_cores() -> list[int]:
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
-
-
-def _close(process: subprocess.Popen[bytes]) -> None:
-    assert process.stdin is not None
-    with suppress(BrokenPipeError, OSError):
-        process.stdin.close()

@@ -1,4 +1,4 @@
-"""A study from its first case to its last: what is solved next, by whom, and what is kept."""
+"""A study from its first case to its last: what is solved next, and what is kept."""
 
 from __future__ import annotations
 
@@ -6,24 +6,18 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from talos_opt.core.problem import Objective
 from talos_opt.studies.cases import Case
 from talos_opt.studies.chains import list_chains, relaxes
-from talos_opt.studies.pool import Pool, available_memory, own_cores
+from talos_opt.studies.crew import Crew
 from talos_opt.studies.solving import make_request
 from talos_opt.studies.store import FAILURES, Store
 
 #: Seconds between two looks at the clock and the cancel flag.
 _TICK = 0.1
-
-#: Seconds that a case may take beyond its limit, to read it and to compile kernels.
-ALLOWANCE = 120.0
-
-#: How much more than the largest case so far has to be free, for another to begin beside others.
-_MARGIN = 1.2
 
 
 @dataclass
@@ -38,6 +32,8 @@ class Tally:
         Among the solved.
     solve_s, elapsed_s : float
         Sum of the solvers' own times, and the time of the run.
+    workers : int
+        How many cases can be solved at the same time just now.
     """
 
     total: int = 0
@@ -46,6 +42,7 @@ class Tally:
     failed: int = 0
     solve_s: float = 0.0
     elapsed_s: float = 0.0
+    workers: int = 0
 
 
 @dataclass
@@ -56,42 +53,42 @@ class _Chain:
     over: int = 0
 
 
-@dataclass
-class _Busy:
-    chain: _Chain
-    case: Case
-    began: float = field(default_factory=time.monotonic)
-
-
 def run_study(
     cases: Sequence[Case],
     store: Store,
+    crew: Crew,
     *,
-    workers: int = 1,
+    pieces: int = 1,
     retry: bool = False,
     cancel: threading.Event | None = None,
     on_progress: Callable[[Tally], None] | None = None,
     warm_starts: bool = True,
 ) -> Tally:
-    """Solve the cases that have no result in processes, and keep each result as it comes.
+    """Let a crew solve the cases that have no result, and keep each result as it comes.
 
     Parameters
     ----------
     cases : sequence of Case
     store : Store
         Has planned them.
-    workers : int
-        Processes; the machine's cores are shared out among them.
+    crew : Crew
+    pieces : int
+        Lines of neighbours are cut into at least as many where the cases suffice.
     retry : bool
         Solve what failed before once more.
     cancel : threading.Event, optional
         Set it, from another thread, to stop; cases under way are given up.
     on_progress : callable, optional
-        Called with the tally after each case.
+        Called with the tally after each case, and when the number of workers changes.
     warm_starts : bool
         Let cases start from their neighbours.
+
+    Raises
+    ------
+    TalosError
+        If the crew cannot go on; what is finished is kept.
     """
-    runner = _Runner(cases, store, workers, retry, warm_starts)
+    runner = _Runner(cases, store, crew, pieces, retry, warm_starts)
     return runner.run(cancel or threading.Event(), on_progress or (lambda tally: None))
 
 
@@ -99,52 +96,51 @@ class _Runner:
     """State of one run."""
 
     def __init__(
-        self, cases: Sequence[Case], store: Store, workers: int, retry: bool, warm_starts: bool
+        self,
+        cases: Sequence[Case],
+        store: Store,
+        crew: Crew,
+        pieces: int,
+        retry: bool,
+        warm_starts: bool,
     ) -> None:
-        self.store, self.warm_starts = store, warm_starts
+        self.store, self.crew, self.warm_starts = store, crew, warm_starts
         self.finished = store.finished(retry=retry)
         first: dict[str, Case] = {}
         for case in cases:
             first.setdefault(case.fingerprint, case)
         distinct = list(first.values())
-        self.pool = Pool(max(1, min(workers, len(distinct))), own_cores())
-        self.chains = deque(_Chain(chain) for chain in list_chains(distinct, self.pool.size))
-        self.busy: dict[int, _Busy] = {}
-        self.largest = 0
+        self.chains = deque(_Chain(chain) for chain in list_chains(distinct, pieces))
+        self.busy: dict[str, _Chain] = {}
+        self.began: dict[str, float] = {}
         done = sum(case.fingerprint in self.finished for case in distinct)
-        self.tally = Tally(total=len(distinct), done=done)
+        self.tally = Tally(total=len(distinct), done=done, workers=crew.workers)
 
     def run(self, cancel: threading.Event, on_progress: Callable[[Tally], None]) -> Tally:
         began = time.monotonic()
         on_progress(self.tally)
-        try:
-            while not cancel.is_set() and (self.dispatch() or self.busy):
-                event = self.pool.receive(_TICK)
-                self.tally.elapsed_s = time.monotonic() - began
-                if event is not None and event[0] in self.busy:
-                    self.take(*event)
-                    on_progress(self.tally)
-                for slot in [slot for slot, item in self.busy.items() if _is_late(item)]:
-                    self.pool.end(slot)
-                    self.take(slot, f"the case was not over {ALLOWANCE:g} s after its time limit")
-                    on_progress(self.tally)
-        finally:
-            self.pool.close()
+        while not cancel.is_set() and (self.dispatch() or self.busy):
+            event = self.crew.receive(_TICK)
+            self.tally.elapsed_s = time.monotonic() - began
+            workers, self.tally.workers = self.tally.workers, self.crew.workers
+            if event is not None and event[0] in self.busy:
+                self.take(*event)
+            elif workers == self.tally.workers:
+                continue
+            on_progress(self.tally)
         self.tally.elapsed_s = time.monotonic() - began
         return self.tally
 
     def dispatch(self) -> bool:
-        """Give a case to each worker that is free; tell whether any is waiting still."""
-        for slot in range(self.pool.size):
-            if slot in self.busy or not self.has_room():
-                continue
+        """Hand over cases as long as there is room; tell whether any is waiting still."""
+        while self.crew.has_room():
             chain = self.next_chain()
             if chain is None:
                 return False
-            case = chain.cases[chain.over]
-            self.store.start(case.fingerprint)
-            self.pool.send(slot, self.request(chain))
-            self.busy[slot] = _Busy(chain, case)
+            name = chain.cases[chain.over].fingerprint
+            self.store.start(name)
+            self.busy[name], self.began[name] = chain, time.monotonic()
+            self.crew.begin(name, self.request(chain))
         return bool(self.chains)
 
     def next_chain(self) -> _Chain | None:
@@ -157,18 +153,11 @@ class _Runner:
                 chain.over += 1
         return None
 
-    def has_room(self) -> bool:
-        """Tell whether another case may begin: memory is free for one as large as the largest."""
-        if not self.busy or not self.largest:
-            return True
-        free = available_memory()
-        return free is None or free > _MARGIN * self.largest
-
     def request(self, chain: _Chain) -> dict[str, Any]:
         case = chain.cases[chain.over]
         request = make_request(
             case.document, objective=case.objective, solver=case.solver, seed=case.seed,
-            time_limit=case.time_limit, threads=self.pool.threads,
+            time_limit=case.time_limit, threads=self.crew.threads,
         )  # fmt: skip
         if not (self.warm_starts and chain.over):
             return request
@@ -184,24 +173,18 @@ class _Runner:
             and relaxes(before.document, case.document),
         }
 
-    def take(self, slot: int, outcome: dict[str, Any] | str) -> None:
+    def take(self, name: str, outcome: dict[str, Any] | str) -> None:
         """Keep what became of a case, and let its chain go on."""
-        item = self.busy.pop(slot)
+        chain, began = self.busy.pop(name), self.began.pop(name)
         if isinstance(outcome, str):
-            wall = time.monotonic() - item.began
             outcome = {
-                "status": "crashed", "reason": outcome, "wall_s": wall,
-                "threads": self.pool.threads,
+                "status": "crashed", "reason": outcome, "wall_s": time.monotonic() - began,
+                "threads": self.crew.threads,
             }  # fmt: skip
-        self.store.finish(item.case.fingerprint, outcome)
-        self.finished.add(item.case.fingerprint)
-        self.largest = max(self.largest, outcome.get("peak_bytes") or 0)
+        self.store.finish(name, outcome)
+        self.finished.add(name)
         self.tally.done += 1
         self.tally.solved += 1
         self.tally.failed += outcome["status"] in FAILURES
         self.tally.solve_s += outcome.get("runtime_s") or 0.0
-        self.chains.appendleft(item.chain)
-
-
-def _is_late(item: _Busy) -> bool:
-    return time.monotonic() - item.began > item.case.time_limit + ALLOWANCE
+        self.chains.appendleft(chain)

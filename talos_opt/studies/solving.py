@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from talos_opt import api
+from talos_opt.core.bundling import bundled
 from talos_opt.core.config import SolveConfig
 from talos_opt.core.errors import DependencyError, InputError, InternalError, SolverError
 from talos_opt.core.metrics import forced_value
@@ -21,8 +23,11 @@ from talos_opt.core.simulator import MemoryDeadlockError, simulate
 from talos_opt.core.transfers import NoRouteError
 from talos_opt.formats.schedule import finite
 from talos_opt.formats.schedule_document import bound_schedule
+from talos_opt.formats.schedule_header import read_header
 from talos_opt.formats.source import Source
 from talos_opt.formats.talos import read_problem
+from talos_opt.solvers.engine.exchange import OTHERS, Exchange
+from talos_opt.studies.news import Mailbox
 from talos_opt.studies.store import pack, unpack
 
 
@@ -33,12 +38,16 @@ def make_request(
     solver: str,
     seed: int,
     time_limit: float,
-    threads: int,
+    threads: int | None,
 ) -> dict[str, Any]:
     """Return what `solve_request` takes.
 
-    Beside these, a request may have ``neighbour``, the row of the case to start from, and
-    ``relaxed``: that what is proven of the neighbour holds for this case too.
+    Where `threads` is None, whoever receives it decides. Beside these, a request may have
+
+    - ``neighbour``, the row of the case to start from, and ``relaxed``: that what is proven of the
+      neighbour holds for this case too;
+    - ``shared``: others solve the same problem meanwhile, and there is news;
+    - ``options`` and ``worth``, those of `SolveConfig`.
     """
     return {
         "graph": json.dumps(document).encode(),
@@ -50,11 +59,22 @@ def make_request(
     }
 
 
-def solve_request(request: Mapping[str, Any], cancel: threading.Event) -> dict[str, Any]:
-    """Solve a case; a failure is a row with its reason."""
+def solve_request(
+    request: Mapping[str, Any], mailbox: Mailbox | None, cancel: threading.Event
+) -> dict[str, Any]:
+    """Solve a case; a failure is a row with its reason.
+
+    Parameters
+    ----------
+    request : mapping
+        See `make_request`.
+    mailbox : Mailbox, optional
+        For a case with ``shared``.
+    cancel : threading.Event
+    """
     began = time.perf_counter()
     try:
-        row = _solve(request, cancel)
+        row = _solve(request, mailbox if request.get("shared") else None, cancel)
     except InputError as error:  # the line would be that of a document that nobody sees
         text = f"{error.path}: {error.message}" if error.path else error.message
         row = {"status": "failed", "reason": f"{type(error).__name__}: {text}"}
@@ -71,26 +91,36 @@ def solve_request(request: Mapping[str, Any], cancel: threading.Event) -> dict[s
     }
 
 
-def _solve(request: Mapping[str, Any], cancel: threading.Event) -> dict[str, Any]:
+def _solve(
+    request: Mapping[str, Any], mailbox: Mailbox | None, cancel: threading.Event
+) -> dict[str, Any]:
     source = Source("the case", Path("case.json"), request["graph"])
     problem = read_problem(source, objective=request["objective"])
     neighbour = request.get("neighbour") or {}
     relaxed = bool(request.get("relaxed"))
     began = time.perf_counter()
-    warm = _transplant(problem, neighbour)
+    problem, warm = _transplant(problem, neighbour)
     plan = SolveConfig(
         solver=request["solver"],
         seed=request["seed"],
         time_limit=request["time_limit"],
         workers=request["threads"],
+        options=request.get("options", {}),
+        worth=request.get("worth", 0.0),
     )
     result = _settled(problem, warm, neighbour, plan) if relaxed else None
     bound_from = None if result is None else neighbour["fingerprint"]
     if result is None:
-        result = api.solve(problem, config=plan, warm_start=warm, cancel=cancel, explain=False)
+        exchange = None if mailbox is None else mailbox.open()
+        if relaxed and neighbour["lower_bound"] is not None:
+            exchange = exchange or Exchange(lambda schedule, bound: None)
+            exchange.post(None, neighbour["lower_bound"])  # the search ends where it meets this
+        result = api.solve(
+            problem, config=plan, warm_start=warm, cancel=cancel, explain=False, exchange=exchange
+        )
         if relaxed:
             result, raised = _raised(result, neighbour)
-            bound_from = neighbour["fingerprint"] if raised else None
+            bound_from = neighbour["fingerprint"] if raised or _is_of_others(result) else None
     else:
         result = replace(result, runtime_s=time.perf_counter() - began)
     found = result.schedule is not None
@@ -109,24 +139,28 @@ def _solve(request: Mapping[str, Any], cancel: threading.Event) -> dict[str, Any
     }
 
 
-def _transplant(problem: Problem, neighbour: Mapping[str, Any]) -> Schedule | None:
-    """Return a neighbour's schedule where it is feasible here.
+def _transplant(problem: Problem, neighbour: Mapping[str, Any]) -> tuple[Problem, Schedule | None]:
+    """Return a neighbour's schedule where it is feasible here, and the problem that it is of.
 
-    As it is, or with its placement and order simulated again.
+    As it is, or with its placement and order simulated again. Where the neighbour's devices are
+    bundled, the problem is the one with the same bundles.
     """
-    if not neighbour.get("schedule") or problem.cluster.bundles:
-        return None
+    if not neighbour.get("schedule"):
+        return problem, None
     try:
-        schedule = bound_schedule(unpack(neighbour["schedule"]), problem)
-        if not api.check(problem, schedule):
-            return schedule
-        arrays = problem.arrays
+        document = unpack(neighbour["schedule"])
+        bundles = read_header(document).bundles
+        found = bundled(problem, bundles) if bundles else problem
+        schedule = bound_schedule(document, found)
+        if not api.check(found, schedule):
+            return found, schedule
+        arrays = found.arrays
         if not arrays.allowed[arrays.group, schedule.device].all():
-            return None
-        schedule = simulate(problem, schedule.device, schedule.start)
+            return problem, None
+        schedule = simulate(found, schedule.device, schedule.start)
     except (InputError, NoRouteError, MemoryDeadlockError):  # a device is gone, a link, or room
-        return None
-    return None if api.check(problem, schedule) else schedule
+        return problem, None
+    return (problem, None) if api.check(found, schedule) else (found, schedule)
 
 
 def _settled(
@@ -157,6 +191,13 @@ def _raised(result: Result, neighbour: Mapping[str, Any]) -> tuple[Result, bool]
     gap = relative_gap(result.value, bound, forced_value(result.problem))
     status = Status.OPTIMAL if gap <= OPTIMALITY_TOLERANCE else result.status
     return replace(result, lower_bound=bound, status=status), True
+
+
+def _is_of_others(result: Result) -> bool:
+    """Tell whether a result's bound is not its solver's own."""
+    highest = max((event.lower_bound for event in result.history), default=-math.inf)
+    first = next((event for event in result.history if event.lower_bound == highest), None)
+    return first is not None and first.solver == OTHERS
 
 
 def peak_bytes() -> int | None:

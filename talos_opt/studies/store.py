@@ -207,6 +207,16 @@ class Store:
         with self._transaction():
             self._base.execute("DELETE FROM meta WHERE key = 'owner'")
 
+    def keep_pieces(self, wanted: int | None, default: int) -> int:
+        """Return in how many pieces lines of neighbours are cut: as before, unless told otherwise.
+
+        So who starts from whom does not depend on how many workers there are when a study goes on.
+        """
+        with self._transaction():
+            pieces = wanted or int(self._meta().get("pieces", default))
+            self._base.execute("INSERT OR REPLACE INTO meta VALUES ('pieces', ?)", (str(pieces),))
+        return pieces
+
     def _meta(self) -> dict[str, str]:
         return dict(self._base.execute("SELECT key, value FROM meta").fetchall())
 

@@ -10,13 +10,18 @@ from typing import Any
 from talos_opt import api
 from talos_opt.core import units
 from talos_opt.core.errors import GraphError
+from talos_opt.core.granularity import Granularity
 from talos_opt.core.machine import available_cores
 from talos_opt.core.plain import Keys, as_list, as_mapping, as_name
 from talos_opt.core.problem import Objective
 from talos_opt.formats.source import Source, open_source
 from talos_opt.studies.parameters import Parameters, read_parameters
 
-KEYS = Keys("graphs", "clusters objectives solvers seeds parameters time_limit workers prices name")
+KEYS = Keys(
+    "graphs",
+    "clusters objectives solvers seeds parameters time_limit workers prices name granularity "
+    "no_split",
+)
 
 #: Cores of a process where a study does not say how many processes there are.
 CORES_EACH = 4
@@ -45,6 +50,10 @@ class Study:
         Processes.
     prices : mapping of str to float
         By device id or kind, in a unit of the user's.
+    granularity : Granularity
+        What is placed as a whole.
+    no_split : tuple of str
+        With modules, patterns of those to keep whole.
     """
 
     name: str
@@ -58,6 +67,8 @@ class Study:
     time_limit: float = 10.0
     workers: int = 1
     prices: Mapping[str, float] = field(default_factory=dict)
+    granularity: Granularity = Granularity.OP
+    no_split: tuple[str, ...] = ()
 
 
 def read_study(path: str | os.PathLike[str]) -> Study:
@@ -108,8 +119,26 @@ def read_study(path: str | os.PathLike[str]) -> Study:
                 )
                 for name, price in as_mapping(record["prices"], "prices", "prices").items()
             }
+        given |= _granularity(record)
         name = as_name(record["name"], "name", "name") if "name" in record else source.stem
         return Study(name=name, source=source, graphs=_names(record, "graphs"), **given)
+
+
+def _granularity(record: Mapping[str, Any]) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    if "granularity" in record:
+        if record["granularity"] not in tuple(Granularity):
+            raise GraphError(
+                f"granularity is {units.describe(record['granularity'])}, expected one of "
+                f"{', '.join(Granularity)}",
+                path="granularity",
+            )
+        given["granularity"] = Granularity(record["granularity"])
+    if "no_split" in record:
+        if given.get("granularity") is not Granularity.MODULE:
+            raise GraphError("no_split needs granularity: module", path="no_split")
+        given["no_split"] = _names(record, "no_split")
+    return given
 
 
 def _names(record: Mapping[str, Any], key: str) -> tuple[str, ...]:

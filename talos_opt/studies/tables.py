@@ -11,6 +11,7 @@ from typing import Any
 from talos_opt.analysis.fronts import Point, pareto_front
 from talos_opt.core.errors import ConfigError
 from talos_opt.formats.source import split_suffix
+from talos_opt.studies.parameters import VARIANT
 from talos_opt.studies.store import FAILURES, Store
 
 PENDING = "pending"
@@ -48,8 +49,9 @@ class Table:
 
     @property
     def dimensions(self) -> tuple[str, ...]:
-        """Fields and parameters in which cases differ."""
-        names = (*FIELDS, *self.parameters)
+        """Fields and parameters in which cases differ; a variant's name stands for its values."""
+        named = (VARIANT,) if VARIANT in self.parameters else self.parameters
+        names = (*FIELDS, *named)
         return tuple(
             name for name in names if len({written(self.value(row, name)) for row in self.rows}) > 1
         )

@@ -49,6 +49,7 @@ def test_the_plan_is_shown_beside_the_nominal_one_and_written(
         (("--noise", "-1"), "'-1' is not a share from 0 to 100"),
         (("--risk", "worst"), "risk is 'worst', expected mean, or cvar:"),
         (("--samples", 5, "--objective", "memory"), "do not cover the objective memory"),
+        (("--samples", 5, "--dask", "local"), "--samples asks for a robust plan, which is not"),
         (("--samples", 5, "--worth", "1%"), "worth has no effect on robust plans"),
     ],
 )

@@ -54,6 +54,9 @@ def test_schedules_and_values_go_there_and_back(drawn: Problem, by: float) -> No
     assert check(far, there) == ()
     value = objective_value(shape.problem, best)
     assert shape.value(value) == pytest.approx(objective_value(far, there), rel=1e-15)
+    bound = shape.bound(objective_value(far, there))
+    assert bound <= value * (1 + 1e-15)  # never more than is proven
+    assert shape.value(bound) == pytest.approx(objective_value(far, there), rel=1e-14)
     again = shape.adopt(there)
     assert check(shape.problem, again) == ()
     assert objective_value(shape.problem, again) == pytest.approx(value, rel=1e-9)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from talos_opt.core.errors import GraphError
-from talos_opt.studies.paths import assign
+from talos_opt.studies.paths import assign, leads_to
 
 
 def document() -> dict[str, Any]:
@@ -126,3 +126,20 @@ def test_a_device_with_links_of_its_own_is_not_copied() -> None:
         assign(one, "gpu", 3)
     with pytest.raises(GraphError, match=r"count of 'gpu' is 1\.5"):
         assign(one, "gpu", 1.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "leads"),
+    [
+        ("cluster.devices[gpu].memory", "cluster.devices[1].memory", True),
+        ("cluster.devices[gpu].memory", "cluster.devices[1].memory_fraction", False),
+        ("models[*].ops[*].time.gpu", "models[0].ops[12].time.gpu", True),
+        ("models[*].ops[*].memory.weights", "models[0].ops[12]", False),
+        ("pipeline", "pipeline.microbatches", True),
+        ("stages", "pipeline.stages", False),
+    ],
+)
+def test_an_error_is_that_of_the_path_that_leads_to_its_place(
+    text: str, place: str, leads: bool
+) -> None:
+    assert leads_to(text, place) is leads

@@ -17,9 +17,10 @@ import pytest
 
 from talos_opt.analysis.fronts import Point, pareto_front
 from talos_opt.cli.main import main
-from talos_opt.studies import running
+from talos_opt.studies import pool
 from talos_opt.studies.cases import Case, list_cases
-from talos_opt.studies.pool import Pool
+from talos_opt.studies.children import Child
+from talos_opt.studies.crews import hire
 from talos_opt.studies.running import Tally, run_study
 from talos_opt.studies.solving import make_request, solve_request
 from talos_opt.studies.store import Store
@@ -51,9 +52,9 @@ def run(path: Path, workers: int = 1) -> tuple[Tally, Path]:
     study = read_study(path)
     cases = list_cases(study)
     target = path.with_suffix(".db")
-    with Store(target, create=True) as store:
+    with Store(target, create=True) as store, hire(None, workers) as crew:
         store.plan(study.name, cases)
-        tally = run_study(cases, store, workers=workers)
+        tally = run_study(cases, store, crew, pieces=workers)
         store.release()
     return tally, target
 
@@ -209,21 +210,21 @@ def test_what_is_proven_of_a_relaxation_is_used_and_no_more(tmp_path: Path) -> N
     cases = list_cases(read_study(study_file(tmp_path, text)))
     wide, middle, none = cases[0], cases[2], cases[3]
     cancel = threading.Event()
-    first = {"fingerprint": "first"} | solve_request(request(wide), cancel)
+    first = {"fingerprint": "first"} | solve_request(request(wide), None, cancel)
     assert (first["status"], first["value"]) == ("optimal", 9.0)
-    alone = solve_request(request(middle), cancel)
-    after = solve_request(request(middle, neighbour=first, relaxed=True), cancel)
+    alone = solve_request(request(middle), None, cancel)
+    after = solve_request(request(middle, neighbour=first, relaxed=True), None, cancel)
     assert alone["status"] == after["status"] == "optimal"
     assert alone["value"] == after["value"] > 9
     assert after["warm_start"] is None  # three ops do not fit
     heft = replace(wide, solver="heft")
-    again = solve_request(request(heft, neighbour=first, relaxed=True), cancel)
+    again = solve_request(request(heft, neighbour=first, relaxed=True), None, cancel)
     assert (again["status"], again["bound_from"]) == ("optimal", "first")
-    unrelaxed = solve_request(request(heft, neighbour=first), cancel)
+    unrelaxed = solve_request(request(heft, neighbour=first), None, cancel)
     assert (unrelaxed["status"], unrelaxed["bound_from"]) == ("feasible", None)
-    refuted = {"fingerprint": "none"} | solve_request(request(none), cancel)
+    refuted = {"fingerprint": "none"} | solve_request(request(none), None, cancel)
     assert refuted["status"] == "infeasible"
-    row = solve_request(request(cases[5], neighbour=refuted, relaxed=True), cancel)
+    row = solve_request(request(cases[5], neighbour=refuted, relaxed=True), None, cancel)
     assert (row["status"], row["bound_from"]) == ("infeasible", "none")
 
 
@@ -232,14 +233,14 @@ def test_a_worker_that_dies_is_a_row_and_the_study_goes_on(
 ) -> None:
     text = f"graphs: [{hard_graph(tmp_path)}, {FIG1}]\nsolvers: cpsat\ntime_limit: 100\n"
     path = study_file(tmp_path, text)
-    send = Pool.send
+    send = Child.send
 
-    def send_and_kill(pool: Pool, slot: int, item: dict[str, Any]) -> None:
-        send(pool, slot, item)
+    def send_and_kill(child: Child, item: dict[str, Any]) -> None:
+        send(child, item)
         if b'"hard"' in item["graph"]:
-            os.kill(pool._processes[slot].pid, signal.SIGKILL)
+            os.kill(child.pid, signal.SIGKILL)
 
-    monkeypatch.setattr(Pool, "send", send_and_kill)
+    monkeypatch.setattr(Child, "send", send_and_kill)
     tally, target = run(path)
     assert (tally.done, tally.failed) == (2, 1)
     with Store(target) as store:
@@ -250,21 +251,19 @@ def test_a_worker_that_dies_is_a_row_and_the_study_goes_on(
     assert (solved["status"], solved["value"]) == ("optimal", 9.0)
 
 
-def test_another_case_begins_only_where_memory_is_free(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    case = list_cases(read_study(study_file(tmp_path)))[0]
-    with Store(tmp_path / "a.db", create=True) as store:
-        runner = running._Runner([case], store, 1, False, True)
+def test_another_case_begins_only_where_memory_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    crew = pool.Pool(2, [0])
     for free, room in ((119, False), (121, True), (None, True)):
-        monkeypatch.setattr(running, "available_memory", lambda free=free: free)
-        runner.busy, runner.largest = {}, 100
-        assert runner.has_room()  # one case always may
-        runner.busy = {0: running._Busy(running._Chain([case]), case)}
-        assert runner.has_room() is room
-    assert not running._is_late(runner.busy[0])
-    runner.busy[0].began -= case.time_limit + running.ALLOWANCE
-    assert running._is_late(runner.busy[0])
+        monkeypatch.setattr(pool, "available_memory", lambda free=free: free)
+        crew._busy, crew._largest = {}, 100
+        assert crew.has_room()  # one case always may
+        crew._busy = {0: pool._Busy("a", 30)}
+        assert crew.has_room() is room
+    crew._busy[1] = pool._Busy("b", 30)
+    assert not crew.has_room()
+    assert not crew._busy[0].late
+    crew._busy[0].began -= 30
+    assert crew._busy[0].late
 
 
 def wait_until(met: Any) -> None:

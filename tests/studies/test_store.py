@@ -75,3 +75,11 @@ def test_packing_is_undone() -> None:
     document = {"ops": [{"op": "é", "start": 0.1}] * 50}
     assert unpack(pack(document)) == document
     assert len(pack(document)) < 200
+
+
+def test_a_study_is_cut_as_it_was_at_first_unless_told_otherwise(tmp_path: Path) -> None:
+    with Store(tmp_path / "a.db", create=True) as store:
+        assert store.keep_pieces(None, 4) == 4
+        assert store.keep_pieces(None, 2) == 4  # fewer workers are there today
+        assert store.keep_pieces(1, 2) == 1
+        assert store.keep_pieces(None, 2) == 1

@@ -81,6 +81,14 @@ def test_samples_are_drawn_the_same_way_each_time() -> None:
         ("parameters:\n  gpu: 2", 3, "expected a list"),
         ("parameters:\n  tpu: [2]", 3, "'tpu' matches nothing"),
         ("parameters:\n  cluster.devices[tpu].memory: [2]", 3, "matches nothing in graph 'fig1'"),
+        ("parameters:\n  cluster.devices[gpu].memory: [1GB, lots]", 3, "memory is 'lots'"),
+        ("parameters:\n  models[*].ops[*].time.gpu: [x]", 3, "time of op 'op1' is 'x'"),
+        ("parameters:\n  cluster.contention: [sometimes]", 3, "expected none or serial"),
+        ("parameters:\n  memory_rule: [static, nope]", 3, "memory_rule is 'nope'"),
+        ("parameters:\n  prices.gpu: [cheap]", 3, "a price is 'cheap'"),
+        ("granularity: layer", 2, "granularity is 'layer', expected one of op, module"),
+        ("no_split: [a]", 2, "no_split needs granularity: module"),
+        ("granularity: module", None, "no op says which module it belongs to"),
         ("parameters: []", 2, "list of variants is empty"),
         ("parameters: [{gpu: 1}]", 2, "a variant has no 'name'"),
         ("parameters: [{name: a}, {name: a}]", 2, "variant 'a' is given twice"),
@@ -105,6 +113,11 @@ def test_a_mistake_is_one_line_and_leaves_no_file(
 
 
 MEMORIES = "parameters:\n  gpu: [1, 2]\n  cluster.devices[gpu].memory: [2GiB, 8GiB, 4GiB]\n"
+
+
+def test_a_price_may_be_of_a_kind_that_some_cases_lack(tmp_path: Path) -> None:
+    cases = list_cases(written(tmp_path, "prices: {gpu: 3}\nparameters: {gpu: [0, 2]}"))
+    assert [case.price for case in cases] == [0.0, 6.0]
 
 
 def test_lines_of_neighbours_begin_with_the_largest_memory(tmp_path: Path) -> None:
