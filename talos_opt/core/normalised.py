@@ -135,7 +135,10 @@ def _exponent_range(problem: Problem) -> tuple[int, int]:
     arrays, columns, links = problem.arrays, problem.graph.columns, problem.cluster.links or ()
     hops = arrays.latency.max() * len(arrays.edge_bytes)
     hops += arrays.per_byte.max() * float(arrays.edge_bytes.sum())
-    all_ = float(arrays.release.max() + np.nanmax(columns.time, axis=1) @ columns.slots + 2 * hops)
+    latest = float(arrays.release.max())
+    if problem.frozen is not None:
+        latest = max(latest, float(problem.frozen.moments[-1]))
+    all_ = float(latest + np.nanmax(columns.time, axis=1) @ columns.slots + 2 * hops)
     # What is multiplied, and what is divided.
     large = [all_, *(link.latency for link in links)]
     small = [link.latency for link in links if link.latency > 0]
@@ -165,7 +168,7 @@ def _rescaled(problem: Problem, origin: float, times: int, weights: int) -> Prob
         time=np.ldexp(graph.columns.time, times),
     )
     vars(columns)["topology"] = graph.columns.topology  # the edges are the same
-    return problem.replaced(
+    scaled = problem.replaced(
         Graph(graph.name, ColumnarModels(columns), graph.time_unit),
         _scaled_cluster(problem.cluster, times),
         replace(
@@ -177,6 +180,10 @@ def _rescaled(problem: Problem, origin: float, times: int, weights: int) -> Prob
             per_byte=np.ldexp(arrays.per_byte, times),
         ),
     )
+    if problem.frozen is not None:
+        values = times + (weights if problem.objective is Objective.TOCT else 0)
+        object.__setattr__(scaled, "frozen", problem.frozen.rescaled(origin, times, values))
+    return scaled
 
 
 def _scaled_cluster(cluster: Cluster, times: int) -> Cluster:

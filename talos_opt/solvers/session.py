@@ -281,7 +281,10 @@ class Session:
         if self.run.best is None:
             return self.warm
         found = self.presolved.restore(self.shape.restore(self.run.best))
-        if self.shape.origin > 0 or self.presolved.counts:
+        frozen = self.problem.frozen
+        if frozen is not None:
+            found = frozen.impose(found)
+        if self.shape.origin > 0 or self.presolved.counts or frozen is not None:
             require_feasible(self.problem, found)
         if self.warm is None or self.run.settled:
             return found
@@ -368,7 +371,7 @@ class Session:
     def _explain(self) -> Explanation | None:
         """Find out what would make the problem feasible; whatever fails, the verdict stands."""
         run = self.run
-        if run.cancel.is_set():
+        if run.cancel.is_set() or self.problem.frozen is not None:
             return None
         try:
             return explain_infeasibility(
