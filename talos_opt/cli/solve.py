@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from talos_opt.cli import arguments, exits
+from talos_opt.cli import arguments, exits, replan
 from talos_opt.cli.output import complain, emit, emit_json
 from talos_opt.cli.progress import ProgressLine
 from talos_opt.cli.signals import Signals
@@ -59,6 +61,7 @@ def add_parser(commands: Any) -> None:
     )
     arguments.add_limits(parser)
     arguments.add_worth(parser)
+    replan.add_arguments(parser)
     arguments.add_output(parser, "the schedule")
     parser.set_defaults(run=run)
 
@@ -68,7 +71,6 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     from talos_opt import api
     from talos_opt.cli import files
     from talos_opt.core.config import SolveConfig, load_config
-    from talos_opt.core.errors import InternalError
 
     plan = (load_config(args.config) if args.config else SolveConfig()).override(
         solver=args.solver,
@@ -80,29 +82,41 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
         worth=args.worth,
     )
     files.stream_as_json(args)
-    files.require_writable(args.output, (*files.SUFFIXES, ".npz"))
+    again = replan.is_asked(args)
+    files.require_writable(args.output, files.SUFFIXES if again else (*files.SUFFIXES, ".npz"))
+    if again:
+        with report_faults(args):
+            return replan.run(args, signals, plan)
     problem, warm_start = _read(args, plan.objective)
     started = time.monotonic()
-    try:
-        from talos_opt.core.shares import value_unit
+    from talos_opt.core.shares import value_unit
 
-        with ProgressLine(plan.time_limit, value_unit(problem)) as line:
-            result = signals.run(
-                lambda: api.solve(
-                    problem,
-                    config=plan,
-                    warm_start=warm_start,
-                    on_progress=line.update,
-                    cancel=signals.cancel,
-                    started=started,
-                ),
-                line.draw,
-            )
+    with report_faults(args), ProgressLine(plan.time_limit, value_unit(problem)) as line:
+        result = signals.run(
+            lambda: api.solve(
+                problem,
+                config=plan,
+                warm_start=warm_start,
+                on_progress=line.update,
+                cancel=signals.cancel,
+                started=started,
+            ),
+            line.draw,
+        )
+    return report(args, result)
+
+
+@contextmanager
+def report_faults(args: argparse.Namespace) -> Iterator[None]:
+    """Report what was found before a bug ended the search; it has passed `check`."""
+    from talos_opt.core.errors import InternalError
+
+    try:
+        yield
     except InternalError as error:
         if error.result is not None and error.result.schedule is not None:
-            report(args, error.result)  # what was found until then has passed check
+            report(args, error.result)
         raise
-    return report(args, result)
 
 
 def _read(args: argparse.Namespace, objective: str | None) -> tuple[Problem, Schedule | None]:

@@ -107,6 +107,7 @@ def freeze(
     *,
     without: Sequence[str] = (),
     move_cost: MoveCost | None = None,
+    planned: bool = False,
 ) -> Replanning:
     """Return the problem of what a schedule has not started by a moment.
 
@@ -121,13 +122,16 @@ def freeze(
     without : sequence of str
         Ids of devices that leave.
     move_cost : MoveCost, optional
+    planned : bool
+        Whether all that is planned stays too, as if it had started.
 
     Raises
     ------
     InputError
         If a device is unknown, leaves no way between others, or an op has nowhere to go.
     """
-    return _Freezer(problem, running, moment, without).freeze(move_cost or MoveCost())
+    freezer = _Freezer(problem, running, moment, without, planned)
+    return freezer.freeze(move_cost or MoveCost())
 
 
 def require_running(problem: Problem, running: Schedule, moment: float) -> None:
@@ -153,7 +157,12 @@ class _Freezer:
     """n ops of the problem, of which the first n0 are of the schedule."""
 
     def __init__(
-        self, problem: Problem, running: Schedule, moment: float, without: Sequence[str]
+        self,
+        problem: Problem,
+        running: Schedule,
+        moment: float,
+        without: Sequence[str],
+        planned: bool,
     ) -> None:
         self.problem, self.running, self.moment = problem, running, moment
         self.arrays = problem.arrays
@@ -162,7 +171,7 @@ class _Freezer:
         self.device = np.full(self.count, -1, dtype=np.int64)
         self.device[: self.old] = running.device
         self.kept = np.zeros(self.count, dtype=bool)
-        self.kept[: self.old] = running.start < moment
+        self.kept[: self.old] = (running.start < moment) | planned
         for op in problem.arrays.order[::-1].tolist():  # producers may start a rounding later
             for edge in self._inputs(op) if self.kept[op] else ():
                 self.kept[self.arrays.edge_src[edge]] = True
@@ -170,7 +179,7 @@ class _Freezer:
         self.hops = {
             (row.tensor, row.target): row
             for row in running.transfers.rows()
-            if row.start < moment
+            if (row.start < moment or planned)
             and not ((self.left[row.source] or self.left[row.target]) and row.end > moment)
         }
 

@@ -115,8 +115,9 @@ def _started(problem: Problem) -> dict[str, Any]:
             line[channel] = max(line[channel], row.end)
     first = 0
     for ends, count in zip(busy, arrays.slots.tolist(), strict=True):
-        latest = sorted(ends)[-count:]  # rounding may let one more run than there are slots
-        slot[first : first + len(latest)] = latest
+        if len(ends) > count:  # some of it is planned for later: gaps are not used
+            ends = [max(ends)] * count
+        slot[first : first + len(ends)] = ends
         first += count
     return {
         "fixed": frozen.started.copy(), "since": np.array([frozen.moment]), "begun": begun,
