@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from talos_opt.cli import arguments, exits
@@ -22,40 +21,25 @@ if TYPE_CHECKING:
 
 #: Arguments that mean nothing without a running schedule.
 _NEED_RUNNING = ("at", "add", "without", "move_cost", "write_graph")
-_AMOUNT = re.compile(r"\s*([0-9.eE+-]+)\s*(us|ms|s)?\s*")
-
-
-class Amount(NamedTuple):
-    """A time as it was written; unit "": the graph's own."""
-
-    value: float
-    unit: str
-
-    def within(self, unit: str) -> float:
-        """Return it in a time unit."""
-        from talos_opt.core.units import PER_SECOND
-
-        own = self.unit or unit
-        return self.value if own == unit else self.value * PER_SECOND[unit] / PER_SECOND[own]
 
 
 class Price(NamedTuple):
-    """What moving costs: for each op, or for so many bytes."""
+    """What moving costs, a time as it was written: for each op, or for so many bytes."""
 
-    amount: Amount
+    amount: str
     bytes: int = 0
 
 
-def amount(text: str) -> Amount:
-    """Read a time: ``12.5``, in the graph's unit, or ``5ms``."""
-    match = _AMOUNT.fullmatch(text)
+def amount(text: str) -> str:
+    """Check a time: ``12.5``, in the graph's unit, or ``5ms``."""
+    from talos_opt.core import units
+    from talos_opt.core.errors import GraphError
+
     try:
-        value = float(match[1]) if match else -1.0
-    except ValueError:
-        value = -1.0
-    if match is None or not 0 <= value <= 1e150:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 12.5 or 5ms")
-    return Amount(value, match[2] or "")
+        units.moment(text, "s", "it")
+    except GraphError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 12.5 or 5ms") from None
+    return text
 
 
 def price(text: str) -> Price:
@@ -138,6 +122,7 @@ def is_asked(args: argparse.Namespace) -> bool:
 def run(args: argparse.Namespace, signals: Signals, plan: SolveConfig) -> int:
     """Plan again, write the answer, print it, and return the exit code."""
     from talos_opt.cli import files
+    from talos_opt.core import units
     from talos_opt.core.shares import value_unit
     from talos_opt.online.replan import replan
 
@@ -145,15 +130,16 @@ def run(args: argparse.Namespace, signals: Signals, plan: SolveConfig) -> int:
         files.require_writable(args.write_graph, ())
     problem, running = _read(args, plan.objective)
     unit = problem.graph.time_unit
+    at = units.moment(args.at, unit, "at")
     with ProgressLine(plan.time_limit, value_unit(problem)) as line:
         found = signals.run(
             lambda: replan(
                 problem,
                 running,
-                args.at.within(unit),
+                at,
                 add=args.add or (),
                 without=args.without or (),
-                move_cost=_cost(args.move_cost, unit),
+                move_cost=cost_of(args.move_cost, unit),
                 config=plan,
                 on_progress=line.update,
                 cancel=signals.cancel,
@@ -234,12 +220,14 @@ def _story(found: Replan) -> list[str]:
     return lines
 
 
-def _cost(given: Price | None, unit: str) -> MoveCost | None:
+def cost_of(given: Price | None, unit: str) -> MoveCost | None:
+    """Return what moving costs in a time unit."""
+    from talos_opt.core import units
     from talos_opt.core.replanning import MoveCost
 
     if given is None:
         return None
-    time = given.amount.within(unit)
+    time = units.moment(given.amount, unit, "move_cost")
     return MoveCost(per_byte=time / given.bytes) if given.bytes else MoveCost(per_op=time)
 
 
