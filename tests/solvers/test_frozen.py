@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,6 +59,59 @@ def test_cpsat_agrees_with_brute_force(left: Replanning) -> None:
         assert run.value == pytest.approx(expected[0], rel=CLOSE, abs=CLOSE)
         assert run.lower_bound == pytest.approx(expected[0], rel=CLOSE, abs=CLOSE)
         require_whole(problem, run.best)
+
+
+@costly
+@given(replannings())
+def test_another_unit_and_origin_change_nothing(left: Replanning) -> None:
+    """Digits that late times have lost must not keep what has started from being there."""
+    assume(left.problem.frozen is not None and not left.lost)
+    problem, running, moment = (moved(item) for item in (left.problem, left.running, left.moment))
+    gone = np.flatnonzero(left.problem.frozen.left)
+    without = [left.problem.device_ids[d] for d in gone]
+    there = freeze(problem, running, moment, without=without).problem
+    here = freeze(moved(left.problem, 1.0, 0.0), left.running, left.moment, without=without).problem
+    assume(there.frozen is not None and np.array_equal(there.frozen.started, here.frozen.started))
+    first, second = (api.solve(item, "cpsat", time_limit=30, workers=2) for item in (here, there))
+    assert first.status is second.status
+    if first.value is not None:
+        assert second.value is not None
+        weight = sum(m.weight for m in problem.graph.models) if here.objective == "toct" else 1.0
+        assert second.value == pytest.approx(UNIT * first.value + ORIGIN * weight, rel=1e-7)
+        assert second.lower_bound == pytest.approx(UNIT * first.lower_bound + ORIGIN * weight)
+
+
+UNIT, ORIGIN = 3.3, 57.1
+
+
+def moved(item: Any, unit: float = UNIT, origin: float = ORIGIN) -> Any:
+    """Return a time, a schedule or a problem in another unit, from another time zero on."""
+    if isinstance(item, Schedule):
+        moves = item.transfers
+        hops = dataclasses.replace(moves, start=moved(moves.start), end=moved(moves.end))
+        return Schedule(item.device.copy(), moved(item.start), moved(item.end), hops)
+    if not isinstance(item, Problem):
+        return item * unit + origin
+    models = tuple(
+        dataclasses.replace(
+            model,
+            release=moved(model.release, unit, origin),
+            ops=tuple(
+                dataclasses.replace(op, time={key: time * unit for key, time in op.time.items()})
+                for op in model.ops
+            ),
+        )
+        for model in item.graph.models
+    )
+    links = item.cluster.links
+    if links is not None:
+        links = tuple(
+            dataclasses.replace(link, latency=link.latency * unit, bandwidth=link.bandwidth / unit)
+            for link in links
+        )
+    cluster = dataclasses.replace(item.cluster, links=links)
+    graph = dataclasses.replace(item.graph, models=models)
+    return dataclasses.replace(item, graph=graph, cluster=cluster, frozen=None)
 
 
 @given(replannings(), st.sampled_from(RULES))
