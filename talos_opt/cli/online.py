@@ -57,7 +57,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     from talos_opt.cli import files
     from talos_opt.core.config import SolveConfig
     from talos_opt.online.compared import compare
-    from talos_opt.online.policies import POLICIES, Setting
+    from talos_opt.online.policies import POLICIES, NoScheduleError, Setting
     from talos_opt.online.trace import read_trace
 
     if args.plot is not None:
@@ -79,17 +79,21 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
         options=plan.options,
         move_cost=replan.cost_of(args.move_cost, trace.problem.graph.time_unit),
     )
-    with ProgressBar() as bar:
-        found = signals.run(
-            lambda: compare(
-                trace,
-                args.policies or tuple(POLICIES),
-                setting,
-                cancel=signals.cancel,
-                on_progress=bar.report,
-            ),
-            bar.draw,
-        )
+    try:
+        with ProgressBar() as bar:
+            found = signals.run(
+                lambda: compare(
+                    trace,
+                    args.policies or tuple(POLICIES),
+                    setting,
+                    cancel=signals.cancel,
+                    on_progress=bar.report,
+                ),
+                bar.draw,
+            )
+    except NoScheduleError as error:
+        complain(str(error))
+        return exits.NO_SCHEDULE
     if found is None:
         complain("interrupted before all policies were through")
         return exits.INTERRUPTED

@@ -195,10 +195,10 @@ def _story(found: Replan) -> list[str]:
         f"at {quantity(left.moment, unit)}: {begun} of {count} ops have started and stay, "
         f"{len(found.moves)} run elsewhere than planned"
     ]
-    if found.price:
+    if left.problem.frozen is not None and left.problem.frozen.price.any():
         total = found.result.value
         lines.append(
-            f"the moves cost {quantity(found.price, unit)}: {quantity(total, unit)} with them, "
+            f"moving costs {quantity(found.price, unit)}: {quantity(total, unit)} with it, "
             f"lower bound {quantity(found.result.lower_bound, unit)}"
         )
     if found.lost:

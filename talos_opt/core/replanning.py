@@ -172,9 +172,7 @@ class _Freezer:
         self.device[: self.old] = running.device
         self.kept = np.zeros(self.count, dtype=bool)
         self.kept[: self.old] = (running.start < moment) | planned
-        for op in problem.arrays.order[::-1].tolist():  # producers may start a rounding later
-            for edge in self._inputs(op) if self.kept[op] else ():
-                self.kept[self.arrays.edge_src[edge]] = True
+        self._keep_producers()
         self.began = self.kept.copy()
         self.hops = {
             (row.tensor, row.target): row
@@ -211,6 +209,15 @@ class _Freezer:
         self._require_homes(frozen)
         problem = dataclasses.replace(self.problem, graph=graph, frozen=frozen)
         return Replanning(problem, running, self.moment, tuple(lost.tolist()))
+
+    def _keep_producers(self) -> None:
+        """What has been read has started, though rounding may have it start a little later."""
+        arrays = self.arrays
+        while True:
+            ahead = arrays.edge_src[self.kept[arrays.edge_dst]]
+            if self.kept[ahead].all():
+                return
+            self.kept[ahead] = True
 
     def _is_late(self) -> bool:
         """Whether the moment is later than the releases of what is left."""
@@ -314,9 +321,12 @@ class _Freezer:
         """Devices that each op may be on (n, m)."""
         arrays = self.arrays
         allowed = np.repeat(~self.left[None, :], self.count, axis=0)
-        for op in np.flatnonzero(self.kept).tolist():
-            allowed[op] = np.arange(len(self.left)) == self.device[op]
+        kept = np.flatnonzero(self.kept)
+        allowed[kept] = False
+        allowed[kept, self.device[kept]] = True
         reads = self.kept[arrays.edge_src] & ~self.kept[arrays.edge_dst]
+        if arrays.tensor_bytes is not None:  # else readers may name different bytes
+            reads &= self.left[self.device[arrays.edge_src]]
         for edge in np.flatnonzero(reads).tolist():
             found = self._reachable(edge)
             if found is not None:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from talos_opt import api
-from talos_opt.core.errors import InputError, SolverError
+from talos_opt.core.errors import InputError
 from talos_opt.core.metrics import completion_times, objective_value
 from talos_opt.core.result import Result
-from talos_opt.online.policies import POLICIES, Lived, Setting, live
+from talos_opt.online.policies import POLICIES, Lived, NoScheduleError, Setting, live
 from talos_opt.online.trace import Trace
 
 SCHEMA = "talos-online/1"
@@ -117,7 +117,7 @@ def compare(
     ------
     InputError
         On an unknown policy.
-    SolverError
+    NoScheduleError
         If nothing finds a schedule of all models.
     """
     for name in policies:
@@ -139,7 +139,7 @@ def compare(
         report(done / steps, f"policy {name}")
         try:
             found = live(trace, name, setting, cancel=cancel, on_arrival=arrived)
-        except SolverError as error:
+        except NoScheduleError as error:
             failed[name] = str(error)
             continue
         if found is None:
@@ -150,7 +150,7 @@ def compare(
     if best.interrupted:
         return None
     if best.schedule is None:
-        raise SolverError(f"no schedule of all models was found: {best.reason}")
+        raise NoScheduleError(f"no schedule of all models was found: {best.reason}")
     return Online(trace, tuple(lived), failed, best)
 
 

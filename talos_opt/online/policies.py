@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from talos_opt import api
-from talos_opt.core.errors import SolverError
+from talos_opt.core.errors import TalosError
 from talos_opt.core.feasibility import require_feasible
 from talos_opt.core.problem import Problem
 from talos_opt.core.replanning import MoveCost, Replanning, freeze
@@ -25,6 +25,10 @@ SUMMARIES = {
     "fifo": "append each new model as a whole where it ends first",
     "talos": "append new ops by Talos' rule",
 }
+
+
+class NoScheduleError(TalosError):
+    """There is no schedule for what has arrived, or none was found."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ def live(
 
     Raises
     ------
-    SolverError
+    NoScheduleError
         If the policy finds no schedule for what has arrived.
     """
     schedule: Schedule | None = None
@@ -118,7 +122,7 @@ def live(
         if cancel is not None and cancel.is_set():
             return None
         if found is None:
-            raise SolverError(
+            raise NoScheduleError(
                 f"policy {policy} finds no schedule when {', '.join(arrival.models)} arrives at "
                 f"{arrival.at:g} {problem.graph.time_unit}"
             )

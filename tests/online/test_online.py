@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 import talos_opt
 from talos_opt import Problem
 from talos_opt.cli.main import main
-from talos_opt.core.errors import SolverError
 from talos_opt.core.feasibility import check
 from talos_opt.online.compared import Online, compare
-from talos_opt.online.policies import POLICIES, Setting, live
+from talos_opt.online.policies import POLICIES, NoScheduleError, Setting, live
 from talos_opt.online.trace import Trace, make_trace, read_trace
 from tests.strategies import costly, problems
 
@@ -67,7 +66,7 @@ def test_rules_that_append_keep_what_was_planned(problem: Problem, policy: str) 
     assume(len(trace.arrivals) > 1)
     try:
         lived = live(trace, policy, Setting(time_limit=10))
-    except SolverError:
+    except NoScheduleError:
         reject()
     assert lived is not None
     assert check(trace.problem, lived.schedule) == ()
@@ -96,8 +95,22 @@ def test_a_policy_that_finds_nothing_is_named() -> None:
         dataclasses.replace(problem.graph, models=tuple(models)),
         dataclasses.replace(problem.cluster, devices=devices),
     )
-    with pytest.raises(SolverError, match="policy keep finds no schedule when m2 arrives at 1 ms"):
+    with pytest.raises(
+        NoScheduleError, match="policy keep finds no schedule when m2 arrives at 1 ms"
+    ):
         live(make_trace(tight), "keep", Setting(time_limit=5))
+
+
+def test_where_nothing_fits_there_is_no_schedule(tmp_path: Path, capsys: Capture) -> None:
+    ops = "[{id: a, time: {cpu: 1}, memory: 3}, {id: b, time: {cpu: 1}, memory: 3}]"
+    cluster = "{devices: [{id: cpu0, kind: cpu, memory: 4}]}"
+    (tmp_path / "two.yaml").write_text(
+        f"schema: talos-graph/1\nname: two\ntime_unit: ms\nmodels: [{{id: m, ops: {ops}}}]\n"
+        f"cluster: {cluster}\n"
+    )
+    path = write(tmp_path, "arrivals: [{graph: two.yaml}]")
+    assert main(["online", str(path)]) == 1
+    assert "no schedule of all models was found" in capsys.readouterr().err
 
 
 # ---- the file ------------------------------------------------------------------------------
