@@ -40,11 +40,12 @@ def test_the_exported_members() -> None:
             "Cluster", "Comparison", "ConfigError", "DependencyError", "Device", "Event",
             "Explanation", "FormatError", "Graph", "GraphError", "InfeasibleScheduleError", "Input",
             "InputError", "InternalError", "Interrupted", "Link", "Memory", "MemoryRule", "Metrics",
-            "Model", "Objective", "Op", "Problem", "Progress", "RefutedProofError", "Relaxation",
-            "Result", "Schedule", "ScheduleError",
+            "Model", "MoveCost", "Objective", "Op", "Problem", "Progress", "RefutedProofError",
+            "Relaxation", "Replan", "Result", "Schedule", "ScheduleError",
             "SolveConfig", "SolverError", "Status", "TalosError", "Transfers", "UnsupportedError",
             "Violation", "apply_relaxations", "check", "compare", "list_solvers", "load_config",
-            "measure", "read", "read_schedule", "solve", "write_problem", "write_schedule",
+            "measure", "read", "read_schedule", "replan", "solve", "write_problem",
+            "write_schedule",
         ]
     )  # fmt: skip
     for name in talos_opt.__all__:
