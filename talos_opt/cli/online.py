@@ -90,12 +90,13 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
                     on_progress=bar.report,
                 ),
                 bar.draw,
+                "what is finished",
             )
     except NoScheduleError as error:
         complain(str(error))
         return exits.NO_SCHEDULE
     if found is None:
-        complain("interrupted before all policies were through")
+        complain("interrupted before a policy was through")
         return exits.INTERRUPTED
     if args.plot is not None:
         _draw(found, args.plot)
@@ -105,7 +106,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
         emit(_text(found))
     for message in found.failed.values():
         complain(f"note: {message}")
-    return exits.SOLVED
+    return exits.INTERRUPTED if found.clairvoyant.interrupted else exits.SOLVED
 
 
 def _text(found: Online) -> str:

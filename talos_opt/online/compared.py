@@ -111,7 +111,7 @@ def compare(
     Returns
     -------
     Online or None
-        None if cancelled.
+        If cancelled, of the policies that were through by then; None if there are none.
 
     Raises
     ------
@@ -143,12 +143,12 @@ def compare(
             failed[name] = str(error)
             continue
         if found is None:
-            return None
+            break
         lived.append(found)
+    if cancel is not None and cancel.is_set() and not lived:
+        return None
     report(count * len(policies) / steps, "with all known beforehand")
     best = _clairvoyant(trace, lived, setting, cancel)
-    if best.interrupted:
-        return None
     if best.schedule is None:
         raise NoScheduleError(f"no schedule of all models was found: {best.reason}")
     return Online(trace, tuple(lived), failed, best)

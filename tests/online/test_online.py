@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,21 @@ def test_a_policy_that_finds_nothing_is_named() -> None:
         NoScheduleError, match="policy keep finds no schedule when m2 arrives at 1 ms"
     ):
         live(make_trace(tight), "keep", Setting(time_limit=5))
+
+
+def test_what_is_through_when_cancelled_is_not_lost() -> None:
+    cancel = threading.Event()
+
+    def arrived(share: float, doing: str) -> None:
+        if doing == "policy fifo":
+            cancel.set()
+
+    trace, setting = make_trace(late_fig1()), Setting(time_limit=5)
+    found = compare(trace, ["talos", "fifo"], setting, cancel=cancel, on_progress=arrived)
+    assert found is not None
+    assert [lived.policy for lived in found.lived] == ["talos"]
+    assert found.clairvoyant.interrupted
+    assert compare(trace, ["fifo"], setting, cancel=cancel) is None
 
 
 def test_where_nothing_fits_there_is_no_schedule(tmp_path: Path, capsys: Capture) -> None:
