@@ -41,10 +41,12 @@ if TYPE_CHECKING:
     from talos_opt.core.metrics import Metrics, measure
     from talos_opt.core.problem import MemoryRule, Objective, Problem
     from talos_opt.core.relaxations import Explanation, Relaxation, apply_relaxations
+    from talos_opt.core.replanning import MoveCost
     from talos_opt.core.result import Comparison, Event, Result, Status
     from talos_opt.core.robustness import Risk, Robustness
     from talos_opt.core.schedule import Schedule, Transfers
     from talos_opt.formats import read_schedule, write_problem, write_schedule
+    from talos_opt.online.replan import Replan, replan
     from talos_opt.robust import solve_robust
     from talos_opt.solvers.engine.run import Progress
 
@@ -72,12 +74,14 @@ __all__ = [
     "MemoryRule",
     "Metrics",
     "Model",
+    "MoveCost",
     "Objective",
     "Op",
     "Problem",
     "Progress",
     "RefutedProofError",
     "Relaxation",
+    "Replan",
     "Result",
     "Risk",
     "Robustness",
@@ -99,6 +103,7 @@ __all__ = [
     "measure",
     "read",
     "read_schedule",
+    "replan",
     "solve",
     "solve_robust",
     "write_problem",
@@ -121,11 +126,13 @@ _HOMES = {
     "talos_opt.core.metrics": "Metrics measure",
     "talos_opt.core.problem": "MemoryRule Objective Problem",
     "talos_opt.core.relaxations": "Explanation Relaxation apply_relaxations",
+    "talos_opt.core.replanning": "MoveCost",
     "talos_opt.core.result": "Comparison Event Result Status",
     "talos_opt.core.robustness": "Risk Robustness",
     "talos_opt.core.schedule": "Schedule Transfers",
     "talos_opt.formats": "read_schedule write_problem write_schedule",
     "talos_opt.robust": "solve_robust",
+    "talos_opt.online.replan": "Replan replan",
     "talos_opt.solvers.engine.run": "Progress",
 }
 _HOME = {name: (home, name) for home, names in _HOMES.items() for name in names.split()}

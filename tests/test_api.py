@@ -40,11 +40,11 @@ def test_the_exported_members() -> None:
             "Cluster", "Comparison", "ConfigError", "DependencyError", "Device", "Event",
             "Explanation", "FormatError", "Graph", "GraphError", "InfeasibleScheduleError", "Input",
             "InputError", "InternalError", "Interrupted", "Link", "Memory", "MemoryRule", "Metrics",
-            "Model", "Objective", "Op", "Problem", "Progress", "RefutedProofError", "Relaxation",
-            "Result", "Risk", "Robustness", "Schedule", "ScheduleError",
+            "Model", "MoveCost", "Objective", "Op", "Problem", "Progress", "RefutedProofError",
+            "Relaxation", "Replan", "Result", "Risk", "Robustness", "Schedule", "ScheduleError",
             "SolveConfig", "SolverError", "Status", "TalosError", "Transfers", "UnsupportedError",
             "Violation", "apply_relaxations", "check", "compare", "list_solvers", "load_config",
-            "measure", "read", "read_schedule", "solve", "solve_robust", "write_problem",
+            "measure", "read", "read_schedule", "replan", "solve", "solve_robust", "write_problem",
             "write_schedule",
         ]
     )  # fmt: skip

@@ -121,11 +121,11 @@ def test_what_a_solver_does_not_cover_is_in_its_row(info: registry.SolverInfo) -
         Feature.STAGES: "--stages",
     }
     cell = row.split("|")[3]
-    # A sentence below the table says who covers steps.
+    # Sentences below the table say who covers steps, and what has started.
     steps = {Feature.STEP, Feature.PIPELINE_MEMORY}
     assert steps.isdisjoint(info.features) == (info.name not in ("auto", "pipeline"))
     assert {feature for feature, word in words.items() if word in cell} == (
-        set(Feature) - info.features - steps
+        set(Feature) - info.features - steps - {Feature.FROZEN}
     )
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from talos_opt.cli import arguments, exits, noise_arguments
+from talos_opt.cli import arguments, exits, noise_arguments, replan
 from talos_opt.cli.output import complain, emit, emit_json
 from talos_opt.cli.progress import ProgressLine
 from talos_opt.cli.signals import Signals
@@ -65,6 +65,7 @@ def add_parser(commands: Any) -> None:
     arguments.add_dask(parser, "let several solvers and seeds solve it together")
     arguments.add_worth(parser)
     noise_arguments.add_robust(parser)
+    replan.add_arguments(parser)
     arguments.add_output(parser, "the schedule")
     parser.set_defaults(run=run)
 
@@ -73,7 +74,6 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     """Solve, write the answer, print it, and return the exit code."""
     from talos_opt.cli import files
     from talos_opt.core.config import SolveConfig, load_config
-    from talos_opt.core.errors import InternalError
 
     plan = (load_config(args.config) if args.config else SolveConfig()).override(
         solver=args.solver,
@@ -85,32 +85,45 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
         worth=args.worth,
     )
     files.stream_as_json(args)
-    files.require_writable(args.output, (*files.SUFFIXES, ".npz"))
+    again = replan.is_asked(args)
+    files.require_writable(args.output, files.SUFFIXES if again else (*files.SUFFIXES, ".npz"))
+    if again:
+        with report_faults(args):
+            return replan.run(args, signals, plan)
     problem, warm_start = _read(args, plan.objective)
     solve = _solver(args)
     started = time.monotonic()
+    from talos_opt.core.shares import value_unit
+
+    with (
+        report_faults(args),
+        _together(args.dask) as link,
+        ProgressLine(plan.time_limit, value_unit(problem)) as line,
+    ):
+        common: dict[str, Any] = {
+            "warm_start": warm_start, "on_progress": line.update, "cancel": signals.cancel,
+        }  # fmt: skip
+        if link is None:
+            work = partial(solve, problem, config=plan, started=started, **common)
+        else:
+            from talos_opt.studies.portfolio import solve_together
+
+            work = partial(solve_together, problem, plan, link, **common)
+        result = signals.run(work, line.draw)
+    return report(args, result)
+
+
+@contextmanager
+def report_faults(args: argparse.Namespace) -> Iterator[None]:
+    """Report what was found before a bug ended the search; it has passed `check`."""
+    from talos_opt.core.errors import InternalError
+
     try:
-        from talos_opt.core.shares import value_unit
-
-        with (
-            _together(args.dask) as link,
-            ProgressLine(plan.time_limit, value_unit(problem)) as line,
-        ):
-            common: dict[str, Any] = {
-                "warm_start": warm_start, "on_progress": line.update, "cancel": signals.cancel,
-            }  # fmt: skip
-            if link is None:
-                work = partial(solve, problem, config=plan, started=started, **common)
-            else:
-                from talos_opt.studies.portfolio import solve_together
-
-                work = partial(solve_together, problem, plan, link, **common)
-            result = signals.run(work, line.draw)
+        yield
     except InternalError as error:
         if error.result is not None and error.result.schedule is not None:
-            report(args, error.result)  # what was found until then has passed check
+            report(args, error.result)
         raise
-    return report(args, result)
 
 
 def _solver(args: argparse.Namespace) -> Callable[..., Result]:

@@ -29,8 +29,8 @@ class Violation:
     Parameters
     ----------
     rule : str
-        placement, duration, release, colocation, stages, transfer, precedence, slots, link,
-        pipeline, memory.
+        placement, duration, release, frozen, colocation, stages, transfer, precedence, slots,
+        link, pipeline, memory.
     message : str
         Names op, device, time and amount.
     """
@@ -101,6 +101,7 @@ class _Checker:
             return tuple(self.found)
         self._duration()
         self._release()
+        self._frozen()
         self._colocation()
         self._stages()
         arrival = self._transfers()
@@ -212,6 +213,58 @@ class _Checker:
             start < release - self._slack(release),
             lambda i: f"{self._op(i)} starts at {start[i]:.9g}, released at {release[i]:.9g}",
         )
+
+    def _frozen(self) -> None:
+        """What has started stays as it is; the rest starts after that, and not where one left."""
+        frozen, schedule = self.problem.frozen, self.schedule
+        if frozen is None:
+            return
+        start, moment = schedule.start, frozen.moment
+        off = np.abs(start - frozen.start) > self._slack(frozen.start)
+        self._complain(
+            "frozen",
+            frozen.started & off,
+            lambda i: (
+                f"{self._op(i)} has started at {frozen.start[i]:.9g}, here it starts at "
+                f"{start[i]:.9g}"
+            ),
+        )
+        soon = self._slack(np.array([moment]))
+        self._complain(
+            "frozen",
+            ~frozen.started & (start < moment - soon),
+            lambda i: f"{self._op(i)} starts at {start[i]:.9g}, before {moment:.9g}",
+        )
+        moves = schedule.transfers
+        keys = zip(moves.tensor.tolist(), moves.target.tolist(), strict=True)
+        rows = [frozen.hops.get(key) for key in keys]
+        known = np.array([row is not None for row in rows], dtype=bool)
+        begun = np.array([moment if row is None else row.start for row in rows])
+        size = np.array([0 if row is None else row.bytes for row in rows], dtype=np.int64)
+        source = np.array([-1 if row is None else row.source for row in rows], dtype=np.int64)
+        changed = np.abs(moves.start - begun) > self._slack(begun)
+        changed |= (moves.bytes != size) | (moves.source != source)
+        self._complain(
+            "frozen",
+            known & changed,
+            lambda k: (
+                f"{self._hop(*self._row(k))} of {moves.bytes[k]} bytes at {moves.start[k]:.9g}: "
+                f"it has started with {size[k]} bytes at {begun[k]:.9g}"
+            ),
+        )
+        gone = frozen.left[moves.source] | frozen.left[moves.target]
+        self._complain(
+            "frozen",
+            ~known & ((moves.start < moment - soon) | gone),
+            lambda k: (
+                f"{self._hop(*self._row(k))} starts at {moves.start[k]:.9g}, "
+                + ("and one of them has left" if gone[k] else f"before {moment:.9g}")
+            ),
+        )
+
+    def _row(self, k: int) -> tuple[int, int, int]:
+        moves = self.schedule.transfers
+        return int(moves.tensor[k]), int(moves.source[k]), int(moves.target[k])
 
     def _colocation(self) -> None:
         """Ops of one group share one device."""

@@ -143,7 +143,12 @@ def measure(problem: Problem, schedule: Schedule) -> Metrics:
 
 
 def objective_value(problem: Problem, schedule: Schedule) -> float:
-    """Return the value of the problem's own objective alone."""
+    """Return the value of the problem's own objective alone, with the price of what moves."""
+    value = _value_alone(problem, schedule)
+    return value if problem.frozen is None else value + problem.frozen.cost(schedule.device)
+
+
+def _value_alone(problem: Problem, schedule: Schedule) -> float:
     if problem.objective is Objective.BOTTLENECK:
         loads = device_loads(problem, schedule)
         return max(float(loads.max()), _channel_load(problem, schedule))

@@ -8,15 +8,17 @@ largest weight is 1. What solvers find is put back in the user's terms.
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from talos_opt.core import units
+from talos_opt.core import rounding, units
 from talos_opt.core.arrays import Arrays
 from talos_opt.core.cluster import Cluster
+from talos_opt.core.frozen import Frozen
 from talos_opt.core.graph import ColumnarModels, Graph
 from talos_opt.core.problem import Floats, Objective, Problem
 from talos_opt.core.schedule import Schedule
@@ -144,7 +146,10 @@ def _exponent_range(problem: Problem) -> tuple[int, int]:
     arrays, columns, links = problem.arrays, problem.graph.columns, problem.cluster.links or ()
     hops = arrays.latency.max() * len(arrays.edge_bytes)
     hops += arrays.per_byte.max() * float(arrays.edge_bytes.sum())
-    all_ = float(arrays.release.max() + np.nanmax(columns.time, axis=1) @ columns.slots + 2 * hops)
+    latest = float(arrays.release.max())
+    if problem.frozen is not None:
+        latest = max(latest, float(problem.frozen.moments[-1]))
+    all_ = float(latest + np.nanmax(columns.time, axis=1) @ columns.slots + 2 * hops)
     # What is multiplied, and what is divided.
     large = [all_, *(link.latency for link in links)]
     small = [link.latency for link in links if link.latency > 0]
@@ -174,7 +179,7 @@ def _rescaled(problem: Problem, origin: float, times: int, weights: int) -> Prob
         time=np.ldexp(graph.columns.time, times),
     )
     vars(columns)["topology"] = graph.columns.topology  # the edges are the same
-    return problem.replaced(
+    scaled = problem.replaced(
         Graph(graph.name, ColumnarModels(columns), graph.time_unit),
         _scaled_cluster(problem.cluster, times),
         replace(
@@ -186,6 +191,56 @@ def _rescaled(problem: Problem, origin: float, times: int, weights: int) -> Prob
             per_byte=np.ldexp(arrays.per_byte, times),
         ),
     )
+    if problem.frozen is not None:
+        values = times + (weights if problem.objective is Objective.TOCT else 0)
+        frozen = problem.frozen.rescaled(origin, times, values)
+        if origin != 0:
+            frozen = _settled(scaled, problem.frozen, frozen)
+        object.__setattr__(scaled, "frozen", frozen)
+    return scaled
+
+
+def _settled(problem: Problem, given: Frozen, moved: Frozen) -> Frozen:
+    """Work out the times of what has started again, in the order that it had.
+
+    The digits that they were written with may be too few for what they are where time zero moves.
+
+    Parameters
+    ----------
+    problem : Problem
+        Where time zero has moved.
+    given, moved : Frozen
+        As it was, and with times that are only as good as those it was given.
+    """
+    arrays = problem.arrays
+    ops, rows = np.flatnonzero(given.started).tolist(), list(given.transfers.rows())
+    lengths = [float(arrays.time[i, int(np.argmax(given.allowed[i]))]) for i in ops]
+    lengths += [arrays.transfer_time(row.source, row.target, row.bytes) for row in rows]
+    old = [(float(given.start[i]), float(given.end[i])) for i in ops]
+    old += [(row.start, row.end) for row in rows]
+    release = arrays.release[arrays.model]
+    first = [max(float(moved.start[i]), float(release[i])) for i in ops]
+    first += moved.transfers.start.tolist()
+    rank = [float(arrays.rank[i]) for i in ops] + [arrays.rank[row.op] + 0.5 for row in rows]
+    start, end = np.zeros(len(old)), np.zeros(len(old))
+    ended: list[tuple[float, float]] = []  # (as it was, now) of what has been started
+    free = 0.0
+    for k in sorted(range(len(old)), key=lambda k: (*old[k], rank[k])):
+        allowed = rounding.slack(np.array([old[k][0]]))[0]
+        if lengths[k] > 0:
+            allowed = min(allowed, rounding.SHARE * (old[k][1] - old[k][0]))
+        while ended and ended[0][0] <= old[k][0] + allowed:
+            free = max(free, heapq.heappop(ended)[1])
+        start[k] = max(free, first[k])
+        end[k] = start[k] + lengths[k]
+        heapq.heappush(ended, (old[k][1], float(end[k])))
+    by_then = given.moment + rounding.slack(np.array([given.moment]))[0]
+    over = [end[k] for k in range(len(old)) if old[k][1] <= by_then]
+    begins, ends = moved.start.copy(), moved.end.copy()
+    begins[ops], ends[ops] = start[: len(ops)], end[: len(ops)]
+    hops = replace(moved.transfers, start=start[len(ops) :], end=end[len(ops) :])
+    moment = max([moved.moment, *over])
+    return replace(moved, moment=float(moment), start=begins, end=ends, transfers=hops)
 
 
 def _scaled_cluster(cluster: Cluster, times: int) -> Cluster:

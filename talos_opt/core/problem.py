@@ -36,6 +36,7 @@ from talos_opt.core.stages import ANY_STAGES, StageRule, Stages, keeps_stages
 
 if TYPE_CHECKING:
     from talos_opt.core.bundling import Bundling
+    from talos_opt.core.frozen import Frozen
 
 __all__ = [
     "ANY_STAGES",
@@ -104,12 +105,15 @@ class Problem:
     bundling : Bundling, optional
         Of a problem that was derived from another: what it is derived from, and which devices act
         as one there (`talos_opt.core.bundling`).
+    frozen : Frozen, optional
+        What has started and stays as it is (`talos_opt.core.frozen`). No file holds it.
 
     Raises
     ------
     GraphError
         If an op names unknown devices, or fits or runs on no device at all; or if bytes or times
-        add up to more than the numbers that hold them (`talos_opt.core.limits`).
+        add up to more than the numbers that hold them (`talos_opt.core.limits`); or if something
+        is frozen where devices act as one or the objective knows no times.
     """
 
     graph: Graph
@@ -121,6 +125,7 @@ class Problem:
     stages: Stages = ANY_STAGES
     pipeline: Pipelining | None = None
     bundling: Bundling | None = None
+    frozen: Frozen | None = None
 
     def __post_init__(self) -> None:
         for name, kind in (("objective", Objective), ("memory_rule", MemoryRule)):
@@ -147,7 +152,24 @@ class Problem:
             else self.bundling.division(columns, self.cluster),
         )
         require_room(self.graph.columns, arrays, self.cluster)
+        if self.frozen is not None:
+            self._require_times()
+            arrays = self.frozen.restrict(arrays)
         object.__setattr__(self, "_arrays", arrays)
+
+    def _require_times(self) -> None:
+        """Refuse what knows no single ops, or no times: nothing of it can have started."""
+        if not self.objective.is_timed:
+            raise GraphError(
+                f"objective {self.objective} is not about when ops end, so nothing of it can have "
+                "started: expected toct or makespan",
+                path="objective",
+            )
+        if self.bundling is not None or self.cluster.bundles:
+            raise GraphError(
+                "devices that act as one cannot have started: expected a cluster without bundles",
+                path="cluster.bundles",
+            )
 
     def __hash__(self) -> int:
         """Return a hash of ops, edges, cluster and what is minimised; equal problems have one."""
@@ -161,7 +183,8 @@ class Problem:
             f"{devices} devices; {self.objective}, memory {self.memory_rule}"
             f"{f', stages {self.stages}' if self.stages else ''}"
             f"{f', {self.pipeline}' if self.pipeline else ''}"
-            f"{f', {len(self.bundling.bundles)} bundles' if self.bundling else ''})"
+            f"{f', {len(self.bundling.bundles)} bundles' if self.bundling else ''}"
+            f"{f', {self.frozen}' if self.frozen else ''})"
         )
 
     @property
@@ -169,6 +192,14 @@ class Problem:
         """Read-only array view."""
         arrays: Arrays = self._arrays  # type: ignore[attr-defined]
         return arrays
+
+    @cached_property
+    def earliest(self) -> Floats:
+        """When each op may start at the earliest (n,); of one that has started, when it does."""
+        arrays = self.arrays
+        if self.frozen is None:
+            return np.asarray(arrays.release[arrays.model])
+        return self.frozen.earliest(arrays)
 
     @property
     def source(self) -> Problem:
@@ -269,7 +300,7 @@ class Problem:
         """
         other = copy.copy(self)
         vars(other).update(graph=graph, cluster=cluster, _arrays=arrays)
-        for name in ("ops", "reference_times"):  # worked out from the old numbers
+        for name in ("ops", "reference_times", "earliest"):  # worked out from the old numbers
             vars(other).pop(name, None)
         return other
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from talos_opt.core.config import SolveConfig
-from talos_opt.core.metrics import Metrics, forced_value, measure
+from talos_opt.core.metrics import Metrics, forced_value, measure, objective_value
 from talos_opt.core.problem import Problem
 from talos_opt.core.relaxations import Explanation
 from talos_opt.core.robustness import Robustness
@@ -111,6 +111,8 @@ class Result:
     @property
     def value(self) -> float | None:
         """Value of the optimised objective; None without a schedule."""
+        if self.schedule is not None and self.problem.frozen is not None:
+            return objective_value(self.problem, self.schedule)  # with the price of what moves
         return None if self.metrics is None else self.metrics.value(self.problem.objective)
 
     @property

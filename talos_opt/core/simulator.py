@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from talos_opt.core.frozen import Frozen
 from talos_opt.core.problem import UNLIMITED, Floats, Ints, MemoryRule, Problem
 from talos_opt.core.schedule import Schedule, TransferRow, Transfers
 from talos_opt.core.timeline import Timeline
@@ -99,13 +100,23 @@ class _Simulation:
         self.memory: _Memory | None = None
         if problem.memory_rule is MemoryRule.PEAK:
             self.memory = _Memory(problem, device, self.plan)
+        self.frozen = problem.frozen
+        self.earliest: list[float] = problem.earliest.tolist()
+        self.soonest = 0.0 if self.frozen is None else self.frozen.moment
 
     def run(self, priority: Floats, stopped: Callable[[], bool] | None) -> Schedule:
         arrays = self.arrays
         readers, out = arrays.edge_dst.tolist(), arrays.out_ptr.tolist()
         missing = np.diff(arrays.in_ptr).tolist()
         rank = priority.tolist()
-        ready = [(rank[i], i) for i, count in enumerate(missing) if count == 0]
+        todo = list(range(arrays.op_count))
+        if self.frozen is not None:
+            self._replay(self.frozen)
+            todo = np.flatnonzero(~self.frozen.started).tolist()
+            made = self.frozen.started[arrays.edge_src]
+            for reader in arrays.edge_dst[made].tolist():
+                missing[reader] -= 1
+        ready = [(rank[i], i) for i in todo if missing[i] == 0]
         heapq.heapify(ready)
         while ready:
             if stopped is not None and stopped():
@@ -121,6 +132,48 @@ class _Simulation:
             end=np.array(self.end),
             transfers=Transfers.from_rows(self.rows),
         )
+
+    def _replay(self, frozen: Frozen) -> None:
+        """Put what has started where it is, in the order in which it did.
+
+        Raises
+        ------
+        MemoryDeadlockError
+            If there is no room for it beside the weights of what is still to come.
+        """
+        rank = self.arrays.rank.tolist()
+        begun: list[tuple[float, float, int, int]] = [
+            (float(frozen.start[op]), rank[op], op, -1)
+            for op in np.flatnonzero(frozen.started).tolist()
+        ]
+        begun += [
+            (row.start, rank[row.op] + 0.5, tensor, target)
+            for (tensor, target), row in frozen.hops.items()
+            if target in self.plan[tensor]
+        ]
+        for start, _, number, target in sorted(begun):
+            if target < 0:
+                self._run_op(number, start, float(frozen.end[number]))
+                continue
+            hop = self.plan[number][target]
+            self._occupy(hop, start, +1)
+            self.arrived[number][target] = start + hop.duration
+            if self.memory is not None:
+                self.memory.start_hop(hop, start, +1)
+            self._finish(number, hop, start)
+        if self.memory is not None:
+            self.memory.require_room()
+
+    def _run_op(self, op: int, start: float, end: float) -> None:
+        """Let an op run, and be done with what it reads."""
+        here = self.where[op]
+        self.start[op], self.end[op] = start, end
+        if self.tail is not None and end > start:
+            self.tail[here] = start
+        self.device[here].add(start, end, self.demand[op])
+        if self.memory is not None:
+            self.memory.run_op(op, start, end)
+            self.memory.finish_op(op, end)
 
     def _next(self, ready: list[tuple[float, int]]) -> int:
         """Schedule the first ready op that memory has room for, and return it."""
@@ -138,7 +191,7 @@ class _Simulation:
     def _place(self, op: int) -> bool:
         """Send what the op still misses and start it; undone and False if memory is short."""
         arrays, here = self.arrays, self.where[op]
-        ready = float(arrays.release[arrays.model[op]])
+        ready = self.earliest[op]
         sent: list[tuple[int, Hop, float]] = []
         for edge in arrays.in_edge[arrays.in_ptr[op] : arrays.in_ptr[op + 1]].tolist():
             arrival = self._arrival(int(arrays.edge_tensor[edge]), here, sent)
@@ -158,15 +211,19 @@ class _Simulation:
         if self.memory is not None:
             self.memory.run_op(op, start, end)
         for tensor, hop, begin in sent:
-            maker, ended = self.maker[tensor], begin + hop.duration
-            self.rows.append(
-                TransferRow(maker, hop.source, hop.target, begin, ended, hop.bytes, tensor)
-            )
-            if self.memory is not None:
-                self.memory.finish_hop(tensor, hop, ended)
+            self._finish(tensor, hop, begin)
         if self.memory is not None:
             self.memory.finish_op(op, end)
         return True
+
+    def _finish(self, tensor: int, hop: Hop, begin: float) -> None:
+        """List a hop, and count it as a use of what it sends."""
+        maker, ended = self.maker[tensor], begin + hop.duration
+        self.rows.append(
+            TransferRow(maker, hop.source, hop.target, begin, ended, hop.bytes, tensor)
+        )
+        if self.memory is not None:
+            self.memory.finish_hop(tensor, hop, ended)
 
     def _arrival(self, tensor: int, target: int, sent: list[tuple[int, Hop, float]]) -> float:
         """When a tensor is on a device, sending it there (and to its stage) if need be."""
@@ -182,7 +239,7 @@ class _Simulation:
         ready = self._arrival(tensor, origin, sent)
         if ready == math.inf or hop is None:
             return ready
-        begin = self._hop_room(hop, ready)
+        begin = self._hop_room(hop, max(ready, self.soonest))
         if begin == math.inf:
             return math.inf
         self._occupy(hop, begin, +1)
@@ -275,6 +332,13 @@ class _Memory:
         for op, here in enumerate(self.where):
             for tensor in self.made[op]:
                 self.size[tensor, here] = self.tensor[tensor]
+
+    def require_room(self) -> None:
+        """Raise `MemoryDeadlockError` if more is alive on some device than fits."""
+        for d, line in enumerate(self.line):
+            if line.overfull:
+                there = (op for op, device in enumerate(self.where) if device == d)
+                raise MemoryDeadlockError(next(there, 0), d)
 
     def _count(self, tensor: int, device: int) -> None:
         self.uses[tensor, device] = self.uses.get((tensor, device), 0) + 1
@@ -373,8 +437,14 @@ def retime(
     rank = arrays.rank
     plan = plan_transfers(problem, device)
     durations = arrays.time[np.arange(arrays.op_count), device].tolist()
-    release = arrays.release[arrays.model].tolist()
+    release, frozen = problem.earliest.tolist(), problem.frozen
     maker = arrays.tensor_op.tolist()
+    fixed: dict[tuple[int, int], float] = {}  # by op and -1, or tensor and target
+    soonest = 0.0
+    if frozen is not None:
+        fixed = {key: row.start for key, row in frozen.hops.items()}
+        fixed |= {(i, -1): release[i] for i in np.flatnonzero(frozen.started).tolist()}
+        soonest = frozen.moment
     # (grid start, grid end, rank, op or tensor, target or -1, duration, earliest): zero-length
     # activities that coincide go in topological order, a tensor's stage before its onward hop.
     queue: list[tuple[float, float, float, int, int, float, float]] = []
@@ -385,7 +455,7 @@ def retime(
         for target, hop in targets.items():
             step = 0.25 if hop.source == int(device[op]) else 0.5
             grid = hops[tensor, target]
-            queue.append((*grid, float(rank[op]) + step, tensor, target, hop.duration, 0.0))
+            queue.append((*grid, float(rank[op]) + step, tensor, target, hop.duration, soonest))
     queue.sort()
     # Under the peak rule what takes no time at one moment must stay at one moment, or a tensor
     # born and read there would come to life for a while.
@@ -404,6 +474,7 @@ def retime(
         if grid_start == grid_end:
             earliest = max(earliest, moments.get(grid_start, 0.0))
         begin = max(free, earliest)
+        begin = fixed.get((number, target), begin)
         heapq.heappush(ended, (grid_end, begin + duration))
         if target < 0:
             start[number], end[number] = begin, begin + duration

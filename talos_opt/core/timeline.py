@@ -20,6 +20,11 @@ class Timeline:
         self._times = [0.0]  # _used[k] holds on [_times[k], _times[k + 1])
         self._used = [0]
 
+    @property
+    def overfull(self) -> bool:
+        """Whether more is in use at some time than there is."""
+        return max(self._used) > self.capacity
+
     def add(self, start: float, end: float, amount: int) -> None:
         """Use `amount` on [start, end); a negative amount takes an earlier use back."""
         if amount == 0 or end <= start:

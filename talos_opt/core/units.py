@@ -16,6 +16,7 @@ from talos_opt.core.errors import GraphError
 
 #: How many of each time unit make a second.
 PER_SECOND = {"us": 1e6, "ms": 1e3, "s": 1.0}
+_MOMENT = re.compile(r"\s*(\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)\s*(us|ms|s)?\s*")
 
 _BYTES = {"": 1, "B": 1}
 for _power, _prefix in enumerate("KMGTP", start=1):
@@ -111,6 +112,24 @@ def positive_int(value: object, what: str, *, path: str | None = None) -> int:
             f"{what} is {value!r}, expected a whole number from 1 to {MOST_SLOTS}", path=path
         )
     return int(result)
+
+
+def moment(value: object, unit: str, what: str, *, path: str | None = None) -> float:
+    """Return a time in a unit: a bare number is in that unit, text may name its own (``5ms``).
+
+    Raises
+    ------
+    GraphError
+        As `magnitude` does.
+    """
+    if not isinstance(value, str):
+        return magnitude(value, what, path=path)
+    match = _MOMENT.fullmatch(value)
+    if match is None:
+        raise GraphError(f"{what} is {value!r}, expected a time such as 12.5 or 5ms", path=path)
+    own = match[2] or unit
+    time = magnitude(float(match[1]), what, path=path)
+    return time if own == unit else time * PER_SECOND[unit] / PER_SECOND[own]
 
 
 def size(value: object, what: str, *, path: str | None = None, capacity: bool = False) -> int:

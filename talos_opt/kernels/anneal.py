@@ -14,7 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from talos_opt.kernels.compiling import kernel, part
-from talos_opt.kernels.instance import BOTTLENECK, GROUP, OBJECTIVE, PARTED, PEAK, STAGED
+from talos_opt.kernels.instance import (
+    BOTTLENECK,
+    FROZEN,
+    GROUP,
+    OBJECTIVE,
+    PARTED,
+    PEAK,
+    STAGED,
+)
 from talos_opt.kernels.listing import list_schedule
 from talos_opt.kernels.liveness import peak_overflow
 from talos_opt.kernels.loads import (
@@ -132,6 +140,10 @@ def evaluate(x, times, state, threshold):  # type: ignore[no-untyped-def]
         size = np.zeros(len(x.device), dtype=np.int64)
         placement_loads(x, state.device, size, state.load, state.channel)
         value = largest(state.load, state.channel)
+    if x.rule[FROZEN] == 1:
+        price = x.price
+        for group in range(len(state.home)):
+            value += price[group, state.home[group]]
     return value, over
 
 

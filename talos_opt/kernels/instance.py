@@ -22,7 +22,7 @@ FIRST_SLOT, LAST_SLOT, ENGINE, CAPACITY = 0, 1, 2, 3
 #: Layers of `Instance.route`.
 VIA, CHANNEL = 0, 1
 #: Entries of `Instance.rule`.
-OBJECTIVE, UNIFORM, PEAK, PARTED, STAGED = 0, 1, 2, 3, 4
+OBJECTIVE, UNIFORM, PEAK, PARTED, STAGED, FROZEN = 0, 1, 2, 3, 4, 5
 #: Values of ``rule[OBJECTIVE]``.
 TOCT, MAKESPAN, BOTTLENECK = 0, 1, 2
 #: Bits of ``rule[STAGED]``.
@@ -65,9 +65,22 @@ class Instance(NamedTuple):
         Groups that share an edge with each group.
     tail : (n,) float
         Least time from an op's end to the end of its model.
-    rule : (5,) int
+    rule : (6,) int
         Objective; whether all readers of a tensor name the same bytes; whether memory is live;
-        whether some devices have no route between them; what is asked of stages.
+        whether some devices have no route between them; what is asked of stages; whether something
+        has started, which only `list_schedule` and what values its passes know of.
+    ready : (n,) float
+        When each op may start at the earliest; of one that has started, when it does.
+    fixed : (n,) bool
+        Whether it has started.
+    since : (1,) float
+        When all else starts at the earliest, hops too.
+    begun : (t, m) float
+        When each tensor was sent to each device; -1: it was not. Empty if nothing has started.
+    open_slot, open_channel : (s,), (c,) float
+        From when on each slot and channel is free.
+    price : (g, m) float
+        What it costs to have a group on a device. Empty if nothing has started.
     """
 
     time: Floats
@@ -94,6 +107,13 @@ class Instance(NamedTuple):
     near: Ints
     tail: Floats
     rule: Ints
+    ready: Floats
+    fixed: npt.NDArray[np.bool_]
+    since: Floats
+    begun: Floats
+    open_slot: Floats
+    open_channel: Floats
+    price: Floats
 
 
 class Times(NamedTuple):

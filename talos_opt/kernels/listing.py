@@ -12,6 +12,7 @@ from talos_opt.kernels.instance import (
     DEMAND,
     ENGINE,
     FIRST_SLOT,
+    FROZEN,
     LAST_SLOT,
     MAKESPAN,
     MODEL,
@@ -82,15 +83,20 @@ def list_schedule(x, times, device, order, threshold):  # type: ignore[no-untype
     hop_end, slot, channels, done = times.hop_end, times.slot, times.channel, times.done
     hop_tensor, hop_source, hop_target = times.hop_tensor, times.hop_source, times.hop_target
     uniform, makespan = x.rule[UNIFORM] == 1, x.rule[OBJECTIVE] == MAKESPAN
+    frozen, first_time, fixed, begun = x.rule[FROZEN] == 1, x.ready, x.fixed, x.begun
+    since, open_slot, open_channel = x.since[0], x.open_slot, x.open_channel
     now = next_pass(times)
     hops = 0
-    for line in (slot, channels, done):
-        for k in range(len(line)):
-            line[k] = 0.0
+    for k in range(len(slot)):
+        slot[k] = open_slot[k]
+    for k in range(len(channels)):
+        channels[k] = open_channel[k]
+    for k in range(len(done)):
+        done[k] = 0.0
     for op in order:
         d = device[op]
         owner = op_table[op, MODEL]
-        ready = model[owner, 0]
+        ready = first_time[op]
         for e in range(in_ptr[op], in_ptr[op + 1]):
             producer = in_op[e]
             home = device[producer]
@@ -105,11 +111,12 @@ def list_schedule(x, times, device, order, threshold):  # type: ignore[no-untype
             if stage == -2:
                 times.clock[1] = now + hops
                 return INF
-            source, arrival = home, op_end[producer]
+            source, arrival = home, max(op_end[producer], since)
             for leg in range(1 if stage < 0 else 2):
                 target = stage if leg == 0 and stage >= 0 else d
                 if sent[tensor, target] >= now:
-                    source, arrival = target, hop_end[sent[tensor, target] - now]
+                    source = target
+                    arrival = max(hop_end[sent[tensor, target] - now], since)
                     continue
                 size = out_bytes[read_ptr[tensor]]
                 if not uniform:
@@ -117,7 +124,9 @@ def list_schedule(x, times, device, order, threshold):  # type: ignore[no-untype
                         tensor, home, target, device, route, read_ptr, out_op, out_bytes
                     )
                 length = hop_time(link, source, target, size)
-                if length > 0:
+                if frozen and begun[tensor, target] >= 0:
+                    arrival = begun[tensor, target]  # what it holds is not free at first
+                elif length > 0:
                     channel = route[CHANNEL, source, target]
                     out = into = -1
                     if channel >= 0:
@@ -139,10 +148,14 @@ def list_schedule(x, times, device, order, threshold):  # type: ignore[no-untype
                 hop_start[hops], hop_end[hops] = arrival, arrival + length
                 hops += 1
                 source, arrival = target, arrival + length
+                if leg == 0 and stage >= 0:
+                    arrival = max(arrival, since)
             ready = max(ready, arrival)
         length = op_time[op, d]
         start = ready
-        if length > 0:
+        if frozen and fixed[op]:
+            start = first_time[op]  # its slots are not free at first
+        elif length > 0:
             demand = op_table[op, DEMAND]
             if demand == 1:
                 k = _first_free(slot, devices, d)

@@ -153,7 +153,9 @@ class Session:
 
     def restored(self, schedule: Schedule) -> Schedule:
         """Return a schedule as solvers see it in the user's terms."""
-        return self.presolved.restore(self.shape.restore(schedule))
+        found = self.presolved.restore(self.shape.restore(schedule))
+        frozen = self.problem.frozen
+        return found if frozen is None else frozen.impose(found)
 
     def solve(self, solver: Solver) -> Verdict:
         """Run a solver after the first bounds.
@@ -301,7 +303,8 @@ class Session:
         if self.run.best is None:
             return self.warm
         found = self.restored(self.run.best)
-        if self.shape.origin > 0 or self.presolved.counts:
+        frozen = self.problem.frozen
+        if self.shape.origin > 0 or self.presolved.counts or frozen is not None:
             require_feasible(self.problem, found)
         if self.warm is None or self.run.settled:
             return found
@@ -388,7 +391,7 @@ class Session:
     def _explain(self) -> Explanation | None:
         """Find out what would make the problem feasible; whatever fails, the verdict stands."""
         run = self.run
-        if run.cancel.is_set():
+        if run.cancel.is_set() or self.problem.frozen is not None:
             return None
         try:
             return explain_infeasibility(

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import talos_opt
-from talos_opt import Problem, Result, UnsupportedError
+from talos_opt import api
+from talos_opt.core.errors import UnsupportedError
+from talos_opt.core.problem import Problem
+from talos_opt.core.result import Result
 from talos_opt.solvers.engine.base import Solver
 from talos_opt.testing.awkward import awkward
 from talos_opt.testing.drawing import ALL_OBJECTIVES, draw_problem
@@ -144,7 +146,7 @@ def try_solver(
     if time_limit is None:
         time_limit = TURNS.get(name, Turn()).limit
     try:
-        result = talos_opt.solve(
+        result = api.solve(
             case.problem, solver, time_limit=time_limit, seed=case.seed,
             workers=case.workers, explain=False,
         )  # fmt: skip

@@ -18,8 +18,8 @@ from talos_opt.formats.graph_writer import document_of
 from talos_opt.studies.chains import relaxes
 from talos_opt.studies.news import News, pack_schedule, unpack_schedule
 from talos_opt.studies.standings import Standings
+from talos_opt.testing.reference.brute import best_schedule
 from tests.cli.process import FIG1
-from tests.reference.brute import best_schedule
 from tests.strategies import problems
 
 

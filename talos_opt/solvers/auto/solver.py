@@ -124,8 +124,10 @@ class AutoSolver(Solver):
 
     def go_on(self, problem: Problem, run: Run) -> None:
         """Use what time is left."""
-        with contextlib.suppress(DependencyError):
-            self._create(last_stage(problem)).solve(problem, run)
+        solver = self._create(last_stage(problem))
+        if solver.covers(problem):
+            with contextlib.suppress(DependencyError):
+                solver.solve(problem, run)
 
     def _create(self, stage: Stage) -> Solver:
         """Return a stage's solver; what its user asked of it comes before what the stage does."""

@@ -6,7 +6,7 @@ from itertools import groupby
 
 from talos_opt.core.problem import Problem
 from talos_opt.solvers.baselines.orders import average_speedups, by_models
-from talos_opt.solvers.engine.base import NoOptions, Solver, Verdict
+from talos_opt.solvers.engine.base import RULE_FEATURES, NoOptions, Solver, Verdict
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.shared.constructive import Builder, DeadEndError, construct
 
@@ -21,6 +21,7 @@ class AswmSolver(Solver):
 
     name = "aswm"
     summary = "whole models by average speedup, earliest finish (Talos' baseline)"
+    features = RULE_FEATURES
     Options = NoOptions
 
     def solve(self, problem: Problem, run: Run) -> Verdict:
@@ -56,6 +57,8 @@ class AswmSolver(Solver):
 
 def _fill(builder: Builder, members: list[int], home: int) -> None:
     for op in members:
+        if builder.has_started(op):
+            continue
         possible = builder.candidates(op)
         device = home
         if home not in possible:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from talos_opt.core.problem import Problem
 from talos_opt.solvers.baselines.orders import upward_ranks
-from talos_opt.solvers.engine.base import NoOptions, Solver, Verdict
+from talos_opt.solvers.engine.base import RULE_FEATURES, NoOptions, Solver, Verdict
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.shared.constructive import Builder, construct
 
@@ -32,6 +32,7 @@ class EtfSolver(Solver):
 
     name = "etf"
     summary = "earliest task first, memory- and colocation-aware"
+    features = RULE_FEATURES
     Options = NoOptions
 
     def solve(self, problem: Problem, run: Run) -> Verdict:
@@ -41,9 +42,9 @@ class EtfSolver(Solver):
 
 def _place_earliest(builder: Builder) -> None:
     ready = _Ready(builder)
-    missing = [len(inputs) for inputs in builder.inputs]
-    ready.open([i for i, count in enumerate(missing) if count == 0])
-    for _ in range(builder.arrays.op_count):
+    missing, todo = builder.missing(), builder.todo()
+    ready.open([i for i in todo if missing[i] == 0])
+    for _ in todo:
         op, device, start = ready.earliest()
         builder.place(op, device, start)
         ready.close(op)

@@ -7,7 +7,7 @@ import numpy as np
 from talos_opt.core.problem import Problem
 from talos_opt.core.timeline import Timeline
 from talos_opt.solvers.baselines.orders import upward_ranks
-from talos_opt.solvers.engine.base import NoOptions, Solver, Verdict
+from talos_opt.solvers.engine.base import RULE_FEATURES, NoOptions, Solver, Verdict
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.shared.constructive import Builder, construct
 
@@ -22,6 +22,7 @@ class HeftSolver(Solver):
 
     name = "heft"
     summary = "heterogeneous earliest finish time, memory- and colocation-aware"
+    features = RULE_FEATURES
     Options = NoOptions
 
     def solve(self, problem: Problem, run: Run) -> Verdict:
@@ -36,7 +37,12 @@ def _place_by_rank(builder: Builder) -> None:
     # Ops of no length tie with their readers; the topological position keeps them first.
     # So do equal ranks that float sums put a hair apart.
     coarse = np.round(rank / max(float(rank.max()), 1e-300), 12)
+    for op in builder.order:  # what has started
+        device = builder.device[op]
+        lines[device].add(builder.start[op], builder.end[op], builder.demand[op])
     for op in np.lexsort((arrays.rank, -coarse)).tolist():
+        if builder.device[op] >= 0:
+            continue
         best: tuple[float, float, int] | None = None
         for d in builder.candidates(op):
             length = builder.time[op][d]

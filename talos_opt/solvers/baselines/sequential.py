@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from talos_opt.core.problem import Problem
 from talos_opt.solvers.baselines.orders import by_models
-from talos_opt.solvers.engine.base import NoOptions, Solver, Verdict
+from talos_opt.solvers.engine.base import RULE_FEATURES, NoOptions, Solver, Verdict
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.shared.constructive import Builder, construct
 
@@ -19,6 +19,7 @@ class SequentialSolver(Solver):
 
     name = "sequential"
     summary = "fill devices in topological order up to their memory (device_map='auto')"
+    features = RULE_FEATURES
     Options = NoOptions
 
     def solve(self, problem: Problem, run: Run) -> Verdict:
@@ -32,6 +33,8 @@ class SequentialSolver(Solver):
         order = sorted(range(len(devices)), key=lambda d: devices[d].kind == reference)
         filling = 0
         for op in by_models(problem, list(range(len(problem.graph.model_ids)))):
+            if builder.has_started(op):
+                continue
             possible = builder.candidates(op)
             bound = builder.device_of(op) >= 0
             ahead = [k for k in range(filling, len(order)) if order[k] in possible]

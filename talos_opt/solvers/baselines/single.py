@@ -8,7 +8,7 @@ from talos_opt.core.problem import Problem
 from talos_opt.core.result import Status
 from talos_opt.core.simulator import MemoryDeadlockError
 from talos_opt.solvers.baselines.orders import by_models, shortest_first
-from talos_opt.solvers.engine.base import SAMPLE_FEATURES, NoOptions, Solver, Verdict
+from talos_opt.solvers.engine.base import SAMPLE_FEATURES, Feature, NoOptions, Solver, Verdict
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.shared.constructive import (
     DeadEndError,
@@ -23,7 +23,7 @@ class SingleSolver(Solver):
 
     name = "single"
     summary = "every device alone, models in file order and weighted shortest first"
-    features = SAMPLE_FEATURES
+    features = SAMPLE_FEATURES | {Feature.FROZEN}
     Options = NoOptions
 
     def solve(self, problem: Problem, run: Run) -> Verdict:

@@ -6,7 +6,7 @@ import heapq
 
 from talos_opt.core.problem import Problem
 from talos_opt.solvers.baselines.orders import average_speedups
-from talos_opt.solvers.engine.base import NoOptions, Solver, Verdict
+from talos_opt.solvers.engine.base import RULE_FEATURES, NoOptions, Solver, Verdict
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.shared.constructive import Builder, construct
 
@@ -26,6 +26,7 @@ class TsamSolver(Solver):
 
     name = "tsam"
     summary = "no idling: ready ops by transient speedup (Talos' baseline)"
+    features = RULE_FEATURES
     Options = NoOptions
 
     def solve(self, problem: Problem, run: Run) -> Verdict:
@@ -34,14 +35,15 @@ class TsamSolver(Solver):
 
 
 def _dispatch(builder: Builder) -> None:
-    arrays = builder.arrays
     queues = _Queues(builder)
-    missing = [len(inputs) for inputs in builder.inputs]
-    events = sorted(set(arrays.release.tolist()))  # heap of moments at which to look again
-    waiting = [(builder.release[i], i) for i, count in enumerate(missing) if count == 0]
+    missing, todo = builder.missing(), builder.todo()
+    # Heap of moments at which to look again: releases, and ends of what has started.
+    moments = {builder.release[i] for i in todo} | {builder.end[i] for i in builder.order}
+    events = sorted(moments)
+    waiting = [(builder.ready(i), i) for i in todo if missing[i] == 0]
     heapq.heapify(waiting)  # ops by the time from which they are ready
     placed = 0
-    while placed < arrays.op_count:
+    while placed < len(todo):
         now = heapq.heappop(events)
         while True:
             while waiting and waiting[0][0] <= now:  # also ops whose inputs took no time
@@ -56,8 +58,7 @@ def _dispatch(builder: Builder) -> None:
             for reader in builder.readers[op]:
                 missing[reader] -= 1
                 if missing[reader] == 0:
-                    when = max(builder.end[i] for i, *_ in builder.inputs[reader])
-                    heapq.heappush(waiting, (max(when, builder.release[reader]), reader))
+                    heapq.heappush(waiting, (builder.ready(reader), reader))
 
 
 class _Queues:

@@ -130,9 +130,11 @@ def _eager_hops(
         op = maker[tensor]
         home = int(device[op])
         for target, hop in sorted(targets.items(), key=lambda item: item[1].source != home):
-            start = float(answer.end[op])
-            if hop.source != home and (tensor, hop.source) in hops:
-                start = hops[tensor, hop.source].end
+            start = float(max(answer.end[op], formulation.soonest))
+            if (tensor, target) in formulation.begun_hops:
+                start = float(formulation.begun_hops[tensor, target])
+            elif hop.source != home and (tensor, hop.source) in hops:
+                start = max(hops[tensor, hop.source].end, formulation.soonest)
             hops[tensor, target] = Activity(start, start + grid.ticks(hop.duration))
     return hops
 
@@ -296,7 +298,7 @@ class _Claims:
     def value(self, bound: float) -> float:
         """Bound in time units, less what releases and loads may have gained on the grid.
 
-        One tick where a load was rounded up to a whole one; see `Grid.lateness` for releases.
+        One tick where a load was rounded up to a whole one; see `Grid.lateness` for moments.
         """
         formulation, problem = self.formulation, self.formulation.problem
         bottleneck = problem.objective is Objective.BOTTLENECK
@@ -307,7 +309,7 @@ class _Claims:
             return value
         moved = problem.objective is Objective.TOCT
         weight = float(problem.arrays.model_weight.sum()) if moved else 1.0
-        return value - weight * formulation.load_grid.lateness(problem.arrays.release)
+        return value - weight * formulation.load_grid.lateness(problem)
 
     def claim(self, bound: float) -> None:
         """Raise the run's bound to one on the grid."""

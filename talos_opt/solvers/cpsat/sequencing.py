@@ -98,7 +98,7 @@ class SequencingFormulation(TimingFormulation):
             self.makespan = self.model.new_int_var(max(self.first), horizon, "makespan")
             self.model.add_max_equality(self.makespan, self.done)
             self._bound_by_load()
-            self.set_objective(self.makespan)
+            self.set_objective(self.makespan + self._moving())
             return
         self._minimise_sum()
 
@@ -119,6 +119,7 @@ class SequencingFormulation(TimingFormulation):
             )
             if whole and last > first
         ]
+        terms += self.prices()
         total = sum(whole * late for whole, late, _ in terms)
         reach = top = sum(whole * largest for whole, _, largest in terms)
         if math.isfinite(self.upper):
@@ -131,6 +132,35 @@ class SequencingFormulation(TimingFormulation):
         elif top < reach:
             self.model.add(total <= top)
         self.set_objective(total)
+
+    def prices(self) -> list[tuple[int, Any, int]]:
+        """What moves, at its price in units of the objective, rounded down: see `limit_sum`."""
+        frozen = self.problem.frozen
+        if frozen is None:
+            return []
+        grid = self.load_grid
+        most = LIMIT
+        if math.isfinite(self.upper):
+            most = grid.price_units(self.upper) + 1  # dearer than that is out of the question
+        found = [
+            (min(most, grid.price_units(price)), self.x[g][d], 1)
+            for g, row in enumerate(frozen.prices(self.arrays).tolist())
+            for d, price in enumerate(row)
+            if self.x[g][d] is not None
+        ]
+        return [term for term in found if term[0]]
+
+    def _moving(self) -> Any:
+        """What all that moves costs, beside the makespan."""
+        terms = self.prices()
+        if not terms:
+            return 0
+        top = sum(price for price, *_ in terms)
+        if math.isfinite(self.upper):
+            top = min(top, self.grid.horizon)
+        total = self.model.new_int_var(0, top, "moving")
+        self.limit_sum(terms, total, top)
+        return total
 
     def _bound_by_load(self) -> None:
         """Redundant: no device can be busy for longer than from the first release to the end."""

@@ -18,7 +18,13 @@ from talos_opt.solvers.cpsat.placement import BuildStoppedError, PlacementFormul
 from talos_opt.solvers.cpsat.search import Searched, hint, no_time, search
 from talos_opt.solvers.cpsat.sequencing import SequencingFormulation
 from talos_opt.solvers.engine import registry
-from talos_opt.solvers.engine.base import SAMPLE_FEATURES, Solver, Verdict, is_placement_only
+from talos_opt.solvers.engine.base import (
+    SAMPLE_FEATURES,
+    Feature,
+    Solver,
+    Verdict,
+    is_placement_only,
+)
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.shared.grid import Grid, make_grid
 from talos_opt.solvers.shared.obstacles import find_obstacle
@@ -84,7 +90,7 @@ class CpsatSolver(Solver):
     name = "cpsat"
     summary = "exact: CP-SAT over placement, order and transfers; warm start, bounds"
     exact = True
-    features = SAMPLE_FEATURES
+    features = SAMPLE_FEATURES | {Feature.FROZEN}
     Options = CpsatOptions
 
     def solve(self, problem: Problem, run: Run) -> Verdict:
@@ -107,7 +113,9 @@ class CpsatSolver(Solver):
 
     def _find_any(self, problem: Problem, run: Run, start: Schedule | None = None) -> Verdict:
         """Find out whether there is a schedule at all: times do not matter to that."""
-        asked = problem.with_objective(Objective.BOTTLENECK)
+        # Where something has started, moments count and not the order alone.
+        any_times = problem.frozen is None
+        asked = problem.with_objective(Objective.BOTTLENECK if any_times else Objective.MAKESPAN)
         formulation = _formulate(asked, make_grid(asked), math.inf, run)
         formulation.feasibility = True
         return self._search(formulation, run, start=start).verdict

@@ -45,6 +45,31 @@ class TimingFormulation(PlacementFormulation):
         serial = bool((self.arrays.channel >= 0).any())
         return serial or not bool(self.arrays.copy_engine.all()) or self.memory_is_live
 
+    # ---- what has started ------------------------------------------------------------------
+
+    @cached_property
+    def begun_ops(self) -> dict[int, int]:
+        """Tick at which each op starts that has started, rounded down as all moments are."""
+        frozen = self.problem.frozen
+        if frozen is None:
+            return {}
+        ops = np.flatnonzero(frozen.started).tolist()
+        return {i: self.grid.floor(float(frozen.start[i])) for i in ops}
+
+    @cached_property
+    def begun_hops(self) -> dict[tuple[int, int], int]:
+        """Tick at which each hop starts that has started, by tensor and target."""
+        frozen = self.problem.frozen
+        if frozen is None:
+            return {}
+        return {key: self.grid.floor(row.start) for key, row in frozen.hops.items()}
+
+    @cached_property
+    def soonest(self) -> int:
+        """Tick before which nothing starts that has not started."""
+        frozen = self.problem.frozen
+        return 0 if frozen is None else self.grid.floor(frozen.moment)
+
     # ---- ops -------------------------------------------------------------------------------
 
     def time_ops(self) -> None:
@@ -73,6 +98,8 @@ class TimingFormulation(PlacementFormulation):
             self._run(i, start, end, ticks)
         for op, reader in zip(arrays.edge_src.tolist(), arrays.edge_dst.tolist(), strict=True):
             self.model.add(self.start[reader] >= self.end[op])
+        for i, first in self.begun_ops.items():
+            self.model.add(self.start[i] == first)
 
     def _run(self, i: int, start: Any, end: Any, ticks: dict[int, int]) -> None:
         """Tie an op's start and end to the device it sits on; what takes no time holds no slot.
@@ -95,9 +122,10 @@ class TimingFormulation(PlacementFormulation):
         allowed = self.allowed[arrays.group]
         best = np.where(allowed, arrays.time, np.inf).min(axis=1)
         time = [grid.ticks(float(t)) for t in best]
-        release = [0 if grid.order else grid.floor(float(late)) for late in arrays.release]
+        late = self.problem.earliest.tolist()
+        release = [0 if grid.order else grid.floor(first) for first in late]
         # In whole numbers: a fine grid may have more ticks than floats can tell apart.
-        heads = paths.add_up_ends(arrays, time, [release[j] for j in arrays.model.tolist()])
+        heads = paths.add_up_ends(arrays, time, release)
         return heads, paths.add_up_tails(arrays, time, 0), self._latest(heads)
 
     def _earliest(self, heads: list[int]) -> list[int]:
@@ -134,10 +162,39 @@ class TimingFormulation(PlacementFormulation):
         self.arrival: dict[tuple[int, int], Any] = {}
         for tensor in self.tensors:
             self.look_up()
-            if tensor.uniform is not None:
+            if tensor.op in self.begun_ops:
+                self._arrive_from_started(tensor)
+            elif tensor.uniform is not None:
                 self._arrive_uniform(tensor, tensor.uniform)
             else:
                 self._arrive_by_reader(tensor)
+
+    def _arrive_from_started(self, tensor: Tensor) -> None:
+        """What has been made is sent from the moment on, unless it has been sent."""
+        home = self._home(tensor.op)
+        made = self.begun_ops[tensor.op] + self.grid.ticks(float(self.arrays.time[tensor.op, home]))
+        for reader, size in tensor.readers.items():
+            if reader in self.begun_ops:
+                continue  # it has read it
+            for device, literal in enumerate(self.x[int(self.arrays.group[reader])]):
+                path = self.arrays.path(home, device)
+                if literal is None or not path:
+                    continue
+                ready = made
+                for hop in path:
+                    begin = max(ready, self.soonest)
+                    ready = self.begun_hops.get((tensor.number, hop[1]), begin)
+                    # Where readers differ, what has been sent was meant for the largest of them.
+                    ready += self.hop_ticks(hop, self._sent_bytes(tensor, hop, size))
+                self.model.add(self.start[reader] >= ready).only_enforce_if(literal)
+        if tensor.uniform is None:
+            self._arrive_by_reader(tensor)
+
+    def _sent_bytes(self, tensor: Tensor, hop: tuple[int, int], size: int) -> int:
+        frozen = self.problem.frozen
+        assert frozen is not None
+        row = frozen.hops.get((tensor.number, hop[1]))
+        return size if row is None else row.bytes
 
     def _arrival(self, tensor: Tensor, device: int) -> Any:
         key = (tensor.number, device)
@@ -220,6 +277,11 @@ class TimingFormulation(PlacementFormulation):
                 key = (tensor.number, *hop)
                 start = self.model.new_int_var(0, horizon, f"hs{key}")
                 end = self.model.new_int_var(0, horizon, f"he{key}")
+                if (tensor.number, hop[1]) in self.begun_hops:
+                    begun = self.begun_hops[tensor.number, hop[1]]
+                    self.model.add(start == begun).only_enforce_if(self.travel(tensor, hop))
+                elif self.soonest and not self._is_over(tensor, hop):
+                    self.model.add(start >= self.soonest)
                 self.hop_start[key], self.hop_end[key] = start, end
                 self.model.add(start >= self.end[tensor.op])
                 self._carry(tensor, hop, start, end)
@@ -235,6 +297,19 @@ class TimingFormulation(PlacementFormulation):
                     self.model.add(
                         self.start[reader] >= self.hop_end[tensor.number, a, b]
                     ).only_enforce_if([self.travel(tensor, (a, b)), literal])
+
+    def _is_over(self, tensor: Tensor, hop: tuple[int, int]) -> bool:
+        """Whether a hop has served an op that has started: one of no bytes, which no file lists."""
+        if tensor.op not in self.begun_ops:
+            return False
+        home = self._home(tensor.op)
+        read = [self._home(reader) for reader in tensor.readers if reader in self.begun_ops]
+        return any(hop in (self.arrays.path(home, there) or ()) for there in read)
+
+    def _home(self, op: int) -> int:
+        """The device of an op that has started."""
+        assert self.problem.frozen is not None
+        return int(np.argmax(self.problem.frozen.allowed[op]))
 
     def _carry(self, tensor: Tensor, hop: tuple[int, int], start: Any, end: Any) -> None:
         """Let a hop hold its link, and a slot of each device without a copy engine."""

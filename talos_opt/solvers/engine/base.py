@@ -29,13 +29,16 @@ class Feature(StrEnum):
     SLOTS = "devices or ops with several slots"
     VIA = "links via a device"
     STAGES = "stages that are acyclic, ordered or use all devices"
+    FROZEN = "ops that have started"
 
 
 ALL_FEATURES = frozenset(Feature)
 #: What is covered by whoever knows of one sample at a time.
-SAMPLE_FEATURES = ALL_FEATURES - {Feature.STEP, Feature.PIPELINE_MEMORY}
+SAMPLE_FEATURES = ALL_FEATURES - {Feature.STEP, Feature.PIPELINE_MEMORY, Feature.FROZEN}
 #: What is covered by whoever puts ops wherever it likes, too.
 FREE_FEATURES = SAMPLE_FEATURES - {Feature.STAGES}
+#: What is covered by the simple rules: what has started is there before they begin.
+RULE_FEATURES = FREE_FEATURES | {Feature.FROZEN}
 
 
 def features_of(problem: Problem) -> frozenset[Feature]:
@@ -57,6 +60,8 @@ def features_of(problem: Problem) -> frozenset[Feature]:
         found.add(Feature.VIA)
     if problem.stages:
         found.add(Feature.STAGES)
+    if problem.frozen is not None:
+        found.add(Feature.FROZEN)
     return frozenset(found)
 
 

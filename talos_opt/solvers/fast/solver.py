@@ -11,7 +11,7 @@ import numpy as np
 
 from talos_opt.core.problem import Objective, Problem
 from talos_opt.core.result import Status
-from talos_opt.solvers.engine.base import SAMPLE_FEATURES, Solver, Verdict
+from talos_opt.solvers.engine.base import SAMPLE_FEATURES, Feature, Solver, Verdict
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.engine.warmup import get_ready, give_up, tiny_problem
 from talos_opt.solvers.fast.chain import Chain, Turn
@@ -92,7 +92,7 @@ class FastSolver(Solver):
 
     name = "fast"
     summary = "local search over placement and order from constructive starts; any time limit"
-    features = SAMPLE_FEATURES
+    features = SAMPLE_FEATURES | {Feature.FROZEN}
     Options = FastOptions
 
     def kernels(self, problem: Problem) -> tuple[str, ...]:

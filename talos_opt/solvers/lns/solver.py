@@ -59,7 +59,7 @@ class LnsSolver(Solver):
 
     name = "lns"
     summary = "large-neighbourhood search: CP-SAT repairs windows of the incumbent"
-    features = SAMPLE_FEATURES - {Feature.MEMORY}
+    features = SAMPLE_FEATURES - {Feature.MEMORY} | {Feature.FROZEN}
     Options = LnsOptions
 
     def solve(self, problem: Problem, run: Run) -> Verdict:

@@ -155,7 +155,7 @@ def covers(problem: Problem, begin: Schedule) -> bool:
     before its input ends must not come before it there.
     """
     arrays = problem.arrays
-    if problem.objective is Objective.MEMORY:
+    if problem.objective is Objective.MEMORY or problem.frozen is not None:
         return False
     place = order_of_starts(problem, begin.start, begin.end)
     return (not arrays.memory_limited or problem.memory_rule is MemoryRule.STATIC) and bool(

@@ -119,7 +119,8 @@ class Presolved:
 
 def presolve(problem: Problem) -> Presolved:
     """Apply the rules to a problem."""
-    if problem.is_pipelined:  # what is in one block, and when it is alive, is not known to rules
+    # What is in one block, and when it is alive, is not known to rules, nor what has started.
+    if problem.is_pipelined or problem.frozen is not None:
         return _untouched(problem, problem)
     roomy = _without_idle_limits(problem)
     found = apply_rules(roomy)

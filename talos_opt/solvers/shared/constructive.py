@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from talos_opt.core.frozen import Frozen
 from talos_opt.core.problem import NO_ROUTE, Bools, Ints, MemoryRule, Problem
 from talos_opt.core.result import Status
 from talos_opt.core.schedule import Schedule
@@ -59,7 +60,7 @@ class Builder:
     ) -> None:
         arrays = self.arrays = problem.arrays
         self.problem = problem
-        self.run = run
+        self.run: Run | None = None  # what has started is placed, however late it is
         self.device = [-1] * arrays.op_count
         self.start = [0.0] * arrays.op_count
         self.end = [0.0] * arrays.op_count
@@ -70,13 +71,47 @@ class Builder:
         self.time = arrays.time.tolist()
         self.allowed = _columns(arrays.allowed)
         self.demand = arrays.demand.tolist()
-        self.release = arrays.release[arrays.model].tolist()
+        self.release = problem.earliest.tolist()
         # When each slot of each device is free, in ascending order.
         self.free = [[0.0] * slots for slots in arrays.slots.tolist()]
         self._sent: dict[tuple[int, int], float] = {}
         self.blocked = bool((arrays.via == NO_ROUTE).any())
         self._reserve(weights_only)
         self._edges()
+        self.started = np.zeros(arrays.op_count, dtype=bool)
+        self.soonest = 0.0
+        if problem.frozen is not None:
+            self._place_started(problem.frozen)
+        self.run = run
+
+    def _place_started(self, frozen: Frozen) -> None:
+        """Place what has started, in the order in which it did; nobody is asked to place it."""
+        self.started, self.soonest = frozen.started, frozen.moment
+        ops = np.flatnonzero(frozen.started)
+        self._sent |= {key: row.end for key, row in frozen.hops.items()}
+        for op in ops[np.lexsort((self.arrays.rank[ops], frozen.start[ops]))].tolist():
+            device = int(np.argmax(frozen.allowed[op]))
+            if not self.arrays.allowed[self.group[op], device]:
+                raise DeadEndError(self._why(op))  # the rest of its group cannot follow it
+            self.place(op, device, float(frozen.start[op]))
+            if self.held[device] + self.widest[device] > self.capacity[device]:
+                raise DeadEndError(self._why(op))  # there is no room for the rest of its group
+
+    def has_started(self, op: int) -> bool:
+        """Tell whether an op was there before anything was built."""
+        return bool(self.started[op])
+
+    def todo(self) -> list[int]:
+        """Return the ops that are to be placed."""
+        return [op for op, device in enumerate(self.device) if device < 0]
+
+    def missing(self) -> list[int]:
+        """Return how many inputs of each op are to be placed."""
+        return [sum(self.device[op] < 0 for op, *_ in inputs) for inputs in self.inputs]
+
+    def ready(self, op: int) -> float:
+        """Return when an op may start: released, and all its inputs made."""
+        return max([float(self.release[op]), *(self.end[i] for i, *_ in self.inputs[op])])
 
     def _reserve(self, weights_only: bool) -> None:
         arrays = self.arrays
@@ -185,7 +220,8 @@ class Builder:
         path = self.arrays.path(source, device)
         if path is None:
             return float("inf")
-        return self.end[producer] + sum(self.arrays.transfer_time(a, b, size) for a, b in path)
+        begin = max(self.end[producer], self.soonest)
+        return begin + sum(self.arrays.transfer_time(a, b, size) for a, b in path)
 
     def missing_route(self, op: int, device: int) -> NoRouteError:
         """Return the error that names an input of an op which cannot reach a device."""
@@ -335,8 +371,8 @@ def construct(
     peak = problem.memory_rule is MemoryRule.PEAK and problem.arrays.memory_limited
     reasons: list[str] = []
     for weights_only in (False, True) if peak else (False,):
-        builder = Builder(problem, weights_only=weights_only, run=run)
         try:
+            builder = Builder(problem, weights_only=weights_only, run=run)
             build(builder)
             schedule = realise(
                 problem, builder.placement(), builder.order, insertion=insertion, run=run

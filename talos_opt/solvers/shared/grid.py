@@ -32,6 +32,8 @@ _LIGHT = 2**12
 _HEAVY = 2**24
 #: Share of a tick that float sums may be off by: starts are rounded up, durations down by it.
 BLUR = 1e-3
+#: Share by which what counts as a whole number may be off.
+_WHOLE = 1e-12
 #: Largest common multiple of the devices' slots that loads are made divisible by.
 _MOST_SLOTS = 5040
 
@@ -91,8 +93,19 @@ class Grid:
         """Return ticks in time units."""
         return ticks / self.per_unit
 
-    def lateness(self, releases: Floats) -> float:
-        """Return by how many time units a release may be late on the grid, at the most.
+    @property
+    def value_scale(self) -> float:
+        """Units of the objective on the grid in one of its value."""
+        return self.per_unit * self.weight_scale
+
+    def price_units(self, price: float) -> int:
+        """Return a part of the value in units of the objective: exact, or rounded down."""
+        units = price * self.value_scale
+        whole = round(units)
+        return whole if abs(units - whole) <= _WHOLE * max(1.0, units) else math.floor(units)
+
+    def lateness(self, problem: Problem) -> float:
+        """Return by how many time units a given moment may be late on the grid, at the most.
 
         Even an exact one has times only within a share of 1e-12, which is more than all that
         happens after a release where that is far from the first.
@@ -100,25 +113,33 @@ class Grid:
         if self.order:
             return 0.0
         known = 0.0 if self.exact else BLUR / self.per_unit
-        return max(known, *(self.time(self.floor(late)) - late for late in map(float, releases)))
+        moments = given_moments(problem).tolist()
+        return float(max(known, *(self.time(self.floor(late)) - late for late in moments)))
 
     def loss(self, problem: Problem) -> float:
         """Return how far, at the most, the grid's optimum can be below the true one.
 
-        Each op and hop on a path may lose a tick and a bit, each weight the part that was cut off.
+        Each op and hop on a path may lose a tick and a bit, each weight the part that was cut off,
+        each price of moving a unit of the objective.
         """
         arrays = problem.arrays
+        prices: float = 0.0
+        if problem.frozen is not None:
+            for row in problem.frozen.prices(arrays).tolist():
+                prices += max(price - self.price_units(price) / self.value_scale for price in row)
+            prices = max(0.0, float(prices))
         if self.exact and self.weights_exact:
-            return 0.0
+            return prices
         count = arrays.op_count + 2 * len(arrays.edge_bytes) + 2
         path = 0.0 if self.exact else 1.1 * count / self.per_unit
         if problem.objective is Objective.BOTTLENECK:
             return path * float(arrays.demand.max(initial=1))
         if problem.objective is Objective.MAKESPAN:
-            return path
+            return path + prices
         cut = 0.0 if self.weights_exact else 1.0 / self.weight_scale
         limited = np.isfinite(self.open.spare) & (arrays.model_weight > 0)
-        return float(arrays.model_weight.sum()) * path + cut * float(self.open.spare[limited].sum())
+        late = float(arrays.model_weight.sum()) * path
+        return late + cut * float(self.open.spare[limited].sum()) + prices
 
 
 def make_grid(problem: Problem, upper: float = math.inf, *, fine: bool = False) -> Grid:
@@ -272,14 +293,29 @@ def _loads(problem: Problem, open_: Horizon, upper: float) -> Floats:
 
 
 def _durations(problem: Problem, open_: Horizon) -> Floats:
-    """All distinct op times, hop times and release times that matter."""
+    """All distinct op times, hop times and given moments that matter."""
     arrays = problem.arrays
     usable = open_.allowed[arrays.group] & np.isfinite(arrays.time)
     direct = arrays.via == DIRECT
     np.fill_diagonal(direct, False)
     hops = _hop_times(problem, direct)
-    parts = [arrays.time[usable], hops[hops <= open_.end * (1 + 1e-9)], arrays.release]
+    parts = [
+        arrays.time[usable],
+        hops[hops <= open_.end * (1 + 1e-9)],
+        given_moments(problem),
+    ]
+    if problem.frozen is not None:  # what is added to the value counts in the same units
+        scale = 1.0
+        if problem.objective is Objective.TOCT:
+            scale = whole_weights(arrays.model_weight)[1] or 1.0
+        parts.append(problem.frozen.price * scale)
     return np.unique(np.concatenate(parts))
+
+
+def given_moments(problem: Problem) -> Floats:
+    """Releases, and where something has started, all times of that."""
+    releases, frozen = problem.arrays.release, problem.frozen
+    return releases if frozen is None else np.concatenate([releases, frozen.moments])
 
 
 def _hop_times(problem: Problem, direct: np.ndarray) -> Floats:

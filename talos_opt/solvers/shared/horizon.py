@@ -59,8 +59,8 @@ def look_ahead(problem: Problem, upper: float) -> Horizon:
         end = _longest_times(problem, allowed).sum() + _moves(problem)
         return Horizon(nothing, np.full(len(nothing), end), end, allowed)
     best = best_times(arrays)
-    before, after = spread(arrays, arrays.release[arrays.model] + best, best, best)
-    before = np.maximum(before, arrays.release[arrays.model])
+    before, after = spread(arrays, problem.earliest + best, best, best)
+    before = np.maximum(before, problem.earliest)
     first = arrays.release.copy()
     np.maximum.at(first, arrays.model, before + best)
     latest = _latest(problem, first, upper)
@@ -95,6 +95,8 @@ def _end(problem: Problem, allowed: Bools, latest: Floats) -> float:
     arrays = problem.arrays
     free = np.isinf(latest)
     begun = max(float(arrays.release.max()), float(latest[~free].max(initial=0.0)))
+    if problem.frozen is not None:  # what has started may wait for nothing, and so leave gaps
+        begun = max(begun, float(problem.frozen.moments[-1]))
     if not free.any():
         return float(latest.max())
     longest = _longest_times(problem, allowed)[free[arrays.model]].sum()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -76,10 +76,53 @@ def make_instance(problem: Problem, *, near: bool = True) -> Instance:
                 peak,
                 (arrays.via == NO_ROUTE).any(),
                 _RULES[problem.stages.rule] + 4 * problem.stages.use_all,
+                problem.frozen is not None,
             ],
             dtype=np.int64,
         ),
+        ready=problem.earliest.copy(),
+        **_started(problem),
     )
+
+
+def _started(problem: Problem) -> dict[str, Any]:
+    """What the kernels know of what has started."""
+    arrays, frozen = problem.arrays, problem.frozen
+    channels = int(arrays.channel.max(initial=-1)) + 1
+    slot, line = np.zeros(int(arrays.slots.sum())), np.zeros(channels)
+    if frozen is None:
+        nothing = np.zeros((0, 0))
+        fixed = np.zeros(arrays.op_count, dtype=bool)
+        return {
+            "fixed": fixed, "since": np.zeros(1), "begun": nothing, "open_slot": slot,
+            "open_channel": line, "price": nothing,
+        }  # fmt: skip
+    busy: list[list[float]] = [[] for _ in range(arrays.device_count)]  # until when
+    begun = np.full((arrays.tensor_count, arrays.device_count), -1.0)
+    running = np.flatnonzero(frozen.started & (frozen.end > frozen.moment))
+    for op in running.tolist():
+        d = int(np.argmax(frozen.allowed[op]))
+        busy[d] += [float(frozen.end[op])] * int(arrays.demand[op])
+    for row in frozen.transfers.rows():
+        begun[row.tensor, row.target] = row.start
+        if row.end <= frozen.moment:
+            continue
+        for d in (row.source, row.target):
+            if not arrays.copy_engine[d]:
+                busy[d].append(row.end)
+        channel = int(arrays.channel[row.source, row.target])
+        if channel >= 0:
+            line[channel] = max(line[channel], row.end)
+    first = 0
+    for ends, count in zip(busy, arrays.slots.tolist(), strict=True):
+        if len(ends) > count:  # some of it is planned for later: gaps are not used
+            ends = [max(ends)] * count
+        slot[first : first + len(ends)] = ends
+        first += count
+    return {
+        "fixed": frozen.started.copy(), "since": np.array([frozen.moment]), "begun": begun,
+        "open_slot": slot, "open_channel": line, "price": frozen.prices(arrays),
+    }  # fmt: skip
 
 
 def make_times(problem: Problem) -> Times:

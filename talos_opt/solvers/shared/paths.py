@@ -140,7 +140,7 @@ def critical_paths(problem: Problem) -> Floats:
     """Earliest completion of every model on unlimited devices (k,), its release included."""
     arrays = problem.arrays
     result = np.zeros(len(arrays.release))
-    ends = earliest_ends(arrays, best_times(arrays), arrays.release[arrays.model])
+    ends = earliest_ends(arrays, best_times(arrays), problem.earliest)
     np.maximum.at(result, arrays.model, ends)
     return result
 

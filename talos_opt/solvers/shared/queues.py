@@ -18,13 +18,15 @@ _FREE, _CHEAP = 0.9, 0.1
 def queues_tell_all(problem: Problem) -> bool:
     """Whether a queue of ops for each slot determines the schedule.
 
-    Not where transfers wait for links or devices, where ops hold several slots at once, or where
-    memory has to be watched over time. The bottleneck knows no queues at all.
+    Not where transfers wait for links or devices, where ops hold several slots at once, where
+    memory has to be watched over time, or where something has started. The bottleneck knows no
+    queues at all.
     """
     arrays = problem.arrays
     moving = bool((arrays.latency > 0).any() or (arrays.per_byte > 0).any())
     return (
         problem.objective.is_timed
+        and problem.frozen is None
         and (problem.objective is Objective.MAKESPAN or len(arrays.release) <= _MOST_MODELS)
         and bool((arrays.demand == 1).all())
         and not (arrays.memory_limited and problem.memory_rule is MemoryRule.PEAK)

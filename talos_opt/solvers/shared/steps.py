@@ -16,8 +16,10 @@ def value_step(problem: Problem) -> float:
 
     Where all times are multiples of a tick, the starts of an optimal schedule may be rounded down
     to ticks, and its completion times and loads are multiples too (docs/bounds.md, Steps). No step
-    is known under the objectives memory and step.
+    is known under the objectives memory and step, nor where a price of moving is added.
     """
+    if problem.frozen is not None and (problem.frozen.price > 0).any():
+        return 0.0
     if problem.objective in (Objective.MEMORY, Objective.STEP):
         return 0.0
     per_unit = common_tick(problem)

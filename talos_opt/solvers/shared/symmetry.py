@@ -13,11 +13,15 @@ def identical_devices(problem: Problem) -> list[list[int]]:
     Two devices are interchangeable if swapping them is an automorphism of the whole input: same
     times for every op (pins show there), memory, slots and copy engine, and links that look the
     same from both. Swaps generate all permutations of a class. Where stages follow the order of
-    the devices, none are.
+    the devices, none are; nor is a device that anything which has started is about.
     """
     if problem.stages.rule is StageRule.ORDERED:
         return []
-    return [members for members in device_kinds(problem.arrays) if len(members) > 1]
+    classes = device_kinds(problem.arrays)
+    if problem.frozen is not None:
+        touches = problem.frozen.touches
+        classes = [[d for d in members if not touches(d)] for members in classes]
+    return [members for members in classes if len(members) > 1]
 
 
 def device_kinds(arrays: Arrays) -> list[list[int]]:

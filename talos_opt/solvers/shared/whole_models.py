@@ -21,13 +21,13 @@ MANY_MODELS = 32
 def first_schedule(problem: Problem) -> Schedule | None:
     """Return a feasible schedule; None where some model fits no device as a whole.
 
-    None too where steps of a pipeline count: what they hold is not known here.
+    None too where steps of a pipeline count, or something has started: neither is known here.
 
     Parameters
     ----------
     problem : Problem
     """
-    if problem.is_pipelined:
+    if problem.is_pipelined or problem.frozen is not None:
         return None
     arrays = problem.arrays
     models = _by_smith(problem)

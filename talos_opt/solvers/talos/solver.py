@@ -17,7 +17,7 @@ from talos_opt.core.result import Status
 from talos_opt.core.simulator import MemoryDeadlockError
 from talos_opt.core.transfers import NoRouteError
 from talos_opt.importing import import_whole
-from talos_opt.solvers.engine.base import Solver, Verdict
+from talos_opt.solvers.engine.base import RULE_FEATURES, Solver, Verdict
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.shared.constructive import Builder, construct, explain, realise
 from talos_opt.solvers.shared.packing import pack
@@ -63,12 +63,13 @@ class TalosSolver(Solver):
 
     name = "talos"
     summary = "Talos' incremental min-cost flow over topological steps (Eq. 4), sv/tv packing"
+    features = RULE_FEATURES
     Options = TalosOptions
 
     def solve(self, problem: Problem, run: Run) -> Verdict:
         """Offer one schedule."""
         options: TalosOptions = self.options
-        if options.tv <= 0:
+        if options.tv <= 0 or problem.frozen is not None:  # what has started is in no pack
             return construct(problem, run, self.name, lambda builder: place(builder, options.batch))
         packed = pack(problem, options.sv_low, options.sv_high, options.tv)
         inner = Run(packed.problem, time_limit=run.remaining, inside=run)
@@ -120,7 +121,7 @@ def place(builder: Builder, batch: int) -> None:
     Parameters
     ----------
     builder : Builder
-        Empty.
+        Of what has started alone.
     batch : int
         Augmentations per pricing.
 
@@ -132,9 +133,9 @@ def place(builder: Builder, batch: int) -> None:
         If an op's group was bound to a device that one of its inputs cannot reach.
     OutOfTimeError
     """
-    level = builder.arrays.level
-    for number in range(int(level.max()) + 1):
-        step = Step(builder, np.flatnonzero(level == number).tolist())
+    level, todo = builder.arrays.level, np.array(builder.todo())
+    for number in np.unique(level[todo]).tolist() if len(todo) else ():
+        step = Step(builder, todo[level[todo] == number].tolist())
         while step.left:
             units = min(batch, step.left)
             for arc in [step.cheapest()] if units == 1 else augment(builder, step.arcs(), units):

@@ -132,6 +132,7 @@ class Act:
 
     time: int
     release: int = 0
+    fixed: bool = False  # it starts at its release, whatever else does
     before: list[int] = field(default_factory=list)
     holds: list[tuple[object, int]] = field(default_factory=list)
 
@@ -170,6 +171,8 @@ def make_plan(problem: Problem, device: list[int], flat: Ticks | None = None) ->
     limits: dict[object, int] = {d: item.slots for d, item in enumerate(cluster.devices)}
     for i, act in enumerate(acts):
         act.holds.append((device[i], flat.ops[i].slots))
+        if i in flat.begun_ops:
+            act.release, act.fixed = flat.begun_ops[i], True
     hops, into = [], {}
     for (tensor, a, b), size in sorted(needed.items()):
         time = flat.hop_time(a, b, size)
@@ -177,7 +180,16 @@ def make_plan(problem: Problem, device: list[int], flat: Ticks | None = None) ->
             continue
         into[tensor, b] = len(acts)
         hops.append((tensor, a, b, size, time))
-        act = Act(time, holds=[(d, 1) for d in (a, b) if not cluster.devices[d].copy_engine])
+        begun = flat.begun_hops.get((tensor, a, b, size))
+        sent = any((t, to) == (tensor, b) for t, _, to, _ in flat.begun_hops)
+        if begun is None and (sent or frozen_left(problem, a, b)):
+            return None  # it has been sent with other bytes, or one of the two has left
+        act = Act(
+            time,
+            flat.soonest if begun is None else begun,
+            begun is not None,
+            holds=[(d, 1) for d in (a, b) if not cluster.devices[d].copy_engine],
+        )
         line = channel(cluster, a, b)
         if line is not None:
             limits[line] = 1
@@ -209,6 +221,11 @@ def make_plan(problem: Problem, device: list[int], flat: Ticks | None = None) ->
     _drop_loose(acts, limits)
     makers = [op for op, _, _ in flat.tensors]
     return Plan(acts, hops, makers, tensors, limits, room, _order(acts), flat.per_unit)
+
+
+def frozen_left(problem: Problem, *devices: int) -> bool:
+    """Whether one of some devices has left."""
+    return problem.frozen is not None and bool(problem.frozen.left[list(devices)].any())
 
 
 def _tensors(
@@ -290,20 +307,24 @@ def _best(
     budget, flat = budget or Budget(most_states), Ticks(problem)
     if problem.objective == "memory":
         return _least_memory(problem, budget)
-    plans: list[tuple[float, int, list[int], Plan]] = []
+    plans: list[tuple[Fraction, int, list[int], Plan]] = []
     for device in placements(problem):
         plan = make_plan(problem, device, flat)
         if plan is not None:
             search = _Search(flat, device, plan, math.inf, budget)
-            plans.append((search.bound([None] * len(plan.acts), 0), len(plans), device, plan))
+            least = search.bound([None] * len(plan.acts), 0)
+            plans.append((flat.in_units(least) + flat.price(device), len(plans), device, plan))
     best: Best | None = None
-    for least, _, device, plan in sorted(plans, key=lambda item: item[:2]):
-        limit = math.inf if best is None else best.value
-        if least >= limit:
-            break
+    for lowest, _, device, plan in sorted(plans, key=lambda item: item[:2]):
+        limit: float = math.inf
+        price = flat.price(device)
+        if best is not None:
+            if lowest >= best.exact:
+                break
+            limit = math.ceil((best.exact - price) / flat.in_units(1))
         found = _solve(flat, device, plan, limit, non_idling, budget)
         if found is not None:
-            best = found
+            best = replace(found, exact=found.exact + price)
     return best
 
 
@@ -381,7 +402,9 @@ class _Search:
         self.tensors = plan.tensors if memory else []
         births = {tensor.birth for tensor in self.tensors}
         # Nothing is lost by starting at once what holds nothing that could run short.
-        self.forced = [not act.holds and k not in births for k, act in enumerate(plan.acts)]
+        self.forced = [
+            act.fixed or (not act.holds and k not in births) for k, act in enumerate(plan.acts)
+        ]
         self.found: list[int] | None = None
         self.seen: dict[tuple[object, ...], int] = {}
 
@@ -408,7 +431,7 @@ class _Search:
     def _may_start(self, k: int, now: int, starts: list[int | None]) -> bool:
         acts = self.plan.acts
         act = acts[k]
-        if act.release > now:
+        if act.release > now or (act.fixed and act.release < now):
             return False
         for before in act.before:
             begin = starts[before]
