@@ -21,7 +21,7 @@ from typing import Any
 
 from benchmarks.report import Column, make_parser, progress, publish
 from talos_opt.studies.cases import list_cases
-from talos_opt.studies.crews import hire
+from talos_opt.studies.crews.asked import hire
 from talos_opt.studies.running import Tally, run_study
 from talos_opt.studies.store import Store, unpack
 from talos_opt.studies.study import read_study

@@ -112,7 +112,7 @@ def _on_dask(
     from talos_opt.core.config import SolveConfig
     from talos_opt.core.machine import available_cores
     from talos_opt.studies.comparing import compare_with
-    from talos_opt.studies.crews import hire
+    from talos_opt.studies.crews.asked import hire
 
     plan = SolveConfig(
         time_limit=limit, seed=args.seed or 0, workers=args.workers,

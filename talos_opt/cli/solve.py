@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from talos_opt.core.problem import Problem
     from talos_opt.core.result import Result
     from talos_opt.core.schedule import Schedule
-    from talos_opt.studies.dask_link import DaskLink
+    from talos_opt.studies.crews.dask_link import DaskLink
 
 
 def add_parser(commands: Any) -> None:
@@ -106,7 +106,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
         if link is None:
             work = partial(solve, problem, config=plan, started=started, **common)
         else:
-            from talos_opt.studies.portfolio import solve_together
+            from talos_opt.studies.portfolios.portfolio import solve_together
 
             work = partial(solve_together, problem, plan, link, **common)
         result = signals.run(work, line.draw)
@@ -152,7 +152,7 @@ def _together(dask: str | None) -> AbstractContextManager[DaskLink | None]:
     if dask is None:
         return nullcontext()
     from talos_opt.core.machine import available_cores
-    from talos_opt.studies.dask_link import DaskLink
+    from talos_opt.studies.crews.dask_link import DaskLink
 
     return DaskLink(dask, workers=available_cores())
 

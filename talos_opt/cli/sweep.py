@@ -108,7 +108,7 @@ def _solve(args: argparse.Namespace, signals: Signals) -> int:
     from talos_opt.cli import files
     from talos_opt.core.errors import SolverError
     from talos_opt.studies.cases import list_cases
-    from talos_opt.studies.crews import hire
+    from talos_opt.studies.crews.asked import hire
     from talos_opt.studies.running import run_study
     from talos_opt.studies.store import Store
     from talos_opt.studies.study import read_study

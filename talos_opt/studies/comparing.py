@@ -23,7 +23,7 @@ from talos_opt.core.result import (
 )
 from talos_opt.formats.graph_writer import document_of
 from talos_opt.formats.schedule_document import bound_schedule
-from talos_opt.studies.crew import Crew
+from talos_opt.studies.crews.crew import Crew
 from talos_opt.studies.solving import make_request
 from talos_opt.studies.store import FAILURES, unpack
 

@@ -12,7 +12,7 @@ from typing import Any
 from talos_opt.core.problem import Objective
 from talos_opt.studies.cases import Case
 from talos_opt.studies.chains import list_chains, relaxes
-from talos_opt.studies.crew import Crew
+from talos_opt.studies.crews.crew import Crew
 from talos_opt.studies.solving import make_request
 from talos_opt.studies.store import FAILURES, Store
 

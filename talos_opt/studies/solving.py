@@ -27,7 +27,7 @@ from talos_opt.formats.schedule_header import read_header
 from talos_opt.formats.source import Source
 from talos_opt.formats.talos import read_problem
 from talos_opt.solvers.engine.exchange import OTHERS, Exchange
-from talos_opt.studies.news import Mailbox
+from talos_opt.studies.portfolios.news import Mailbox
 from talos_opt.studies.store import pack, unpack
 
 

@@ -18,12 +18,12 @@ from talos_opt import api
 from talos_opt.cli.main import main
 from talos_opt.core.config import SolveConfig
 from talos_opt.core.errors import ConfigError, DependencyError, InputError, SolverError
-from talos_opt.studies import dask_link, remote
 from talos_opt.studies.cases import Case, list_cases
-from talos_opt.studies.crews import hire
-from talos_opt.studies.dask_link import DaskLink
-from talos_opt.studies.farm import Farm
-from talos_opt.studies.portfolio import line_up, solve_together
+from talos_opt.studies.crews import dask_link, remote
+from talos_opt.studies.crews.asked import hire
+from talos_opt.studies.crews.dask_link import DaskLink
+from talos_opt.studies.crews.farm import Farm
+from talos_opt.studies.portfolios.portfolio import line_up, solve_together
 from talos_opt.studies.running import run_study
 from talos_opt.studies.solving import make_request, solve_request
 from talos_opt.studies.store import Store
@@ -224,7 +224,7 @@ def test_other_versions_are_refused(
     link: DaskLink, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     farm = Farm(link)
-    monkeypatch.setattr("talos_opt.studies.farm.__version__", "0.0.9")  # of this client
+    monkeypatch.setattr("talos_opt.studies.crews.farm.__version__", "0.0.9")  # of this client
     farm.begin("hard", hard_request(tmp_path))
     with pytest.raises(ConfigError, match=r"the worker at tcp.* has talos_opt .* version 0\.0\.9"):
         wait_until(lambda: farm.receive(0.1))

@@ -17,10 +17,10 @@ import pytest
 
 from talos_opt.analysis.fronts import Point, pareto_front
 from talos_opt.cli.main import main
-from talos_opt.studies import pool
 from talos_opt.studies.cases import Case, list_cases
-from talos_opt.studies.children import Child
-from talos_opt.studies.crews import hire
+from talos_opt.studies.crews import pool
+from talos_opt.studies.crews.asked import hire
+from talos_opt.studies.crews.children import Child
 from talos_opt.studies.running import Tally, run_study
 from talos_opt.studies.solving import make_request, solve_request
 from talos_opt.studies.store import Store

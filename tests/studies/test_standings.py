@@ -16,8 +16,8 @@ from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.formats.graph_writer import document_of
 from talos_opt.studies.chains import relaxes
-from talos_opt.studies.news import News, pack_schedule, unpack_schedule
-from talos_opt.studies.standings import Standings
+from talos_opt.studies.portfolios.news import News, pack_schedule, unpack_schedule
+from talos_opt.studies.portfolios.standings import Standings
 from talos_opt.testing.reference.brute import best_schedule
 from tests.cli.process import FIG1
 from tests.strategies import problems

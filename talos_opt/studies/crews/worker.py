@@ -18,7 +18,7 @@ from contextlib import suppress
 from queue import Queue
 from typing import Any
 
-from talos_opt.studies.news import Mailbox, News
+from talos_opt.studies.portfolios.news import Mailbox, News
 from talos_opt.studies.solving import solve_request
 
 #: Seconds that a solve has to end itself, and its own children, once nobody waits for it.

@@ -17,10 +17,10 @@ from typing import Any
 
 from talos_opt.core.errors import ConfigError
 from talos_opt.core.machine import available_cores
-from talos_opt.studies.boards import WorkerBoard
-from talos_opt.studies.children import Child
-from talos_opt.studies.crew import ALLOWANCE, LATE
-from talos_opt.studies.news import News
+from talos_opt.studies.crews.children import Child
+from talos_opt.studies.crews.crew import ALLOWANCE, LATE
+from talos_opt.studies.portfolios.boards import WorkerBoard
+from talos_opt.studies.portfolios.news import News
 from talos_opt.version import __version__
 
 #: Seconds between two looks at whether a case is still wanted.

@@ -13,7 +13,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
-from talos_opt.studies.news import News
+from talos_opt.studies.portfolios.news import News
 
 #: News in the queue for each member of a portfolio.
 _EACH = 4

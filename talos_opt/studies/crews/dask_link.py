@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from talos_opt.core.errors import ConfigError, DependencyError, SolverError
-from talos_opt.studies import remote
-from talos_opt.studies.remote import require_version
+from talos_opt.studies.crews import remote
+from talos_opt.studies.crews.remote import require_version
 from talos_opt.version import __version__
 
 #: What starts a cluster in this process.

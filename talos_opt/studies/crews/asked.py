@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from talos_opt.studies.crew import Crew
-from talos_opt.studies.pool import Pool, own_cores
+from talos_opt.studies.crews.crew import Crew
+from talos_opt.studies.crews.pool import Pool, own_cores
 
 
 @contextmanager
@@ -32,8 +32,8 @@ def hire(dask: str | None, workers: int) -> Iterator[Crew]:
         finally:
             pool.close()
         return
-    from talos_opt.studies.dask_link import DaskLink
-    from talos_opt.studies.farm import Farm
+    from talos_opt.studies.crews.dask_link import DaskLink
+    from talos_opt.studies.crews.farm import Farm
 
     with DaskLink(dask, workers=workers) as link:
         farm = Farm(link)

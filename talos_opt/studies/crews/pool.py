@@ -9,8 +9,8 @@ from functools import partial
 from queue import Empty, Queue
 from typing import Any
 
-from talos_opt.studies.children import Child
-from talos_opt.studies.crew import ALLOWANCE, LATE
+from talos_opt.studies.crews.children import Child
+from talos_opt.studies.crews.crew import ALLOWANCE, LATE
 
 #: How much more than the largest case so far has to be free, for another to begin beside others.
 _MARGIN = 1.2

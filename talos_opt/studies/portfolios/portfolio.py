@@ -23,14 +23,14 @@ from talos_opt.core.result import Result, Status
 from talos_opt.core.schedule import Schedule
 from talos_opt.formats.graph_writer import document_of
 from talos_opt.formats.schedule_document import bound_schedule
-from talos_opt.studies import remote
-from talos_opt.studies.boards import ClientBoard
-from talos_opt.studies.crew import ALLOWANCE
-from talos_opt.studies.dask_link import DaskLink
-from talos_opt.studies.farm import count_by_host, explain_failure
-from talos_opt.studies.news import News, pack_schedule, unpack_schedule
+from talos_opt.studies.crews import remote
+from talos_opt.studies.crews.crew import ALLOWANCE
+from talos_opt.studies.crews.dask_link import DaskLink
+from talos_opt.studies.crews.farm import count_by_host, explain_failure
+from talos_opt.studies.portfolios.boards import ClientBoard
+from talos_opt.studies.portfolios.news import News, pack_schedule, unpack_schedule
+from talos_opt.studies.portfolios.standings import Standings
 from talos_opt.studies.solving import make_request
-from talos_opt.studies.standings import Standings
 from talos_opt.studies.store import FAILURES, unpack
 from talos_opt.version import __version__
 

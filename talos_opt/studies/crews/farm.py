@@ -12,8 +12,8 @@ from queue import Empty, Queue
 from typing import Any
 
 from talos_opt.core.errors import ConfigError
-from talos_opt.studies import remote
-from talos_opt.studies.dask_link import DaskLink
+from talos_opt.studies.crews import remote
+from talos_opt.studies.crews.dask_link import DaskLink
 from talos_opt.version import __version__
 
 #: Cases under way for each that can be solved at the same time: one waits at each worker.

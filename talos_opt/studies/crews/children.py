@@ -18,7 +18,7 @@ _GRACE = 1.0
 
 
 class Child:
-    """A running `talos_opt.studies.worker`.
+    """A running `talos_opt.studies.crews.worker`.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class Child:
     def __init__(self, hear: Callable[[Any], object], cores: Sequence[int] = ()) -> None:
         try:
             self._process = start_python(
-                "talos_opt.studies.worker",
+                "talos_opt.studies.crews.worker",
                 "main",
                 ",".join(map(str, cores)),
                 stdin=subprocess.PIPE,
