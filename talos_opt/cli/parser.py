@@ -25,6 +25,7 @@ from talos_opt.cli import (
     profile,
     report,
     run,
+    schema,
     simulate,
     solve,
     solvers,
@@ -58,6 +59,7 @@ COMMANDS = (
     whatif,
     pipeline,
     solvers,
+    schema,
     warmup,
 )
 

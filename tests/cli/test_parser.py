@@ -35,7 +35,8 @@ def options() -> Iterator[tuple[str, argparse.Action]]:
 def test_the_commands_are_those_of_the_contract() -> None:
     names = (
         "solve compare sweep online check explain simulate analyze convert plot report profile run "
-        "export fit trace speedups whatif pipeline solvers warmup"
+        "export fit trace speedups whatif pipeline solvers "
+        "schema warmup"
     )
     assert " ".join(commands()) == names
 

@@ -1,0 +1,32 @@
+"""JSON Schemas of the files that talos_opt reads and writes, for editors and other tools.
+
+What they accept is what the readers accept, but for what a schema cannot say: names that exist,
+sums, cycles. The readers do not use them: their errors name the line and what was expected.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+#: Name -> what it describes.
+SCHEMAS = {
+    "graph": "talos-graph/1: models and the devices to place them on",
+    "cluster": "talos-cluster/1: devices and links",
+    "schedule": "talos-schedule/1: a placement, its times, and what is proven of it",
+    "config": "a solver configuration",
+    "study": "a study: many cases from one file",
+    "trace": "talos-trace/1: models that arrive over time",
+}
+
+
+def path_of(name: str) -> Path:
+    """Return the file of a schema; ``name`` is a key of `SCHEMAS`."""
+    return Path(__file__).parent / f"{name}.json"
+
+
+def read_schema(name: str) -> dict[str, Any]:
+    """Return a schema (draft 2020-12) as plain data; ``name`` is a key of `SCHEMAS`."""
+    document: dict[str, Any] = json.loads(path_of(name).read_text(encoding="utf-8"))
+    return document
