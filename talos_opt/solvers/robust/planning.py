@@ -34,7 +34,8 @@ SAMPLES, _MEASURED = (1000, 400, 150), (10, 60)
 _FEW_CANDIDATES, MOST_CANDIDATES = 2, 8
 #: Share of the time that choosing and judging may take together.
 _JUDGING_SHARE = 0.4
-#: A candidate has to be better by this share of the nominal risk to be chosen.
+#: A candidate has to be better by this share of the nominal risk, less what releases force, to be
+#: chosen.
 _CLEAR = 1e-9
 
 _NOMINAL = "nominal"
@@ -200,7 +201,8 @@ class _Judge:
         risks = [self.asked.risk.value(outcome.values) for outcome in outcomes]
         best = min(range(len(risks)), key=risks.__getitem__)
         (first,) = (r for r, item in zip(risks, candidates, strict=True) if item is nominal)
-        return candidates[best] if risks[best] < first * (1 - _CLEAR) else nominal
+        clear = _CLEAR * (first - forced_value(self.problem))
+        return candidates[best] if risks[best] < first - clear else nominal
 
     def judge(
         self, nominal: Schedule, chosen: Schedule, lower_bound: float, candidates: int
