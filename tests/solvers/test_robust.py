@@ -181,6 +181,12 @@ def test_without_noise_nothing_is_searched() -> None:
     assert result.notes[-1] == "without noise the nominal schedule is the plan"
 
 
+@pytest.mark.parametrize(("risk", "few"), [("cvar:0.99", False), ("cvar:0.995", True)])
+def test_a_tail_of_few_samples_is_noted(risk: str, few: bool) -> None:
+    found = solve_robust(spread(), samples=1, risk=risk, noise=0, time_limit=2, workers=1)
+    assert any("the worst 5 of 1000 samples" in note for note in found.notes) == few
+
+
 def test_too_many_samples_for_memory_leave_the_nominal_plan(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
