@@ -167,9 +167,9 @@ def cards_in(cluster: Cluster, cards: Sequence[Card]) -> tuple[tuple[Card, ...],
         If a card is not in the cluster, or nothing says how fast a device is.
     """
     named = {card.id: card for card in cards}
-    for name, card in named.items():
+    for name, given in named.items():
         if name not in cluster.index:
-            what = "36GB:264.4GB/s" if card.sheet is None else card.sheet.name
+            what = "36GB:264.4GB/s" if given.sheet is None else given.sheet.name
             raise InputError(
                 f"the cluster has no device {name!r}, it has {', '.join(cluster.index)}: name the "
                 f"one that is meant, as in {next(iter(cluster.index))}={what}"
