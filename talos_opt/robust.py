@@ -56,8 +56,8 @@ def solve_robust(
     samples : int
         Samples that the search minimises the risk of.
     noise, transfer_noise : float
-        Standard deviations of the factors that op times, and the transfers of each tensor, are
-        multiplied by: log-normal, with mean 1.
+        Standard deviations of the factors that op times, and the transfers of what an op makes,
+        are multiplied by: log-normal, with mean 1.
     risk : Risk or str
         ``mean``, or ``cvar:0.9`` for the mean of the worst tenth.
     time_limit : float, optional
