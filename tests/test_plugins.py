@@ -201,14 +201,6 @@ class _Returning(_Nameless):
         return returned
 
 
-class _Unnumbered(_Nameless):
-    name = "unnumbered"
-
-    def solve(self, problem: talos_opt.Problem, run: Run) -> Verdict:
-        run.raise_bound(float("nan"), self.name)
-        return Verdict(Status.UNKNOWN, "nothing was tried")
-
-
 class _Failing(_Nameless):
     name = "failing"
 
@@ -269,8 +261,6 @@ def test_the_agreement_suite_finds_what_is_missing(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(_Returning, "returns", Verdict(Status.UNKNOWN))
     with pytest.raises(AssertionError, match="unknown without a reason"):
         check_solver(silent, problems=3)
-    with pytest.raises(AssertionError, match="the bound nan, which is not a number"):
-        check_solver(_Unnumbered(), problems=3)
 
 
 def test_the_agreement_suite_passes_a_solver_that_is_right() -> None:

@@ -358,10 +358,8 @@ class Run:
         Raises
         ------
         RefutedProofError
-            If it is above the incumbent by more than that, or not a number: a wrong proof.
+            If it is above the incumbent by more than that: a wrong proof.
         """
-        if math.isnan(bound):
-            raise RefutedProofError(f"{solver} claims the bound {bound!r}, which is not a number")
         with self._known.lock:
             if self._contradicts(bound, self.value):
                 if self.best is not None and self.is_blurred(self.best):
