@@ -175,7 +175,7 @@ def solve(
         raise ConfigError(
             f"config is {units.describe(config)}, expected a SolveConfig: load_config reads one"
         )
-    own = _own_solver(solver)
+    own = own_solver(solver)
     plan = (config or SolveConfig()).override(
         solver=solver if own is None else own.name, objective=objective, time_limit=time_limit,
         seed=seed, workers=workers, options=options, worth=worth,
@@ -265,7 +265,7 @@ def compare(
         raise ConfigError(f"solvers is {solvers!r}, expected a list of names: [{solvers!r}]")
     chosen = tuple(solvers) if solvers is not None else DEFAULT_COMPARISON
     for solver in chosen:
-        if _own_solver(solver) is None:
+        if own_solver(solver) is None:
             registry.create(str(solver), (options or {}).get(str(solver)))
     rows: list[Row] = []
     given = [problems] if isinstance(problems, Problem) else list(problems)
@@ -348,7 +348,7 @@ def compile_kernels(
         raise DependencyError(MISSING.format(error)) from error
 
 
-def _own_solver(solver: object) -> Solver | None:
+def own_solver(solver: object) -> Solver | None:
     """Return a solver that is given as such, None for a name."""
     if solver is None or isinstance(solver, str):
         return None

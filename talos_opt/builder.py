@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from talos_opt import api
@@ -29,6 +29,8 @@ from talos_opt.core.result import Result
 
 T = TypeVar("T")
 
+#: Rules of a problem.
+_RULES = ("objective", "memory_rule", "stages", "pipeline")
 #: The model of ops that name none.
 _ONLY = "model"
 
@@ -45,17 +47,19 @@ class OpRef:
     outputs: tuple[str, ...] = ()
     output: str | None = None
     bytes: int | None = None
+    #: The builder that made it.
+    maker: object = field(default=None, repr=False, compare=False)
 
     def __getitem__(self, output: str) -> OpRef:
         if output not in self.outputs:
             known = ", ".join(self.outputs) or "none is named"
             raise GraphError(f"op {self.id!r} has no output {output!r}, expected one of: {known}")
-        return OpRef(self.model, self.id, self.outputs, output, self.bytes)
+        return replace(self, output=output)
 
     def read(self, bytes: int | str) -> OpRef:
         """Return the op as an input of which only so many bytes travel."""
         size = units.size(bytes, "bytes", path="bytes")
-        return OpRef(self.model, self.id, self.outputs, self.output, size)
+        return replace(self, bytes=size)
 
 
 class Builder:
@@ -91,6 +95,9 @@ class Builder:
         self._devices: list[Device] = []
         self._links: list[Link] = []
         self._models: dict[str, _Draft] = {}
+        for rule in rules:
+            if rule not in _RULES:
+                raise GraphError(f"unknown rule {rule!r}, expected one of {', '.join(_RULES)}")
         # What is wrong with these shows on the smallest problem there is.
         probe = Graph(name, (Model("m", (Op("o", {"d": 1.0}),)),), time_unit=time_unit)
         Problem(probe, Cluster((Device("d", "d"),), contention=contention), **rules)
@@ -149,6 +156,11 @@ class Builder:
         found = _made(Link, whose, a=a, b=b, bandwidth=bandwidth, latency=latency, **fields)
         for end in (found.a, found.b, *([found.via] if found.via is not None else [])):
             self._require_place(end, whose)
+        if found.a == found.b and found.a in {device.id for device in self._devices}:
+            raise GraphError(f"{whose} leads from a device to itself")
+        for other in self._links:
+            if _rule(other) == _rule(found):
+                raise GraphError(f"{whose} is given twice")
         self._links.append(found)
 
     def model(self, id: str, *, weight: float = 1.0, release: float = 0.0) -> str:
@@ -201,7 +213,8 @@ class Builder:
         model : str, optional
             Default: that of its inputs; without any, the only one there is.
         **fields
-            Others of `Op`: type, colocate, devices, slots, attrs, outputs, phase, split.
+            Others of `Op`: type, colocate, devices, slots, attrs, outputs, phase, split. What is
+            its `memory` is given as `weights`, `output` and `workspace`.
 
         Returns
         -------
@@ -210,6 +223,8 @@ class Builder:
         whose = f"op {id!r}"
         reads = self._inputs(inputs, whose)
         home = self._model_of(model, reads, whose)
+        if "memory" in fields:
+            raise GraphError(f"{whose} has memory, expected weights, output and workspace")
         if not isinstance(time, Mapping):
             time = dict.fromkeys((device.kind for device in self._devices), time)
         memory = _made(Memory, whose, weights=weights, output=output, workspace=workspace)
@@ -222,9 +237,10 @@ class Builder:
         draft = self._models.get(home) or _Draft({}, 1.0, 0.0)
         if found.id in draft.ops:
             raise GraphError(f"an op of model {home!r} is called {found.id!r} already")
+        _check_reads(found, draft, whose)
         self._models[home] = draft
         draft.ops[found.id] = found
-        return OpRef(home, found.id, tuple(found.outputs))
+        return OpRef(home, found.id, tuple(found.outputs), maker=self)
 
     def problem(self) -> Problem:
         """Return what was collected as a problem.
@@ -258,16 +274,16 @@ class Builder:
             )
 
     def _inputs(self, inputs: Iterable[OpRef], whose: str) -> list[OpRef]:
-        if isinstance(inputs, (OpRef, str)):
+        if isinstance(inputs, (OpRef, str)) or not isinstance(inputs, Iterable):
             raise GraphError(
-                f"inputs of {whose} is {inputs!r}, expected a list of what op returned"
+                f"inputs of {whose} is {units.describe(inputs)}, expected a list of what op "
+                "returned"
             )
         found = list(inputs)
         for ref in found:
             if not isinstance(ref, OpRef):
                 raise GraphError(f"{whose} reads {units.describe(ref)}, expected what op returned")
-            draft = self._models.get(ref.model)
-            if draft is None or ref.id not in draft.ops:
+            if ref.maker is not self:
                 raise GraphError(f"{whose} reads {ref.id!r}, which is an op of another builder")
         return found
 
@@ -299,6 +315,26 @@ class _Draft:
 
     def made(self, id: str, ops: tuple[Op, ...]) -> Model:
         return Model(id, ops, self.weight, self.release)
+
+
+def _rule(link: Link) -> tuple[object, ...]:
+    """What makes two links the same rule."""
+    return link.a, link.b, link.one_way, link.via is None
+
+
+def _check_reads(op: Op, draft: _Draft, whose: str) -> None:
+    """Refuse inputs that an op and what it reads cannot have, as `Graph` does."""
+    read = {edge.op: draft.ops[edge.op] for edge in op.inputs}
+    if len(read) == len(op.inputs) and not any(
+        edge.bytes and edge.output is None and len(read[edge.op].outputs) > 1 for edge in op.inputs
+    ):
+        return  # nothing to look at more closely, which takes time
+    read = {name: replace(found, inputs=()) for name, found in read.items()}
+    try:
+        Graph("g", (Model("m", (*read.values(), op)),))
+    except GraphError as error:
+        text = error.message if whose in error.message else f"{whose}: {error.message}"
+        raise GraphError(text) from None
 
 
 def _made(kind: type[T], whose: str, /, **fields: Any) -> T:

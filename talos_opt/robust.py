@@ -15,9 +15,10 @@ from talos_opt.core.config import SolveConfig
 from talos_opt.core.errors import ConfigError, Interrupted
 from talos_opt.core.machine import available_cores
 from talos_opt.core.problem import Objective, Problem, Stages
-from talos_opt.core.result import Result, Status
+from talos_opt.core.result import OPTIMALITY_TOLERANCE, Result, Status, relative_gap
 from talos_opt.core.robustness import Asked, Risk
 from talos_opt.core.schedule import Schedule
+from talos_opt.solvers.engine.base import Solver
 from talos_opt.solvers.engine.run import Progress
 from talos_opt.solvers.robust import plan_robustly
 from talos_opt.solvers.session import Cancel
@@ -28,7 +29,7 @@ NOMINAL_SHARE = 0.5
 
 def solve_robust(
     problem: Problem | str | os.PathLike[str],
-    solver: str | None = None,
+    solver: str | Solver | None = None,
     *,
     samples: int = 20,
     noise: float = 0.2,
@@ -55,8 +56,8 @@ def solve_robust(
     samples : int
         Samples that the search minimises the risk of.
     noise, transfer_noise : float
-        Standard deviations of the factors that op times, and the transfers of each tensor, are
-        multiplied by: log-normal, with mean 1.
+        Standard deviations of the factors that op times, and the transfers of what an op makes,
+        are multiplied by: log-normal, with mean 1.
     risk : Risk or str
         ``mean``, or ``cvar:0.9`` for the mean of the worst tenth.
     time_limit : float, optional
@@ -85,9 +86,10 @@ catch_interrupt, stages
         raise ConfigError(
             f"config is {units.describe(config)}, expected a SolveConfig: load_config reads one"
         )
+    own = api.own_solver(solver)
     plan = (config or SolveConfig()).override(
-        solver=solver, objective=objective, time_limit=time_limit, seed=seed, workers=workers,
-        options=options,
+        solver=solver if own is None else own.name, objective=objective, time_limit=time_limit,
+        seed=seed, workers=workers, options=options,
     )  # fmt: skip
     if plan.worth:
         raise ConfigError("worth has no effect on robust plans, expected none", path="worth")
@@ -101,6 +103,7 @@ catch_interrupt, stages
     began = time.monotonic() if started is None else started
     nominal = api.solve(
         problem,
+        own,
         config=replace(plan, time_limit=NOMINAL_SHARE * plan.time_limit),
         warm_start=warm_start,
         on_progress=on_progress,
@@ -146,11 +149,15 @@ def _robust(
         cancel=Cancel(cancel),
         on_progress=on_progress,
     )
-    same = found.robustness.chosen.value <= found.robustness.nominal.value
+    value, forced = found.robustness.chosen.value, found.robustness.forced
+    assert nominal.value is not None
+    proven = relative_gap(value, nominal.lower_bound, forced) <= OPTIMALITY_TOLERANCE
+    if value <= nominal.value:
+        proven = proven or nominal.status is Status.OPTIMAL
     return replace(
         nominal,
         schedule=found.schedule,
-        status=nominal.status if same else Status.FEASIBLE,
+        status=Status.OPTIMAL if proven else Status.FEASIBLE,
         runtime_s=nominal.runtime_s + time.monotonic() - began,
         interrupted=cancel is not None and cancel.is_set(),
         notes=(*nominal.notes, *found.notes),

@@ -60,9 +60,19 @@ def test_models_with_weights_and_releases() -> None:
     ]
 
 
-def elsewhere() -> Any:
+def elsewhere(id: str = "z") -> Any:
     other = machine()
-    return other.op("z", 1)
+    return other.op(id, 1)
+
+
+def twice(m: Builder) -> object:
+    b = m.op("b", 1)
+    return m.op("c", 1, inputs=[b, b])
+
+
+def bytes_of_all(m: Builder) -> object:
+    b = m.op("b", 1, outputs={"x": 3, "y": 4})
+    return m.op("c", 1, inputs=[b.read(2)])
 
 
 CALLS: dict[str, tuple[Callable[[Builder], object], str]] = {
@@ -79,6 +89,16 @@ CALLS: dict[str, tuple[Callable[[Builder], object], str]] = {
     "input": (lambda m: m.op("b", 1, inputs=["a"]), "op 'b' reads 'a', expected what op"),
     "inputs": (lambda m: m.op("b", 1, inputs="a"), "inputs of op 'b' is 'a', expected a list"),
     "another": (lambda m: m.op("b", 1, inputs=[elsewhere()]), "is an op of another builder"),
+    "another of this name": (
+        lambda m: m.op("b", 1, inputs=[elsewhere("a")]),
+        "is an op of another builder",
+    ),
+    "no inputs": (lambda m: m.op("b", 1, inputs=None), "inputs of op 'b' is empty, expected a li"),
+    "input twice": (twice, "op 'c' lists input 'b' twice"),
+    "bytes of all outputs": (bytes_of_all, "op 'c' names bytes of 'b', but not which output"),
+    "memory of an op": (lambda m: m.op("b", 1, memory=3), "expected weights, output and workspace"),
+    "link twice": (lambda m: m.link("cpu", "gpu"), "the link of 'cpu' and 'gpu' is given twice"),
+    "link to itself": (lambda m: m.link("cpu0", "cpu0"), "leads from a device to itself"),
     "output": (lambda m: m.op("b", 1)["x"], "op 'b' has no output 'x', .*: none is named"),
     "bytes": (lambda m: m.op("b", 1).read("some"), "bytes is 'some'"),
     "model": (lambda m: m.op("b", 1, model="m"), "op 'b' is of model 'm', expected one of: model"),
@@ -98,7 +118,7 @@ def test_what_is_wrong_is_refused_at_the_call(name: str) -> None:
 
 
 def test_rules_are_refused_at_the_start() -> None:
-    for given in ({"objective": "fast"}, {"time_unit": "h"}, {"contention": "some"}):
+    for given in ({"objective": "fast"}, {"rule": 1}, {"time_unit": "h"}, {"contention": "some"}):
         with pytest.raises(GraphError):
             Builder("net", **given)
 

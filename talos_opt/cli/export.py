@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -241,14 +241,28 @@ EXPORTERS: dict[str, Exporter] = {
 
 def _added(name: str) -> Exporter:
     """Return the form that another package adds."""
-    found = plugins.load(plugins.added(plugins.EXPORTS)[name], ("summary", "suffixes", "write"))
+    from talos_opt.core.errors import ConfigError
+
+    point = plugins.added(plugins.EXPORTS)[name]
+    found = plugins.load(point, ("summary", "suffixes", "write"))
+    if not (isinstance(found.suffixes, tuple) and all(isinstance(s, str) for s in found.suffixes)):
+        raise ConfigError(
+            f"{plugins.whose(point)} has the suffixes {found.suffixes!r}, expected a tuple such "
+            "as ('.mine',), or () for any"
+        )
 
     def write(problem: Problem, schedule: Schedule, args: argparse.Namespace) -> dict[str, Any]:
         names = args.map or {}
         arguments.require_devices(names, problem.device_ids)
-        return dict(found.write(problem, schedule, args.output, names) or {})
+        written = plugins.call(point, found.write, problem, schedule, args.output, names)
+        if not (written is None or isinstance(written, Mapping)):
+            raise ConfigError(
+                f"{plugins.whose(point)} returns {written!r}, expected what there is to count, "
+                "such as {'ops': 12}"
+            )
+        return dict(written or {})
 
-    return Exporter(str(found.summary), tuple(found.suffixes), write, names=True)
+    return Exporter(str(found.summary), found.suffixes, write, names=True)
 
 
 def add_parser(commands: Any) -> None:

@@ -51,7 +51,7 @@ def _guarded(args: argparse.Namespace, signals: Signals) -> int:
         complain(f"error: {error}")
         return exits.SOLVER_FAILED
     except KeyboardInterrupt:
-        complain("interrupted before there was a schedule")
+        complain("interrupted before there was a result")
         return exits.INTERRUPTED
     except BrokenPipeError:  # the reader of standard output has had enough
         silence(sys.stdout)

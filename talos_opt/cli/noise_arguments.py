@@ -44,7 +44,7 @@ def add_noise(parser: argparse.ArgumentParser, *, ask: bool = True) -> None:
         type=deviation,
         default=0.0 if ask else None,
         metavar="SHARE",
-        help="the same for the transfers; those of one tensor share a factor (default: 0)",
+        help="the same for the transfers; those of one op's outputs share a factor (default: 0)",
     )
 
 

@@ -6,12 +6,14 @@ when they are first used. See docs/plugins.md.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, TypeVar
 
-from talos_opt.core.errors import ConfigError
+from talos_opt.core.errors import ConfigError, TalosError
+
+T = TypeVar("T")
 
 SOLVERS, FORMATS, EXPORTS = "talos_opt.solvers", "talos_opt.formats", "talos_opt.exports"
 
@@ -46,7 +48,7 @@ def load(point: EntryPoint, members: Collection[str] = ()) -> Any:
     """
     try:
         found = point.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script may end itself as it is imported
         raise ConfigError(
             f"{whose(point)} cannot be loaded: {type(error).__name__}: {error}"
         ) from error
@@ -54,6 +56,21 @@ def load(point: EntryPoint, members: Collection[str] = ()) -> Any:
     if missing:
         raise ConfigError(f"{whose(point)} has no {missing[0]!r}, expected {', '.join(members)}")
     return found
+
+
+def call(point: EntryPoint, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """Call what an entry point names; what it raises by mistake is blamed on its package.
+
+    Raises
+    ------
+    ConfigError
+    """
+    try:
+        return function(*args, **kwargs)
+    except (TalosError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise ConfigError(f"{whose(point)} failed: {type(error).__name__}: {error}") from error
 
 
 def whose(point: EntryPoint) -> str:

@@ -73,7 +73,8 @@ class Risk:
         )
 
     def __str__(self) -> str:
-        return f"cvar:{self.level:g}" if self.level else "mean"
+        level = np.format_float_positional(self.level, trim="-")  # not 1e-05, nor 1 for 0.9999999
+        return f"cvar:{level}" if self.level else "mean"
 
     def terms(self, values: Floats) -> Floats:
         """Return a number for each sample whose mean is the risk (s,).

@@ -9,7 +9,7 @@ is used, and listed in `FORMATS`. Other packages add such modules by entry point
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
@@ -77,6 +77,23 @@ class Format:
             return plugins.load(self.added, _MEMBERS)
         return import_module(f"{__name__}.{self.module}")
 
+    def call(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """Call a function of the module; a mistake of another package is blamed on it."""
+        function = getattr(self.load(), name)
+        if self.added is None:
+            return function(*args, **kwargs)
+        return plugins.call(self.added, function, *args, **kwargs)
+
+    def read(self, source: Source, **given: Any) -> Problem:
+        """Read a problem from a file."""
+        from talos_opt.core.problem import Problem
+
+        found = self.call("read_problem", source, **given)
+        if not isinstance(found, Problem):
+            assert self.added is not None, "formats of talos_opt return a Problem"
+            raise ConfigError(f"{plugins.whose(self.added)} returned {found!r}, expected a Problem")
+        return found
+
 
 #: All formats, by name. The first that recognises a file reads it, those of its suffix before
 #: the others.
@@ -142,32 +159,39 @@ DEFAULT = "talos"
 _MEMBERS = ("summary", "suffixes", "recognises", "read_problem")
 
 
-@cache
 def all_formats() -> Mapping[str, Format]:
-    """Return all formats by name, those of other packages last.
+    """Return all formats by name, those of other packages that can be loaded last."""
+    return {**FORMATS, **_added_formats()[0]}
 
-    Raises
-    ------
-    ConfigError
-        If one of another package cannot be loaded.
-    """
-    found = dict(FORMATS)
+
+@cache
+def _added_formats() -> tuple[Mapping[str, Format], Mapping[str, str]]:
+    """Return formats that other packages add, and what is wrong with those that do not load."""
+    found: dict[str, Format] = {}
+    broken: dict[str, str] = {}
     for name, point in plugins.without(plugins.FORMATS, FORMATS).items():
-        module = plugins.load(point, _MEMBERS)
-        if not (isinstance(module.suffixes, tuple) and all(map(_is_suffix, module.suffixes))):
-            raise ConfigError(
-                f"{plugins.whose(point)} has the suffixes {module.suffixes!r}, expected a tuple "
-                "such as ('.mine',), in lower case"
-            )
-        found[name] = Format(
-            name,
-            str(module.summary),
-            module.suffixes,
-            "",
-            writes=hasattr(module, "write_problem"),
-            added=point,
+        try:
+            found[name] = _added_format(name, point)
+        except ConfigError as error:
+            broken[name] = error.message
+    return found, broken
+
+
+def _added_format(name: str, point: EntryPoint) -> Format:
+    module = plugins.load(point, _MEMBERS)
+    if not (isinstance(module.suffixes, tuple) and all(map(_is_suffix, module.suffixes))):
+        raise ConfigError(
+            f"{plugins.whose(point)} has the suffixes {module.suffixes!r}, expected a tuple "
+            "such as ('.mine',), in lower case"
         )
-    return found
+    return Format(
+        name,
+        str(module.summary),
+        module.suffixes,
+        "",
+        writes=hasattr(module, "write_problem"),
+        added=point,
+    )
 
 
 def _is_suffix(value: object) -> bool:
@@ -216,9 +240,7 @@ def read_problem(
         more = {"bundles": rules} if form.own_cluster and rules is not None else {}
         if given is not None and rules is not None:
             given = replace(given, bundles=rules)
-        problem: Problem = form.load().read_problem(
-            file, cluster=given, objective=objective, **more
-        )
+        problem = form.read(file, cluster=given, objective=objective, **more)
     return problem if rules is None else problem.with_bundles(rules)
 
 
@@ -247,7 +269,7 @@ def write_problem(
     if not chosen.writes:
         able = ", ".join(item.name for item in all_formats().values() if item.writes)
         raise ConfigError(f"format {chosen.name!r} can only be read, expected one of: {able}")
-    chosen.load().write_problem(problem, target)
+    chosen.call("write_problem", problem, target)
 
 
 def read_cluster(source: str | os.PathLike[str]) -> Cluster:
@@ -279,10 +301,15 @@ def write_schedule(result: Result | dict[str, Any], target: str | os.PathLike[st
 
 
 def _named(name: str) -> Format:
-    known = all_formats()
-    if name not in known:
-        raise ConfigError(f"no format is called {name!r}, expected one of: {', '.join(known)}")
-    return known[name]
+    if name in FORMATS:
+        return FORMATS[name]
+    added, broken = _added_formats()
+    if name in broken:
+        raise ConfigError(broken[name])
+    if name not in added:
+        known = ", ".join(all_formats())
+        raise ConfigError(f"no format is called {name!r}, expected one of: {known}")
+    return added[name]
 
 
 def _by_suffix(target: str | os.PathLike[str]) -> Format:
@@ -292,20 +319,40 @@ def _by_suffix(target: str | os.PathLike[str]) -> Format:
     if name == STREAM:
         return FORMATS[DEFAULT]
     suffix = split_suffix(name)[1]
-    writing = [item for item in all_formats().values() if item.writes]
-    for item in writing:
-        if suffix in item.suffixes:
+    for item in _from_own_to_added():
+        if item.writes and suffix in item.suffixes:
             return item
+    writing = [item for item in all_formats().values() if item.writes]
     known = sorted({suffix for item in writing for suffix in item.suffixes})
     raise ConfigError(
         f"{name} has suffix {suffix!r}, expected one of: {', '.join(known)}, or with .gz"
+        + _broken_ones()
     )
 
 
 def _detect(source: Source) -> Format:
     """Return the format that reads a file; where none knows it, the default explains why."""
-    by_suffix = sorted(all_formats().values(), key=lambda item: source.suffix not in item.suffixes)
-    for item in by_suffix:
-        if item.load().recognises(source):
+    passed = []
+    for item in _from_own_to_added():
+        if source.suffix not in item.suffixes:
+            passed.append(item)
+        elif item.call("recognises", source):
             return item
+    for item in passed:
+        if item.call("recognises", source):
+            return item
+    broken = _broken_ones()
+    if broken and not any(source.suffix in item.suffixes for item in all_formats().values()):
+        raise ConfigError(f"{source.name} is in no format that is known{broken}")
     return FORMATS[DEFAULT]
+
+
+def _from_own_to_added() -> Iterator[Format]:
+    """Yield all formats; those of other packages are loaded only if none before is the one."""
+    yield from FORMATS.values()
+    yield from _added_formats()[0].values()
+
+
+def _broken_ones() -> str:
+    """Say which formats of other packages do not load, as the end of an error."""
+    return "".join(f"; {why}" for why in _added_formats()[1].values())

@@ -342,7 +342,7 @@ def _notes(problem: Problem, needs: Sequence[ModelNeed], settings: Settings) -> 
 
 def _literal(word: str) -> str:
     """Write an argument so that Kubernetes does not put a variable into it."""
-    return word.replace("$(", "$$(")
+    return word.replace("$", "$$")  # $$ is its escape, wherever it stands
 
 
 def _some(names: Iterable[str]) -> str:

@@ -52,6 +52,8 @@ _MARGIN = 1.5
 _WORTH_S = 0.1
 #: Reason of a solver that has found a schedule which nobody can check (`Run.is_blurred`).
 _BLURRED = "what was found cannot be checked: times are too large for the shortest ops"
+#: Why there is no schedule, of a solver that found none and did not say why.
+NO_REASON = "the solver gave no reason"
 #: Seconds that explaining infeasibility may take at least, even where the time limit is over.
 EXPLAIN_S = 2.0
 
@@ -229,6 +231,10 @@ class Session:
         kept_s = reserve(run.problem, run.remaining) if finished else 0.0
         part = run.limited(run.remaining - kept_s)
         verdict = solver.solve(run.problem, part)
+        if not isinstance(verdict, Verdict):
+            raise TypeError(f"solve returned {verdict!r}, expected a Verdict")
+        if not isinstance(verdict.status, Status):
+            raise TypeError(f"its status is {verdict.status!r}, expected a Status")
         if verdict.status is Status.INFEASIBLE:
             return verdict
         if run.best is None and verdict.status is Status.UNKNOWN and part.stopped:
@@ -326,7 +332,8 @@ class Session:
             status = Status.OPTIMAL if self._proven(schedule) else Status.FEASIBLE
         else:
             status = verdict.status if verdict.status is Status.INFEASIBLE else Status.UNKNOWN
-        reason, runtime_s = "" if schedule is not None else verdict.reason or _BLURRED, run.elapsed
+        why_not = verdict.reason or (NO_REASON if run.best is None else _BLURRED)
+        reason, runtime_s = "" if schedule is not None else why_not, run.elapsed
         explanation = None
         if status is Status.INFEASIBLE and explain:
             explanation = self._explain()

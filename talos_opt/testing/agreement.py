@@ -7,6 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from talos_opt.core import units
+from talos_opt.core.errors import ConfigError
+from talos_opt.solvers.engine import registry
 from talos_opt.solvers.engine.base import Solver
 from talos_opt.testing.cases import Outcome, draw_case, find_truth, try_solver
 from talos_opt.testing.judging import Find, Truth, name_of
@@ -75,9 +78,12 @@ def check_solver(
 
     Raises
     ------
+    ConfigError
+        If there is no such solver, or a number is none.
     AssertionError
         Quoting the first finds; or if the solver had no schedule for any problem.
     """
+    _require_arguments(solver, problems, time_limit)
     tally: Counter[str] = Counter()
     finds: list[tuple[int, Find]] = []
     excess: list[float] = []
@@ -105,6 +111,24 @@ def check_solver(
     if require:
         _require(agreement, answered=bool(excess), seed=seed)
     return agreement
+
+
+def _require_arguments(solver: object, problems: object, time_limit: object) -> None:
+    if isinstance(solver, Solver):
+        registry.require_solver(type(solver), f"solver {type(solver).__name__}")
+    elif isinstance(solver, str):
+        registry.create(solver)
+    else:
+        made = f"{solver.__name__}()" if isinstance(solver, type) else "a name or a Solver"
+        raise ConfigError(f"solver is {units.describe(solver)}, expected {made}")
+    if isinstance(problems, bool) or not isinstance(problems, int) or problems < 1:
+        raise ConfigError(f"problems is {problems!r}, expected a whole number above 0")
+    if (
+        isinstance(time_limit, bool)
+        or not isinstance(time_limit, int | float)
+        or not time_limit > 0
+    ):
+        raise ConfigError(f"time_limit is {time_limit!r}, expected seconds above 0")
 
 
 def _excess(truth: Truth, outcome: Outcome) -> float | None:

@@ -14,6 +14,7 @@ from talos_opt.core.result import Result, Status
 from talos_opt.core.schedule import Schedule
 from talos_opt.solvers.engine import registry
 from talos_opt.solvers.engine.base import Solver
+from talos_opt.solvers.session import NO_REASON
 from talos_opt.testing.awkward import has_enough_digits
 from talos_opt.testing.expected_notes import unexpected
 from talos_opt.testing.reference.checker import exact_value, naive_check
@@ -182,7 +183,7 @@ def _judge_status(truth: Truth, result: Result) -> Iterator[Find]:
         yield Find("false infeasible", f"{float(optimum)!r} is possible; said: {result.reason}")
     if (result.schedule is not None) != (status in (Status.OPTIMAL, Status.FEASIBLE)):
         yield Find("status", f"{status} with schedule {result.schedule is not None}")
-    if result.schedule is None and not result.reason:
+    if result.schedule is None and result.reason in ("", NO_REASON):
         yield Find("status", f"{status} without a reason")
     shows = has_enough_digits(truth.problem)
     if result.schedule is not None and optimum is None and shows:

@@ -121,7 +121,7 @@ def test_a_signal_while_reading_is_told(tmp_path: Path) -> None:
         command.send_signal(signal.SIGTERM)
         out, err = command.communicate(timeout=30)
     assert command.returncode == 130
-    assert (out, err) == ("", "interrupted before there was a schedule\n")
+    assert (out, err) == ("", "interrupted before there was a result\n")
 
 
 def test_compare_prints_the_rows_it_has(tmp_path: Path) -> None:

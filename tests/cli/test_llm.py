@@ -108,7 +108,7 @@ BAD = [
     ("--devices 24XiB:l4", "the catalogue has no device '24XiB:l4'"),
     ("--devices :l4", "device ':l4' is not of the form"),
     ("--devices 0xl4", "device '0xl4' is not of the form"),
-    ("--devices a=l4,a=l4", "two devices are called 'a'"),
+    ("--devices a=l4,a=l4", "two devices are called 'a', expected different names"),
     ("--devices 1GB:5GB/s --phase prefill", "nothing says how fast device computes"),
     ("--expert-groups 2", "the experts of a layer are one tensor, 'blk.0.ffn_gate_exps.weight'"),
     ("--devices 256xl4,l4", "there are more than 256 devices"),

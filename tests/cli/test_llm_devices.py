@@ -117,7 +117,10 @@ def test_speeds_that_were_measured(tmp_path: Path, capsys: Capture) -> None:
     ("more", "message"),
     [
         (["--cluster", "cluster.json"], "nothing says how fast 'gpu0' of the cluster is"),
-        (["--cluster", "cluster.json", "--devices", "gpu9=rtx-3090"], "has no device 'gpu9'"),
+        (["--cluster", "cluster.json", "--devices", "gpu9=l4"],
+         "the cluster has no device 'gpu9', it has gpu0, gpu1, cpu: name the one that is meant, as "
+         "in gpu0=l4"),
+        (["--cluster", "cluster.json", "--devices", "x=90GB/s"], "as in gpu0=36GB:264.4GB/s"),
         (["--cluster", "none.json"], "none.json: does not exist"),
         (["--devices", "cpu", "--buffer", "gpu0=1GiB"], "buffer names the unknown device 'gpu0'"),
         (["--devices", "a=1GiB:9GB/s", "--buffer", "a=2GiB,0"],

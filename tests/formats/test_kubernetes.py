@@ -160,8 +160,25 @@ def test_a_model_goes_to_the_node_of_its_devices() -> None:
 def test_arguments_are_taken_literally_and_a_map_stays() -> None:
     words = ["torch", "nets:a", "--input", "$(HOME)", "--map", "gpu0=cpu"]
     args = container(made(run=RUN | {"a": words}).objects[1])["args"]
-    assert args[3] == "$$(HOME)"
+    assert expanded(args[3]) == "$(HOME)"
     assert args.count("--map") == 1
+
+
+@pytest.mark.parametrize("word", ["$(HOME)", "$$(HOME)", "a$$b", "$X", "c$", "$$", "a$b(c)", "$(x"])
+def test_no_dollar_of_an_argument_is_expanded(word: str) -> None:
+    words = ["torch", "nets:a", "--input", word]
+    assert expanded(container(made(run=RUN | {"a": words}).objects[1])["args"][3]) == word
+
+
+def expanded(text: str) -> str:
+    """What Kubernetes makes of an argument (docs of `EnvVar` and `Container.args`)."""
+    variables = {"HOME": "/root"}
+
+    def meant(found: re.Match[str]) -> str:
+        name = found.group(1)
+        return "$" if name is None else variables.get(name, found.group())
+
+    return re.sub(r"\$(?:\$|\(([^)]*)\))", meant, text)
 
 
 def test_processors_that_are_called_otherwise_are_mapped() -> None:

@@ -22,6 +22,7 @@ from talos_opt.core.result import Status
 from talos_opt.core.robustness import Asked, Risk, half_interval
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import simulate
+from talos_opt.solvers.engine.registry import create
 from talos_opt.solvers.engine.run import Run
 from talos_opt.solvers.engine.warmup import get_ready
 from talos_opt.solvers.robust import planning, search
@@ -40,15 +41,16 @@ def _short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "_MOST", 400)
 
 
-def spread() -> Problem:
+def spread(slow: float = 9.9, release: float = 0.0) -> Problem:
     """Four ops side by side, 9.9 s each on a device of their own; or 10 s after each other on one.
 
     Without noise the former is better. The latest of several ends is later on average, while the
     noise of what runs one after the other evens out: the mean of a sum is the sum.
     """
-    slow = {f"slow{k}": 9.9 for k in range(4)}
-    ops = [op(f"op{k}", slow | {"fast": 2.5}) for k in range(4)]
-    return problem(ops, "fast0 slow0 slow1 slow2 slow3", objective="makespan")
+    times = {f"slow{k}": slow for k in range(4)}
+    ops = [op(f"op{k}", times | {"fast": 2.5}) for k in range(4)]
+    devices = "fast0 slow0 slow1 slow2 slow3"
+    return problem({"m": ops}, devices, objective="makespan", release={"m": release})
 
 
 @pytest.mark.parametrize("risk", ["mean", "cvar:0.8"])
@@ -69,6 +71,29 @@ def test_it_pays_a_hundredth_for_what_noise_does_to_a_maximum(risk: str) -> None
     document = result.to_dict()
     assert document["value"] == found.chosen.value
     assert document["robust"]["risk"] == risk
+
+
+def test_where_time_zero_is_changes_nothing() -> None:
+    later = spread(release=1e11)
+    found = solve_robust(later, samples=50, noise=0.3, time_limit=6, workers=1).robust
+    assert found is not None
+    assert found.chosen.value - 1e11 == pytest.approx(10.0, abs=1e-3)
+    assert found.cost == pytest.approx(0.1 / 9.9, abs=1e-3)
+
+
+def test_a_plan_within_the_tolerance_of_the_bound_is_optimal() -> None:
+    """The gap says so, and status and gap are of the same schedule."""
+    result = solve_robust(spread(10 - 1e-6), samples=50, noise=0.3, time_limit=6, workers=1)
+    assert result.robust is not None
+    assert result.robust.chosen.value > result.robust.nominal.value
+    assert result.gap == pytest.approx(1e-7)
+    assert result.status is Status.OPTIMAL
+
+
+def test_a_solver_of_ones_own_finds_the_nominal_plan() -> None:
+    result = solve_robust(fig1(), create("heft"), samples=5, time_limit=2, workers=1)
+    assert result.solver == "heft"
+    assert result.robust is not None
 
 
 @pytest.mark.parametrize("risk", ["mean", "cvar:0.75"])
@@ -156,6 +181,12 @@ def test_without_noise_nothing_is_searched() -> None:
     assert result.notes[-1] == "without noise the nominal schedule is the plan"
 
 
+@pytest.mark.parametrize(("risk", "few"), [("cvar:0.99", False), ("cvar:0.995", True)])
+def test_a_tail_of_few_samples_is_noted(risk: str, few: bool) -> None:
+    found = solve_robust(spread(), samples=1, risk=risk, noise=0, time_limit=2, workers=1)
+    assert any("the worst 5 of 1000 samples" in note for note in found.notes) == few
+
+
 def test_too_many_samples_for_memory_leave_the_nominal_plan(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -239,7 +270,11 @@ def test_bad_arguments_are_named(wrong: dict[str, Any], message: str) -> None:
         solve_robust(fig1(), **wrong)
 
 
-@pytest.mark.parametrize(("text", "level"), [("cvar:0.9", 0.9), ("cvar:75%", 0.75), ("mean", 0)])
+@pytest.mark.parametrize(
+    ("text", "level"),
+    [("cvar:0.9", 0.9), ("cvar:75%", 0.75), ("mean", 0), ("cvar:0.9999999", 1 - 1e-7),
+     ("cvar:0.00001", 1e-5)],
+)  # fmt: skip
 def test_risks_are_read_as_they_are_written(text: str, level: float) -> None:
     assert Risk.of(text).level == pytest.approx(level)
     assert Risk.of(str(Risk.of(text))) == Risk.of(text)

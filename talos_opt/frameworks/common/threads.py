@@ -11,6 +11,8 @@ from talos_opt.frameworks.common.measuring import Budget
 
 #: A count is better only if it saves this share of the time; less is noise.
 WORTHWHILE = 0.03
+#: More than any machine has cores; OpenMP ends the process where it cannot start them.
+MOST = 4096
 #: Share of a device's time that the search for a thread count may take.
 SEARCH_SHARE = 0.25
 
@@ -55,12 +57,14 @@ def require_threads(threads: int | str | None) -> None:
     Raises
     ------
     InputError
-        If it is neither a whole number of at least 1, nor 'auto', nor None.
+        If it is neither a whole number from 1 to `MOST`, nor 'auto', nor None.
     """
     if isinstance(threads, str) and threads != "auto":
         raise InputError(f"threads is {threads!r}, expected a whole number or auto")
     if isinstance(threads, int) and threads < 1:
         raise InputError(f"threads is {threads}, expected at least 1")
+    if isinstance(threads, int) and threads > MOST:
+        raise InputError(f"threads is {threads}, expected at most {MOST}")
 
 
 def fastest(cost: Callable[[int], float], budget: Budget, start: int) -> int:

@@ -109,7 +109,7 @@ def _distinct(drafts: Sequence[_Draft]) -> tuple[Card, ...]:
                 name = numbered(stem, next_[stem])
             next_[stem] += 1
         if name in found:
-            raise InputError(f"two devices are called {name!r}: name them, as in NAME={name}")
+            raise InputError(f"two devices are called {name!r}, expected different names")
         found[name] = replace(card, id=name)
     return tuple(found.values())
 
@@ -167,11 +167,12 @@ def cards_in(cluster: Cluster, cards: Sequence[Card]) -> tuple[tuple[Card, ...],
         If a card is not in the cluster, or nothing says how fast a device is.
     """
     named = {card.id: card for card in cards}
-    for name in named:
+    for name, given in named.items():
         if name not in cluster.index:
+            what = "36GB:264.4GB/s" if given.sheet is None else given.sheet.name
             raise InputError(
                 f"the cluster has no device {name!r}, it has {', '.join(cluster.index)}: name the "
-                f"one that is meant, as in {next(iter(cluster.index))}={name}"
+                f"one that is meant, as in {next(iter(cluster.index))}={what}"
             )
     found: list[Card] = []
     notes: list[str] = []

@@ -209,8 +209,8 @@ def _require_mode(problem: Problem, mode: str) -> None:
 def _require_enough(order: PipelineSchedule, count: int, stages: int, mode: str) -> None:
     if mode == "training" and order is PipelineSchedule.ONE_F_ONE_B and count < stages:
         raise InputError(
-            f"{count} micro-batches for {stages} stages: torch's 1f1b needs at least as many "
-            "micro-batches as stages; gpipe takes any number"
+            f"microbatches is {count}, expected at least {stages}: torch's 1f1b needs one for each "
+            "stage; gpipe takes any number"
         )
 
 

@@ -6,8 +6,9 @@ Other packages add solvers by entry points of the group ``talos_opt.solvers``.
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from importlib import import_module
 from typing import Any
 
@@ -81,7 +82,10 @@ def create(name: str, options: Mapping[str, Any] | None = None) -> Solver:
         If there is no such solver or option.
     """
     kind = _load(name)
-    return kind(read_options(kind.Options, options or {}, f"options.{name}"))
+    given = read_options(kind.Options, options or {}, f"options.{name}")
+    if name in _SOLVERS:
+        return kind(given)
+    return plugins.call(plugins.added(plugins.SOLVERS)[name], kind, given)
 
 
 def describe() -> tuple[SolverInfo, ...]:
@@ -114,11 +118,22 @@ def require_solver(kind: object, whose: str) -> type[Solver]:
     name = getattr(kind, "name", None)
     if not isinstance(name, str) or not name:
         raise ConfigError(f"{whose} has the name {name!r}, expected text")
+    if not isinstance(kind.summary, str):
+        raise ConfigError(f"{whose} has the summary {kind.summary!r}, expected text")
+    if not isinstance(kind.features, frozenset):
+        raise ConfigError(f"{whose} covers {kind.features!r}, expected a frozenset of Feature")
     odd = [feature for feature in kind.features if not isinstance(feature, Feature)]
     if odd:
         raise ConfigError(f"{whose} covers {odd[0]!r}, expected members of Feature")
-    if not is_dataclass(kind.Options):
+    if inspect.isabstract(kind):
+        raise ConfigError(f"{whose} has no method solve, expected solve(self, problem, run)")
+    if not (isinstance(kind.Options, type) and is_dataclass(kind.Options)):
         raise ConfigError(f"{whose} has Options {kind.Options!r}, expected a dataclass")
+    for item in fields(kind.Options):
+        if item.default is MISSING:
+            raise ConfigError(
+                f"{whose} has the option {item.name!r}, expected it to have a default"
+            )
     return kind
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from talos_opt.core.errors import InputError
 from talos_opt.core.machine import available_cores
-from talos_opt.frameworks.common.threads import climb
+from talos_opt.frameworks.common.threads import MOST, climb, require_threads
 
 
 def test_hill_climbing_finds_the_valley() -> None:
@@ -34,3 +36,18 @@ def test_it_stays_within_its_limit_and_gets_no_worse(valley: int, start: int, li
 
 def test_there_is_a_core() -> None:
     assert available_cores() >= 1
+
+
+@pytest.mark.parametrize(
+    ("threads", "message"),
+    [
+        (0, "threads is 0, expected at least 1"),
+        (MOST + 1, f"threads is {MOST + 1}, expected at most {MOST}"),
+        ("many", "threads is 'many', expected a whole number or auto"),
+    ],
+)
+def test_what_is_no_number_of_threads(threads: int | str, message: str) -> None:
+    for right in (1, MOST, "auto", None):
+        require_threads(right)
+    with pytest.raises(InputError, match=message):
+        require_threads(threads)

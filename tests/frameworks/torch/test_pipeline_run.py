@@ -207,7 +207,7 @@ def test_placements_that_cannot_be_run(training: Problem, inference: Problem) ->
 
     with pytest.raises(InputError, match="solve with --stages acyclic"):
         run(inference, split(inference, ("layers.0", "head")))
-    with pytest.raises(InputError, match="1f1b needs at least as many micro-batches as stages"):
+    with pytest.raises(InputError, match="microbatches is 1, expected at least 2: torch"):
         run(training, split(training), order="1f1b", microbatches=1, mode="training")
     with pytest.raises(InputError, match="microbatches is 0, expected a whole number of 1"):
         run(inference, split(inference), microbatches=0)

@@ -59,4 +59,6 @@ class Rounds(Solver):
             except (NoRouteError, MemoryDeadlockError):
                 continue
             run.consider(found, self.name)
-        return Verdict(Status.FEASIBLE if run.best is not None else Status.UNKNOWN)
+        if run.best is None:
+            return Verdict(Status.UNKNOWN, "no random placement had room and routes: try more")
+        return Verdict(Status.FEASIBLE)
