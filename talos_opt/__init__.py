@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from talos_opt.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from talos_opt.analysis.where import ModuleRow, modules_by_device
     from talos_opt.api import check, compare, read, solve
     from talos_opt.api import solvers as list_solvers
     from talos_opt.builder import Builder
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from talos_opt.core.result import Comparison, Event, Result, Status
     from talos_opt.core.schedule import Schedule, Transfers
     from talos_opt.formats import read_schedule, write_problem, write_schedule
+    from talos_opt.gain import Gains, gains
     from talos_opt.solvers.engine.run import Progress
 
 __all__ = [
@@ -58,6 +60,7 @@ __all__ = [
     "Event",
     "Explanation",
     "FormatError",
+    "Gains",
     "Graph",
     "GraphError",
     "InfeasibleScheduleError",
@@ -70,6 +73,7 @@ __all__ = [
     "MemoryRule",
     "Metrics",
     "Model",
+    "ModuleRow",
     "Objective",
     "Op",
     "Problem",
@@ -90,9 +94,11 @@ __all__ = [
     "bundled",
     "check",
     "compare",
+    "gains",
     "list_solvers",
     "load_config",
     "measure",
+    "modules_by_device",
     "read",
     "read_schedule",
     "solve",
@@ -102,6 +108,7 @@ __all__ = [
 
 #: Where each name comes from when it is first used.
 _HOMES = {
+    "talos_opt.analysis.where": "ModuleRow modules_by_device",
     "talos_opt.api": "check compare read solve",
     "talos_opt.builder": "Builder",
     "talos_opt.core.bundles": "Bundle Bundles",
@@ -119,6 +126,7 @@ _HOMES = {
     "talos_opt.core.result": "Comparison Event Result Status",
     "talos_opt.core.schedule": "Schedule Transfers",
     "talos_opt.formats": "read_schedule write_problem write_schedule",
+    "talos_opt.gain": "Gains gains",
     "talos_opt.solvers.engine.run": "Progress",
 }
 _HOME = {name: (home, name) for home, names in _HOMES.items() for name in names.split()}
