@@ -38,9 +38,11 @@ def test_the_exported_members() -> None:
         [
             "Builder", "Bundle", "Bundles", "bundled",
             "Cluster", "Comparison", "ConfigError", "DependencyError", "Device", "Event",
-            "Explanation", "FormatError", "Graph", "GraphError", "InfeasibleScheduleError", "Input",
+            "Explanation", "FormatError", "Gains", "gains", "Graph", "GraphError",
+            "InfeasibleScheduleError", "Input",
             "InputError", "InternalError", "Interrupted", "Link", "Memory", "MemoryRule", "Metrics",
-            "Model", "Objective", "Op", "Problem", "Progress", "RefutedProofError", "Relaxation",
+            "Model", "ModuleRow", "modules_by_device",
+            "Objective", "Op", "Problem", "Progress", "RefutedProofError", "Relaxation",
             "Result", "Schedule", "ScheduleError",
             "SolveConfig", "SolverError", "Status", "TalosError", "Transfers", "UnsupportedError",
             "Violation", "apply_relaxations", "check", "compare", "list_solvers", "load_config",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import gc
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,10 +17,13 @@ import torch.utils._pytree as pytree  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from talos_opt.core.errors import InputError  # noqa: E402
+from talos_opt.frameworks.common.running import read_plan  # noqa: E402
 from talos_opt.frameworks.torch import place_module  # noqa: E402
 from talos_opt.frameworks.torch.capture import capture  # noqa: E402
 from talos_opt.frameworks.torch.loading import make_inputs  # noqa: E402
 from talos_opt.frameworks.torch.placed import PlacedModule  # noqa: E402
+from talos_opt.frameworks.torch.run import captured_ops  # noqa: E402
+from talos_opt.frameworks.torch.stepping import Stepper  # noqa: E402
 from talos_opt.frameworks.torch.training import set_mode  # noqa: E402
 from tests.frameworks.torch import kinds, nets  # noqa: E402
 from tests.frameworks.torch.synthetic import ON_CPU, problem_of, random_schedule  # noqa: E402
@@ -282,6 +287,53 @@ def test_it_is_neither_moved_nor_copied(branches: PlacedModule) -> None:
     assert "gpu0=cpu" in repr(branches)
 
 
+def test_ops_run_where_the_schedule_puts_them() -> None:
+    captured = capture(nets.several(), make_inputs(["2x6x8"]), "training")
+    document = random_schedule(problem_of(captured), 3)
+    device = {row["op"]: row["device"] for row in document["ops"]}
+    stepper = Stepper(
+        captured,
+        read_plan(captured_ops(captured), document),
+        {name: torch.device("cpu") for name in set(device.values())},
+        1,
+    )
+    ran = [
+        {step.op: name for name, program in half.programs.items() for step in program.steps}
+        for half in (stepper._forward, stepper._backward)
+    ]
+    assert all(device[op] == name for half in ran for op, name in half.items())
+    assert all(len(set(half.values())) > 1 for half in ran)
+    assert not ran[0].keys() & ran[1].keys()
+    # The loss and its gradient are the user's, and so are the steps of the weights.
+    left = device.keys() - ran[0].keys() - ran[1].keys()
+    steps = {op for op in left if op.startswith("sgd_")}
+    assert len(steps) == len(stepper.trained)
+    assert len(left - steps) < 10
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", NETS)
+def test_on_a_cpu_and_a_gpu(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    make, shapes = NETS[name]
+    plain = make()
+    set_mode(plain, "training")
+    captured = capture(make(), make_inputs(shapes), "training")
+    document = random_schedule(problem_of(captured), 3)
+    where = {"cpu0": "cpu", "gpu0": "cuda:0", "gpu1": "cuda:0"}
+    placed = PlacedModule(captured, document, where)
+    assert {p.device.type for p in placed.parameters()} == {"cpu", "cuda"}
+    optimisers = [torch.optim.SGD(m.parameters(), 0.01) for m in (placed, plain)]
+    for _ in range(2):
+        for module, optimiser in zip((placed, plain), optimisers, strict=True):
+            optimiser.zero_grad()
+            made = next(leaf for leaf in leaves(module(*make_inputs(shapes))) if leaf.requires_grad)
+            made.pow(3).sum().backward()
+            optimiser.step()
+    for p, q in zip(placed.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(p.cpu(), q, rtol=1e-3, atol=1e-4)
+
+
 def test_calls_leave_no_tensors_behind() -> None:
     placed = place(nets.several(), (x := make_inputs(["2x6x8"])), "training")
     optimiser = torch.optim.SGD(placed.parameters(), 0.1)
@@ -300,3 +352,12 @@ def test_calls_leave_no_tensors_behind() -> None:
         assert count() <= before
     finally:
         gc.enable()
+
+
+def test_the_example_of_the_documentation_runs() -> None:
+    page = Path(__file__).parents[3] / "docs" / "profiling.md"
+    _, _, section = page.read_text().partition("\n## Call a placed model\n")
+    (code,) = re.findall(r"^```python\n(.*?)^```$", section.partition("\n## ")[0], re.M | re.S)
+    names: dict[str, Any] = {}
+    exec(compile(code, str(page), "exec"), names)
+    assert names["placed"].original is names["model"]
