@@ -141,7 +141,7 @@ class Odd(nn.Module):
         self.calls += 1
         h = self.a(x).view(2, 3, 2).transpose(1, 2)
         h[:, 0] *= scale
-        y = self.b(h.reshape(2, 6)) + self.calls
+        y = self.b(h.reshape(2, 6)) + self.calls + x.reshape(3, 4)[:, :1].sum()
         y.clamp_(min=-1)
         y = y if mask is None else y * mask
         return {"y": y, "none": None, "more": [(y.detach().argmax(-1), 3), y]}
@@ -200,6 +200,21 @@ def test_what_backward_needs_may_not_change_in_between() -> None:
     loss.backward()
     with pytest.raises(RuntimeError, match="second time"):
         loss.backward()
+
+
+def test_a_model_that_returns_its_loss() -> None:
+    ids = torch.arange(16).reshape(2, 8)
+    plain = gpt2()
+    set_mode(plain, "training")
+    placed = place(gpt2(), {"input_ids": ids, "labels": ids}, "training")
+    with pytest.raises(IndexError, match="out of range"):
+        placed(ids + 100, labels=ids)
+    for module in (placed, plain):  # by position what was captured by name
+        loss = module(ids, labels=ids).loss
+        (3 * loss).backward(retain_graph=True)
+        loss.backward()
+    for p, q in zip(placed.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad)
 
 
 def test_modes(branches: PlacedModule) -> None:
@@ -309,6 +324,18 @@ def test_ops_run_where_the_schedule_puts_them() -> None:
     steps = {op for op in left if op.startswith("sgd_")}
     assert len(steps) == len(stepper.trained)
     assert len(left - steps) < 10
+
+
+def test_backward_reads_what_forward_had_before_it_changed_it() -> None:
+    captured = capture(nets.branches(), (x := make_inputs(["2x3x16x16"])), "training")
+    document = random_schedule(problem_of(captured), 3)
+    stepper = PlacedModule(captured, document, ON_CPU)._stepper
+    mean = captured.module.stem[1].running_mean
+    before = mean.clone()
+    _, read = stepper.forward(x)
+    names = [p.target for p in captured.placeholders]
+    torch.testing.assert_close(read[names.index("stem.1.running_mean")], before)
+    assert not torch.equal(mean, before)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
