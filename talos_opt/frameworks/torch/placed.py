@@ -234,15 +234,15 @@ class _Step(_function):  # type: ignore[misc]
         ctx.save_for_backward(*tensors)
         ctx.set_materialize_grads(False)
         held = {storage_key(value) for value in tensors if value is not None}
-        made, fixed, ctx.seeded = [], [], []
-        for value, able, seeded in zip(outputs, stepper.able, stepper.seeded, strict=True):
+        made, fixed, ctx.positions = [], [], []
+        for k, (value, able) in enumerate(zip(outputs, stepper.able, strict=True)):
             rest.append(_TENSOR if isinstance(value, torch.Tensor) else value)
             if not isinstance(value, torch.Tensor):
                 continue
             # Who changes a tensor in place that the backward pass reads is to be told so.
             alias = value.detach() if storage_key(value) in held else value.data
             made.append(alias)
-            ctx.seeded.append(seeded)
+            ctx.positions.append(k)
             if not able or not (value.is_floating_point() or value.is_complex()):
                 fixed.append(alias)
         ctx.mark_non_differentiable(*fixed)
@@ -252,11 +252,11 @@ class _Step(_function):  # type: ignore[misc]
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *tangents: torch.Tensor | None) -> tuple[Any, ...]:
         total = None
-        for tangent, seeded in zip(tangents, ctx.seeded, strict=True):
+        for k, tangent in zip(ctx.positions, tangents, strict=True):
             if tangent is None:
                 continue
-            if not seeded:
-                raise InputError(ctx.stepper.wrong_output())
+            if not ctx.stepper.seeded[k]:
+                raise InputError(ctx.stepper.wrong_output(k))
             total = tangent if total is None else total + tangent
         if total is None:
             return (None,) * (3 + len(ctx.needs_input_grad[3:]))

@@ -78,6 +78,8 @@ class Stepper:
             slots.get(str(p.target)) if p.kind in ("parameter", "buffer") else None
             for p in captured.placeholders
         ]
+        # As they are now: who changes the type of a parameter changes this very tensor.
+        self._like = [_outline(p.value) for p in captured.placeholders]
         self._changed = [slots[t] if isinstance(t, str) else t for t in halves.mutated]
         self.trained = [slots[name] for name in halves.gradients]
         self._frozen = {
@@ -158,13 +160,12 @@ class Stepper:
 
     def _value(self, k: int, given: Sequence[torch.Tensor]) -> torch.Tensor:
         """Return the present value of a placeholder."""
-        placeholder, source = self.captured.placeholders[k], self._sources[k]
-        own = placeholder.value
-        assert own is not None
+        placeholder, source, own = self.captured.placeholders[k], self._sources[k], self._like[k]
         if placeholder.kind == "input":
             return laid_out(given[int(placeholder.target)].detach(), own)
         if source is None:
-            return own
+            assert placeholder.value is not None
+            return placeholder.value
         value: torch.Tensor = source().detach()
         if value.shape != own.shape or value.dtype != own.dtype:
             raise InputError(
@@ -189,18 +190,23 @@ class Stepper:
             finally:
                 self._backward.forget()
 
-    def wrong_output(self) -> str:
-        """Say that a loss depends on outputs that the backward pass was not captured for."""
+    def wrong_output(self, position: int) -> str:
+        """Say that a loss depends on an output that the backward pass was not captured for."""
         spec = self.captured.graph_module.meta[OUT_SPEC]
         numbered = pytree.tree_unflatten(list(range(self._halves.user)), spec)
         names = [
             pytree.keystr(path) or "it" for path, _ in pytree.tree_flatten_with_path(numbered)[0]
         ]
-        chosen = names[self.seeded.index(True)]
-        pairs = zip(names, self.seeded, self.able, strict=True)
-        other = ", ".join(name for name, seeded, able in pairs if able and not seeded)
         return (
-            f"the loss depends on output {other}, and the backward pass was captured for output "
-            f"{chosen} alone: detach the others, or let the module return its loss first, or as "
-            "'loss', and profile that"
+            f"the loss depends on output {names[position]}, and the backward pass was captured for "
+            f"output {names[self.seeded.index(True)]} alone: detach the others, or let the module "
+            "return its loss first, or as 'loss', and profile that"
         )
+
+
+def _outline(value: torch.Tensor | None) -> torch.Tensor:
+    """Return a tensor without memory of the same shape, strides and type."""
+    assert value is not None
+    if value.layout != torch.strided:
+        return value.to("meta")
+    return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")

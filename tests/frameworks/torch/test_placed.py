@@ -297,6 +297,10 @@ def test_schedules_and_devices_that_do_not_fit() -> None:
 def test_it_is_neither_moved_nor_copied(branches: PlacedModule) -> None:
     with pytest.raises(InputError, match="stays on its devices"):
         branches.double()
+    other = place(nn.Linear(3, 2), (x := torch.ones(1, 3)))
+    other.original.double()
+    with pytest.raises(InputError, match="parameter weight has another shape or type"):
+        other(x)
     with pytest.raises(InputError, match=r"save its state_dict\(\)"):
         copy.deepcopy(branches)
     assert "gpu0=cpu" in repr(branches)
