@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from talos_opt.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from talos_opt.analysis.where import ModuleRow, modules_by_device
     from talos_opt.api import check, compare, read, solve
     from talos_opt.api import solvers as list_solvers
     from talos_opt.builder import Builder
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from talos_opt.core.robustness import Risk, Robustness
     from talos_opt.core.schedule import Schedule, Transfers
     from talos_opt.formats import read_schedule, write_problem, write_schedule
+    from talos_opt.gain import Gains, gains
     from talos_opt.online.replan import Replan, replan
     from talos_opt.robust import solve_robust
     from talos_opt.solvers.engine.run import Progress
@@ -62,6 +64,7 @@ __all__ = [
     "Event",
     "Explanation",
     "FormatError",
+    "Gains",
     "Graph",
     "GraphError",
     "InfeasibleScheduleError",
@@ -74,6 +77,7 @@ __all__ = [
     "MemoryRule",
     "Metrics",
     "Model",
+    "ModuleRow",
     "MoveCost",
     "Objective",
     "Op",
@@ -98,9 +102,11 @@ __all__ = [
     "bundled",
     "check",
     "compare",
+    "gains",
     "list_solvers",
     "load_config",
     "measure",
+    "modules_by_device",
     "read",
     "read_schedule",
     "replan",
@@ -112,6 +118,7 @@ __all__ = [
 
 #: Where each name comes from when it is first used.
 _HOMES = {
+    "talos_opt.analysis.where": "ModuleRow modules_by_device",
     "talos_opt.api": "check compare read solve",
     "talos_opt.builder": "Builder",
     "talos_opt.core.bundles": "Bundle Bundles",
@@ -133,6 +140,7 @@ _HOMES = {
     "talos_opt.formats": "read_schedule write_problem write_schedule",
     "talos_opt.robust": "solve_robust",
     "talos_opt.online.replan": "Replan replan",
+    "talos_opt.gain": "Gains gains",
     "talos_opt.solvers.engine.run": "Progress",
 }
 _HOME = {name: (home, name) for home, names in _HOMES.items() for name in names.split()}

@@ -305,7 +305,7 @@ def read_plan(
         device,
         start,
         end,
-        tuple(_needed(ops, device, list(_hops(ops, placed, named)))),
+        tuple(needed(ops, device, list(_hops(ops, placed, named)))),
         (
             *_notes(ops, model, made.fingerprint, start, end),
             *other_inputs(made.description, inputs),
@@ -336,7 +336,7 @@ def _hops(ops: Sequence[CapturedOp], placed: Sequence[str], named: NamedSchedule
         yield Hop(op, named.devices[move.source], named.devices[move.target], output)
 
 
-def _needed(
+def needed(
     ops: Sequence[CapturedOp], device: Mapping[str, str], hops: Sequence[Hop]
 ) -> Iterator[Hop]:
     """Yield the transfers that bring a tensor to a reader, or on its way to one.

@@ -8,22 +8,25 @@ ops, costs                   FLOPs, bytes and colocation of the ops
 placing, session, stats      a graph with every node on its device, run and traced
 measuring, links, profile    all of this together, as a profile
 execute, run                 a schedule, for real
+placed                       a model to call under a schedule
 scopes                       a schedule as device strings, for a GraphDef of one's own
 
 Importing this package does not import TensorFlow.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from talos_opt.frameworks.tensorflow.placed import place_model
     from talos_opt.frameworks.tensorflow.profile import profile_model
 
-__all__ = ["profile_model"]
+__all__ = ["place_model", "profile_model"]
+
+_MODULES = {"place_model": "placed", "profile_model": "profile"}
 
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from talos_opt.frameworks.tensorflow import profile
-
-    return getattr(profile, name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

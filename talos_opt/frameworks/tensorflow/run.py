@@ -59,7 +59,7 @@ def run_schedule(
     InputError
         If the schedule is of another graph, or a device is not there.
     """
-    plan = read_plan(_ops(captured), schedule, inputs=shapes_of(inputs))
+    plan = read_plan(captured_ops(captured), schedule, inputs=shapes_of(inputs))
     through = [device for hop in plan.hops for device in (hop.source, hop.target)]
     strings = device_strings([*plan.device.values(), *through], device_map)
     cpus = _logical(strings, logical_devices)
@@ -94,7 +94,8 @@ def run_schedule(
     )
 
 
-def _ops(captured: Captured) -> list[CapturedOp]:
+def captured_ops(captured: Captured) -> list[CapturedOp]:
+    """Return the ops of a captured model, as plans are held against them."""
     folded = captured.folded
     return [
         CapturedOp(
@@ -150,4 +151,4 @@ def time_single(
 def measured(captured: Captured, report: RunReport, name: str) -> tuple[Problem, Schedule]:
     """Return what was measured as a schedule, in microseconds: for traces and metrics."""
     kinds = {d: "gpu" if is_gpu(where) else "cpu" for d, where in report.devices.items()}
-    return measured_schedule(_ops(captured), report, kinds, name)
+    return measured_schedule(captured_ops(captured), report, kinds, name)

@@ -65,12 +65,27 @@ class Session:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the session, and free what it holds."""
         self._session.close()
 
     def reset(self) -> None:
         """Put inputs, weights and all other variables back to what they were given as."""
+        self.put(self._values)
+
+    def put(self, values: Mapping[str, np.ndarray]) -> None:
+        """Give some inputs, weights or other variables a value.
+
+        Parameters
+        ----------
+        values : mapping of str to np.ndarray
+            By placeholder.
+        """
         for slot in self.placed.given:
-            self._session.run(slot.write, {f"{slot.value}:0": self._values[slot.given]})
+            if slot.given in values:
+                self._session.run(slot.write, {f"{slot.value}:0": values[slot.given]})
 
     def run(self) -> float:
         """Run one step and return the seconds it took."""

@@ -11,6 +11,7 @@ costs, ops                   FLOPs, bytes and colocation of the calls
 timing, threads, links       measurements
 targets, profile             devices, and all of this together
 placing, execute, run        a schedule's ops on the devices of one process
+placed, stepping, halves     a module to call and train under a schedule; calling: with what
 pipeline_run                 a schedule's stages, each in a process: cutting makes the stages,
                              microbatches what they should compute; stage_processes and
                              stage_worker are the parent's side and the stage's, peers is for both
@@ -18,17 +19,19 @@ pipeline_run                 a schedule's stages, each in a process: cutting mak
 Importing this package does not import torch.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from talos_opt.frameworks.torch.placed import place_module
     from talos_opt.frameworks.torch.profile import profile_module
 
-__all__ = ["profile_module"]
+__all__ = ["place_module", "profile_module"]
+
+_MODULES = {"place_module": "placed", "profile_module": "profile"}
 
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from talos_opt.frameworks.torch import profile
-
-    return getattr(profile, name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

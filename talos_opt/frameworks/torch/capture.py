@@ -27,7 +27,7 @@ from talos_opt.frameworks.torch.lines import at
 from talos_opt.frameworks.torch.masks import answered
 from talos_opt.frameworks.torch.reasons import plain_module, reason
 from talos_opt.frameworks.torch.signature import Output, Placeholder
-from talos_opt.frameworks.torch.tracing import Found, trace
+from talos_opt.frameworks.torch.tracing import SEED, Found, trace
 from talos_opt.frameworks.torch.training import own_backward, restored, set_mode
 
 __all__ = ["MODES", "Captured", "Output", "Placeholder", "capture"]
@@ -230,6 +230,8 @@ def _simplify(graph_module: fx.GraphModule) -> None:
     graph = graph_module.graph
     for node in list(graph.nodes):
         if node.target in (aten.detach.default, aten.alias.default) or _is_idle_dropout(node):
+            if SEED in node.meta:
+                node.args[0].meta[SEED] = True
             node.replace_all_uses_with(node.args[0])
             graph.erase_node(node)
         elif node.target is aten._assert_tensor_metadata.default:

@@ -46,8 +46,8 @@ class Executor:
         Device of every op id.
     devices : mapping of str to torch.device
         Torch device of every device.
-    values : sequence of torch.Tensor
-        For every placeholder, as `Captured.flat_values` returns them.
+    values : sequence of torch.Tensor, optional
+        For every placeholder, as `Captured.flat_values` returns them; None: `give` does later.
     priority : mapping of str to float, optional
         Among ops whose inputs are there, the smallest goes first: starts of the schedule.
     hops : iterable of Hop, optional
@@ -55,6 +55,8 @@ class Executor:
         a reader (a tensor of no bytes) comes straight and is not counted.
     threads : int, optional
         Intra-op threads of each CPU device; default: torch's, shared out among those in `devices`.
+    workers : Workers, optional
+        Threads that another executor has already, of all these devices; default: new ones.
     """
 
     def __init__(
@@ -62,10 +64,11 @@ class Executor:
         captured: Captured,
         placement: Mapping[str, str],
         devices: Mapping[str, torch.device],
-        values: Sequence[torch.Tensor],
+        values: Sequence[Any] | None,
         priority: Mapping[str, float] | None = None,
         hops: Iterable[Hop] | None = None,
         threads: int | None = None,
+        workers: Workers | None = None,
     ) -> None:
         self.captured = captured
         self.nodes = {node: captured.op_id(node) for node in captured.ops()}
@@ -75,19 +78,41 @@ class Executor:
         self.hops = self._route(hops)
         self.programs = programs(captured, self.order, self.where, self.devices, self.hops)
         self.streams = Streams(self.devices)
-        before = _allocated(self.devices)
-        self.given = self._put_in_place(values)
-        self.given_bytes = {d: size - before[d] for d, size in _allocated(self.devices).items()}
+        self.given: dict[fx.Node, Any] = {}
+        self.given_bytes: dict[torch.device, int] = {}
+        if values is not None:
+            self.give(values)
         cpus = sum(device.type == "cpu" for device in self.devices.values())
         self._threads = threads or threads_each(cpus)
-        with threads_set(self._threads):
-            self._workers = Workers(self.programs, partial(_share, self._threads))
+        if workers is None:
+            with threads_set(self._threads):
+                workers = Workers(self.devices, partial(_share, self._threads))
+        self.workers = workers
         self._lock = threading.Lock()  # two runs at once would wait for each other's threads
 
     def run(self) -> Execution:
         """Run all ops once."""
         with self._lock:
-            return _Run(self).finish(self._workers)
+            return _Run(self).finish(self.workers)
+
+    def give(self, values: Sequence[Any]) -> None:
+        """Put weights and inputs in the place of those that were there.
+
+        Parameters
+        ----------
+        values : sequence
+            For every placeholder.
+        """
+        before = _allocated(self.devices)
+        self.given = self._put_in_place(values)
+        self.given_bytes = {d: size - before[d] for d, size in _allocated(self.devices).items()}
+
+    def forget(self) -> None:
+        """Let go of weights and inputs; `give` has to come before the next run."""
+        self.given, self.given_bytes = {}, {}
+        for program in self.programs.values():
+            for place in program.given.values():
+                program.values[place] = None
 
     def _sort(self, priority: Mapping[str, float]) -> list[fx.Node]:
         """Topological order by priority: starts in files may be equal, or rounded."""
@@ -134,16 +159,17 @@ class Executor:
                 routes[Made(node, path)] = found
         return routes
 
-    def _put_in_place(self, values: Sequence[torch.Tensor]) -> dict[fx.Node, torch.Tensor]:
+    def _put_in_place(self, values: Sequence[Any]) -> dict[fx.Node, Any]:
         """Copy weights and inputs to the devices that read them, once each."""
         nodes = self.captured.graph_module.graph.find_nodes(op="placeholder")
         given = dict(zip(nodes, values, strict=True))
-        copies: dict[tuple[fx.Node, torch.device], torch.Tensor] = {}
+        copies: dict[tuple[fx.Node, torch.device], Any] = {}
         for name, program in self.programs.items():
             there = self.devices[name]
             for node, place in program.given.items():
                 if (node, there) not in copies:
-                    copies[node, there] = given[node].to(there)
+                    value = given[node]  # a number, perhaps, that an op read out of a tensor
+                    copies[node, there] = value.to(there) if hasattr(value, "to") else value
                 program.values[place] = copies[node, there]
         for device in {device for _, device in copies if device.type == "cuda"}:
             torch.cuda.synchronize(device)  # they came on another stream than they are read on
@@ -330,7 +356,7 @@ class _Run:
         return {
             names[device][0]: torch.cuda.max_memory_allocated(device)
             - size
-            + plan.given_bytes[device]
+            + plan.given_bytes.get(device, 0)
             for device, size in before.items()
             if len(names[device]) == 1
         }

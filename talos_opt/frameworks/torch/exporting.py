@@ -14,7 +14,7 @@ from talos_opt.frameworks.torch.arguments import Arguments
 from talos_opt.frameworks.torch.control import fold_control_flow
 from talos_opt.frameworks.torch.origins import Origins
 from talos_opt.frameworks.torch.signature import Output, Placeholder
-from talos_opt.frameworks.torch.tracing import Call, Found, trace_call
+from talos_opt.frameworks.torch.tracing import OUT_SPEC, Call, Found, trace_call
 
 _KINDS = {
     InputKind.PARAMETER: "parameter",
@@ -39,6 +39,7 @@ def export_inference(module: nn.Module, given: Arguments, *, strict: bool = Fals
         # No op is taken apart that the module's author called as one; only mutations go.
         program = program.run_decompositions({})
     fold_control_flow(program.graph_module)
+    program.graph_module.meta[OUT_SPEC] = program.call_spec.out_spec
     placeholders = _placeholders(program, module, given)
     outputs: list[Output] = []
     for spec in program.graph_signature.output_specs:

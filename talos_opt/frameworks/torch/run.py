@@ -64,7 +64,7 @@ def run_schedule(
         If the schedule is of another graph, or a device is not there.
     """
     described = captured.given(inputs).describe()
-    plan = read_plan(_ops(captured), schedule, _picks(captured), described)
+    plan = read_plan(captured_ops(captured), schedule, captured_picks(captured), described)
     devices = torch_devices(plan.device.values(), device_map)
     for hop in plan.hops:  # a tensor may be staged on a device that runs no op
         if not {hop.source, hop.target} <= devices.keys():
@@ -117,7 +117,8 @@ def run_schedule(
     )
 
 
-def _ops(captured: Captured) -> list[CapturedOp]:
+def captured_ops(captured: Captured) -> list[CapturedOp]:
+    """Return the ops of a captured model, as plans are held against them."""
     views = Views(captured)
     return [
         CapturedOp(
@@ -131,7 +132,7 @@ def _ops(captured: Captured) -> list[CapturedOp]:
     ]
 
 
-def _picks(captured: Captured) -> dict[str, str]:
+def captured_picks(captured: Captured) -> dict[str, str]:
     """Return the ids that picks had as ops, with those of the ops that they pick from."""
     picks = [node for node in captured.graph_module.graph.nodes if is_pick(node)]
     return {pick.name: captured.op_id(made_by(pick).node) for pick in picks}
@@ -193,4 +194,4 @@ def measured_schedule(
 ) -> tuple[Problem, Schedule]:
     """Return what was measured as a schedule; see `common.running`."""
     kinds = {d: "gpu" if where.startswith("cuda") else "cpu" for d, where in report.devices.items()}
-    return running.measured_schedule(_ops(captured), report, kinds, name)
+    return running.measured_schedule(captured_ops(captured), report, kinds, name)

@@ -21,10 +21,14 @@ from talos_opt.frameworks.torch.arguments import Arguments
 from talos_opt.frameworks.torch.control import fold_control_flow
 from talos_opt.frameworks.torch.origins import follow
 from talos_opt.frameworks.torch.signature import Output, Placeholder
-from talos_opt.frameworks.torch.training import LEARNING_RATE, loss_index, loss_of
+from talos_opt.frameworks.torch.training import LEARNING_RATE, loss_index, loss_of, minimised
 
 #: Graph, its placeholders, its outputs, and how the module's own outputs nest.
 Found: TypeAlias = tuple[fx.GraphModule, tuple[Placeholder, ...], tuple[Output, ...]]
+
+#: Keys of what a graph knows of itself: how the module's outputs nest, and which of them is
+#: minimised; of a node: that it is the gradient of that output.
+OUT_SPEC, MINIMISED, SEED = "out_spec", "minimised", "seed"
 
 
 @dataclass
@@ -46,21 +50,28 @@ class Call:
     out_spec: Any = None
     count: int = 0
     reached: list[int] = field(default_factory=list)
+    minimised: int | None = None
 
     def __call__(self, *values: torch.Tensor) -> list[Any]:
-        """Return the flat outputs; in training loss, outputs, and the gradients that there are."""
+        """Return the flat outputs; in training loss, outputs, and the gradients that there are.
+
+        The last one is then the gradient of the output that is minimised.
+        """
         leaves, self.out_spec = self.run(*values)
         self.count = len(leaves)
         if not self.training:
             return list(leaves)
-        loss = loss_of(leaves, loss_index(self.out_spec, self.count))
+        named = loss_index(self.out_spec, self.count)
+        self.minimised = minimised(leaves, named)
+        loss = loss_of(leaves, named)
         follow(loss, self.origins)
         sources = [k for k, value in enumerate(values) if value.requires_grad]
-        found = torch.autograd.grad(loss, [values[k] for k in sources], allow_unused=True)
+        wanted = [*(values[k] for k in sources), leaves[self.minimised]]
+        *found, seed = torch.autograd.grad(loss, wanted, allow_unused=True)
         gradients = {k: g for k, g in zip(sources, found, strict=True) if g is not None}
         self.reached = list(gradients)
         plain = (leaf.detach() if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves)
-        return [loss.detach(), *plain, *gradients.values()]
+        return [loss.detach(), *plain, *gradients.values(), seed]
 
     def outputs(self, placeholders: Sequence[Placeholder]) -> tuple[Output, ...]:
         """Return what the call returned."""
@@ -126,6 +137,10 @@ def trace_call(
     ):
         node.name = node.target = placeholder.name
     fold_control_flow(graph_module)
+    graph_module.meta[OUT_SPEC] = call.out_spec
+    if call.training:
+        graph_module.meta[MINIMISED] = call.minimised
+        _take_seed(graph_module, call)
     outputs = (
         *call.outputs(placeholders),
         *_take_copies(graph_module, placeholders),
@@ -153,6 +168,16 @@ def _returned(graph_module: fx.GraphModule) -> list[Any]:
 
 def _return(graph_module: fx.GraphModule, values: list[Any]) -> None:
     graph_module.graph.output_node().args = (tuple(values),)
+
+
+def _take_seed(graph_module: fx.GraphModule, call: Call) -> None:
+    """Mark the gradient of the output that is minimised; it is no output of the graph."""
+    values = _returned(graph_module)
+    position = 1 + call.count + len(call.reached)
+    seed = values.pop(position)
+    if isinstance(seed, fx.Node):
+        seed.meta[SEED] = True
+    _return(graph_module, values)
 
 
 def _take_copies(

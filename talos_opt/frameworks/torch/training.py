@@ -49,11 +49,8 @@ def loss_index(out_spec: Any, count: int) -> int | None:
     return found if isinstance(found, int) and not isinstance(found, bool) else None
 
 
-def loss_of(leaves: Sequence[Any], named: int | None) -> torch.Tensor:
-    """Return what is minimised.
-
-    The output called `loss`; else the first output with a gradient: itself where it is a single
-    number, its mean square otherwise.
+def minimised(leaves: Sequence[Any], named: int | None) -> int:
+    """Return which flat output is minimised: the one called `loss`; else the first with a gradient.
 
     Raises
     ------
@@ -62,12 +59,21 @@ def loss_of(leaves: Sequence[Any], named: int | None) -> torch.Tensor:
     """
     able = [k for k, leaf in enumerate(leaves) if _differentiable(leaf)]
     if named is not None and named in able:
-        first = named
-    elif able:
-        first = able[0]
-    else:
-        raise InputError("no output of the model has a gradient: there is nothing to train")
-    chosen: torch.Tensor = leaves[first]
+        return named
+    if able:
+        return able[0]
+    raise InputError("no output of the model has a gradient: there is nothing to train")
+
+
+def loss_of(leaves: Sequence[Any], named: int | None) -> torch.Tensor:
+    """Return what is minimised: an output that is a single number, or its mean square.
+
+    Raises
+    ------
+    InputError
+        If there is none; see `minimised`, which says which output it is.
+    """
+    chosen: torch.Tensor = leaves[minimised(leaves, named)]
     if chosen.numel() == 1:
         return chosen.reshape(())
     return (chosen * chosen).mean()
