@@ -7,12 +7,14 @@ then loads; where there is none, or where the child fails, the thread compiles f
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
 from importlib import import_module
@@ -100,6 +102,29 @@ class _Job:
         self.child: subprocess.Popen[bytes] | None = None
 
 
+#: Threads at work, and what they work for.
+_at_work: weakref.WeakKeyDictionary[threading.Thread, Compilation] = weakref.WeakKeyDictionary()
+#: Seconds that the end of the interpreter waits for them.
+_LAST_WAIT = 10.0
+
+
+def _outlive_no_interpreter(compilation: Compilation, thread: threading.Thread) -> None:
+    """Have a thread end before the interpreter does: ended inside LLVM it would abort all."""
+    if not _at_work:
+        atexit.unregister(_end_threads)
+        atexit.register(_end_threads)
+    _at_work[thread] = compilation
+
+
+def _end_threads() -> None:
+    until = time.monotonic() + _LAST_WAIT
+    at_work = [item for item in _at_work.items() if item[0].is_alive()]
+    for _, compilation in at_work:
+        compilation.close()
+    for thread, _ in at_work:
+        thread.join(max(0.0, until - time.monotonic()))
+
+
 class Compilation:
     """The kernels that one solve has asked for. Safe to use from several threads."""
 
@@ -119,7 +144,9 @@ class Compilation:
             most = min(MOST_AT_ONCE, available_cores())
             for _ in range(min(len(self._waiting), most - self._threads)):
                 self._threads += 1
-                threading.Thread(target=self._work, name="talos_opt kernels", daemon=True).start()
+                thread = threading.Thread(target=self._work, name="talos_opt kernels", daemon=True)
+                thread.start()
+                _outlive_no_interpreter(self, thread)
 
     def are_done(self, *names: str) -> bool:
         """Tell whether there is nothing to wait for: kernels are there, or never will be."""
