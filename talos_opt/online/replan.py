@@ -137,6 +137,9 @@ def replan(
     InputError
         On a moment, a device or a schedule that does not fit the problem; and as `solve` does.
     """
+    for name, several in (("add", add), ("without", without)):
+        if isinstance(several, (str, os.PathLike, Problem)):
+            raise InputError(f"{name} is {units.describe(several)}, expected a list")
     given = problem if isinstance(problem, Problem) else api.read(problem)
     if settings.get("objective") is not None:
         given = given.with_objective(settings.pop("objective"))

@@ -181,6 +181,7 @@ HEAD = "cluster: MODELS/clusters/cpu-gpu.yaml\narrivals:\n"
             "fig1.yaml is in ms, the graphs before are in us",
         ),
         ("objective: memory\n" + HEAD + "- {graph: MODELS/alexnet.yaml}", "expected toct or"),
+        ("memory_rule: pipeline\n" + HEAD + "- {graph: MODELS/alexnet.yaml}", "static or peak"),
         ("schema: talos-trace/2\n" + HEAD, "schema is 'talos-trace/2'"),
     ],
 )
