@@ -174,6 +174,12 @@ def test_the_answer_is_no_worse_than_going_on(left: Replanning) -> None:
     assert again.result.value <= objective_value(left.problem, left.running) + 1e-9
 
 
+def test_a_price_above_all_leaves_a_bound_without_it(fig1: Problem, running: Schedule) -> None:
+    dear = talos_opt.replan(fig1, running, 1.0, move_cost=1e9)
+    assert dear.result.lower_bound == dear.result.value == dear.answer.value == 11.5
+    assert 7.5 <= dear.answer.lower_bound <= 9
+
+
 def test_few_ops_after_a_long_past_are_a_small_problem() -> None:
     problem = talos_opt.read("models/googlenet.yaml")
     running = talos_opt.solve(problem, "heft").schedule
