@@ -10,7 +10,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import arguments, exits
-from talos_opt.cli.output import complain, emit, emit_json, visible
+from talos_opt.cli.output import complain, emit, emit_json, tell_who_waits, visible
 from talos_opt.cli.progress import ProgressBar, ProgressLine
 from talos_opt.cli.signals import Signals
 from talos_opt.cli.text import percent, quantity, table
@@ -125,6 +125,7 @@ def _on_dask(
             done.append(row)
             bar.report(len(done) / total, f"{len(done)} of {total} solves")
 
+        tell_who_waits(crew.workers, args.dask)
         bar.report(0.0, f"0 of {total} solves")
         return signals.run(
             lambda: compare_with(crew, problems, names, plan, on_row=keep, cancel=signals.cancel),

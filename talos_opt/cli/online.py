@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import arguments, exits, replan
@@ -117,7 +118,7 @@ def _text(found: Online) -> str:
         (
             lived.policy,
             quantity(found.value(lived), unit),
-            f"+{percent(found.ratio(lived) - 1)}",
+            f"+{percent(ratio - 1)}" if math.isfinite(ratio := found.ratio(lived)) else "-",
             str(lived.moves),
             quantity(round(max(lived.decided_s), 3), "s"),
         )

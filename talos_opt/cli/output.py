@@ -91,6 +91,12 @@ def complain(*lines: str) -> None:
     flush(sys.stderr)
 
 
+def tell_who_waits(workers: int, scheduler: str | None) -> None:
+    """Say that a Dask cluster has no workers yet: what is handed over begins when one joins."""
+    if scheduler is not None and not workers:
+        complain(f"note: no worker of Dask scheduler {scheduler!r} is there yet, waiting for one")
+
+
 def flush(stream: TextIO | None = None) -> str:
     """Flush a stream, by default standard output; return what went wrong, or nothing."""
     stream = sys.stdout if stream is None else stream

@@ -50,13 +50,21 @@ def amount(text: str) -> str:
 def price(text: str) -> Price:
     """Read ``5us``, for each op that moves, or ``1us/MiB``, for its weights."""
     before, slash, unit = text.partition("/")
+    found: Price | None
     try:
-        found = amount(before)
-        return Price(found, arguments.size(f"1{unit.strip()}") if slash else 0)
+        found = Price(amount(before), _bytes(unit.strip()) if slash else 0)
     except argparse.ArgumentTypeError:
+        found = None
+    if found is None or (slash and not found.bytes):
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a price of moving such as 5us (of an op) or 1us/MiB (of weights)"
-        ) from None
+        )
+    return found
+
+
+def _bytes(text: str) -> int:
+    """Read ``MiB``, which is one, or ``4MiB``."""
+    return arguments.size(f"1{text}" if text[:1].isalpha() else text)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

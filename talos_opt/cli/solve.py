@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import arguments, exits, noise_arguments, replan
-from talos_opt.cli.output import complain, emit, emit_json
+from talos_opt.cli.output import complain, emit, emit_json, tell_who_waits
 from talos_opt.cli.progress import ProgressLine
 from talos_opt.cli.signals import Signals
 
@@ -108,6 +108,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
         else:
             from talos_opt.studies.portfolios.portfolio import solve_together
 
+            tell_who_waits(len(link.nthreads()), args.dask)
             work = partial(solve_together, problem, plan, link, **common)
         result = signals.run(work, line.draw)
     return report(args, result)

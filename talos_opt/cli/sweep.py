@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import arguments, exits
-from talos_opt.cli.output import complain, emit, emit_json
+from talos_opt.cli.output import complain, emit, emit_json, tell_who_waits
 from talos_opt.cli.progress import ProgressBar
 from talos_opt.cli.signals import Signals
 from talos_opt.cli.text import quantity
@@ -124,6 +124,7 @@ def _solve(args: argparse.Namespace, signals: Signals) -> int:
         ProgressBar() as bar,
     ):
         store.plan(study.name, cases)
+        tell_who_waits(crew.workers, args.dask)
         try:
             pieces = store.keep_pieces(args.workers, crew.workers or workers)
             tally = signals.run(

@@ -20,7 +20,7 @@ from talos_opt.core.frozen import Frozen
 from talos_opt.core.graph import Graph, Model
 from talos_opt.core.problem import Bools, Floats, Ints, Problem
 from talos_opt.core.schedule import Schedule, Transfers
-from talos_opt.core.units import describe
+from talos_opt.core.units import describe, magnitude
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,19 @@ class MoveCost:
     per_op : float
     per_byte : float
         For each byte of the op's weights.
+
+    Raises
+    ------
+    GraphError
+        If one of them is negative, or is no number.
     """
 
     per_op: float = 0.0
     per_byte: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("per_op", "per_byte"):
+            object.__setattr__(self, name, magnitude(getattr(self, name), name, path=name))
 
     def of(self, weights: Ints) -> Floats:
         """Return the price of each op (n,)."""

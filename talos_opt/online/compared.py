@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -44,10 +45,12 @@ class Online:
         return objective_value(self.trace.problem, lived.schedule)
 
     def ratio(self, lived: Lived) -> float:
-        """Return a policy's value over the clairvoyant one."""
-        best = self.clairvoyant.value
+        """Return a policy's value over the clairvoyant one; infinite if that alone is 0."""
+        best, value = self.clairvoyant.value, self.value(lived)
         assert best is not None, "a policy's schedule is one of the whole problem"
-        return self.value(lived) / best if best > 0 else 1.0
+        if best > 0:
+            return value / best
+        return math.inf if value > 0 else 1.0
 
     def completions(self, lived: Lived) -> dict[str, float]:
         """Return when each model is done."""
@@ -77,7 +80,7 @@ class Online:
                 {
                     "policy": lived.policy,
                     "value": self.value(lived),
-                    "ratio": self.ratio(lived),
+                    "ratio": ratio if math.isfinite(ratio := self.ratio(lived)) else None,
                     "moves": lived.moves,
                     "runtime_s": lived.runtime_s,
                     "completion": self.completions(lived),

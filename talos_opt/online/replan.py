@@ -9,10 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from talos_opt import api
 from talos_opt.core import units
 from talos_opt.core.errors import InputError, SolverError
 from talos_opt.core.feasibility import check
+from talos_opt.core.frozen import Frozen
+from talos_opt.core.metrics import forced_value
 from talos_opt.core.problem import Objective, Problem
 from talos_opt.core.replanning import (
     MoveCost,
@@ -25,9 +29,12 @@ from talos_opt.core.result import Result, Status
 from talos_opt.core.schedule import Schedule
 from talos_opt.formats import read_schedule
 from talos_opt.online.moves import Moved, list_moves
+from talos_opt.solvers.bounds.root import quick_bound
 
 #: Who places what joins around what is planned, and the most seconds that it takes.
 _AROUND, _AROUND_S = "heft", 5.0
+#: How much of a bound that was summed up at other scales rounding may be.
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -137,6 +144,9 @@ def replan(
     InputError
         On a moment, a device or a schedule that does not fit the problem; and as `solve` does.
     """
+    for name, several in (("add", add), ("without", without)):
+        if isinstance(several, (str, os.PathLike, Problem)):
+            raise InputError(f"{name} is {units.describe(several)}, expected a list")
     given = problem if isinstance(problem, Problem) else api.read(problem)
     if settings.get("objective") is not None:
         given = given.with_objective(settings.pop("objective"))
@@ -210,9 +220,18 @@ def _whole(left: Replanning, result: Result) -> Result:
     if not frozen.price.any() or result.status is Status.INFEASIBLE:
         return answer
     # Without prices a schedule is worth so much less, at the most.
-    bound = max(0.0, result.lower_bound - float(frozen.prices(whole.arrays).max(axis=1).sum()))
+    bound = result.lower_bound - float(frozen.prices(whole.arrays).max(axis=1).sum())
+    bound = max(bound, _bound_without_prices(left.problem, frozen))
     status = Status.FEASIBLE if result.status is Status.OPTIMAL else result.status
     return dataclasses.replace(answer, lower_bound=bound, status=status)
+
+
+def _bound_without_prices(problem: Problem, frozen: Frozen) -> float:
+    """Return what critical paths and loads say where moving has no price, rounded down."""
+    free = dataclasses.replace(frozen, price=np.zeros_like(frozen.price))
+    problem = dataclasses.replace(problem, frozen=free)
+    bound, forced = quick_bound(problem), forced_value(problem)
+    return max(forced, bound - _ROUNDING * bound)
 
 
 def _as_cost(given: MoveCost | float | None) -> MoveCost | None:

@@ -116,7 +116,12 @@ def read_trace(path: str | os.PathLike[str], objective: Objective | str | None =
             found.add(row, f"arrivals[{k}]")
         asked = {"objective": objective or record.get("objective", Objective.TOCT)}
         if "memory_rule" in record:
-            asked["memory_rule"] = record["memory_rule"]
+            asked["memory_rule"] = rule = record["memory_rule"]
+            if rule not in (MemoryRule.STATIC, MemoryRule.PEAK):
+                raise GraphError(
+                    f"memory_rule is {units.describe(rule)}, expected static or peak",
+                    path="memory_rule",
+                )
         problem = found.problem(name, **asked)
         if not problem.objective.is_timed:
             raise GraphError(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from talos_opt.cli.main import main
+from talos_opt.cli.replan import price
 from tests.cli.process import FIG1
 
 Capture = pytest.CaptureFixture[str]
@@ -54,6 +55,14 @@ def test_a_graph_with_what_joins_is_written(running: Path, tmp_path: Path, capsy
     assert main(["check", str(whole), str(again)]) == 0
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("5us", ("5us", 0)), ("1us/MiB", ("1us", 2**20)), ("1us/4MiB", ("1us", 2**22))],
+)
+def test_a_price_is_of_an_op_or_of_bytes(text: str, found: tuple[str, int]) -> None:
+    assert price(text) == found
+
+
 def test_what_leaves_is_told(running: Path, capsys: Capture) -> None:
     assert solve(running, "--at", 3, "--without", "gpu0") == 0
     out = capsys.readouterr().out
@@ -67,6 +76,8 @@ def test_what_leaves_is_told(running: Path, capsys: Capture) -> None:
         (["--at", "99"], "at is 99.0, expected from 0 to 6 ms"),
         (["--at", "1", "--without", "gpu9"], "without names 'gpu9'"),
         (["--at", "1", "--move-cost", "dear"], "'dear' is not a price of moving"),
+        (["--at", "1", "--move-cost", "5us/"], "'5us/' is not a price of moving"),
+        (["--at", "1", "--move-cost", "5us/0"], "'5us/0' is not a price of moving"),
         (["--at", "soon"], "'soon' is not a time such as 12.5 or 5ms"),
         ([], "expected --at TIME too"),
         (["--at", "1", "--warm-start", "x.json"], "--warm-start does not go with --running"),

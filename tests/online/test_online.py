@@ -56,6 +56,18 @@ def test_what_policies_come_to_on_fig1(compared: Online) -> None:
     assert values == {"resolve": 9.5, "keep": 9.5, "fifo": 13.5, "talos": 11}
 
 
+def test_more_than_nothing_has_no_ratio() -> None:
+    graph = talos_opt.Graph("g", (talos_opt.Model("m", (talos_opt.Op("a", {"cpu": 0}),)),))
+    problem = Problem(graph, talos_opt.Cluster((talos_opt.Device("cpu0", "cpu"),)))
+    found = compare(make_trace(problem), ("keep",), Setting(time_limit=5))
+    assert found is not None
+    assert found.ratio(found.lived[0]) == 1
+    schedule = found.lived[0].schedule
+    late = dataclasses.replace(schedule, start=schedule.start + 1, end=schedule.end + 1)
+    found = dataclasses.replace(found, lived=(dataclasses.replace(found.lived[0], schedule=late),))
+    assert found.to_dict()["policies"][0]["ratio"] is None
+
+
 @pytest.mark.reaches(0.1)
 @costly
 @given(
@@ -181,6 +193,7 @@ HEAD = "cluster: MODELS/clusters/cpu-gpu.yaml\narrivals:\n"
             "fig1.yaml is in ms, the graphs before are in us",
         ),
         ("objective: memory\n" + HEAD + "- {graph: MODELS/alexnet.yaml}", "expected toct or"),
+        ("memory_rule: pipeline\n" + HEAD + "- {graph: MODELS/alexnet.yaml}", "static or peak"),
         ("schema: talos-trace/2\n" + HEAD, "schema is 'talos-trace/2'"),
     ],
 )

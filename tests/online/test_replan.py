@@ -12,7 +12,7 @@ import talos_opt
 from talos_opt import Cluster, Device, Graph, Input, Link, Memory, Model, Op, Problem, Schedule
 from talos_opt.core.feasibility import check
 from talos_opt.core.metrics import objective_value
-from talos_opt.core.replanning import Replanning, freeze
+from talos_opt.core.replanning import MoveCost, Replanning, freeze
 from talos_opt.core.result import Status
 from talos_opt.core.simulator import simulate
 from talos_opt.online.replan import place_around, solve_left
@@ -174,6 +174,28 @@ def test_the_answer_is_no_worse_than_going_on(left: Replanning) -> None:
     assert again.result.value <= objective_value(left.problem, left.running) + 1e-9
 
 
+def test_a_price_above_all_leaves_a_bound_without_it(fig1: Problem, running: Schedule) -> None:
+    dear = talos_opt.replan(fig1, running, 1.0, move_cost=1e9)
+    assert dear.result.lower_bound == dear.result.value == dear.answer.value == 11.5
+    assert 7.5 <= dear.answer.lower_bound <= 9
+
+
+def test_few_ops_after_a_long_past_are_a_small_problem() -> None:
+    problem = talos_opt.read("models/googlenet.yaml")
+    running = talos_opt.solve(problem, "heft").schedule
+    assert running is not None
+    again = talos_opt.replan(problem, running, float(np.sort(running.start)[-3]), time_limit=10)
+    assert again.result.status is Status.OPTIMAL
+
+
+@pytest.mark.parametrize("price", [-1.0, float("nan")])
+def test_a_price_is_a_number_of_at_least_0(price: float) -> None:
+    with pytest.raises(talos_opt.InputError, match="per_op is"):
+        MoveCost(price)
+    with pytest.raises(talos_opt.InputError, match="per_byte is"):
+        MoveCost(0.0, price)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -181,6 +203,8 @@ def test_the_answer_is_no_worse_than_going_on(left: Replanning) -> None:
         ({"without": ["gpu7"]}, "without names 'gpu7', expected a device of cpu0, gpu0"),
         ({"without": ["cpu0", "gpu0"]}, "without names all devices"),
         ({"at": -1.0}, "at is -1.0"),
+        ({"without": "gpu0"}, "without is 'gpu0', expected a list"),
+        ({"add": "models/fig1.yaml"}, "add is 'models/fig1.yaml', expected a list"),
         ({"objective": "bottleneck"}, "is not about when ops end"),
     ],
 )

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from talos_opt import api
+from talos_opt.cli import output
 from talos_opt.cli.main import main
 from talos_opt.core.config import SolveConfig
 from talos_opt.core.errors import ConfigError, DependencyError, InputError, SolverError
@@ -209,6 +210,28 @@ def test_no_scheduler_is_one_error(
         assert captured.err.count("\n") == 1
         assert complaint in captured.err
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("command", ["solve", "sweep"])
+def test_where_there_are_no_workers_a_note_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    told: list[str] = []
+    with cluster_of(0) as cluster:
+
+        def join(*lines: str) -> None:
+            told.extend(lines)
+            cluster.scale(1)
+
+        monkeypatch.setattr(output, "complain", join)
+        late = threading.Timer(PATIENCE / 4, join)  # nobody hangs where nothing is told
+        late.start()
+        where = study_file(tmp_path, STUDY) if command == "sweep" else FIG1
+        assert main([command, str(where), "--dask", cluster.scheduler_address]) in (0, 1)
+        late.cancel()
+    remote.dismiss()
+    assert len(told) == 1
+    assert "waiting for one" in told[0]
 
 
 def test_whatever_else_answers_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

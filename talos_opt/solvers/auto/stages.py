@@ -111,7 +111,7 @@ def stages(problem: Problem) -> Iterator[Stage]:
     count = problem.arrays.op_count
     if problem.is_pipelined:
         return iter((_PIPELINE,))
-    if count < SMALL:
+    if _to_plan(problem) < SMALL:
         return chain((Stage("cpsat", 0.5),), cycle(_SMALL_AGAIN))
     if problem.objective is Objective.MEMORY and count <= LARGE:
         return _for_memory(problem)
@@ -119,6 +119,14 @@ def stages(problem: Problem) -> Iterator[Stage]:
     if tight and count <= LARGE:
         return chain((_BEAM,), _by_size(problem))
     return _by_size(problem)
+
+
+def _to_plan(problem: Problem) -> int:
+    """Return the number of ops that have not started, on which it depends what can be proven."""
+    count, frozen = problem.arrays.op_count, problem.frozen
+    if frozen is None or count > CPSAT_UP_TO_OPS:
+        return count
+    return count - int(frozen.started.sum())
 
 
 def _for_memory(problem: Problem) -> Iterator[Stage]:
@@ -145,7 +153,7 @@ def _by_size(problem: Problem) -> Iterator[Stage]:
         return iter((_FIRST_LARGE, *_THOUSANDS) if many else _THOUSANDS)
     if is_placement_only(problem):
         return iter(_PLACEMENT_ONLY)
-    exact = (Stage("cpsat", 0.5),) if count <= PROVABLE else ()
+    exact = (Stage("cpsat", 0.5),) if _to_plan(problem) <= PROVABLE else ()
     first = (_FIRST_LARGE,) if many else ()
     if is_shop(problem):
         return iter((*first, *_SHOPS, *exact))
@@ -159,7 +167,7 @@ def searches(problem: Problem) -> tuple[Stage, ...]:
     """
     count = problem.arrays.op_count
     if (
-        count < SMALL
+        _to_plan(problem) < SMALL
         or problem.is_pipelined
         or (count > LARGE and not problem.stages)
         or problem.objective is Objective.MEMORY
