@@ -361,7 +361,7 @@ def test_on_a_cpu_and_a_gpu(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     document = random_schedule(problem_of(captured), 3)
     where = {"cpu0": "cpu", "gpu0": "cuda:0", "gpu1": "cuda:0"}
     placed = PlacedModule(captured, document, where)
-    assert {p.device.type for p in placed.parameters()} == {"cpu", "cuda"}
+    assert {device.type for device in placed.devices.values()} == {"cpu", "cuda"}
     optimisers = [torch.optim.SGD(m.parameters(), 0.01) for m in (placed, plain)]
     for _ in range(2):
         for module, optimiser in zip((placed, plain), optimisers, strict=True):
