@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from talos_opt.core.memory_curves import MemoryCurve
 from talos_opt.reports import style
 from talos_opt.reports.gantt.memory import LIMIT, LINE, limit_shown
 from talos_opt.reports.gantt.path import COLOUR as CRITICAL
-from talos_opt.reports.memory import MemoryCurve
 from talos_opt.reports.view import View
 
 if TYPE_CHECKING:

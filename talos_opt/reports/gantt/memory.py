@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from talos_opt.core.memory_curves import MemoryCurve
 from talos_opt.core.units import format_bytes
 from talos_opt.reports import style
 from talos_opt.reports.facts import percent
 from talos_opt.reports.gantt.blocks import envelope
-from talos_opt.reports.memory import MemoryCurve
 from talos_opt.reports.view import View
 
 if TYPE_CHECKING:
