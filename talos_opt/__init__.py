@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from talos_opt.core.robustness import Risk, Robustness
     from talos_opt.core.schedule import Schedule, Transfers
     from talos_opt.formats import read_schedule, write_problem, write_schedule
+    from talos_opt.reports.plotting import plot
     from talos_opt.robust import solve_robust
     from talos_opt.solvers.engine.run import Progress
 
@@ -97,6 +98,7 @@ __all__ = [
     "list_solvers",
     "load_config",
     "measure",
+    "plot",
     "read",
     "read_schedule",
     "solve",
@@ -125,6 +127,7 @@ _HOMES = {
     "talos_opt.core.robustness": "Risk Robustness",
     "talos_opt.core.schedule": "Schedule Transfers",
     "talos_opt.formats": "read_schedule write_problem write_schedule",
+    "talos_opt.reports.plotting": "plot",
     "talos_opt.robust": "solve_robust",
     "talos_opt.solvers.engine.run": "Progress",
 }

@@ -91,7 +91,8 @@ class View:
     facts : mapping
         ``status``, ``solver``, ``objective``, ``value``, ``lower_bound``, ``gap``, ``runtime_s``
         as in the document, any of which may be missing; ``broken_rules``, how many violations
-        `feasibility.check` found, where there are some.
+        `feasibility.check` found, where there are some; ``ops`` and ``transfers``, how many the
+        schedule has, where the view is a part of it.
     """
 
     title: str
