@@ -178,7 +178,7 @@ def _refuse_for_pages(args: argparse.Namespace) -> None:
 
     if args.width is not None:
         raise InputError("--width is for pictures: a page is as wide as its window")
-    for name in ("dpi", "from_time", "to_time", "models", "no_memory", "dark", "search"):
+    for name in ("dpi", "from_time", "to_time", "devices", "models", "no_memory", "dark", "search"):
         if getattr(args, name) not in (None, False):
             raise InputError(
                 f"--{name.replace('_', '-')} is for pictures, expected a file of "
