@@ -284,13 +284,13 @@ def test_the_selector_changes_the_schedule(browser: Browser, page: Path, problem
     browser.open(page)
     values = [answer(problem, name).document["value"] for name in ("heft", "sequential")]
     assert values[0] != values[1]
-    before = browser.colours(GANTT), browser.text("#headline"), shown(browser)
+    before = browser.colours(GANTT), browser.text("#headline")
     browser.js(
         "const s = document.querySelector('#schedule'); s.value = '0'; "
         "s.dispatchEvent(new Event('change'));"
     )
     browser.settle()
-    after = browser.colours(GANTT), browser.text("#headline"), shown(browser)
+    after = browser.colours(GANTT), browser.text("#headline")
     for old, new in zip(before, after, strict=True):
         assert old != new
     assert f"{values[1]:.6g}" in after[1]
@@ -578,9 +578,31 @@ LOOK = """
 """
 
 
-def test_a_dark_page_prints_light(browser: Browser, page: Path) -> None:
-    browser.open(page, scheme="dark")
+def test_a_dark_page_prints_light_and_whole(browser: Browser, page: Path) -> None:
+    browser.open(page, width=720, scheme="dark")  # the width of a sheet of A4
+    ground = "return getComputedStyle(document.body).backgroundColor"
     browser.js("window.dispatchEvent(new Event('beforeprint'))")
-    assert browser.js("return getComputedStyle(document.body).backgroundColor") != "rgb(18, 21, 26)"
+    try:
+        browser.call("Emulation.setEmulatedMedia", media="print")
+        browser.settle()
+        assert browser.js(ground) == "rgb(255, 255, 255)"
+        swatch = "return getComputedStyle(document.querySelector('.swatch')).printColorAdjust"
+        assert browser.js(swatch) == "exact"
+        cut = (
+            "return [...document.querySelectorAll('table, canvas, svg')]"
+            ".filter((one) => one.getBoundingClientRect().right > innerWidth + 1).length"
+        )
+        assert browser.js(cut) == 0
+    finally:
+        browser.call("Emulation.setEmulatedMedia", media="")
     browser.js("window.dispatchEvent(new Event('afterprint'))")
-    assert browser.js("return getComputedStyle(document.body).backgroundColor") == "rgb(18, 21, 26)"
+
+
+def test_schedules_share_one_time_scale(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    whole = shown(browser)
+    select = "const s = document.querySelector('#schedule'); s.value = arguments[0];"
+    for k in ("0", "1"):
+        browser.js(select + "s.dispatchEvent(new Event('change'));", k)
+        browser.settle()
+        assert shown(browser) == whole

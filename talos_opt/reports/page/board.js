@@ -58,7 +58,9 @@ class Board {
     plan.theme = this.theme;
     this.hide();
     this.close();
-    this.timeline.reset(plan.horizon);
+    // All schedules have one time scale, so that their bars can be compared.
+    this.scale ??= Math.max(...this.page.schedules.map((raw) => raw.horizon || 1));
+    this.timeline.reset(this.scale);
     this.gantt.show(plan);
     this.#fillList();
     this.remembers = plan.memory.some((curve) => curve.bytes.some((held) => held > 0));
