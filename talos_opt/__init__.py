@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from talos_opt.formats import read_schedule, write_problem, write_schedule
     from talos_opt.gain import Gains, gains
     from talos_opt.online.replan import Replan, replan
+    from talos_opt.reports.plotting import plot
     from talos_opt.robust import solve_robust
     from talos_opt.solvers.engine.run import Progress
 
@@ -107,6 +108,7 @@ __all__ = [
     "load_config",
     "measure",
     "modules_by_device",
+    "plot",
     "read",
     "read_schedule",
     "replan",
@@ -138,6 +140,7 @@ _HOMES = {
     "talos_opt.core.robustness": "Risk Robustness",
     "talos_opt.core.schedule": "Schedule Transfers",
     "talos_opt.formats": "read_schedule write_problem write_schedule",
+    "talos_opt.reports.plotting": "plot",
     "talos_opt.robust": "solve_robust",
     "talos_opt.online.replan": "Replan replan",
     "talos_opt.gain": "Gains gains",

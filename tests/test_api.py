@@ -46,7 +46,8 @@ def test_the_exported_members() -> None:
             "Schedule", "ScheduleError",
             "SolveConfig", "SolverError", "Status", "TalosError", "Transfers", "UnsupportedError",
             "Violation", "apply_relaxations", "check", "compare", "list_solvers", "load_config",
-            "measure", "read", "read_schedule", "replan", "solve", "solve_robust", "write_problem",
+            "measure", "plot", "read", "read_schedule", "replan", "solve", "solve_robust",
+            "write_problem",
             "write_schedule",
         ]
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,9 @@ from talos_opt.cli.progress import ProgressBar
 from talos_opt.cli.signals import Signals
 
 if TYPE_CHECKING:
+    from talos_opt.core.pipelining.records import Step
     from talos_opt.formats.schedule import ScheduleFile
+    from talos_opt.reports.gantt import Options
     from talos_opt.reports.view import View
 
 #: Suffixes of pictures, and of pages.
@@ -21,6 +24,12 @@ PICTURES, PAGES = (".png", ".svg", ".pdf"), (".html", ".htm")
 
 #: Widths of a picture, in inches.
 NARROWEST, WIDEST = 6.0, 60.0
+
+#: Dots per inch of a picture.
+COARSEST, FINEST = 50.0, 600.0
+
+#: A time with or without its unit.
+_TIME = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(s|ms|us|ns)?\s*")
 
 #: Arguments that say how the graph is read, and how an error names them.
 _OF_GRAPH = {
@@ -55,26 +64,70 @@ def add_parser(commands: Any) -> None:
     arguments.add_json(parser, "what was drawn")
     arguments.add_problem(parser)
     arguments.add_format(parser)
-    parser.add_argument(
-        "--width",
-        type=_width,
-        metavar="INCHES",
-        help="width of a picture, 150 dots to the inch (default: 12); a wider one shows "
-        "more of a large schedule",
-    )
+    _add_choices(parser)
     parser.set_defaults(run=run)
 
 
-def _width(text: str) -> float:
+def _add_choices(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--width",
+        type=lambda text: _number(text, "a width in inches", NARROWEST, WIDEST),
+        metavar="INCHES",
+        help="width of a picture (default: 12); a wider one shows more of a large schedule",
+    )
+    parser.add_argument(
+        "--dpi",
+        type=lambda text: _number(text, "a number of dots per inch", COARSEST, FINEST),
+        metavar="DOTS",
+        help="dots per inch of a picture (default: 150)",
+    )
+    for name, which in (("--from-time", "start"), ("--to-time", "end")):
+        parser.add_argument(
+            name,
+            type=_time,
+            metavar="TIME",
+            help=f"{which} of the time that a picture shows: 20ms, 1.5s, or a number in the "
+            "graph's unit (default: all)",
+        )
+    parser.add_argument(
+        "--devices",
+        type=arguments.names,
+        metavar="ID,ID",
+        help="draw only these devices, by id or by kind, and the links between them",
+    )
+    parser.add_argument(
+        "--models",
+        type=arguments.names,
+        metavar="ID,ID",
+        help="only these models have colours; the ops of others are pale",
+    )
+    parser.add_argument("--no-memory", action="store_true", help="leave memory out of a picture")
+    parser.add_argument("--dark", action="store_true", help="light lines and text on dark paper")
+    parser.add_argument(
+        "--search",
+        action="store_true",
+        help="draw the search that found the schedule instead: best value and bound over time",
+    )
+
+
+def _number(text: str, what: str, least: float, most: float) -> float:
     try:
         value = float(text)
     except ValueError:
-        value = 0.0
-    if not NARROWEST <= value <= WIDEST:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a width in inches, expected {NARROWEST:g} to {WIDEST:g}"
-        )
+        value = float("nan")
+    if not least <= value <= most:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what}, expected {least:g} to {most:g}")
     return value
+
+
+def _time(text: str) -> tuple[float, str]:
+    """Read a time: its number, and its unit or ''."""
+    found = _TIME.fullmatch(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a time, expected a number, with or without s, ms, us or ns"
+        )
+    return float(found[1]), found[2] or ""
 
 
 def run(args: argparse.Namespace, signals: Signals) -> int:
@@ -95,13 +148,19 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
         raise InputError("standard output is a terminal, expected a file or a pipe for a picture")
     if not page:
         require_matplotlib()
-    elif args.width is not None:
-        raise InputError("--width is for pictures: a page is as wide as its window")
+    else:
+        _refuse_for_pages(args)
+    if args.search:
+        return _draw_search(args)
     with ProgressBar() as bar:
         bar.show(0.0, "reading")
-        view = _read_view(args, *schedules.open_schedules([args.schedule]))
+        view, step = _read_view(args, *schedules.open_schedules([args.schedule]))
+        if args.devices is not None:
+            from talos_opt.reports.selection import only_devices
+
+            view = only_devices(view, args.devices)
         bar.show(0.5, "drawing")
-        _write(view, target, page=page, width=args.width)
+        _write(view, step, args, page=page)
     if view.facts.get("broken_rules"):
         complain(
             "note: the schedule is not feasible, so no critical path is drawn; "
@@ -113,7 +172,40 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     return exits.SOLVED
 
 
-def _read_view(args: argparse.Namespace, file: ScheduleFile) -> View:
+def _refuse_for_pages(args: argparse.Namespace) -> None:
+    """Refuse what only pictures have: readers of a page choose it there."""
+    from talos_opt.core.errors import InputError
+
+    if args.width is not None:
+        raise InputError("--width is for pictures: a page is as wide as its window")
+    for name in ("dpi", "from_time", "to_time", "devices", "models", "no_memory", "dark", "search"):
+        if getattr(args, name) not in (None, False):
+            raise InputError(
+                f"--{name.replace('_', '-')} is for pictures, expected a file of "
+                f"{', '.join(PICTURES)}"
+            )
+
+
+def _draw_search(args: argparse.Namespace) -> int:
+    """Draw the history of a schedule's search."""
+    from talos_opt.core.errors import InputError
+    from talos_opt.reports import style
+    from talos_opt.reports.search_plot import draw_search
+
+    (file,) = schedules.open_schedules([args.schedule])
+    unit = "" if file.document.get("objective") == "memory" else file.document.get("time_unit", "")
+    theme = style.DARK if args.dark else style.LIGHT
+    try:
+        drawing = draw_search(file.document, str(unit), theme)
+    except InputError as error:
+        raise error.located(source=args.schedule) from None
+    style.save(drawing, args.output, dpi=args.dpi or style.DPI)
+    emit_written(args, {"events": len(file.document["history"])})
+    return exits.SOLVED
+
+
+def _read_view(args: argparse.Namespace, file: ScheduleFile) -> tuple[View, Step | None]:
+    """Return what is drawn, and a step of it where the problem is a pipeline."""
     from talos_opt.core.errors import InputError
     from talos_opt.reports.view import view_of, view_of_document
 
@@ -123,24 +215,65 @@ def _read_view(args: argparse.Namespace, file: ScheduleFile) -> View:
             if getattr(args, name) is not None:
                 raise InputError(f"{argument} says how the graph is read: it needs GRAPH")
         try:
-            return view_of_document(stated)
+            return view_of_document(stated), None
         except InputError as error:
             raise error.located(source=args.schedule) from None
     problem = schedules.read_graph(args, args.graph, file)
     schedule = file.schedule(problem)
     schedules.note_other_graph(problem, file)
     try:
-        return view_of(problem, schedule, stated)
+        view = view_of(problem, schedule, stated)
     except InputError as error:
         raise error.located(source=args.schedule) from None
+    if problem.pipeline is None:
+        return view, None
+    from talos_opt.core.pipelining.step import Pipeline
+
+    try:
+        pipeline = Pipeline(problem, schedule.device)
+        return view, pipeline.run(problem.pipeline.schedule, problem.pipeline.microbatches)
+    except InputError as error:
+        complain(f"note: the step of the pipeline is not drawn: {error}")
+        return view, None
 
 
-def _write(view: View, target: str, *, page: bool, width: float | None) -> None:
+def _write(view: View, step: Step | None, args: argparse.Namespace, *, page: bool) -> None:
     if page:
         from talos_opt.reports.page import write_gantt_page
 
-        write_gantt_page(view, target)
+        write_gantt_page(view, args.output)
         return
-    from talos_opt.reports.gantt import WIDTH, write_gantt
+    from talos_opt.reports.gantt import write_gantt
+    from talos_opt.reports.style import DPI
 
-    write_gantt(view, target, width=WIDTH if width is None else width)
+    if args.devices is not None:
+        step = None
+    write_gantt(view, args.output, _options(args, view), dpi=args.dpi or DPI, step=step)
+
+
+def _options(args: argparse.Namespace, view: View) -> Options:
+    from talos_opt.core.errors import InputError
+    from talos_opt.core.units import PER_SECOND
+    from talos_opt.reports.gantt import WIDTH, Options
+    from talos_opt.reports.style import DARK, LIGHT
+
+    def in_unit(time: tuple[float, str] | None) -> float | None:
+        if time is None:
+            return None
+        value, unit = time
+        if not unit or unit == view.time_unit:
+            return value
+        if view.time_unit not in PER_SECOND:
+            raise InputError(f"the schedule states no time unit, expected a time without {unit!r}")
+        # Rounded: 20 ms are 0.02 s, not a little more.
+        per_second = {"ns": 1e9, **PER_SECOND}[unit]
+        return float(f"{value * PER_SECOND[view.time_unit] / per_second:.15g}")
+
+    return Options(
+        width=args.width or WIDTH,
+        start=in_unit(args.from_time),
+        end=in_unit(args.to_time),
+        models=None if args.models is None else tuple(args.models),
+        memory=not args.no_memory,
+        theme=DARK if args.dark else LIGHT,
+    )

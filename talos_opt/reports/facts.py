@@ -42,6 +42,8 @@ def proof(view: View) -> str:
         parts.append(f"lower bound {duration(facts['lower_bound'], unit)}")
     if "gap" in facts:
         parts.append(f"gap {percent(facts['gap'])}")
-    for count, word in ((len(view.op_names), "op"), (len(view.transfer_op), "transfer")):
+    ops = facts.get("ops", len(view.op_names))
+    moves = facts.get("transfers", len(view.transfer_op))
+    for count, word in ((ops, "op"), (moves, "transfer")):
         parts.append(f"{count:,} {word}{'' if count == 1 else 's'}")
     return "  ·  ".join(parts)

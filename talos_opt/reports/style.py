@@ -1,7 +1,7 @@
 """How pictures look: colours, names that fit, axes without clutter, and how they are saved.
 
-The colours are those of Okabe and Ito (2008), which colour-blind people tell apart. matplotlib is
-used through its objects, never through pyplot: no window, and nothing global changes.
+Colour-blind people tell the colours apart: tests simulate what they see. matplotlib is used through
+its objects, never through pyplot: no window, and nothing global changes.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -17,19 +18,64 @@ from talos_opt.core.errors import DependencyError, FormatError
 from talos_opt.formats.source import STREAM
 from talos_opt.formats.target import write_file
 from talos_opt.reports.digits import DIGITS, significant, time_unit
+from talos_opt.reports.fonts import choose_fonts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: Colours of the first categories; black and yellow of the original are muted, as they would be
-#: taken for text and for the paper.
-PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#6b6b6b", "#b3a300")
+#: Colours of the first categories. Any two differ by 20 in CIELAB at least, for protanopes and
+#: deuteranopes too, and each has a contrast of 3:1 with white and with the dark paper.
+PALETTE = ("#0077aa", "#dd6600", "#11aa66", "#3355ff", "#cc3333", "#0096f8", "#776666", "#6699aa")
 
 #: Text and lines that are no data.
 INK = "#222222"
-MUTED = "#6b6b6b"
+MUTED = "#606060"
 GRID = "#dddddd"
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of what is no category: text, paper, lines and marks.
+
+    Parameters
+    ----------
+    paper, ink, muted, grid : str
+    idle, idle_lines : str
+        Of the hatch where nothing runs.
+    held : str
+        Of the hatch of slots that transfers hold.
+    fill, line, limit : str
+        Of curves of memory, and of their limits.
+    critical, wrong, other : str
+        Of the critical path, of what is wrong, of models that were not asked for.
+    """
+
+    paper: str
+    ink: str
+    muted: str
+    grid: str
+    idle: str
+    idle_lines: str
+    held: str
+    fill: str
+    line: str
+    limit: str
+    critical: str
+    wrong: str
+    other: str
+
+
+LIGHT = Theme(
+    paper="#ffffff", ink=INK, muted=MUTED, grid=GRID, idle="#f4f4f4", idle_lines="#d2d2d2",
+    held="#8c8c8c", fill="#b9c6d3", line="#49657f", limit="#b00020", critical="#000000",
+    wrong="#b00020", other="#cfcfcf",
+)  # fmt: skip
+DARK = Theme(
+    paper="#181c22", ink="#e8ebef", muted="#a3adb8", grid="#363e48", idle="#20262e",
+    idle_lines="#3d4855", held="#808b97", fill="#34465a", line="#8fb3d6", limit="#ff8a80",
+    critical="#ffffff", wrong="#ff8a80", other="#4a535e",
+)  # fmt: skip
 
 #: Suffixes that `save` knows, and dots per inch of those that have dots.
 SUFFIXES = (".png", ".svg", ".pdf")
@@ -54,13 +100,14 @@ def require_matplotlib() -> None:
         ) from None
 
 
-def figure(width: float, height: float) -> Figure:
+def figure(width: float, height: float, theme: Theme = LIGHT) -> Figure:
     """Return an empty figure whose parts keep clear of each other.
 
     Parameters
     ----------
     width, height : float
         Inches.
+    theme : Theme
 
     Raises
     ------
@@ -70,7 +117,7 @@ def figure(width: float, height: float) -> Figure:
     require_matplotlib()
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
+    return Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor=theme.paper)
 
 
 def colour(k: int) -> str:
@@ -103,25 +150,40 @@ def shortened(name: str, limit: int = 28) -> str:
     return name.replace("$", r"\$")
 
 
-def tidy(axes: Axes, *, grid: str = "y") -> None:
+def tidy(axes: Axes, *, grid: str = "y", theme: Theme = LIGHT) -> None:
     """Take the clutter out of a plot: no box, small ticks, a faint grid behind the data.
 
     Parameters
     ----------
     axes : Axes
     grid : {'x', 'y', 'both', ''}
+    theme : Theme
     """
+    axes.set_facecolor(theme.paper)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
-        axes.spines[side].set_color(MUTED)
-    axes.tick_params(labelsize=TICK, color=MUTED, labelcolor=INK)
+        axes.spines[side].set_color(theme.muted)
+    axes.tick_params(labelsize=TICK, color=theme.muted, labelcolor=theme.ink)
     axes.set_axisbelow(True)
     if grid:
-        axes.grid(True, axis=grid, color=GRID, linewidth=0.6)  # type: ignore[arg-type]
+        axes.grid(True, axis=grid, color=theme.grid, linewidth=0.6)  # type: ignore[arg-type]
     for text, size in ((axes.title, TITLE), (axes.xaxis.label, LABEL), (axes.yaxis.label, LABEL)):
         text.set_fontsize(size)
-        text.set_color(INK)
+        text.set_color(theme.ink)
+
+
+def ink_on(colour: str) -> str:
+    """Return the colour of text that reads best on a colour: white or nearly black."""
+    light = luminance(colour)
+    return "#ffffff" if 1.05 / (light + 0.05) > (light + 0.05) / (luminance(INK) + 0.05) else INK
+
+
+def luminance(colour: str) -> float:
+    """Return the relative luminance of a colour (0 to 1), as WCAG 2.1 defines it."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def time_axis(axes: Axes, which: str, what: str, largest: float, unit: str) -> None:
@@ -148,6 +210,7 @@ def _settle(drawing: Figure) -> None:
 
     The last digits of the layout's results vary from run to run, and ids in an SVG with them.
     """
+    choose_fonts(drawing)
     drawing.draw_without_rendering()
     drawing.set_layout_engine("none")
     for axes in drawing.axes:
@@ -155,10 +218,18 @@ def _settle(drawing: Figure) -> None:
         axes.set_position((x0, y0, width, height))
 
 
-def save(drawing: Figure, target: str | os.PathLike[str]) -> None:
+def save(drawing: Figure, target: str | os.PathLike[str], *, dpi: float = DPI) -> None:
     """Write a figure as PNG, SVG or PDF by the suffix, whole or not at all; ``-``: PNG to stdout.
 
-    The same figure gives the same bytes: no date, no random ids.
+    The same figure gives the same bytes: no date, no random ids. Text in SVG and PDF is text, and
+    the file has a title: the figure's label, or the first title in it.
+
+    Parameters
+    ----------
+    drawing : Figure
+    target : str or path
+    dpi : float
+        Dots per inch of a PNG, and of images in the others.
 
     Raises
     ------
@@ -171,18 +242,24 @@ def save(drawing: Figure, target: str | os.PathLike[str]) -> None:
             f"has suffix {suffix!r}, expected one of {', '.join(SUFFIXES)}",
             source=os.fspath(target),
         )
-    metadata: dict[str, Any] = {} if suffix == ".png" else {"Date": None}
-    if suffix == ".pdf":
-        metadata = {"CreationDate": None}
+    metadata: dict[str, Any] = {"Title": _title_of(drawing)}
+    if suffix != ".png":
+        metadata["CreationDate" if suffix == ".pdf" else "Date"] = None
 
     def write(file: BinaryIO) -> None:
-        drawing.savefig(file, format=suffix[1:], dpi=DPI, metadata=metadata)
+        drawing.savefig(file, format=suffix[1:], dpi=dpi, metadata=metadata)
 
     with _repeatable(), warnings.catch_warnings():
         # A box stands for what the font does not have; no name goes to the terminal for it.
         warnings.filterwarnings("ignore", r"Glyph .* missing from", UserWarning)
         _settle(drawing)
         write_file(write, target)
+
+
+def _title_of(drawing: Figure) -> str:
+    titles = [axes.get_title(loc) for axes in drawing.axes for loc in ("left", "center")]
+    label = str(drawing.get_label())
+    return next((text.replace(r"\$", "$") for text in (label, *titles) if text), "talos_opt")
 
 
 def save_both(drawing: Figure, folder: str | os.PathLike[str], name: str) -> tuple[Path, Path]:
@@ -198,5 +275,11 @@ def save_both(drawing: Figure, folder: str | os.PathLike[str], name: str) -> tup
 def _repeatable() -> Iterator[None]:
     import matplotlib
 
-    with matplotlib.rc_context({"svg.hashsalt": "talos-opt", "path.simplify": True}):
+    settings: dict[Any, Any] = {
+        "svg.hashsalt": "talos-opt",
+        "svg.fonttype": "none",  # text that can be searched and read aloud
+        "pdf.fonttype": 42,  # TrueType: publishers refuse Type 3
+        "path.simplify": True,
+    }
+    with matplotlib.rc_context(settings):
         yield

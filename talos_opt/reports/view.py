@@ -13,13 +13,13 @@ from talos_opt.analysis.causes import Causes
 from talos_opt.core import rounding
 from talos_opt.core.errors import ScheduleError
 from talos_opt.core.feasibility import check
+from talos_opt.core.memory_curves import MemoryCurve, memory_curves
 from talos_opt.core.metrics import idle_times, objective_value
 from talos_opt.core.origins import origin_of
 from talos_opt.core.problem import Floats, Ints, Problem
 from talos_opt.core.schedule import Schedule, Transfers
 from talos_opt.formats.schedule_document import named_schedule
 from talos_opt.reports.layout import Bars, Lane, Layout, lay_out
-from talos_opt.reports.memory import MemoryCurve, memory_curves
 
 __all__ = ["Lane", "MemoryCurve", "View", "view_of", "view_of_document"]
 
@@ -91,7 +91,8 @@ class View:
     facts : mapping
         ``status``, ``solver``, ``objective``, ``value``, ``lower_bound``, ``gap``, ``runtime_s``
         as in the document, any of which may be missing; ``broken_rules``, how many violations
-        `feasibility.check` found, where there are some.
+        `feasibility.check` found, where there are some; ``ops`` and ``transfers``, how many the
+        schedule has, where the view is a part of it.
     """
 
     title: str

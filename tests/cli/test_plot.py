@@ -281,3 +281,58 @@ def test_pages_load_nothing_heavy(solved: Path, tmp_path: Path) -> None:
     argv = ["plot", str(solved), "-o", str(tmp_path / "a.html")]
     modules = imported_by(f"from talos_opt.cli.main import main\nassert main({argv}) == 0")
     assert modules & {*HEAVY, "matplotlib"} == set()
+
+
+def test_a_picture_of_a_part(solved: Path, tmp_path: Path, out: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "part.svg"
+    choices = ["--from-time", "1ms", "--to-time", "0.004s", "--devices", "gpu", "--dark"]
+    assert plot(FIG1, solved, "-o", target, *choices, "--no-memory", "--dpi", "50") == 0
+    text = target.read_text()
+    assert ">gpu0</text>" in text
+    assert ">cpu0</text>" not in text
+    assert "#181c22" in text
+    plain = tmp_path / "search.svg"
+    assert plot(solved, "--search", "-o", plain) == 0
+    assert ">lower bound</text>" in plain.read_text()
+    assert "events" in out.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("choices", "complaint"),
+    [
+        (["--from-time", "9s"], "the time from 9000 to"),
+        (["--from-time", "soon"], "'soon' is not a time, expected a number"),
+        (["--devices", "tpu"], "there is no device 'tpu', expected some of cpu0, gpu0"),
+        (["--models", "none"], "there is no model 'none', expected some of"),
+        (["--dpi", "5"], "'5' is not a number of dots per inch, expected 50 to 600"),
+    ],
+)
+def test_a_part_that_is_not_there(
+    solved: Path,
+    tmp_path: Path,
+    out: pytest.CaptureFixture[str],
+    choices: list[str],
+    complaint: str,
+) -> None:
+    try:
+        code = plot(FIG1, solved, "-o", tmp_path / "a.png", *choices)
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 2
+    assert complaint in out.readouterr().err
+    assert not (tmp_path / "a.png").exists()
+
+
+def test_choices_for_pictures_are_refused_for_pages(
+    solved: Path, tmp_path: Path, out: pytest.CaptureFixture[str]
+) -> None:
+    assert plot(FIG1, solved, "-o", tmp_path / "a.html", "--dark") == 2
+    assert "--dark is for pictures, expected a file of .png, .svg, .pdf" in out.readouterr().err
+
+
+def test_a_pipeline_has_its_step_under_it(tmp_path: Path, out: pytest.CaptureFixture[str]) -> None:
+    answer, target = tmp_path / "s.json", tmp_path / "s.svg"
+    steps = ["--objective", "step", "--pipeline", "1f1b:4", "--stages", "acyclic"]
+    assert main(["solve", str(FIG1), *steps, "--solver", "pipeline", "-o", str(answer)]) == 0
+    assert plot(FIG1, answer, "-o", target) == 0
+    assert "1f1b with 4 micro-batches" in target.read_text()

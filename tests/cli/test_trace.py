@@ -41,7 +41,12 @@ def test_a_schedule_becomes_a_trace(
     assert capsys.readouterr().out == f"{target}: 6 ops, 0 transfers, 2 devices\n"
     document = json.loads(gzip.decompress(target.read_bytes()))
     assert document["otherData"] == {"graph": "fig1", "time_unit": "ms", "by": "talos_opt"}
-    assert sum(event["ph"] == "X" for event in document["traceEvents"]) == 6
+    bars = [event for event in document["traceEvents"] if event["ph"] == "X"]
+    assert sum(event["cat"].startswith("op,") for event in bars) == 6
+    path = [event for event in bars if event["cat"] == "critical"]
+    assert max(event["ts"] + event["dur"] for event in path) == max(
+        event["ts"] + event["dur"] for event in bars
+    )
 
 
 def test_a_trace_on_standard_output_is_all_that_is_there(solved: Path) -> None:

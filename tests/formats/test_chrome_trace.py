@@ -32,7 +32,11 @@ def document(problem_: Problem, schedule_: Schedule) -> dict[str, Any]:
 
 
 def of_kind(events: list[Event], phase: str, category: str | None = None) -> list[Event]:
-    return [e for e in events if e["ph"] == phase and category in (None, e.get("cat"))]
+    return [
+        e
+        for e in events
+        if e["ph"] == phase and category in (None, str(e.get("cat")).split(",")[0])
+    ]
 
 
 def chain() -> tuple[Problem, Schedule]:
@@ -50,7 +54,7 @@ def check_format(events: list[Event]) -> None:
     flows: dict[int, dict[str, Event]] = defaultdict(dict)
     names: set[tuple[Any, ...]] = set()
     for event in events:
-        assert event["ph"] in ("X", "M", "s", "f")
+        assert event["ph"] in ("X", "M", "s", "f", "C", "i")
         assert isinstance(event["name"], str)
         assert isinstance(event["pid"], int)
         assert isinstance(event["tid"], int)
@@ -65,8 +69,14 @@ def check_format(events: list[Event]) -> None:
             key = (event["name"], event["pid"], event["tid"])
             assert key not in names
             names.add(key)
+        elif event["ph"] == "C":
+            assert all(isinstance(value, int) for value in event["args"].values())
+            assert ("process_name", event["pid"], 0) in names
+        elif event["ph"] == "i":
+            assert event["s"] == "t"
+            assert ("thread_name", event["pid"], event["tid"]) in names
         elif event["ph"] == "X":
-            assert event["dur"] >= 0
+            assert event["dur"] > 0  # nothing is too short for an arrow
             assert isinstance(event["args"], dict)
         else:
             assert event["ph"] not in flows[event["id"]]
@@ -164,7 +174,7 @@ def test_slots_are_rows_and_an_op_may_hold_several() -> None:
     rows = {e["name"]: e["tid"] for e in of_kind(events, "X")}
     assert rows["a"] != rows["b"]
     assert len({rows["b"], rows["c"], rows["d"]}) == 3
-    assert sum(e["name"] == "thread_name" for e in events) == 3
+    assert sum(e["name"] == "thread_name" and e["pid"] == 1 for e in events) == 3
 
 
 def test_transfers_side_by_side_have_rows_of_their_own() -> None:
@@ -201,7 +211,8 @@ def test_rows_hold_all_of_the_time_and_never_overlap(
     ):
         bars = of_kind(events, "X", category)
         assert len(bars) == len(lengths)
-        assert sum(bar["dur"] for bar in bars) == pytest.approx(lengths.sum() * scale)
+        drawn = lengths.sum() * scale
+        assert sum(bar["dur"] for bar in bars) == pytest.approx(drawn, abs=0.002 * len(bars))
 
 
 def test_a_trace_of_ours_is_read_back(tmp_path: Path) -> None:
@@ -251,3 +262,60 @@ def test_names_of_any_kind_are_valid_json() -> None:
     first, second = found.names
     events = document(found, schedule(found, {first: ("cpu0", 0), second: ("cpu0", 1)}))
     assert [e["name"] for e in of_kind(events["traceEvents"], "X")] == [first, second]
+
+
+def test_memory_is_a_counter_of_each_device() -> None:
+    events = document(*chain())["traceEvents"]
+    held = [(e["pid"], e["ts"], e["args"]["held"]) for e in of_kind(events, "C")]
+    # a's 4 bytes are alive on the CPU until they are sent, and on the GPU until b has read them.
+    assert held == [(1, 0.0, 4), (1, 9e6, 0), (2, 0.0, 0), (2, 3e6, 4), (2, 12e6, 0)]
+
+
+def test_models_are_categories_and_have_marks() -> None:
+    found = problem(
+        {"one": [op("a", 3)], "two, too": [op("b", 1)]}, "cpu0", release={"two, too": 0.5}
+    )
+    first, second = found.names
+    answer = schedule(found, {first: ("cpu0", 0), second: ("cpu0", 3)})
+    events = document(found, answer)["traceEvents"]
+    assert [e["cat"] for e in of_kind(events, "X")] == ["op,model one", "op,model two  too"]
+    assert {e["name"]: e["ts"] for e in of_kind(events, "i")} == {
+        "one released": 0.0,
+        "one done": 3e6,
+        "two, too released": 0.5e6,
+        "two, too done": 4e6,
+    }
+
+
+def test_the_critical_path_is_a_row() -> None:
+    found, answer = chain()
+    text = "\n".join(trace_lines(found, answer, [(0, -1), (0, 0), (2, -1), (1, -1)]))
+    events = json.loads(text)["traceEvents"]
+    check_format(events)
+    check_rows(events)
+    path = of_kind(events, "X", "critical")
+    assert [(e["name"], e["ts"], e["dur"]) for e in path] == [
+        ("a (cpu0)", 0.0, 3e6),
+        ("a (cpu0 -> gpu0)", 3e6, 6e6),
+        ("c (gpu0)", 9e6, 2e6),
+        ("b (gpu0)", 11e6, 1e6),
+    ]
+
+
+def test_arrows_of_ops_without_length_meet_a_bar_of_their_own() -> None:
+    """Viewers cut times to whole nanoseconds, and a bar ends before what follows it."""
+    found = problem([op("a", 0), op("b", 1), op("c", 1, "a"), op("d", 0, "b")])
+    where = {"a": ("cpu0", 0.0105e-6), "b": ("cpu0", 0.0105e-6), "c": ("gpu0", 1), "d": ("gpu0", 2)}
+    events = document(found, schedule(found, where))["traceEvents"]
+    check_format(events)
+    bars = {(e["pid"], e["tid"], e["name"]): e for e in of_kind(events, "X")}
+    for end in of_kind(events, "s") + of_kind(events, "f"):
+        moment = int(end["ts"] * 1000)
+        around = [
+            name
+            for (*row, name), bar in bars.items()
+            if row == [end["pid"], end["tid"]]
+            and int(bar["ts"] * 1000) <= moment < int(bar["ts"] * 1000) + int(bar["dur"] * 1000)
+        ]
+        reader = {"a": "c", "b": "d"}[end["name"]]
+        assert around == [end["name"] if end["ph"] == "s" else reader]

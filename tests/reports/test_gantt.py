@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -10,20 +11,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from talos_opt.core.errors import FormatError
+from talos_opt.core.errors import FormatError, InputError
 from talos_opt.core.graph import Graph
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import simulate
-from talos_opt.reports import facts
-from talos_opt.reports.gantt import draw_gantt, drawing, legend, path, write_gantt
+from talos_opt.reports import facts, style
+from talos_opt.reports.gantt import Options, draw_gantt, lanes, legend, path, write_gantt
+from talos_opt.reports.selection import only_devices
 from talos_opt.reports.view import View, view_of
 from tests.builders import device, link, op, problem, schedule
 
 pytest.importorskip("matplotlib")
 
 from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 
 def two_models(**options: Any) -> tuple[Problem, Schedule]:
@@ -204,8 +208,8 @@ def test_narrow_bars_of_many_become_blocks() -> None:
 
 
 def test_as_many_bars_as_the_limit_are_all_drawn() -> None:
-    figure = draw_gantt(many_ops(drawing.BARS - 1))
-    assert len(rectangles(figure, "ops")) == drawing.BARS
+    figure = draw_gantt(many_ops(lanes.BARS - 1))
+    assert len(rectangles(figure, "ops")) == lanes.BARS
     assert len(figure.axes[0].images) == 0
 
 
@@ -278,3 +282,96 @@ def test_an_unknown_suffix(tmp_path: Path) -> None:
 )
 def test_shares_in_titles(share: float, text: str) -> None:
     assert facts.percent(share) == text
+
+
+def texts_in_bars(figure: Figure) -> list[Any]:
+    return [text for text in figure.axes[0].texts if text.get_zorder() == 4]
+
+
+@pytest.mark.parametrize("width", [6.0, 12.0, 20.0])
+def test_labels_are_inside_their_bars(width: float) -> None:
+    names = ["W" * 8, "iiiiiiii", "\u043f\u0440\u0438\u0432", "short", "m" * 12, "l.l.l.l.l.l.l.l"]
+    found = problem([op(name, 1 + k % 3) for k, name in enumerate(names)], "cpu0")
+    starts = np.cumsum([0, *(1 + k % 3 for k in range(len(names) - 1))])
+    where = {name: ("cpu0", float(at)) for name, at in zip(names, starts, strict=True)}
+    figure = draw_gantt(view_of(found, schedule(found, where)), Options(width=width))
+    figure.draw_without_rendering()
+    assert texts_in_bars(figure)
+    for text in texts_in_bars(figure):
+        box = text.get_window_extent()
+        (left, _), (right, _) = figure.axes[0].transData.inverted().transform(box.get_points())
+        k = int(np.searchsorted(starts, (left + right) / 2)) - 1
+        assert starts[k] <= left < right <= starts[k] + 1 + k % 3
+
+
+@pytest.mark.parametrize("width", [6.0, 12.0])
+def test_the_time_axis_has_labels_that_keep_clear(width: float) -> None:
+    found = problem([op("a", 435.781)], "cpu0")
+    figure = draw_gantt(view_of(found, schedule(found, {"a": ("cpu0", 0.0)})), Options(width=width))
+    figure.draw_without_rendering()
+    labels = [t for t in figure.axes[0].get_xticklabels() if t.get_text()]
+    labels = [t for t in labels if 0 <= t.get_position()[0] <= 435.781]
+    boxes = sorted(t.get_window_extent().extents.tolist() for t in labels)
+    assert len(boxes) >= 3
+    assert all(one[2] < two[0] for one, two in itertools.pairwise(boxes))
+
+
+def test_a_stretch_of_time_cuts_bars_off() -> None:
+    view = view_of(*two_models())
+    figure = draw_gantt(view, Options(start=2.0, end=6.0))
+    assert rectangles(figure, "ops") == [(2.0, 3.0), (5.0, 6.0)]
+    assert rectangles(figure, "transfers") == [(3.0, 5.0)]
+    assert figure.axes[0].get_xlim() == (2.0, 6.0)
+    # Shares are of what is shown: the GPU is busy for one of four seconds.
+    assert "25 %" in [text.get_text() for text in figure.axes[0].texts]
+    with pytest.raises(InputError, match="from 40 to 50 s has nothing of the schedule in it"):
+        draw_gantt(view, Options(start=40.0, end=50.0))
+
+
+def test_some_devices_are_drawn_with_what_moves_between_them() -> None:
+    view = view_of(*two_models())
+    part = only_devices(view, ["gpu"])
+    figure = draw_gantt(part)
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["gpu0"]
+    assert rectangles(figure, "ops") == [(5.0, 7.0), (7.0, 11.0)]
+    assert len(part.memory) == 1
+    assert "3 ops" in facts.proof(part)  # of the whole schedule
+    both = draw_gantt(only_devices(view, ["cpu0", "gpu0"]))
+    assert rectangles(both, "transfers") == [(3.0, 5.0)]
+    with pytest.raises(InputError, match="there is no device 'tpu', expected some of cpu0, gpu0"):
+        only_devices(view, ["tpu"])
+
+
+def test_some_models_have_colours_and_the_others_are_pale() -> None:
+    view = view_of(*two_models())
+    figure = draw_gantt(view, Options(models=("n",), memory=False))
+    (bars,) = collections(figure, "ops")
+    faces = [to_hex(face) for face in bars.get_facecolor()]
+    assert faces == [style.LIGHT.other, style.LIGHT.other, legend.model_colour(1)]
+    assert entries(figure)[:2] == ["n", "other models"]
+    assert len(figure.axes) == 2  # lanes, and where the time goes
+    with pytest.raises(InputError, match="there is no model 'x', expected some of m, n"):
+        draw_gantt(view, Options(models=("x",)))
+
+
+def test_a_dark_picture_has_no_dark_text() -> None:
+    figure = draw_gantt(view_of(*two_models()), Options(theme=style.DARK))
+    figure.draw_without_rendering()
+    paper = style.luminance(to_hex(figure.get_facecolor()))
+    texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+    shown = [text for text in texts if text not in texts_in_bars(figure)]
+    assert len(shown) > 10
+    for text in shown:
+        light = style.luminance(to_hex(text.get_color()))
+        assert (light + 0.05) / (paper + 0.05) >= 4.5, text
+
+
+def test_real_text_and_a_title(tmp_path: Path) -> None:
+    view = view_of(*two_models())
+    write_gantt(view, tmp_path / "a.svg")
+    drawn = (tmp_path / "a.svg").read_text()
+    assert "<title>test: toct" in drawn
+    assert re.search(r"<text[^>]*>second</text>", drawn)
+    write_gantt(view, tmp_path / "a.pdf")
+    assert b"/Type3" not in (tmp_path / "a.pdf").read_bytes()
+    assert b"/Title (test: toct" in (tmp_path / "a.pdf").read_bytes()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from talos_opt.core.errors import FormatError, InputError
 from talos_opt.core.graph import Graph, Model, Op
 from talos_opt.core.metrics import measure
 from talos_opt.core.problem import MemoryRule, Problem
+from talos_opt.reports import style
 from talos_opt.reports.page import Answer, assemble, write_gantt_page, write_report
 from talos_opt.reports.page.data import significant, times
 from talos_opt.reports.view import view_of, view_of_document
@@ -279,3 +281,22 @@ def test_a_target_that_cannot_be_written(problem: Problem, tmp_path: Path) -> No
         write_report(problem, [answer(problem)], tmp_path / "no" / "a.html")
     with pytest.raises(FormatError, match="is a directory"):
         write_report(problem, [answer(problem)], tmp_path)
+
+
+@pytest.mark.parametrize("block", [0, 1, 2])
+def test_text_and_marks_of_pages_have_contrast(block: int) -> None:
+    css = files("talos_opt.reports.page").joinpath("page.css").read_text(encoding="utf-8")
+    blocks = [
+        dict(re.findall(r"--([\w-]+): (#\w{6});", part)) for part in css.split("color-scheme")
+    ]
+    colours = [found for found in blocks if "card" in found][block]
+
+    def contrast(one: str, two: str) -> float:
+        low, high = sorted(style.luminance(colours[name]) + 0.05 for name in (one, two))
+        return high / low
+
+    for ground in ("card", "page"):
+        for text in ("text", "soft", "good", "warn", "accent"):
+            assert contrast(text, ground) >= 4.5, (text, ground)
+    for mark in ("critical", "transfer", "limit", "curve"):
+        assert contrast(mark, "card") >= 3, mark

@@ -18,7 +18,7 @@ from talos_opt.reports.page import write_gantt_page, write_report
 from talos_opt.reports.view import view_of
 from tests.clocks import Stopwatch
 from tests.reports.browser import Browser, open_browser
-from tests.reports.pages import answer, many_ops, two_models
+from tests.reports.pages import answer, data_of, many_ops, two_models
 from tests.reports.test_digits import AMOUNTS, DURATIONS, MOMENTS, NUMBERS
 from tests.reports.test_page import NASTY, nasty_problem
 
@@ -106,7 +106,7 @@ def test_headline_and_tables_hold_the_numbers(
     browser: Browser, page: Path, problem: Problem
 ) -> None:
     browser.open(page)
-    value = answer(problem, "sequential").document["value"]
+    value = answer(problem, "heft").document["value"]  # the best is shown first
     text = browser.text("#headline")
     assert f"{value:.6g} ms" in text
     assert "No schedule has a weighted sum of completion times (TOCT) below" in text
@@ -208,6 +208,15 @@ def test_zoom_by_buttons_wheel_and_keys(browser: Browser, page: Path) -> None:
     )
     wheel = {"type": "mouseWheel", "x": left + 600, "y": top + 60, "deltaX": 0}
     browser.call("Input.dispatchMouseEvent", deltaY=-240, **wheel)
+    browser.settle()
+    assert shown(browser) == whole  # the page scrolls
+    browser.js(f"document.querySelector('{GANTT}').focus({{preventScroll: true}})")
+    left, top = browser.js(
+        f"const b = document.querySelector('{GANTT}').getBoundingClientRect(); "
+        "return [b.left, b.top]"
+    )
+    wheel |= {"x": left + 600, "y": top + 60}
+    browser.call("Input.dispatchMouseEvent", deltaY=-240, **wheel)
     browser.wait(lambda: shown(browser) != whole)
     browser.settle()
     assert whole[0] < shown(browser)[0] < shown(browser)[1] < whole[1]
@@ -273,32 +282,37 @@ def test_the_keys_go_from_op_to_op(browser: Browser, page: Path) -> None:
 
 def test_the_selector_changes_the_schedule(browser: Browser, page: Path, problem: Problem) -> None:
     browser.open(page)
-    values = [answer(problem, name).document["value"] for name in ("sequential", "heft")]
+    values = [answer(problem, name).document["value"] for name in ("heft", "sequential")]
     assert values[0] != values[1]
-    before = browser.colours(GANTT), browser.text("#headline"), shown(browser)
+    before = browser.colours(GANTT), browser.text("#headline")
     browser.js(
-        "const s = document.querySelector('#schedule'); s.value = '1'; "
+        "const s = document.querySelector('#schedule'); s.value = '0'; "
         "s.dispatchEvent(new Event('change'));"
     )
     browser.settle()
-    after = browser.colours(GANTT), browser.text("#headline"), shown(browser)
+    after = browser.colours(GANTT), browser.text("#headline")
     for old, new in zip(before, after, strict=True):
         assert old != new
     assert f"{values[1]:.6g}" in after[1]
 
 
-def test_a_model_can_be_faded_and_transfers_hidden(browser: Browser, page: Path) -> None:
+def test_a_model_can_be_isolated_and_transfers_hidden(browser: Browser, page: Path) -> None:
     browser.open(page)
-    colour = browser.legend()["text"]
-    assert colour in browser.colours(GANTT)
+    colours = browser.legend()
+    pressed = (
+        "return [...document.querySelectorAll('[aria-label=Models] button')]"
+        ".map((button) => button.ariaPressed)"
+    )
     button = browser.find('[aria-label="Models"] button:nth-child(2)')
     button.click()
     browser.settle()
-    assert button.get_attribute("aria-pressed") == "false"
-    assert colour not in browser.colours(GANTT)
+    assert browser.js(pressed) == ["false", "true"]
+    assert colours["text"] in browser.colours(GANTT)
+    assert colours["vision"] not in browser.colours(GANTT)
     button.click()
     browser.settle()
-    assert colour in browser.colours(GANTT)
+    assert browser.js(pressed) == ["true", "true"]
+    assert colours["vision"] in browser.colours(GANTT)
     browser.js(
         "const s = document.querySelector('#schedule'); s.value = '1'; "
         "s.dispatchEvent(new Event('change'));"
@@ -485,3 +499,110 @@ def test_ten_thousand_ops_open_quickly(browser: Browser, tmp_path: Path) -> None
     )
     browser.mouse(GANTT, x, y)
     assert re.match(r"m\d/op\d+\n", browser.text("#tip"))
+
+
+def test_idle_time_says_what_is_waited_for(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    data = data_of(page)["schedules"][0]
+    gaps = data["where"]["gaps"]
+    k = max(range(len(gaps["start"])), key=lambda k: gaps["end"][k] - gaps["start"][k])
+    x, y = browser.js(
+        "const c = document.querySelector('#gantt').clientWidth - 142;"
+        "return [132 + (arguments[0] / arguments[1]) * c, 0]",
+        (gaps["start"][k] + gaps["end"][k]) / 2,
+        data["horizon"],
+    )
+    device = data["devices"][gaps["device"][k]]["id"]
+    height = browser.js("return document.querySelector('#gantt').clientHeight")
+    for y in range(30, height, 12):
+        browser.mouse(GANTT, x, y)
+        text = browser.text("#tip")
+        if text.startswith(f"{device}: "):
+            break
+    assert re.match(rf"{device}: (waits|idle|nothing)[^\n]*\nfrom\n", text)
+    assert "lasts" in text
+
+
+def test_a_link_leads_to_a_view(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    browser.js("location.hash = '#t=2,6&op=text/dense1'")
+    browser.wait(lambda: browser.text("#details").startswith("text/dense1"))
+    browser.settle()
+    assert shown(browser) == (2, 6)
+    browser.find(GANTT).send_keys("w")
+    browser.wait(lambda: "t=2.8,5.2&op=text%2Fdense1" in browser.js("return location.hash"))
+
+
+def test_ops_are_a_table_too(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    browser.find("details.ops summary").click()
+    browser.wait(
+        lambda: browser.js("return document.querySelectorAll('.ops tbody tr').length") == 7
+    )
+    assert browser.js("return document.querySelector('.ops tbody th').scope") == "row"
+
+
+@pytest.mark.parametrize("width", [1440, 1100, 390])
+def test_nothing_overlaps_or_is_cut_off(browser: Browser, page: Path, width: int) -> None:
+    for scheme in ("light", "dark"):
+        browser.open(page, width=width, scheme=scheme)
+        assert browser.js(LOOK) == []
+    labels = "return ticks(0, arguments[0], 2, 3).length"
+    script = (Path(talos_opt.__file__).parent / "reports" / "page" / "format.js").read_text()
+    assert all(browser.js(script + labels, k / 7) >= 3 for k in range(1, 70))
+
+
+#: Texts that leave their section or cover each other, and sideways scrolling.
+LOOK = """
+    const wrong = [];
+    const wide = document.documentElement.scrollWidth - innerWidth;
+    if (wide > 0) wrong.push(`the page is ${wide} px too wide`);
+    for (const section of document.querySelectorAll("section:not([hidden])")) {
+      const outer = section.getBoundingClientRect();
+      const texts = [...section.querySelectorAll("h2, h3, p, dt, dd, button, .range, svg text")]
+        .filter((one) => one.checkVisibility() && one.textContent.trim() && !one.closest(".table"));
+      const boxes = texts.map((one) => one.getBoundingClientRect());
+      texts.forEach((one, k) => {
+        const inside = boxes[k].left >= outer.left - 1 && boxes[k].right <= outer.right + 1;
+        if (!inside) wrong.push(`${one.textContent} leaves its section`);
+        for (let m = k + 1; m < texts.length; m += 1) {
+          if (one.contains(texts[m]) || texts[m].contains(one)) continue;
+          const [a, b] = [boxes[k], boxes[m]];
+          const x = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+          const y = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+          if (x > 2 && y > 2) wrong.push(`${one.textContent} covers ${texts[m].textContent}`);
+        }
+      });
+    }
+    return wrong;
+"""
+
+
+def test_a_dark_page_prints_light_and_whole(browser: Browser, page: Path) -> None:
+    browser.open(page, width=720, scheme="dark")  # the width of a sheet of A4
+    ground = "return getComputedStyle(document.body).backgroundColor"
+    browser.js("window.dispatchEvent(new Event('beforeprint'))")
+    try:
+        browser.call("Emulation.setEmulatedMedia", media="print")
+        browser.settle()
+        assert browser.js(ground) == "rgb(255, 255, 255)"
+        swatch = "return getComputedStyle(document.querySelector('.swatch')).printColorAdjust"
+        assert browser.js(swatch) == "exact"
+        cut = (
+            "return [...document.querySelectorAll('table, canvas, svg')]"
+            ".filter((one) => one.getBoundingClientRect().right > innerWidth + 1).length"
+        )
+        assert browser.js(cut) == 0
+    finally:
+        browser.call("Emulation.setEmulatedMedia", media="")
+    browser.js("window.dispatchEvent(new Event('afterprint'))")
+
+
+def test_schedules_share_one_time_scale(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    whole = shown(browser)
+    select = "const s = document.querySelector('#schedule'); s.value = arguments[0];"
+    for k in ("0", "1"):
+        browser.js(select + "s.dispatchEvent(new Event('change'));", k)
+        browser.settle()
+        assert shown(browser) == whole

@@ -1,6 +1,8 @@
 """A schedule as a picture: lanes of ops and transfers over time, memory under them.
 
 drawing     the picture as a whole, from a `View`
+options     what of it is drawn, and how
+lanes       the lanes: bars, what is idle, names
 bands       how high each lane is, and where it lies
 bars        bars of ops and transfers as shapes
 blocks      what is done with bars too narrow to tell apart
@@ -11,6 +13,7 @@ legend      what the colours and lines mean
 
 from __future__ import annotations
 
-from talos_opt.reports.gantt.drawing import WIDTH, draw_gantt, write_gantt
+from talos_opt.reports.gantt.drawing import draw_gantt, write_gantt
+from talos_opt.reports.gantt.options import WIDTH, Options
 
-__all__ = ["WIDTH", "draw_gantt", "write_gantt"]
+__all__ = ["WIDTH", "Options", "draw_gantt", "write_gantt"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +40,23 @@ class Bars:
     def length(self) -> Floats:
         """Duration of each (n,)."""
         return np.asarray(self.end - self.start)
+
+    def within(self, start: float, end: float) -> Bars:
+        """Return the bars of a stretch of time, cut off where they reach beyond it."""
+        # What takes no time is there if it is at the stretch's ends.
+        there = (self.end >= start) & (self.start <= end)
+        there &= (self.end > start) | (self.start == self.end)
+        there &= (self.start < end) | (self.start == self.end)
+        found = self._chosen(there)
+        cut = {name: np.clip(getattr(found, name), start, end) for name in ("start", "end")}
+        return replace(found, **cut)
+
+    def on_lanes(self) -> Bars:
+        """Return the bars that have a lane."""
+        return self._chosen(self.lane >= 0)
+
+    def _chosen(self, rows: Bools) -> Bars:
+        return Bars(**{name: column[rows] for name, column in vars(self).items()})
 
 
 def op_bars(view: View) -> Bars:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from talos_opt.core.memory_curves import MemoryCurve
 from talos_opt.core.units import format_bytes
 from talos_opt.reports import style
 from talos_opt.reports.facts import percent
 from talos_opt.reports.gantt.blocks import envelope
-from talos_opt.reports.memory import MemoryCurve
 from talos_opt.reports.view import View
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ ALL, LEAST, LARGEST = 4.0, 0.3, 0.75
 
 #: A limit this many times the peak, or more, lies beyond the panel.
 FAR = 3.0
-
-FILL, LINE, LIMIT = "#b9c6d3", "#49657f", "#b00020"
 
 
 def panels(view: View) -> list[tuple[MemoryCurve, float]]:
@@ -37,7 +35,13 @@ def limit_shown(curve: MemoryCurve) -> bool:
     return curve.limit is not None and curve.limit < FAR * _peak(curve)
 
 
-def draw_memory(axes: Axes, curve: MemoryCurve, view: View, dot: float) -> None:
+def draw_memory(
+    axes: Axes,
+    curve: MemoryCurve,
+    window: tuple[float, float],
+    dot: float,
+    theme: style.Theme = style.LIGHT,
+) -> None:
     """Draw the memory of one device.
 
     Parameters
@@ -45,24 +49,29 @@ def draw_memory(axes: Axes, curve: MemoryCurve, view: View, dot: float) -> None:
     axes : Axes
         Those of its panel, whose time axis is set.
     curve : MemoryCurve
-    view : View
+    window : (float, float)
+        Stretch of time that is drawn.
     dot : float
         Time that one dot of the picture stands for.
+    theme : Theme
     """
     peak = _peak(curve)
     scale, name = _unit(peak)
-    style.tidy(axes, grid="")
-    horizon = view.horizon or 1.0
-    times, held = envelope(curve.times, curve.bytes, horizon, int(horizon / dot))
-    times, values = np.append(times, horizon), np.append(held, held[-1]) / scale
-    axes.fill_between(times, values, step="post", color=FILL, linewidth=0)
-    axes.step(times, values, where="post", color=LINE, linewidth=0.9)
+    style.tidy(axes, grid="", theme=theme)
+    start, end = window
+    first = max(0, int(np.searchsorted(curve.times, start, side="right")) - 1)
+    last = max(first + 1, int(np.searchsorted(curve.times, end, side="right")))
+    steps = np.maximum(curve.times[first:last] - start, 0.0)
+    steps, held = envelope(steps, curve.bytes[first:last], end - start, int((end - start) / dot))
+    times, values = np.append(start + steps, end), np.append(held, held[-1]) / scale
+    axes.fill_between(times, values, step="post", color=theme.fill, linewidth=0)
+    axes.step(times, values, where="post", color=theme.line, linewidth=0.9)
     top = 1.15 * peak / scale
     if curve.limit is not None and limit_shown(curve):
         top = max(top, 1.1 * curve.limit / scale)
-        axes.axhline(curve.limit / scale, color=LIMIT, linewidth=1.1, linestyle="--")
+        axes.axhline(curve.limit / scale, color=theme.limit, linewidth=1.1, linestyle="--")
     if curve.static is not None:
-        axes.axhline(curve.static / scale, color=LINE, linewidth=0.9, linestyle=":")
+        axes.axhline(curve.static / scale, color=theme.line, linewidth=0.9, linestyle=":")
     axes.set_ylim(0.0, top)
     axes.locator_params(axis="y", nbins=2)
     axes.set_ylabel(
@@ -79,7 +88,7 @@ def draw_memory(axes: Axes, curve: MemoryCurve, view: View, dot: float) -> None:
         _told(curve),
         transform=axes.transAxes,
         fontsize=6.5,
-        color=style.MUTED,
+        color=theme.muted,
         va="center",
     )
 

@@ -10,12 +10,11 @@ import numpy as np
 from talos_opt.reports.gantt.bands import Stack
 from talos_opt.reports.gantt.bars import Bars, add_lines, add_polygons
 from talos_opt.reports.gantt.blocks import spans
+from talos_opt.reports.style import LIGHT
 from talos_opt.reports.view import View
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-COLOUR = "#000000"
 
 #: Dots of a part of the path that is framed; a shorter one is underlined.
 FRAMED = 6.0
@@ -24,7 +23,15 @@ FRAMED = 6.0
 CONNECTED = 300
 
 
-def draw_path(axes: Axes, view: View, ops: Bars, transfers: Bars, stack: Stack, dot: float) -> None:
+def draw_path(
+    axes: Axes,
+    view: View,
+    ops: Bars,
+    transfers: Bars,
+    stack: Stack,
+    dot: float,
+    colour: str = LIGHT.critical,
+) -> None:
     """Frame what is on the critical path; underline what is too narrow for a frame.
 
     Parameters
@@ -35,6 +42,7 @@ def draw_path(axes: Axes, view: View, ops: Bars, transfers: Bars, stack: Stack, 
     stack : Stack
     dot : float
         Time that one dot of the picture stands for.
+    colour : str
     """
     frames: list[Any] = []
     lines: list[Any] = []
@@ -51,11 +59,11 @@ def draw_path(axes: Axes, view: View, ops: Bars, transfers: Bars, stack: Stack, 
                 high = top if wide else low - 0.16 * (low - top)
                 corners = [(start, high), (end, high), (end, low), (start, low)]
                 (frames if wide else lines).append(corners)
-    add_polygons(axes, frames, "none", edge=COLOUR, width=1.3, layer=3.0, name="critical")
-    add_polygons(axes, lines, COLOUR, edge=COLOUR, width=0.4, layer=3.0, name="critical")
+    add_polygons(axes, frames, "none", edge=colour, width=1.3, layer=3.0, name="critical")
+    add_polygons(axes, lines, colour, edge=colour, width=0.4, layer=3.0, name="critical")
     if len(view.critical_ops) <= CONNECTED:
         connections = _connections(view, stack)
-        add_lines(axes, connections, COLOUR, width=0.9, layer=2.9, name="connections")
+        add_lines(axes, connections, colour, width=0.9, layer=1.9, name="connections")
 
 
 def _connections(view: View, stack: Stack) -> list[list[tuple[float, float]]]:

@@ -21,18 +21,23 @@ BAR, BESIDE = 0.17, 0.25
 DEVICES = 16
 
 
-def panel_height(view: View) -> float:
-    """Return the height of the panel, in inches; 0: there is nothing to show."""
+def panel_height(view: View, width: float = 12.0) -> float:
+    """Return the height of the panel, in inches, in a picture of a width; 0: nothing to show."""
     if view.breakdown is None or view.breakdown.span <= 0:
         return 0.0
-    return BESIDE + BAR * min(len(view.devices), DEVICES)
+    beside = BESIDE if width >= 9 else 3 * BESIDE  # a narrow picture has a legend of several lines
+    return beside + BAR * min(len(view.devices), DEVICES)
 
 
-def draw_where(axes: Axes, view: View) -> None:
+def draw_where(axes: Axes, view: View, theme: style.Theme = style.LIGHT) -> None:
     """Draw the parts of the time of each device, as shares of it."""
+    figure = axes.get_figure(root=True)
+    width = float(figure.get_figwidth()) if figure is not None else 12.0
     found = view.breakdown
     assert found is not None, "a panel that has a height"
-    parts = 100 * np.array([item.parts for item in found.devices]) / found.span
+    number = {name: d for d, name in enumerate(found.problem.device_ids)}
+    items = [found.devices[number[name]] for name in view.devices]
+    parts = 100 * np.array([item.parts for item in items]) / found.span
     busy = parts[:, Part.COMPUTE] + parts[:, Part.TRANSFER]
     shown = np.sort(np.argsort(-busy, kind="stable")[:DEVICES])
     parts = parts[shown]
@@ -49,7 +54,7 @@ def draw_where(axes: Axes, view: View) -> None:
                 label=WORDS[part],
             )
         left += widths
-    style.tidy(axes, grid="")
+    style.tidy(axes, grid="", theme=theme)
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
     names = [style.shortened(view.devices[d], 22) for d in shown.tolist()]
@@ -63,8 +68,9 @@ def draw_where(axes: Axes, view: View) -> None:
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(0.0, 1.0),
-        ncols=5,
+        ncols=max(1, min(5, int(width / 1.75))),
         frameon=False,
+        labelcolor=theme.ink,
         fontsize=style.TICK - 1,
         handlelength=1.2,
         columnspacing=1.2,

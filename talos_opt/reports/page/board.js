@@ -1,11 +1,14 @@
 // The Gantt chart with all that belongs to it: legend, buttons, search, details, memory curves.
 
+// Ops that the table lists.
+const LISTED_OPS = 2000;
+
 class Board {
   constructor(page, theme) {
     Object.assign(this, { page, theme });
     this.timeline = new Timeline();
-    this.canvas = node("canvas", { id: "gantt", tabindex: "0", role: "img", "aria-describedby": "gantt-keys" });
-    this.memoryCanvas = node("canvas", { id: "memory", role: "img", "aria-label": "Memory held on each device over time" });
+    this.canvas = node("canvas", { id: "gantt", tabindex: "0", role: "application", "aria-describedby": "gantt-keys" });
+    this.memoryCanvas = node("canvas", { id: "memory", tabindex: "0", role: "application", "aria-label": "Memory held on each device over time" });
     this.gantt = new Gantt(this.canvas, this.timeline, theme, page);
     this.memory = new MemoryCurves(this.memoryCanvas, this.timeline, theme, page);
     this.tip = node("div", { class: "tip", id: "tip", role: "status", hidden: true });
@@ -23,8 +26,8 @@ class Board {
   // The part of the page that this is.
   sections() {
     const note =
-      "Wheel or pinch zooms, dragging moves along, a click or tap on a bar tells all of an op. " +
-      "With the chart in focus: + and \u2212 zoom, arrows move, 0 shows all, n and p go from op to op.";
+      "Ctrl and wheel, or pinching, zooms; dragging moves along; a click or tap on a bar tells all of an op; pointing at idle time tells what is waited for. " +
+      "With the chart in focus the wheel zooms too, w and s zoom, a and d move, f shows the chosen op, 0 shows all, n and p go from op to op.";
     const gantt = node(
       "section",
       { "aria-labelledby": "gantt-title" },
@@ -34,8 +37,9 @@ class Board {
       this.ganttPlot,
       node("p", { class: "soft", id: "gantt-keys" }, note),
       this.details,
+      this.#listOfOps(),
     );
-    this.limitKey = node("div", { class: "legend" }, this.#key("limit", "limit, where it is near"));
+    this.limitKey = node("div", { class: "legend" }, this.#key("limit", "limit, where it is near"), this.#key("static", "what it bounds (rule static)"));
     this.emptyNote = node("p", { class: "soft" });
     this.memorySection = node(
       "section",
@@ -54,13 +58,18 @@ class Board {
     plan.theme = this.theme;
     this.hide();
     this.close();
-    this.timeline.reset(plan.horizon);
+    // All schedules have one time scale, so that their bars can be compared.
+    this.scale ??= Math.max(...this.page.schedules.map((raw) => raw.horizon || 1));
+    this.timeline.reset(this.scale);
     this.gantt.show(plan);
+    this.#fillList();
     this.remembers = plan.memory.some((curve) => curve.bytes.some((held) => held > 0));
     this.memorySection.hidden = !this.remembers;
     if (this.remembers) {
       this.memory.show(plan);
-      this.limitKey.hidden = !this.memory.tracks.some((track) => track.near);
+      const { tracks } = this.memory;
+      this.limitKey.children[0].hidden = !tracks.some((track) => track.near);
+      this.limitKey.children[1].hidden = !tracks.some((track) => track.static !== null);
       const { empty } = this.memory;
       this.emptyNote.hidden = empty.length === 0;
       this.emptyNote.textContent = `Nothing is ever held on ${empty.join(", ")}.`;
@@ -87,6 +96,8 @@ class Board {
       this.waiting = false;
       this.redraw();
       this.#tellRange();
+      clearTimeout(this.noting);
+      this.noting = setTimeout(() => history.replaceState(null, "", `#${this.link()}`), 300);
     });
   }
 
@@ -148,12 +159,52 @@ class Board {
       hover: (place) => this.#hoverMemory(place),
       tap: (place) => this.#hoverMemory(place),
     });
+    this.memoryCanvas.addEventListener("keydown", (event) => steerByKey(event, timeline));
     canvas.addEventListener("keydown", (event) => {
       if (steerByKey(event, timeline)) return;
+      if (event.ctrlKey || event.altKey || event.metaKey) return;
       if (event.key === "Escape") this.close();
+      else if (event.key === "f") this.#fit();
       else if (event.key === "n") this.#step(1);
       else if (event.key === "p") this.#step(-1);
     });
+  }
+
+  // Show the chosen op, and a little around it.
+  #fit() {
+    const { selected } = this.gantt;
+    if (selected < 0) return;
+    const { start, end } = this.plan.op;
+    const length = Math.max(end[selected] - start[selected], this.plan.horizon * 1e-6);
+    this.timeline.show(start[selected] - length, end[selected] + length);
+  }
+
+  // What is shown, as the part of an address behind #; and back.
+  link() {
+    const { timeline, gantt, page } = this;
+    const parts = timeline.whole ? [] : [`t=${number(timeline.from, 10)},${number(timeline.to, 10)}`];
+    if (gantt.selected >= 0) parts.push(`op=${encodeURIComponent(page.name(gantt.selected))}`);
+    return parts.join("&");
+  }
+
+  follow(text) {
+    const given = new URLSearchParams(text.replace(/^#/, ""));
+    const [from, to] = (given.get("t") ?? "").split(",").map(Number);
+    const i = given.has("op") ? this.page.lowered.indexOf(given.get("op").toLowerCase()) : -1;
+    if (i >= 0) this.choose(i, { reveal: false });
+    if (from < to) this.timeline.show(from, to);
+  }
+
+  // The view as a file.
+  #save() {
+    const { canvas, theme } = this;
+    const copy = Object.assign(document.createElement("canvas"), { width: canvas.width, height: canvas.height });
+    const pen = copy.getContext("2d");
+    pen.fillStyle = theme.card;
+    pen.fillRect(0, 0, copy.width, copy.height);
+    pen.drawImage(canvas, 0, 0);
+    const name = `${this.page.title.replace(/[^\p{L}\p{N}._-]+/gu, "_") || "schedule"}.png`;
+    node("a", { href: copy.toDataURL("image/png"), download: name }).click();
   }
 
   // To the op that starts next, or before.
@@ -167,22 +218,23 @@ class Board {
 
   #hover(place) {
     const found = place && this.gantt.at(place);
-    this.canvas.style.cursor = found ? "pointer" : "";
+    this.canvas.style.cursor = found && found.kind !== "gap" ? "pointer" : "";
     this.tip.hidden = !found;
     if (found) this.#tellShort(found, place);
   }
 
   #tellShort(found, place) {
     this.tip.hidden = false;
-    this.tip.replaceChildren(...shortOf(this.plan, found));
+    this.tip.replaceChildren(...(found.kind === "gap" ? gapOf(this.plan, found.gap) : shortOf(this.plan, found)));
     placeTip(this.tip, this.ganttPlot, place);
   }
 
   #tap(place) {
     const found = this.gantt.at(place);
-    if (!found) {
+    if (!found || found.kind === "gap") {
       this.close();
       this.hide();
+      if (found) this.#tellShort(found, place);
     } else if (found.kind === "op") this.choose(found.i, { reveal: false });
     else this.#tellShort(found, place);
   }
@@ -195,7 +247,7 @@ class Board {
     const limit = track.limit === null ? "no limit" : bytes(track.limit);
     this.memoryTip.replaceChildren(
       node("b", {}, this.plan.devices[track.device].id),
-      terms([["time", this.page.time(time)], ["held", bytes(held)], ["limit", limit]]),
+      terms([["time", this.page.time(time)], ["held", bytes(held)], track.static !== null && ["static", bytes(track.static)], ["limit", limit]]),
     );
     placeTip(this.memoryTip, this.memoryPlot, place);
   }
@@ -209,6 +261,7 @@ class Board {
       button("+", "Zoom in", () => timeline.zoom(0.5)),
       button("\u2212", "Zoom out", () => timeline.zoom(2)),
       button("All", "Show all", () => timeline.show(0, timeline.horizon)),
+      button("PNG", "Save this view as PNG", () => this.#save()),
     );
     const search = searchBox(this.page, {
       found: (hits) => {
@@ -220,16 +273,41 @@ class Board {
     return node("div", { class: "bar" }, zoom, search, this.range);
   }
 
+  // All ops as a table, for readers who cannot see the chart; made when it is opened.
+  #listOfOps() {
+    const body = node("div");
+    const made = node("details", { class: "ops" }, node("summary", {}, "The ops as a table"), body);
+    this.opList = { made, body };
+    made.addEventListener("toggle", () => this.#fillList());
+    return made;
+  }
+
+  #fillList() {
+    const { plan, page } = this;
+    const { made, body } = this.opList;
+    if (!made.open) return;
+    const { op } = plan;
+    const order = op.start.map((_, i) => i).sort((a, b) => op.start[a] - op.start[b] || a - b);
+    const rows = order.slice(0, LISTED_OPS).map((i) => {
+      const name = node("button", { type: "button", class: "link", on: { click: () => this.choose(i) } }, page.name(i));
+      const length = op.end[i] - op.start[i];
+      return [name, plan.devices[op.device[i]].id, page.moment(op.start[i], length), page.moment(op.end[i], length), page.time(length)];
+    });
+    const headings = [["op", true], ["device", true], ["start"], ["end"], ["takes"]];
+    const rest = order.length - rows.length;
+    const caption = rest > 0 ? `The first ${count(LISTED_OPS)} ops by start; ${count(rest)} more are in the schedule's file.` : "By start.";
+    body.replaceChildren(table(headings, rows, { caption, rowHeads: true }));
+  }
+
   #legend() {
     const { page, gantt, theme } = this;
     const models = page.models.map((model, j) => {
       const swatch = node("i", { class: "swatch", style: { background: theme.backgroundOf(j) } });
-      return this.#toggle([swatch, model.id], (on) => {
-        if (on) gantt.hidden.delete(j);
-        else gantt.hidden.add(j);
-        this.later();
-      });
+      const made = node("button", { type: "button", "aria-pressed": "true" }, swatch, node("bdi", {}, model.id));
+      made.addEventListener("click", (event) => this.#chooseModel(j, event.ctrlKey || event.metaKey || event.shiftKey));
+      return made;
     });
+    this.modelButtons = models;
     this.criticalToggle = this.#toggle([node("i", { class: "swatch critical" }), "critical path"], (on) => {
       gantt.shown.critical = on;
       this.later();
@@ -241,6 +319,21 @@ class Board {
     const marks = [this.criticalToggle, this.transferToggle, this.#key("idle", "idle")];
     const many = models.length > 24 ? " long" : "";
     return node("div", {}, node("div", { class: `legend${many}`, role: "group", "aria-label": "Models" }, models), node("div", { class: "legend" }, marks));
+  }
+
+  // Show one model alone, and all again by a second click; with Ctrl or Shift, hide or show one.
+  #chooseModel(j, single) {
+    const { hidden } = this.gantt;
+    const { models } = this.page;
+    if (single) {
+      if (!hidden.delete(j)) hidden.add(j);
+    } else {
+      const alone = !hidden.has(j) && hidden.size === models.length - 1;
+      hidden.clear();
+      if (!alone) models.forEach((_, k) => k !== j && hidden.add(k));
+    }
+    this.modelButtons.forEach((button, k) => button.setAttribute("aria-pressed", String(!hidden.has(k))));
+    this.later();
   }
 
   #toggle(content, act) {

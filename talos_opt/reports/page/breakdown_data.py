@@ -31,7 +31,7 @@ def breakdown_data(found: Breakdown, *, whole: bool) -> Json:
     whole : bool
         Also when models are done and what weighs most, which a report shows.
     """
-    path = found.path
+    path, gaps = found.path, found.gaps
     ranked = sorted(path.stretches, key=lambda item: -item.length)[:LONGEST]
     data: Json = {
         "span": found.span,
@@ -44,6 +44,7 @@ def breakdown_data(found: Breakdown, *, whole: bool) -> Json:
             }
             for item in found.devices
         ],
+        "gaps": {name: column.tolist() for name, column in vars(gaps).items()},
         "path": {
             "end": path.end,
             "compute": path.compute,

@@ -66,6 +66,7 @@ def schedule_data(
             {
                 "device": view.devices.index(curve.device),
                 "limit": curve.limit,
+                "static": curve.static,
                 "times": times(curve.times, view.horizon),
                 "bytes": curve.bytes.tolist(),
             }

@@ -23,6 +23,23 @@ function opInShort(plan, i) {
   ];
 }
 
+// Why slots of a device are free: what starts there next, and what that waits for.
+function gapOf(plan, gap) {
+  const { page } = plan;
+  const what = (op, transfer) => (transfer < 0 ? page.name(op) : `the transfer of ${page.name(op)}`);
+  return [
+    node("b", {}, `${plan.devices[gap.device].id}: ${page.parts[gap.part].name}`),
+    terms([
+      ["from", page.moment(gap.start, gap.end - gap.start)],
+      ["to", page.moment(gap.end, gap.end - gap.start)],
+      ["lasts", page.time(gap.end - gap.start)],
+      gap.slots > 1 ? ["slots", gap.slots] : null,
+      gap.next_op >= 0 ? ["next", what(gap.next_op, gap.next_transfer)] : null,
+      gap.by >= 0 ? ["waits for", what(gap.by, gap.transfer)] : null,
+    ]),
+  ];
+}
+
 function transferInShort(plan, i) {
   const { page, transfer } = plan;
   const devices = plan.devices;

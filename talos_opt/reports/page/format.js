@@ -112,13 +112,13 @@ function fill(made, attributes, children) {
 }
 
 // Rows of [text or node], under headings of [text, left?].
-function table(headings, rows, { caption = null, chosen = -1 } = {}) {
+function table(headings, rows, { caption = null, chosen = -1, rowHeads = false } = {}) {
   const head = headings.map(([text, left]) => node("th", { scope: "col", class: left ? "left" : null }, text));
   const body = rows.map((cells, r) =>
     node(
       "tr",
       { class: r === chosen ? "chosen" : null },
-      cells.map((cell, c) => node("td", { class: headings[c][1] ? "left" : null }, cell)),
+      cells.map((cell, c) => node(rowHeads && c === 0 ? "th" : "td", { scope: rowHeads && c === 0 ? "row" : null, class: headings[c][1] ? "left" : null }, cell)),
     ),
   );
   const made = node("table", {}, node("thead", {}, node("tr", {}, head)), node("tbody", {}, body));
@@ -151,14 +151,16 @@ function firstAbove(values, limit) {
   return low;
 }
 
-// Round positions for about `wanted` marks on an axis from a to b.
-function ticks(a, b, wanted) {
+// Round positions for about `wanted` marks on an axis from a to b, and for at least so many.
+function ticks(a, b, wanted, least = 1) {
   const span = b - a;
   if (!(span > 0)) return [a];
-  const rough = span / Math.max(1, wanted);
-  const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].find((m) => m * power >= rough * 0.999) * power;
-  const found = [];
-  for (let k = Math.ceil(a / step - 1e-9); k * step <= b + step * 1e-9; k += 1) found.push(k * step);
-  return found;
+  for (let more = wanted; ; more += 1) {
+    const rough = span / Math.max(1, more);
+    const power = 10 ** Math.floor(Math.log10(rough));
+    const step = [1, 2, 5, 10].find((m) => m * power >= rough * 0.999) * power;
+    const found = [];
+    for (let k = Math.ceil(a / step - 1e-9); k * step <= b + step * 1e-9; k += 1) found.push(k * step);
+    if (found.length >= least || more > wanted + 8) return found;
+  }
 }

@@ -115,6 +115,7 @@ class Gantt extends TimeChart {
     const { pen, plan, theme, page, timeline } = this;
     const bars = plan.bars[lane];
     const perTime = this.plotWidth / timeline.span;
+    const edge = this.left + this.plotWidth + 4;
     const thin = new ThinBars(this.left, this.plotWidth);
     for (let k = plan.firstEnding(lane, timeline.from - 1e-9 * timeline.span); k < bars.length; k += 1) {
       const bar = bars[k];
@@ -131,7 +132,9 @@ class Gantt extends TimeChart {
       const { y, height } = this.#box(lane, bar);
       pen.globalAlpha = this.#alpha(op);
       pen.fillStyle = theme.fillOf(model, pen);
-      pen.fillRect(x, y, width > 4 ? width - 1 : width, height);
+      // Cut off outside what is shown: a canvas counts in few digits.
+      const begin = Math.max(x, this.left - 4);
+      pen.fillRect(begin, y, Math.min(width > 4 ? x + width - 1 : x + width, edge) - begin, height);
       if (bar.op && width > 24 && height >= 12) this.#name(op, x, y, width, height, model);
     }
     const inset = plan.lanes[lane].link ? 2 : 0;
@@ -199,6 +202,10 @@ class Gantt extends TimeChart {
     const { pen, plan, theme, page } = this;
     const i = this.selected;
     const box = this.boxOf(i);
+    // On a ground of the card's colour, so that it is seen on bars of any colour.
+    pen.strokeStyle = theme.card;
+    pen.lineWidth = 6;
+    pen.strokeRect(box.x - 1, box.y - 1, Math.max(box.width, 3) + 1, box.height + 2);
     pen.strokeStyle = theme.accent;
     pen.lineWidth = 1.5;
     for (const k of page.inputsOf(i).slice(0, 40)) this.#curve(this.boxOf(k), box);
@@ -232,7 +239,10 @@ class Gantt extends TimeChart {
     const lane = this.rows.findIndex((row) => row && y >= row.y - 1 && y <= row.y + row.height + 1);
     if (lane < 0) return null;
     const bar = this.plan.barAt(lane, this.timeAt(x), (3 * this.timeline.span) / this.plotWidth);
-    return bar && { kind: bar.op ? "op" : "transfer", i: bar.i };
+    if (bar) return { kind: bar.op ? "op" : "transfer", i: bar.i };
+    const { link, device } = this.plan.lanes[lane];
+    const gap = link ? null : this.plan.gapAt(device, this.timeAt(x));
+    return gap && { kind: "gap", gap };
   }
 }
 

@@ -8,10 +8,11 @@ class MemoryCurves extends TimeChart {
     const curves = plan.memory.map((curve) => ({ ...curve, peak: curve.bytes.reduce((most, held) => Math.max(most, held), 0) }));
     this.empty = curves.filter((curve) => curve.peak === 0).map((curve) => plan.devices[curve.device].id);
     this.tracks = curves.filter((curve) => curve.peak > 0).map((curve) => {
-      const { peak } = curve;
-      // A limit far above the peak would press the curve flat: it is then told, not drawn.
-      const near = curve.limit !== null && curve.limit <= 2 * peak;
-      return { ...curve, near, top: Math.max(near ? curve.limit : 0, peak, 1) * 1.08 };
+      const { peak, static: counted } = curve;
+      const most = Math.max(peak, counted ?? 0);
+      // A limit far above all that counts would press the curve flat: it is then told, not drawn.
+      const near = curve.limit !== null && curve.limit <= 2 * most;
+      return { ...curve, near, top: Math.max(near ? curve.limit : 0, most, 1) * 1.08 };
     });
     this.layOut();
   }
@@ -39,25 +40,30 @@ class MemoryCurves extends TimeChart {
     pen.fillStyle = theme.soft;
     pen.font = "11px system-ui, sans-serif";
     pen.fillText(clipped(pen, this.narrow ? bytes(track.peak) : `peak ${bytes(track.peak)}`, left - 8), 0, y + 29);
-    const limit = track.limit === null ? "no limit" : `of ${bytes(track.limit)}`;
+    const share = track.static !== null && track.limit ? ` ${shareOf(track.static, track.limit)} static` : "";
+    const limit = track.limit === null ? "no limit" : share && !this.narrow ? share.trim() : `of ${bytes(track.limit)}`;
     pen.fillText(clipped(pen, limit, left - 8), 0, y + 44);
     pen.save();
     pen.beginPath();
     pen.rect(left, y, plotWidth, TRACK);
     pen.clip();
     this.#curve(track, y);
-    if (track.near) {
-      const level = Math.round(y + TRACK - (track.limit / track.top) * TRACK) + 0.5;
-      pen.strokeStyle = theme.limit;
-      pen.lineWidth = 1.5;
-      pen.setLineDash([6, 4]);
-      pen.beginPath();
-      pen.moveTo(left, level);
-      pen.lineTo(left + plotWidth, level);
-      pen.stroke();
-      pen.setLineDash([]);
-    }
+    if (track.near) this.#line(y, track.limit / track.top, theme.limit, [6, 4]);
+    if (track.static !== null) this.#line(y, track.static / track.top, theme.curve, [2, 3]);
     pen.restore();
+  }
+
+  #line(y, share, colour, dashes) {
+    const { pen, left, plotWidth } = this;
+    const level = Math.round(y + TRACK - share * TRACK) + 0.5;
+    pen.strokeStyle = colour;
+    pen.lineWidth = 1.5;
+    pen.setLineDash(dashes);
+    pen.beginPath();
+    pen.moveTo(left, level);
+    pen.lineTo(left + plotWidth, level);
+    pen.stroke();
+    pen.setLineDash([]);
   }
 
   // A step function; steps closer than a pixel are drawn as the most that is held there.

@@ -52,7 +52,7 @@ function start() {
     main.append(speedupSection(page, theme, redraws, choose), problemSection(page));
   }
   header(page, plans, theme, show);
-  show(0);
+  show(ranked(plans)[0]);
   for (const draw of redraws) draw(); // now that the widths are known
   theme.listeners.push(() => redraws.forEach((draw) => draw()));
   let width = main.clientWidth;
@@ -61,6 +61,8 @@ function start() {
     width = main.clientWidth;
     redraws.forEach((draw) => draw());
   });
+  board.follow(location.hash);
+  window.addEventListener("hashchange", () => board.follow(location.hash));
   document.documentElement.dataset.ready = "true";
 }
 
@@ -89,11 +91,21 @@ function speedupSection(page, theme, redraws, pick) {
   return made;
 }
 
+// Numbers of the plans, the best one first.
+function ranked(plans) {
+  const worth = (k) => plans[k].facts.value ?? Infinity;
+  return plans.map((_, k) => k).sort((a, b) => (worth(a) === worth(b) ? a - b : worth(a) - worth(b)));
+}
+
 function header(page, plans, theme, show) {
   const bar = document.querySelector("header");
   bar.append(node("h1", {}, page.title, node("small", {}, page.subtitle)));
   if (plans.length > 1) {
-    const options = plans.map((plan, k) => node("option", { value: String(k) }, `${plan.label}: ${worth(page, page.objective, plan.facts.value)}`));
+    const options = ranked(plans).map((k, place) => {
+      const { label, facts } = plans[k];
+      const text = `${label}: ${worth(page, page.objective, facts.value)}`;
+      return node("option", { value: String(k) }, place ? text : `${text} (best)`);
+    });
     const select = node("select", { id: "schedule", on: { change: (event) => show(Number(event.target.value)) } }, options);
     bar.append(node("label", {}, node("span", {}, "Schedule"), select));
   }

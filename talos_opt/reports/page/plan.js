@@ -78,6 +78,16 @@ class Plan {
     return best;
   }
 
+  // The stretch in which slots of a device are free at a time, and why; null: none is known.
+  gapAt(device, time) {
+    const gaps = this.where?.gaps;
+    if (!gaps) return null;
+    this.gapsOf ??= this.devices.map((_, d) => gaps.device.flatMap((other, g) => (other === d ? [g] : [])));
+    const found = this.gapsOf[device].find((g) => gaps.start[g] <= time && time < gaps.end[g]);
+    if (found === undefined) return null;
+    return Object.fromEntries(Object.entries(gaps).map(([name, column]) => [name, column[found]]));
+  }
+
   // What runs on a device at a time: {ops, free: slots, until: the next end}.
   running(device, time) {
     const ops = new Set();

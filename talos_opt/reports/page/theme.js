@@ -5,6 +5,18 @@ class Theme {
     this.palette = palette;
     this.listeners = [];
     this.read();
+    // Paper is white: what is drawn has to be drawn again for it.
+    let before;
+    window.addEventListener("beforeprint", () => {
+      before = document.documentElement.dataset.theme;
+      document.documentElement.dataset.theme = "light";
+      this.changed();
+    });
+    window.addEventListener("afterprint", () => {
+      if (before) document.documentElement.dataset.theme = before;
+      else delete document.documentElement.dataset.theme;
+      this.changed();
+    });
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.changed());
   }
 
@@ -30,21 +42,30 @@ class Theme {
     this.changed();
   }
 
-  // Fill of a model on a canvas: from the ninth model on, the colours come again with stripes.
+  // Fill of a model on a canvas: from the ninth model on, the colours come again with a hatch, which
+  // pictures draw too.
   fillOf(model, context) {
     const colour = this.palette[model % this.palette.length];
-    const turn = Math.floor(model / this.palette.length);
+    const turn = this.#turn(model);
     if (turn === 0) return colour;
-    if (!this.patterns.has(model)) this.patterns.set(model, stripes(colour, 3 + 2 * turn, context));
+    if (!this.patterns.has(model)) this.patterns.set(model, stripes(colour, 4, context, "#ffffffbb", turn));
     return this.patterns.get(model);
   }
 
   // The same for the background of an element.
   backgroundOf(model) {
     const colour = this.palette[model % this.palette.length];
-    const turn = Math.floor(model / this.palette.length);
-    const width = 3 + 2 * turn;
-    return turn === 0 ? colour : `repeating-linear-gradient(135deg, ${colour} 0 ${width - 2}px, #fffb ${width - 2}px ${width}px)`;
+    const lines = (angle, gap) => `repeating-linear-gradient(${angle}deg, #fffb 0 1.2px, ${gap} 1.2px 5.6px)`;
+    return [
+      colour,
+      lines(135, colour),
+      lines(45, colour),
+      `${lines(135, "transparent")}, ${lines(45, colour)}`,
+    ][this.#turn(model)];
+  }
+
+  #turn(model) {
+    return Math.floor(model / this.palette.length) % 4;
   }
 
   hatch(context) {
@@ -61,7 +82,8 @@ class Theme {
   }
 }
 
-function stripes(colour, width, context, gap = "#ffffffbb") {
+// Lines on a colour: rising (1), falling (2) or both (3).
+function stripes(colour, width, context, gap, turn = 1) {
   const size = width * 2;
   const tile = document.createElement("canvas");
   tile.width = tile.height = size;
@@ -72,8 +94,14 @@ function stripes(colour, width, context, gap = "#ffffffbb") {
   pen.lineWidth = 1.2;
   pen.beginPath();
   for (const shift of [-size, 0, size]) {
-    pen.moveTo(shift - 1, size + 1);
-    pen.lineTo(shift + size + 1, -1);
+    if (turn !== 2) {
+      pen.moveTo(shift - 1, size + 1);
+      pen.lineTo(shift + size + 1, -1);
+    }
+    if (turn !== 1) {
+      pen.moveTo(shift - 1, -1);
+      pen.lineTo(shift + size + 1, size + 1);
+    }
   }
   pen.stroke();
   return context.createPattern(tile, "repeat");

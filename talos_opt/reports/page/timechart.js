@@ -45,7 +45,7 @@ class TimeChart {
   // Grid lines at round times, from `top` down; above them the times, where there is room.
   drawAxis(top) {
     const { pen, left, plotWidth, theme, timeline } = this;
-    const marks = ticks(timeline.from, timeline.to, Math.max(2, Math.floor(plotWidth / 90)));
+    const marks = ticks(timeline.from, timeline.to, Math.max(2, Math.floor(plotWidth / 90)), 3);
     const step = marks[1] - marks[0] || timeline.span;
     const [divisor, unit] = timeUnit(timeline.to, this.page.unit);
     // Of the last mark, so that it differs from the one before it.

@@ -58,6 +58,9 @@ function steer(chart, { hover, tap }) {
   canvas.addEventListener(
     "wheel",
     (event) => {
+      // The page scrolls, unless the chart is meant: it has the focus, or Ctrl is held.
+      const meant = event.ctrlKey || event.metaKey || event.shiftKey || document.activeElement === canvas;
+      if (!meant) return;
       const step = event.deltaMode === 1 ? 16 : 1;
       const sideways = event.shiftKey ? event.deltaX || event.deltaY : event.deltaX;
       if (Math.abs(sideways) > Math.abs(event.deltaY) || event.shiftKey) {
@@ -116,6 +119,10 @@ function steerByKey(event, timeline) {
     "=": () => timeline.zoom(0.6),
     "-": () => timeline.zoom(1 / 0.6),
     0: () => timeline.show(0, timeline.horizon),
+    w: () => timeline.zoom(0.6),
+    s: () => timeline.zoom(1 / 0.6),
+    a: () => timeline.pan(-timeline.span * 0.15),
+    d: () => timeline.pan(timeline.span * 0.15),
     ArrowLeft: () => timeline.pan(-timeline.span * 0.15),
     ArrowRight: () => timeline.pan(timeline.span * 0.15),
     Home: () => timeline.pan(-timeline.horizon),

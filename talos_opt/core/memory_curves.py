@@ -35,6 +35,16 @@ class MemoryCurve:
     bytes: Ints
     static: int | None = None
 
+    @property
+    def peak(self) -> int:
+        """Most bytes that it holds or, under the rule ``static``, that are held against it."""
+        return max(int(self.bytes.max(initial=0)), self.static or 0)
+
+    @property
+    def share(self) -> float:
+        """The peak as a share of the limit; 0 without a limit."""
+        return self.peak / self.limit if self.limit else 0.0
+
 
 def memory_curves(
     problem: Problem, schedule: Schedule, tolerance: float
