@@ -19,6 +19,9 @@ from talos_opt.frameworks.torch.halves import differentiable, hops_of, split
 from talos_opt.frameworks.torch.steps import outputs
 from talos_opt.frameworks.torch.tracing import MINIMISED, OUT_SPEC
 
+#: Its substitute on a GPU runs the layer once more and asks torch for the gradient.
+_LSTM_BACKWARD = torch.ops.aten.mkldnn_rnn_layer_backward.default
+
 
 class Stepper:
     """Runs a captured module forwards, and backwards if it was captured in training.
@@ -52,6 +55,8 @@ class Stepper:
         self.captured, self.devices = captured, dict(devices)
         self._halves = split(captured)
         back = self._halves.backward
+        if back is not None:
+            require_no_gradient_inside(back, plan.device, self.devices)
         self._forward = self._executor(self._halves.forward, plan, threads)
         self._backward = None if back is None else self._executor(back, plan, threads)
         self._lock = threading.Lock()
@@ -202,6 +207,29 @@ class Stepper:
             f"output {names[self.seeded.index(True)]} alone: detach the others, or let the module "
             "return its loss first, or as 'loss', and profile that"
         )
+
+
+def require_no_gradient_inside(
+    part: Captured, where: Mapping[str, str], devices: Mapping[str, torch.device]
+) -> None:
+    """Refuse a backward pass whose ops ask torch for gradients on a GPU.
+
+    There torch has one thread for gradients on each GPU. It waits for the whole backward pass, and
+    so for an op that would have to run on that thread.
+
+    Raises
+    ------
+    InputError
+        Naming the op and its device.
+    """
+    for node in part.graph_module.graph.nodes:
+        device = where.get(node.name)
+        if node.target is _LSTM_BACKWARD and device and devices[device].type == "cuda":
+            raise InputError(
+                f"op {node.name!r}, the gradient of an LSTM layer, is on {device} "
+                f"({devices[device]}), where a module that is trained by autograd cannot run it: "
+                "pin the layer to a CPU, or profile it for inference"
+            )
 
 
 def _outline(value: torch.Tensor | None) -> torch.Tensor:
