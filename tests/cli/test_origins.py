@@ -70,7 +70,9 @@ def test_analyze(files: tuple[str, str], capsys: Capture) -> None:
 def test_trace(files: tuple[str, str], tmp_path: Path) -> None:
     assert main(["trace", *files, "-o", str(tmp_path / "trace.json")]) == 0
     events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
-    facts = {event["name"]: event["args"] for event in events if event.get("cat") == "op"}
+    facts = {
+        event["name"]: event["args"] for event in events if "op" in event.get("cat", "").split(",")
+    }
     assert facts["linear_10"]["line"] == "net.py:12"
     assert "line" not in facts["relu_3"]
 

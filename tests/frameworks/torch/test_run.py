@@ -80,8 +80,9 @@ def test_what_was_measured_as_a_trace(
     target = tmp_path / "trace.json"
     write_schedule_trace(problem, schedule, target)
     events = json.loads(target.read_text())["traceEvents"]
-    assert sum(event.get("cat") == "op" for event in events) == len(document["ops"])
-    assert sum(event.get("cat") == "transfer" for event in events) == len(moves(document))
+    kinds = [event.get("cat", "").split(",") for event in events]
+    assert sum("op" in kind for kind in kinds) == len(document["ops"])
+    assert sum("transfer" in kind for kind in kinds) == len(moves(document))
 
 
 def test_a_schedule_of_estimates_fits_the_model() -> None:
