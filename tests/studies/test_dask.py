@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from talos_opt import api
-from talos_opt.cli import output
 from talos_opt.cli.main import main
 from talos_opt.core.config import SolveConfig
 from talos_opt.core.errors import ConfigError, DependencyError, InputError, SolverError
@@ -30,6 +29,7 @@ from talos_opt.studies.solving import make_request, solve_request
 from talos_opt.studies.store import Store
 from talos_opt.studies.study import read_study
 from tests.cli.process import FIG1, PATIENCE, hard_graph, processes_with
+from tests.solvers.running import in_own_process
 from tests.studies.test_running import essence, study_file, wait_until
 
 distributed = pytest.importorskip("distributed", reason="the extra dask is not installed")
@@ -212,28 +212,6 @@ def test_no_scheduler_is_one_error(
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("command", ["solve", "sweep"])
-def test_where_there_are_no_workers_a_note_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
-) -> None:
-    told: list[str] = []
-    with cluster_of(0) as cluster:
-
-        def join(*lines: str) -> None:
-            told.extend(lines)
-            cluster.scale(1)
-
-        monkeypatch.setattr(output, "complain", join)
-        late = threading.Timer(PATIENCE / 4, join)  # nobody hangs where nothing is told
-        late.start()
-        where = study_file(tmp_path, STUDY) if command == "sweep" else FIG1
-        assert main([command, str(where), "--dask", cluster.scheduler_address]) in (0, 1)
-        late.cancel()
-    remote.dismiss()
-    assert len(told) == 1
-    assert "waiting for one" in told[0]
-
-
 def test_whatever_else_answers_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dask_link, "_PATIENCE", 0.3)
     monkeypatch.setattr(dask_link, "_HANDSHAKE", 0.0)
@@ -333,7 +311,8 @@ def test_a_solve_ends_with_what_it_has(link: DaskLink, tmp_path: Path) -> None:
     assert result.lower_bound > 0
 
 
-def test_local_is_a_cluster_of_this_process(tmp_path: Path) -> None:
+@in_own_process  # beside another cluster of this process Dask has been seen to wait for ever
+def test_local_is_a_cluster_of_this_process() -> None:
     with hire("local", 1) as crew:
         assert crew.workers == 1
         assert crew.has_room()
