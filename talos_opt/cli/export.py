@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -239,6 +239,17 @@ EXPORTERS: dict[str, Exporter] = {
 }
 
 
+class _Forms:
+    """Names of all forms; those of other packages are looked for when another one is asked for."""
+
+    def __contains__(self, name: object) -> bool:
+        return name in EXPORTERS or name in list(self)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from EXPORTERS
+        yield from plugins.without(plugins.EXPORTS, EXPORTERS)
+
+
 def _added(name: str) -> Exporter:
     """Return the form that another package adds."""
     from talos_opt.core.errors import ConfigError
@@ -280,7 +291,8 @@ def add_parser(commands: Any) -> None:
         "--to",
         dest="form",
         required=True,
-        choices=(*EXPORTERS, *plugins.without(plugins.EXPORTS, EXPORTERS)),
+        choices=_Forms(),
+        metavar=f"{{{','.join(EXPORTERS)}}}",
         help="form to write",
     )
     arguments.add_target(parser, "file to write; - writes to standard output", required=True)

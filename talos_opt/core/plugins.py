@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from talos_opt.core.errors import ConfigError, TalosError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 T = TypeVar("T")
 
@@ -21,6 +23,8 @@ SOLVERS, FORMATS, EXPORTS = "talos_opt.solvers", "talos_opt.formats", "talos_opt
 @cache
 def added(group: str) -> Mapping[str, EntryPoint]:
     """Return what installed packages add to a group, by name, in the order of the names."""
+    from importlib.metadata import entry_points  # with all that it loads: not at each start
+
     found: dict[str, EntryPoint] = {}
     for point in sorted(entry_points(group=group), key=lambda point: (point.name, point.value)):
         found.setdefault(point.name, point)

@@ -13,13 +13,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any
 
 from talos_opt.core import plugins
 from talos_opt.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from talos_opt.core.bundles import Bundles
     from talos_opt.core.cluster import Cluster
     from talos_opt.core.problem import Objective, Problem
