@@ -83,6 +83,13 @@ def test_schema_and_reader_know_the_same_keys(name: str, schema: Any, keys: Keys
     assert set(schema.get("required", [])) == set(keys.required), name
 
 
+def test_a_cluster_alone_is_that_of_a_graph() -> None:
+    graph, alone = read_schema("graph"), read_schema("cluster")
+    defs = graph["$defs"]
+    assert {key: alone[key] for key in defs["cluster"]} == defs["cluster"]
+    assert alone["$defs"] == {key: defs[key] for key in alone["$defs"]}
+
+
 def test_every_key_is_on_the_page() -> None:
     for name in SCHEMAS:
         for schema in _objects(read_schema(name)):
