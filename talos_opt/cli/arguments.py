@@ -443,6 +443,33 @@ def add_estimates(parser: argparse.ArgumentParser, flag: str) -> None:
     )
 
 
+def add_room(parser: argparse.ArgumentParser, *, share: str = "1", single: str = "also") -> None:
+    """Add what of the devices' memory may be filled.
+
+    Parameters
+    ----------
+    parser : argparse.ArgumentParser
+    share : str
+        The share where none is given, in words.
+    single : str
+        Where what is left free can differ by device, in words.
+    """
+    parser.add_argument(
+        "--memory-fraction",
+        type=fraction,
+        metavar="SHARE",
+        help=f"share of each device's memory that ops may fill (default: {share})",
+    )
+    parser.add_argument(
+        "--reserve",
+        type=amounts,
+        default={"": 0},
+        metavar="BYTES",
+        help="memory of each device to leave free beside that, such as 1GiB (default: 0); "
+        f"{single} of single devices: gpu0=2GiB,1GiB",
+    )
+
+
 def add_format(parser: argparse.ArgumentParser) -> None:
     """Add the format of the graph file."""
     parser.add_argument(

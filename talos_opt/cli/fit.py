@@ -64,7 +64,7 @@ def add_parser(commands: Any) -> None:
         help="also say what would be needed for this number of tokens or sequences",
     )
     llm.add_workload(parser)
-    llm.add_room(parser)
+    arguments.add_room(parser)
     arguments.add_stages(parser)
     parser.add_argument(
         "--time-limit",

@@ -100,24 +100,6 @@ def add_workload(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_room(parser: argparse.ArgumentParser) -> None:
-    """Add what of the devices' memory may be filled."""
-    parser.add_argument(
-        "--memory-fraction",
-        type=arguments.fraction,
-        metavar="SHARE",
-        help="share of each device's memory that ops may fill (default: 1)",
-    )
-    parser.add_argument(
-        "--reserve",
-        type=arguments.amounts,
-        default={"": 0},
-        metavar="BYTES",
-        help="memory of each device to leave free beside that, such as 1GiB (default: 0); also of "
-        "single devices: gpu0=2GiB,1GiB",
-    )
-
-
 def require(args: argparse.Namespace, others: dict[str, Any]) -> None:
     """Refuse what is missing, and what other ways to a graph read.
 

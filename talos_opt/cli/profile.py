@@ -46,20 +46,7 @@ def add_parser(commands: Any) -> None:
     )
     _add_measuring(parser)
     _add_traces(parser)
-    parser.add_argument(
-        "--memory-fraction",
-        type=arguments.fraction,
-        metavar="SHARE",
-        help="share of each device's memory that ops may fill (default: 0.9; llm: 1)",
-    )
-    parser.add_argument(
-        "--reserve",
-        type=arguments.amounts,
-        default={"": 0},
-        metavar="BYTES",
-        help="memory of each device to leave free beside that, such as 1GiB (default: 0); for llm "
-        "also of single devices: gpu0=2GiB,1GiB",
-    )
+    arguments.add_room(parser, share="0.9; llm: 1", single="for llm also")
     parser.add_argument(
         "--memory-rule",
         choices=arguments.MEMORY_RULES,
