@@ -118,6 +118,13 @@ class ScheduleFile:
             return named_schedule(self.document)
 
 
+def opened(
+    schedule: Mapping[str, Any] | ScheduleFile | str | os.PathLike[str],
+) -> Mapping[str, Any] | ScheduleFile:
+    """Return what was given for a schedule, of a path its `ScheduleFile`."""
+    return ScheduleFile(schedule) if isinstance(schedule, str | os.PathLike) else schedule
+
+
 def read_schedule_document(source: str | os.PathLike[str]) -> NamedSchedule:
     """Read a schedule by names, without its graph.
 

@@ -16,20 +16,20 @@ PAGE = Path("docs/online.md").read_text()
 
 
 def test_planning_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    shown = re.search(r"```\n(at 1 ms: .*?)\n```", PAGE, re.DOTALL)
+    shown = re.search(r"```text\n(at 1 ms: .*?)\n```", PAGE, re.DOTALL)
     assert shown is not None
     monkeypatch.chdir(tmp_path)
-    for line in re.findall(r"^talos-opt (solve .*)$", PAGE, re.MULTILINE):
+    for line in re.findall(r"^\$ talos-opt (solve .*)$", PAGE, re.MULTILINE):
         assert main(line.replace("models/fig1.yaml", str(FIG1)).split()) == 0
     assert shown[1] in capsys.readouterr().out
     assert main(["check", str(FIG1), "again.json"]) == 0
 
 
 def test_models_that_arrive(tmp_path: Path, capsys: Capture) -> None:
-    trace = re.search(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    trace = re.search(r"```yaml title=\"evening.yaml\"\n(.*?)```", PAGE, re.DOTALL)
     assert trace is not None
     path = tmp_path / "evening.yaml"
-    path.write_text(trace[1].replace("fig1.yaml", str(FIG1)))
+    path.write_text(trace[1].replace("models/fig1.yaml", str(FIG1)))
     assert main(["online", str(path), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     shown = {

@@ -1,0 +1,1 @@
+"""What makes the documentation a site: hooks of MkDocs, and the runner of the examples."""
