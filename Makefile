@@ -1,8 +1,9 @@
 # make solve   sets everything up and solves a real graph       (GRAPH=, OUT=, ARGS= change what)
 # make test    sets everything up and runs all checks, each part whatever became of the others
+# make docs    sets up what it needs and builds the documentation as a site into build/site
 # make fuzz    runs the property tests at random until FUZZ_MINUTES are over (30)
 #
-# Both need nothing but Python 3.11 or newer and make; everything lands in .venv.
+# All need nothing but Python 3.11 or newer and make; everything lands in .venv.
 
 GRAPH ?= models/pair_resnet50_squeezenet.yaml
 OUT   ?= build/schedule.json
@@ -24,10 +25,10 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # An environment whose Python has gone is made anew; one that moved with its checkout is
 # installed again, as paths are written into it.
 ifneq ($(shell $(BIN)/python -c 'print("ok")' 2>/dev/null) $(shell cat $(VENV)/.python 2>/dev/null),ok $(CURDIR))
-$(shell rm -f $(VENV)/.python $(VENV)/.installed $(VENV)/.installed-dev)
+$(shell rm -f $(VENV)/.python $(VENV)/.installed $(VENV)/.installed-dev $(VENV)/.installed-docs)
 endif
 
-.PHONY: help solve test fuzz lint types imports suite timing tensorflow format clean
+.PHONY: help solve test fuzz docs lint types imports suite timing tensorflow format clean
 .DELETE_ON_ERROR:
 
 help:
@@ -37,7 +38,7 @@ solve: $(VENV)/.installed
 	@mkdir -p $(dir $(OUT))
 	$(BIN)/python -m talos_opt solve $(GRAPH) -o $(OUT) $(ARGS)
 
-PARTS := lint types imports suite timing tensorflow
+PARTS := lint types imports docs suite timing tensorflow
 
 test: $(VENV)/.installed-dev
 	@failed=; for part in $(PARTS); do \
@@ -58,6 +59,12 @@ types: $(VENV)/.installed-dev
 
 imports: $(VENV)/.installed-dev
 	$(BIN)/python $(BIN)/lint-imports
+
+# Runs the examples of the pages too. TALOS_DOCS_REUSE=1 keeps those of pages that are unchanged.
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m talos_opt warmup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	@echo "the site is in build/site: open build/site/index.html"
 
 suite: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n $(JOBS) -m "not timing"
@@ -87,6 +94,13 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/.python
 	@echo "installing talos_opt and its test tools into $(VENV): some minutes on the first run"
 	$(INSTALL) -e '.[dev]'
 	@touch $@ $(VENV)/.installed
+
+# `make test` has them among its tools; alone, the site needs less.
+$(VENV)/.installed-docs: pyproject.toml | $(VENV)/.python
+	@[ ! -e $(VENV)/.installed-dev ] || [ pyproject.toml -nt $(VENV)/.installed-dev ] || { \
+		touch $@; exit 0; }; \
+	echo "installing talos_opt and what builds its site into $(VENV)"; \
+	$(INSTALL) -e '.[docs]' && touch $@ $(VENV)/.installed
 
 $(VENV)/.python:
 	@if [ -z "$(PYTHON)" ]; then \

@@ -193,7 +193,8 @@ class Runner:
                 frames = traceback.extract_tb(error.__traceback__)
                 lines = [frame.lineno for frame in frames if frame.filename == self.page]
                 said = "".join(traceback.format_exception_only(error)).strip()
-                raise self.error(block, f"line {lines[-1] if lines else block.line}: {said}") from None
+                place = lines[-1] if lines else block.line
+                raise self.error(block, f"line {place}: {said}") from None
         return printed.getvalue()
 
     def error(self, block: Block, what: str) -> ExampleError:
@@ -317,8 +318,8 @@ def main() -> int:
     try:
         if args.into:  # the process of one page
             outcomes = [asdict(outcome) for outcome in _run_here(args.pages[0])]
-            found = {"seconds": sum(os.times()[:4]), "outcomes": outcomes}
-            args.into.write_text(json.dumps(found), encoding="utf-8")
+            result = {"seconds": sum(os.times()[:4]), "outcomes": outcomes}
+            args.into.write_text(json.dumps(result), encoding="utf-8")
             return 0
         found = run_pages(args.pages, ROOT / "build" / "examples")
     except ExampleError as error:

@@ -42,7 +42,9 @@ MODULES = {
 
 def api_pages() -> dict[str, str]:
     """Return the reference of the Python API: address -> Markdown with a directive per name."""
-    functions, classes, errors = [], [], []
+    functions: list[str] = []
+    classes: list[str] = []
+    errors: list[str] = []
     for name in talos_opt.__all__:
         value: Any = getattr(talos_opt, name)
         if inspect.isclass(value) and issubclass(value, BaseException):

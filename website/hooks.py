@@ -122,9 +122,9 @@ def _linked_files(pages: dict[Path, str]) -> list[str]:
         text = (ROOT / source).read_text(encoding="utf-8")
         for _, target in _LINK.findall(text):
             name = _resolve(target.partition("#")[0], source) if _is_local(target) else ""
-            if name and not name.startswith("docs/") and name not in generated.TAKEN:
-                if (ROOT / name).is_file():
-                    found.add(name)
+            taken = name.startswith("docs/") or name in generated.TAKEN
+            if name and not taken and (ROOT / name).is_file():
+                found.add(name)
     return sorted(found)
 
 

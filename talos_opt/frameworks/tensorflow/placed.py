@@ -6,8 +6,8 @@ step is the captured one, with its loss and its plain gradient descent.
 
 from __future__ import annotations
 
-import threading
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
