@@ -13,6 +13,7 @@ from talos_opt.cli import arguments
 from talos_opt.cli.main import main
 from talos_opt.cli.parser import build_parser
 from talos_opt.core.problem import MemoryRule, Objective
+from website.options import describe
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
 
@@ -70,17 +71,25 @@ def test_docs_have_a_section_for_each_command_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("command", commands())
-def test_docs_name_every_option_and_no_other(command: str) -> None:
-    parser = commands()[command]
-    known = {name for action in parser._actions for name in action.option_strings}
-    known -= {"-h", "--help"}
+def test_docs_have_a_table_of_every_option_and_name_no_other(command: str) -> None:
     text = sections()[command]
-    documented = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", " ".join(re.findall("`.*?`", text))))
-    assert known - documented == set()
-    assert {name for name in documented if name.startswith("--")} - known == set()
-    for action in parser._actions:
+    assert text.count(f"<!-- options: {command} -->") == 1
+    shown = describe(command)
+    known = {name for action in commands()[command]._actions for name in action.option_strings}
+    known -= {"-h", "--help"}
+    hidden = {
+        name
+        for action in commands()[command]._actions
+        if action.help == argparse.SUPPRESS
+        for name in action.option_strings
+    }
+    option = re.compile(r"(?<![\w-])--?[a-z][a-z-]*")
+    assert known - hidden - set(option.findall(" ".join(re.findall("`.*?`", shown)))) == set()
+    named = set(option.findall(" ".join(re.findall("`.*?`", text))))
+    assert {name for name in named if name.startswith("--")} - known == set()
+    for action in commands()[command]._actions:
         if not action.option_strings:
-            assert f"`{action.metavar}`" in text
+            assert f"`{action.metavar}" in shown
 
 
 def test_the_choices_are_those_of_the_core() -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
-import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -401,12 +399,3 @@ def test_calls_leave_no_tensors_behind() -> None:
         assert count() <= before
     finally:
         gc.enable()
-
-
-def test_the_example_of_the_documentation_runs() -> None:
-    page = Path(__file__).parents[3] / "docs" / "profiling.md"
-    _, _, section = page.read_text().partition("\n## Call a placed model\n")
-    (code,) = re.findall(r"^```python\n(.*?)^```$", section.partition("\n## ")[0], re.M | re.S)
-    names: dict[str, Any] = {}
-    exec(compile(code, str(page), "exec"), names)
-    assert names["placed"].original is names["model"]
