@@ -100,6 +100,13 @@ def _list_of_pages(address: str, files: Files) -> str:
     return "\n".join(sorted(rows))
 
 
+def _title(path: str) -> str:
+    """Return the heading of a Markdown file of the repository."""
+    text = (ROOT / path).read_text(encoding="utf-8")
+    heading = re.match(r"# (.+)", text)
+    return heading[1] if heading else path
+
+
 def _source_of(address: str) -> str:
     """Return the path in the repository of what a page is made from."""
     taken = {made: name for name, made in generated.TAKEN.items()}
@@ -161,6 +168,8 @@ def _relinked(found: re.Match[str], source: str, address: str) -> str:
         return found[0]  # MkDocs says that it leads nowhere
     if (generated.DOCS / new).is_dir():
         new = f"{new}/README.md"
+    if re.fullmatch(r"\[(?:[\w-]+/)*[\w-]+\.md\]", text):  # files have titles here
+        text = f"[{_title(path)}]"
     return f"{text}({posixpath.relpath(new, folder or '.')}{'#' + anchor if anchor else ''})"
 
 
