@@ -226,6 +226,7 @@ def _environment(folder: Path) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         "PYTHONWARNINGS": "ignore",
         "MPLBACKEND": "Agg",
+        "OMP_NUM_THREADS": "1",  # pages run side by side; threads would wait for each other, busily
         "COLUMNS": "100",
     }
 
@@ -270,7 +271,7 @@ def run_page(page: Path, folder: Path) -> list[Outcome]:
     found = json.loads(result.read_text(encoding="utf-8"))
     result.write_text(json.dumps({**found, "digest": digest}), encoding="utf-8")
     name, seconds = page.relative_to(ROOT), found["seconds"]
-    log.info(f"{name}: its examples took {seconds:.1f} s of processor time")
+    log.info(f"{name}: examples took {seconds:.1f} s of processor time")
     return [Outcome(**row) for row in found["outcomes"]]
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import gc
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -399,3 +401,15 @@ def test_calls_leave_no_tensors_behind() -> None:
         assert count() <= before
     finally:
         gc.enable()
+
+
+def test_a_schedule_may_be_given_by_its_path(tmp_path: Path) -> None:
+    x = torch.randn(1, 3)
+    document = random_schedule(problem_of(capture(small(), x, "inference")), 3)
+    path = tmp_path / "schedule.json"
+    path.write_text(json.dumps(document))
+    module = small()
+    expected = module(x)
+    assert_same(place_module(module, x, path, device_map=ON_CPU)(x), expected)
+    with pytest.raises(InputError, match=r"missing\.json: does not exist"):
+        place_module(module, x, str(tmp_path / "missing.json"), device_map=ON_CPU)
