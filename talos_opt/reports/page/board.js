@@ -8,11 +8,11 @@ class Board {
     Object.assign(this, { page, theme });
     this.timeline = new Timeline();
     this.canvas = node("canvas", { id: "gantt", tabindex: "0", role: "application", "aria-describedby": "gantt-keys" });
-    this.memoryCanvas = node("canvas", { id: "memory", tabindex: "0", role: "application", "aria-label": "Memory held on each device over time" });
+    this.memoryCanvas = node("canvas", { id: "memory", tabindex: "0", role: "application", "aria-label": "Memory held on each device over time", "aria-describedby": "memory-keys" });
     this.gantt = new Gantt(this.canvas, this.timeline, theme, page);
     this.memory = new MemoryCurves(this.memoryCanvas, this.timeline, theme, page);
     this.tip = node("div", { class: "tip", id: "tip", role: "status", hidden: true });
-    this.memoryTip = node("div", { class: "tip", hidden: true });
+    this.memoryTip = node("div", { class: "tip", role: "status", hidden: true });
     this.details = node("div", { class: "details", id: "details", "aria-live": "polite", hidden: true });
     this.range = node("span", { class: "range", id: "range", "aria-live": "polite" });
     this.ganttPlot = node("div", { class: "plot" }, this.canvas, this.tip);
@@ -49,6 +49,7 @@ class Board {
       this.memoryPlot,
       this.emptyNote,
       node("p", { class: "soft" }, this.#memoryNote()),
+      node("p", { class: "soft", id: "memory-keys" }, "With the chart in focus n and p go from change to change, up and down from device to device."),
     );
     return [gantt, this.memorySection];
   }
@@ -159,7 +160,11 @@ class Board {
       hover: (place) => this.#hoverMemory(place),
       tap: (place) => this.#hoverMemory(place),
     });
-    this.memoryCanvas.addEventListener("keydown", (event) => steerByKey(event, timeline));
+    this.memoryCanvas.addEventListener("keydown", (event) => {
+      if (steerByKey(event, timeline)) return;
+      const place = event.key === "Escape" ? null : this.memory.readByKey(event);
+      if (place || event.key === "Escape") this.#hoverMemory(place);
+    });
     canvas.addEventListener("keydown", (event) => {
       if (steerByKey(event, timeline)) return;
       if (event.ctrlKey || event.altKey || event.metaKey) return;
@@ -289,7 +294,7 @@ class Board {
     const { op } = plan;
     const order = op.start.map((_, i) => i).sort((a, b) => op.start[a] - op.start[b] || a - b);
     const rows = order.slice(0, LISTED_OPS).map((i) => {
-      const name = node("button", { type: "button", class: "link", on: { click: () => this.choose(i) } }, page.name(i));
+      const name = node("button", { type: "button", class: "link", on: { click: () => this.choose(i) } }, breakable(page.name(i)));
       const length = op.end[i] - op.start[i];
       return [name, plan.devices[op.device[i]].id, page.moment(op.start[i], length), page.moment(op.end[i], length), page.time(length)];
     });

@@ -167,7 +167,14 @@ function progress(page, plans, theme, host) {
     height: 280,
     wide: true,
     read,
+    values: () => searchTable(page, runs),
   });
+}
+
+function searchTable(page, runs) {
+  const value = (amount) => worthy(page, page.objective, amount);
+  const rows = runs.flatMap((run) => run.t.map((t, k) => [run.label, duration(t, "s", 3), value(run.value[k]), value(run.bound[k]), run.by[k] || DASH]));
+  return table([["schedule", true], ["after"], ["best value"], ["bound"], ["found by", true]], rows, { caption: "Each improvement, and what the search came to." });
 }
 
 // A search as columns; at its end stands what it came to.
@@ -208,7 +215,14 @@ function speedupChart(page, entry, theme, host, pick) {
     y: { label: `speedup of ${entry.other} over ${entry.reference}`, log: true },
     read,
     pick: (at) => pick(entry.op[nearest(at)]),
+    values: () => speedupTable(page, entry),
   });
+}
+
+function speedupTable(page, { op, speedup }) {
+  const rows = op.slice(0, LISTED_OPS).map((i, k) => [page.name(i), page.type(i) || DASH, number(speedup[k], 4)]);
+  const rest = op.length - rows.length;
+  return table([["op", true], ["type", true], ["speedup"]], rows, { caption: rest > 0 ? `The first ${count(LISTED_OPS)} by speedup; ${count(rest)} have a larger one.` : "By speedup." });
 }
 
 function problemSection(page) {
