@@ -91,9 +91,9 @@ def _tell_whole(args: argparse.Namespace, problem: Problem, schedule: Schedule) 
     """Say where the time of the whole schedule goes."""
     from talos_opt.analysis.breakdown import break_down
     from talos_opt.cli import files
-    from talos_opt.cli.breakdown_text import tell
     from talos_opt.cli.progress import ProgressBar
     from talos_opt.formats.emit import BREAKDOWN
+    from talos_opt.reports.texts.breakdown import tell
 
     with ProgressBar() as bar:
         bar.show(0.0, "what waited for what")

@@ -32,6 +32,7 @@ SCHEDULE: Layout = {
     "history": [],
     "made": {"cluster": {"devices": [], "links": []}},
     "breakdown": BREAKDOWN,
+    "modules": [],
 }
 
 #: Text that every YAML reader takes for text without quotes; words that one of them does not.
