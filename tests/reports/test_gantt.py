@@ -135,6 +135,16 @@ def test_axes_and_legend_name_what_there_is() -> None:
     assert "peak 1.00 MiB\nno limit" in texts(figure)
 
 
+def test_modules_of_ops_are_named_where_there_is_room() -> None:
+    ops = [op("wide", 20, module="net.head"), op("slim", 1, "wide", module="net.a.long.path.of.it")]
+    found = problem(ops, "cpu0")
+    answer = simulate(found, np.array([0, 0]), [0, 1])
+    shown = texts(draw_gantt(view_of(found, answer)))
+    assert "wide (net.head)" in shown
+    assert "slim" in shown
+    assert not any(text.startswith("slim (") for text in shown)
+
+
 def test_the_title_says_what_is_proven() -> None:
     found, answer = two_models()
     document = {"status": "feasible", "solver": "x", "lower_bound": 15.4, "gap": 0.125}

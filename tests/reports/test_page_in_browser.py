@@ -15,6 +15,8 @@ from talos_opt.core.graph import Graph, Input, Model, Op
 from talos_opt.core.problem import Problem
 from talos_opt.reports.page import write_gantt_page, write_report
 from talos_opt.reports.view import view_of
+from tests.builders import op
+from tests.builders import problem as small
 from tests.clocks import Stopwatch
 from tests.reports.chromium import Chromium as Browser
 from tests.reports.chromium import open_chromium
@@ -265,7 +267,20 @@ def test_search_finds_an_op(browser: Browser, page: Path) -> None:
     assert browser.text("#details").startswith("vision/conv2")
     box.clear()
     box.send_keys("nothing like it")
-    assert browser.text("#hits") == "No op has that in its name or type"
+    assert browser.text("#hits") == "No op has that in its name, type or module"
+
+
+def test_search_finds_a_module(browser: Browser, tmp_path: Path) -> None:
+    found = small([op("a", module="net.head"), op("b", 1, "a", module="net.tail")], "cpu0")
+    schedule = talos_opt.solve(found, "heft").schedule
+    assert schedule is not None
+    target = tmp_path / "modules.html"
+    talos_opt.write_plot(schedule, target, problem=found)
+    browser.open(target)
+    browser.find(".search input").send_keys("net.tail\n")
+    assert browser.text("#hits") == ""
+    assert browser.text("#details").startswith("m/b")
+    assert "net.tail" in browser.text("#details")
 
 
 def test_the_keys_go_from_op_to_op(browser: Browser, page: Path) -> None:

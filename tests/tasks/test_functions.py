@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -195,6 +196,8 @@ def test_profile_and_run_ask_the_framework(
     asked: list[choosing.ModelArguments] = []
 
     class Profiled:
+        ops = ()
+
         def with_room(self, fraction: float, reserve: int) -> tuple[float, int]:
             return fraction, reserve
 
@@ -205,7 +208,9 @@ def test_profile_and_run_ask_the_framework(
 
         def run(self, args: Any, file: Any) -> Any:
             asked.append(args)
-            return file.name, lambda: None
+            return SimpleNamespace(
+                name=file.name, outputs_equal=True, predicted_s=1.0, measured_s=1.0
+            ), lambda: None
 
     monkeypatch.setattr(choosing, "load", lambda name: Fake())
     found: Any = talos_opt.profile("net:make", ["2x3"], devices=["cpu", "cpu"], reserve=7)
@@ -215,7 +220,7 @@ def test_profile_and_run_ask_the_framework(
     report: Any = talos_opt.run(
         "net:make", answer, ["2x3"], map={"gpu0": "cpu"}, on_measured=measured.append
     )
-    assert report == str(answer)
+    assert report.name == str(answer)
     assert (asked[1].map, asked[1].repeats, len(measured)) == ({"gpu0": "cpu"}, 5, 1)
     with pytest.raises(talos_opt.InputError, match="unknown device 'gpu7'"):
         talos_opt.run("net:make", answer, map={"gpu7": "cpu"})

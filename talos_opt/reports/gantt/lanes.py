@@ -261,9 +261,8 @@ class Lanes:
         high = 72 * TEXT_SHARE * self.stretch * (bottom - top)
         fits = (room >= BAR_TEXT / 2) & (high >= BAR_TEXT)
         for k in np.flatnonzero(fits).tolist():
-            name = self.view.op_names[int(bars.item[k])].split(SEPARATOR, 1)[-1]
-            text = style.shortened(name, max(1, len(name)))
-            if text_width(text.replace(r"\$", "$"), BAR_TEXT) > room[k]:
+            text = self._name(int(bars.item[k]), float(room[k]))
+            if not text:
                 continue
             axes.text(
                 float(bars.start[k] + bars.end[k]) / 2,
@@ -277,6 +276,17 @@ class Lanes:
                 zorder=4,
                 bbox=self._behind(int(bars.model[k])),
             )
+
+    def _name(self, item: int, room: float) -> str:
+        """Return an op's name, with its module if there is room for both; empty: for neither."""
+        name = self.view.op_names[item].split(SEPARATOR, 1)[-1]
+        origin = self.view.op_origins[item] if self.view.op_origins else ""
+        module = origin.partition(", ")[0]  # less the line of code
+        for text in ([f"{name} ({module})"] if module else []) + [name]:
+            shown = style.shortened(text, max(1, len(text)))
+            if text_width(shown.replace(r"\$", "$"), BAR_TEXT) <= room:
+                return shown
+        return ""
 
     def _behind(self, model: int) -> dict[str, Any] | None:
         """What is drawn behind a name, so that it can be read on a hatch."""

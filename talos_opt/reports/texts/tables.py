@@ -101,3 +101,12 @@ def table(
     )
     console.print(grid)
     return "\n".join(line.rstrip() for line in sheet.getvalue().splitlines())
+
+
+def without_empty(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], at: int
+) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    """Return columns and rows without one of the columns, where no row has anything in it."""
+    if any(row[at] for row in rows):
+        return columns, rows
+    return [*columns[:at], *columns[at + 1 :]], [[*row[:at], *row[at + 1 :]] for row in rows]
