@@ -111,13 +111,14 @@ function fill(made, attributes, children) {
   return made;
 }
 
-// Rows of [text or node], under headings of [text, left?].
-function table(headings, rows, { caption = null, chosen = -1, rowHeads = false } = {}) {
+// Rows of [text or node], under headings of [text, left?]; `pick`: what a click on a row does, which
+// something in it does by keyboard too.
+function table(headings, rows, { caption = null, chosen = -1, rowHeads = false, pick = null } = {}) {
   const head = headings.map(([text, left]) => node("th", { scope: "col", class: left ? "left" : null }, text));
   const body = rows.map((cells, r) =>
     node(
       "tr",
-      { class: r === chosen ? "chosen" : null },
+      { class: [r === chosen && "chosen", pick && "pick"].filter(Boolean).join(" ") || null, on: pick ? { click: () => pick(r) } : null },
       cells.map((cell, c) => node(rowHeads && c === 0 ? "th" : "td", { scope: rowHeads && c === 0 ? "row" : null, class: headings[c][1] ? "left" : null }, cell)),
     ),
   );
