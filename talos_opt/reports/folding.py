@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from talos_opt.core.memory_curves import MemoryCurve
-from talos_opt.core.problem import Bools, Ints
+from talos_opt.core.problem import Ints
 from talos_opt.reports.layout import Lane
 from talos_opt.reports.view import View
 
@@ -26,10 +26,13 @@ class Group:
         The one lane, in the view that is folded.
     lanes : (k,) int
         Those that it stands for, in the view that was given.
+    whole : int
+        Slots of the devices, or devices that can send: what is busy when all are.
     """
 
     lane: int
     lanes: Ints
+    whole: int
 
 
 @dataclass(frozen=True)
@@ -48,13 +51,6 @@ class Folded:
     view: View
     source: View
     groups: tuple[Group, ...]
-
-    @property
-    def folded(self) -> Bools:
-        """Whether each lane of `view` stands for several (lanes,)."""
-        found = np.zeros(len(self.view.lanes), dtype=bool)
-        found[[group.lane for group in self.groups]] = True
-        return found
 
 
 def folded_kinds(kinds: Sequence[str]) -> dict[str, int]:
@@ -86,7 +82,10 @@ def fold(view: View) -> Folded:
             label = f"{name} \N{RIGHTWARDS ARROW} any" if lane.link else name
             lanes.append(Lane(label, name, None, link=lane.link))
         to[k] = place[kind, lane.link]
-    groups = tuple(Group(lane, np.flatnonzero(to == lane)) for lane in place.values())
+    groups = tuple(
+        _group(view, lane, np.flatnonzero(to == lane), numbers[kind])
+        for (kind, _), lane in place.items()
+    )
     one = np.isin(to[view.op_lane], list(place.values())) & (view.op_lane >= 0)
     return Folded(
         replace(
@@ -102,6 +101,15 @@ def fold(view: View) -> Folded:
         view,
         groups,
     )
+
+
+def _group(view: View, lane: int, lanes: Ints, devices: int) -> Group:
+    if view.lanes[int(lanes[0])].link:
+        return Group(lane, lanes, devices)
+    names = [view.lanes[k].device for k in lanes.tolist()]
+    slots = dict(zip(view.devices, view.slots.tolist(), strict=True))
+    # A device with many slots has lanes for those in use alone.
+    return Group(lane, lanes, sum(max(slots[name], names.count(name)) for name in set(names)))
 
 
 def _memory(view: View, numbers: dict[str, int]) -> tuple[MemoryCurve, ...]:
