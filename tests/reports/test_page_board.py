@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 
 import talos_opt
+from talos_opt import solve
 from talos_opt.core.cluster import Cluster, Device, Link
 from talos_opt.core.problem import MemoryRule, Problem
 from talos_opt.core.simulator import simulate
 from talos_opt.reports.colouring import slack_classes
-from talos_opt.reports.page import write_report
+from talos_opt.reports.page import write_gantt_page, write_report
+from talos_opt.reports.view import view_of_document
 from tests.reports.browser import Browser, open_browser
 from tests.reports.pages import MIB, answer, data_of, many_ops
 from tests.reports.test_page_in_browser import LOOK, shown
@@ -365,6 +367,21 @@ def test_a_link_holds_what_was_chosen(browser: Browser, page: Path) -> None:
     browser.js("location.hash = '#schedule=7&with=x&colour=red&range=3,1'")  # none of it is there
     browser.settle()
     assert browser.js("return document.querySelector('#schedule').value") == "0"
+
+
+def test_a_page_without_the_graph_folds_too(
+    browser: Browser, problem: Problem, tmp_path: Path
+) -> None:
+    view = view_of_document(solve(problem, "heft", time_limit=5).to_dict())
+    cards = view.kinds.count("gpu")
+    assert 4 <= cards <= CARDS
+    write_gantt_page(view, tmp_path / "a.html")
+    browser.open(tmp_path / "a.html")
+    assert browser.text("button.fold").endswith(f" gpu \N{MULTIPLICATION SIGN} {cards}")
+    browser.find("button.fold").click()
+    browser.settle()
+    assert browser.js("return document.querySelector('#colour')") is None  # types are unknown
+    assert browser.js("return document.querySelector('#beside')") is None
 
 
 @pytest.mark.parametrize("width", [1440, 390])

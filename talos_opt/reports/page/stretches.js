@@ -123,6 +123,11 @@ function deviceTotals(plan, devices, folded) {
   return [...rows.values()].map((row) => ({ ...row, busy: row.busy / row.devices })).filter((row) => row.ops || row.busy > 0 || row.in || row.out);
 }
 
+// A sum with the digits that a reader compares; all of them are under the pointer.
+function briefly(page, time) {
+  return exactly(duration(time, page.unit, 4), time, page.unit);
+}
+
 function leftOut(rows) {
   return rows.length > TOTALS ? `; ${counted(rows.length - TOTALS, "row")} with less time left out` : "";
 }
@@ -136,14 +141,14 @@ function totalsTables(plan, range, folded) {
   const most = new Set([...used].sort((a, b) => b.busy - a.busy).slice(0, TOTALS));
   const byDevice = used
     .filter((row) => most.has(row))
-    .map((row) => [row.name, count(row.ops), page.timed(row.busy), shareOf(row.busy, span), bytes(Math.round(row.in)), bytes(Math.round(row.out))]);
+    .map((row) => [row.name, count(row.ops), briefly(page, row.busy), shareOf(row.busy, span), bytes(Math.round(row.in)), bytes(Math.round(row.out))]);
   const headings = [["device", true], ["ops"], ["busy"], ["share"], ["in"], ["out"]];
   const caption = `By device. Busy: the mean over slots; in, out: what is moved${leftOut(used)}.`;
   const made = [table(headings, byDevice, { caption, rowHeads: true })];
   const named = [["op type", types, (t) => page.ops.types[t] || "(no type)"], ["model", models, (j) => page.models[j].id]];
   for (const [what, rows, name] of named) {
     const sorted = [...rows].sort(([, a], [, b]) => b.time - a.time || b.bytes - a.bytes);
-    const shown = sorted.slice(0, TOTALS).map(([key, row]) => [node("bdi", {}, name(key)), count(row.ops), page.timed(row.time), bytes(Math.round(row.bytes))]);
+    const shown = sorted.slice(0, TOTALS).map(([key, row]) => [node("bdi", {}, name(key)), count(row.ops), briefly(page, row.time), bytes(Math.round(row.bytes))]);
     made.push(table([[what, true], ["ops"], ["time"], ["moved"]], shown, { caption: `By ${what}${leftOut(sorted)}.`, rowHeads: true }));
   }
   return node("div", { class: "totals" }, made);
