@@ -7,6 +7,7 @@ class Board {
     this.timeline.reset(Math.max(...plans.map((plan) => plan.horizon))); // one scale for all schedules
     this.look = new Look(page, theme);
     this.look.folded = foldedAtFirst(plans[0], page.folding);
+    this.usual = [...this.look.folded];
     this.panes = [0, 1].map((k) => this.#pane(k));
     this.panes[0].tip.id = "tip";
     this.minimap = new Minimap(this.timeline, theme);
@@ -161,9 +162,12 @@ class Board {
 
   #foldAll() {
     const kinds = groupsOf(this.plan, this.page.folding).map((group) => group.kind);
-    const { folded } = this.look;
-    const every = kinds.every((kind) => folded.has(kind));
-    kinds.forEach((kind) => (every ? folded.delete(kind) : folded.add(kind)));
+    const every = kinds.every((kind) => this.look.folded.has(kind));
+    this.#foldTo(every ? [] : kinds);
+  }
+
+  #foldTo(kinds) {
+    this.look.folded = new Set(kinds);
     this.#refold(null);
   }
 
@@ -171,6 +175,7 @@ class Board {
     const focused = document.activeElement?.dataset?.kind;
     this.hide();
     this.#layOut();
+    this.later();
     this.#showMemory();
     this.#showTotals();
     this.tools.sync();
@@ -354,6 +359,7 @@ class Board {
     if (given.colour) this.colourBy(given.colour);
     if (given.schedule !== null && given.schedule !== this.at) this.show(given.schedule);
     if (given.other !== null) this.compare(given.other);
+    if (given.folded) this.#foldTo(given.folded);
     if (given.mark) this.look.mark = given.mark;
     if (given.range) this.#select(given.range);
     if (given.op >= 0) this.choose(given.op, { reveal: false });
@@ -389,7 +395,7 @@ class Board {
     const span = [timeline.from, timeline.to].map((time) => moment(time, page.unit, timeline.span)).join(" to ");
     const text = svgFile({
       title: page.title,
-      description: `${panes.map((pane) => `${pane.plan.label}: ${pane.canvas.getAttribute("aria-label")}`).join(". ")}. Shown: ${span}.`,
+      description: `${panes.map((pane) => pane.canvas.getAttribute("aria-label")).join(". ")}. Shown: ${span}.`,
       charts: panes.map((pane) => ({ chart: pane.gantt, heading: panes.length > 1 ? pane.title.textContent : null })),
       legend: [
         ...[...legend.buttons.keys()].map((category) => ({ name: colouring.names[category], fill: (pen) => colouring.fillOf(category, pen) })),

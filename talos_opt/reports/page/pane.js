@@ -23,9 +23,10 @@ class Pane {
     this.plan = plan;
     this.hide();
     this.gantt.show(plan);
+    const which = this.page.schedules.length > 1 ? `${plan.label}: ` : "";
     this.canvas.setAttribute(
       "aria-label",
-      `Gantt chart of ${count(plan.size)} ops on ${plan.devices.length} devices over ${this.page.time(plan.horizon)}`,
+      `${which}Gantt chart of ${count(plan.size)} ops on ${plan.devices.length} devices over ${this.page.time(plan.horizon)}`,
     );
   }
 
