@@ -75,8 +75,7 @@ def legend_entries(
     if options.fold and folded_kinds(view.kinds):
         from matplotlib.patches import Patch
 
-        label = "of several devices: as high as their busy share"
-        marks.append(Patch(facecolor="none", label=label))
+        marks.append(Patch(facecolor="none", label="height: share busy"))
     return [*_categories(found, theme), *marks, *_memory(curves, theme)]
 
 
