@@ -25,16 +25,6 @@ LAYOUT: Layout = {
     "after": [],
 }
 
-#: The same of the document about a whole schedule.
-WHOLE: Layout = {
-    "devices": [],
-    "critical_path": {"by_link": [], "steps": []},
-    "models": [],
-    "memory": [],
-    "moved": [],
-    "op_types": [],
-}
-
 
 def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
@@ -103,12 +93,13 @@ def _tell_whole(args: argparse.Namespace, problem: Problem, schedule: Schedule) 
     from talos_opt.cli import files
     from talos_opt.cli.breakdown_text import tell
     from talos_opt.cli.progress import ProgressBar
+    from talos_opt.formats.emit import BREAKDOWN
 
     with ProgressBar() as bar:
         bar.show(0.0, "what waited for what")
         found = break_down(problem, schedule)
         bar.show(0.5, "slack")
-        text = files.to_json(found.to_dict(), WHOLE) if args.json else tell(found)
+        text = files.to_json(found.to_dict(), BREAKDOWN) if args.json else tell(found)
     if args.json:
         emit_json(text)
     else:

@@ -194,10 +194,13 @@ def report(args: argparse.Namespace, found: Replan) -> int:
 
 
 def _document(found: Replan) -> str:
+    from talos_opt.cli.summary import breakdown_of
     from talos_opt.formats import emit as layouts
     from talos_opt.formats.schedule import finite
 
-    return "\n".join(layouts.json_lines(finite(found.to_dict()), layouts.SCHEDULE))
+    where = breakdown_of(found.answer)
+    more = {} if where is None else {"breakdown": where.to_dict()}
+    return "\n".join(layouts.json_lines(finite(found.to_dict() | more), layouts.SCHEDULE))
 
 
 def _story(found: Replan) -> list[str]:

@@ -211,7 +211,7 @@ def _coarsen(problem: Problem, args: argparse.Namespace) -> Problem:
 def report(args: argparse.Namespace, result: Result) -> int:
     """Write and print a result; return the exit code that tells what it is."""
     from talos_opt import formats
-    from talos_opt.cli.summary import summarise
+    from talos_opt.cli.summary import breakdown_of, summarise
     from talos_opt.core.errors import InputError
     from talos_opt.formats.schedule import json_lines
 
@@ -223,7 +223,9 @@ def report(args: argparse.Namespace, result: Result) -> int:
             failed = str(error)
     if args.json or failed:
         # A schedule that took minutes to find is not lost to a full disk.
-        emit_json("\n".join(json_lines(result)))
+        where = breakdown_of(result)
+        more = {} if where is None else {"breakdown": where.to_dict()}
+        emit_json("\n".join(json_lines(result, more)))
     else:
         emit(summarise(result, args.output))
     for note in result.notes:

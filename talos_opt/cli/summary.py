@@ -16,12 +16,13 @@ from talos_opt.core.units import format_bytes
 from talos_opt.reports.digits import moment
 
 if TYPE_CHECKING:
+    from talos_opt.analysis.breakdown import Breakdown
     from talos_opt.core.metrics import Metrics
     from talos_opt.core.relaxations import Explanation
     from talos_opt.core.result import Result
     from talos_opt.core.robustness import Robustness
 
-#: Ops and transfers of which a summary says where the time goes: of more it takes a second.
+#: Ops and transfers of which `solve` says where the time goes: of more it takes a second.
 MOST_ACTIVITIES = 50_000
 
 
@@ -91,16 +92,23 @@ def _changes(explanation: Explanation) -> list[str]:
     return lines
 
 
-def _where(result: Result) -> list[str]:
-    """Return where the time goes, unless finding out would keep a person waiting."""
+def breakdown_of(result: Result) -> Breakdown | None:
+    """Return where the time goes; None without a schedule, or if it would take too long."""
     from talos_opt.analysis.breakdown import break_down
-    from talos_opt.cli.breakdown_text import tell_briefly
 
     schedule = result.schedule
-    assert schedule is not None, "metrics come from a schedule"
-    if len(schedule.device) + len(schedule.transfers) > MOST_ACTIVITIES:
+    if schedule is None or len(schedule.device) + len(schedule.transfers) > MOST_ACTIVITIES:
+        return None
+    return break_down(result.problem, schedule)
+
+
+def _where(result: Result) -> list[str]:
+    from talos_opt.cli.breakdown_text import tell_briefly
+
+    found = breakdown_of(result)
+    if found is None:
         return ["talos-opt explain GRAPH SCHEDULE says where the time goes"]
-    return [tell_briefly(break_down(result.problem, schedule))]
+    return [tell_briefly(found)]
 
 
 def _values(result: Result, metrics: Metrics) -> list[str]:

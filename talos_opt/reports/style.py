@@ -72,14 +72,14 @@ class Theme:
 
 
 LIGHT = Theme(
-    paper="#ffffff", ink=INK, muted=MUTED, grid=GRID, idle="#f4f4f4", idle_lines="#d2d2d2",
+    paper="#ffffff", ink=INK, muted=MUTED, grid=GRID, idle="#ffffff", idle_lines="#909090",
     held="#8c8c8c", fill="#b9c6d3", line="#49657f", limit="#b00020", critical="#000000",
     wrong="#b00020", other="#cfcfcf",
     sequential=("#440154", "#482677", "#3f4889", "#32658e", "#27808e", "#1f9a8a"),
 )  # fmt: skip
 DARK = Theme(
-    paper="#181c22", ink="#e8ebef", muted="#a3adb8", grid="#363e48", idle="#20262e",
-    idle_lines="#3d4855", held="#808b97", fill="#34465a", line="#8fb3d6", limit="#ff8a80",
+    paper="#181c22", ink="#e8ebef", muted="#a3adb8", grid="#363e48", idle="#181c22",
+    idle_lines="#68737f", held="#808b97", fill="#34465a", line="#8fb3d6", limit="#ff8a80",
     critical="#ffffff", wrong="#ff8a80", other="#4a535e",
     sequential=("#fde725", "#b8de29", "#73d056", "#3bbb75", "#1fa287", "#23898e"),
 )  # fmt: skip

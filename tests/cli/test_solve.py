@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from talos_opt.cli import summary
 from talos_opt.cli.main import main
 from talos_opt.core.config import config_names
 from talos_opt.core.errors import SolverError
@@ -61,6 +62,18 @@ def test_json_is_the_schedule_document(capsys: Capture) -> None:
     assert (document["status"], document["value"], document["lower_bound"]) == ("optimal", 9, 9)
     assert document["seed"] == 0
     assert len(document["ops"]) == 6  # type: ignore[arg-type]
+
+
+def test_json_says_where_the_time_goes_as_explain_does(
+    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = tmp_path / "answer.json"
+    told = solve_json(capsys, FIG1, "-o", answer)["breakdown"]
+    assert "breakdown" not in json.loads(answer.read_text())
+    assert main(["explain", str(FIG1), str(answer), "--json"]) == 0
+    assert told == json.loads(capsys.readouterr().out)
+    monkeypatch.setattr(summary, "MOST_ACTIVITIES", 5)
+    assert "breakdown" not in solve_json(capsys, FIG1)
 
 
 @pytest.mark.parametrize("name", ["answer.yaml", "answer.json", "answer.json.gz"])

@@ -16,6 +16,7 @@ jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not install
 
 import talos_opt  # noqa: E402
 from talos_opt import InputError  # noqa: E402
+from talos_opt.analysis.breakdown import break_down  # noqa: E402
 from talos_opt.cli.main import main  # noqa: E402
 from talos_opt.core.bundles import RULE_KEYS  # noqa: E402
 from talos_opt.core.config import SolveConfig, load_config  # noqa: E402
@@ -88,6 +89,15 @@ def test_a_cluster_alone_is_that_of_a_graph() -> None:
     defs = graph["$defs"]
     assert {key: alone[key] for key in defs["cluster"]} == defs["cluster"]
     assert alone["$defs"] == {key: defs[key] for key in alone["$defs"]}
+
+
+def test_schema_and_breakdown_have_the_same_keys() -> None:
+    problem = talos_opt.read(ROOT / "models" / "fig1.yaml")
+    result = talos_opt.solve(problem, "heft")
+    assert result.schedule is not None
+    schema = read_schema("schedule")["properties"]["breakdown"]
+    assert list(break_down(problem, result.schedule).to_dict()) == list(schema["properties"])
+    assert schema["required"] == list(schema["properties"])
 
 
 def test_every_key_is_on_the_page() -> None:

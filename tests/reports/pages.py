@@ -49,6 +49,37 @@ def two_models(memory_rule: MemoryRule = MemoryRule.PEAK) -> Problem:
     return Problem(graph, Cluster(devices, links), memory_rule=memory_rule)
 
 
+def crowded() -> Problem:
+    """Return twelve models of long, foreign and short names, and devices that are nearly full."""
+    draw = random.Random(3)
+    names = (
+        "resnet50_training", "bert_base_training", "a", "encoder.of.a.model.with.a.name.beyond.all",
+        "\u6a21\u578b", "\u043c\u043e\u0434\u0435\u043b\u044c",
+        *(f"serving_model{j}" for j in range(6)),
+    )  # fmt: skip
+    models = []
+    for j, name in enumerate(names):
+        ops = []
+        for i in range(6):
+            cpu = draw.uniform(1, 9)
+            memory = Memory(draw.randrange(4 * MIB), draw.randrange(4 * MIB), MIB)
+            reads = (Input(f"layer{i - 1}.block.attention"),) if i else ()
+            times = {"cpu": cpu, "gpu": cpu / draw.uniform(0.5, 9)}
+            ops.append(
+                Op(f"layer{i}.block.attention", times, memory=memory, inputs=reads, type="MatMul")
+            )
+        models.append(Model(name, tuple(ops), weight=1 + j % 3, release=j / 4))
+    devices = (
+        Device("cpu0", "cpu", memory=2**40, slots=2),
+        Device("gpu0.rack4.datacentre.example.com", "gpu", memory=140 * MIB),
+        Device("gpu1", "gpu", memory=140 * MIB),
+        Device("gpu2", "gpu", memory=140 * MIB),
+    )
+    links = (Link("cpu", "gpu", 0.2, 3e9), Link("gpu", "gpu", via="cpu0"))
+    graph = Graph("crowded", tuple(models), "ms", description="Twelve models. " * 9)
+    return Problem(graph, Cluster(devices, links), memory_rule=MemoryRule.STATIC)
+
+
 def many_ops(count: int) -> Problem:
     """Return four models of narrow layers on a CPU and two GPUs."""
     draw = random.Random(7)

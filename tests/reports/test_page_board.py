@@ -20,9 +20,11 @@ from talos_opt.core.simulator import simulate
 from talos_opt.reports.colouring import slack_classes
 from talos_opt.reports.page import write_gantt_page, write_report
 from talos_opt.reports.view import view_of_document
-from tests.reports.browser import Browser, open_browser
+from tests.reports.chromium import Chromium as Browser
+from tests.reports.chromium import open_chromium
+from tests.reports.looks import CONTRAST, LAYOUT, LONGEST
 from tests.reports.pages import MIB, answer, data_of, many_ops
-from tests.reports.test_page_in_browser import LOOK, shown
+from tests.reports.test_page_in_browser import shown
 
 GANTT, BESIDE = "#gantt", "#gantt-beside"
 SVG = "{http://www.w3.org/2000/svg}"
@@ -32,7 +34,7 @@ FOLDED = f"gpu \N{MULTIPLICATION SIGN} {CARDS}"
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with open_browser() as opened:
+    with open_chromium() as opened:
         yield opened
 
 
@@ -396,4 +398,5 @@ def test_nothing_overlaps_or_is_cut_off(browser: Browser, page: Path, width: int
         browser.wait(lambda: browser.text("#details").startswith("m0/op2"))
         browser.js("document.querySelectorAll('details').forEach((one) => (one.open = true))")
         browser.settle()
-        assert browser.js(LOOK) == []
+        assert browser.js(LAYOUT, LONGEST) == []
+        assert browser.js(CONTRAST) == []

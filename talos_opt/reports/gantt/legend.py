@@ -114,9 +114,13 @@ def _marks(view: View, found: Categories, *, blocks: bool, theme: style.Theme) -
         entries.append(
             Patch(facecolor=theme.paper, edgecolor=theme.held, hatch="xxxx", label=label)
         )
-    entries.append(
-        Patch(facecolor=theme.idle, edgecolor=theme.idle_lines, hatch="////", lw=0, label="idle")
-    )
+    if not (view.idle <= 0).all():  # there is some, or it is not known
+        look: dict[str, Any] = {
+            "facecolor": theme.idle,
+            "edgecolor": theme.idle_lines,
+            "hatch": "////",
+        }
+        entries.append(Patch(**look, lw=0, label="idle"))
     if blocks:
         pale = style.mixed(found.colours[0], theme.paper, PALEST)
         entries.append(Patch(facecolor=pale, label="paler: less busy, bars too narrow"))

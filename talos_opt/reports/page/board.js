@@ -11,9 +11,9 @@ class Board {
     this.panes = [0, 1].map((k) => this.#pane(k));
     this.panes[0].tip.id = "tip";
     this.minimap = new Minimap(this.timeline, theme);
-    this.memoryCanvas = node("canvas", { id: "memory", tabindex: "0", role: "application", "aria-label": "Memory held on each device over time" });
+    this.memoryCanvas = node("canvas", { id: "memory", tabindex: "0", role: "application", "aria-label": "Memory held on each device over time", "aria-describedby": "memory-keys" });
     this.memory = new MemoryCurves(this.memoryCanvas, this.timeline, theme, page);
-    this.memoryTip = node("div", { class: "tip", hidden: true });
+    this.memoryTip = node("div", { class: "tip", role: "status", hidden: true });
     this.memoryPlot = node("div", { class: "plot" }, this.memoryCanvas, this.memoryTip);
     this.details = node("div", { class: "details", id: "details", "aria-live": "polite", hidden: true });
     this.totals = node("div", { class: "details", id: "totals", role: "region", "aria-label": "Totals of the range", hidden: true });
@@ -33,7 +33,11 @@ class Board {
       mode: (event) => this.#mode(event),
       stretch: (mode, range, done) => this.#stretch(mode, range, done),
     });
-    this.memoryCanvas.addEventListener("keydown", (event) => steerByKey(event, this.timeline));
+    this.memoryCanvas.addEventListener("keydown", (event) => {
+      if (steerByKey(event, this.timeline)) return;
+      const place = event.key === "Escape" ? null : this.memory.readByKey(event);
+      if (place || event.key === "Escape") this.#hoverMemory(place);
+    });
   }
 
   #pane(k) {
@@ -84,6 +88,7 @@ class Board {
       this.emptyNote,
       node("p", { class: "soft" }, this.#memoryNote()),
       this.foldNote,
+      node("p", { class: "soft", id: "memory-keys" }, "With the chart in focus n and p go from change to change, up and down from device to device."),
     );
     return [gantt, this.memorySection];
   }

@@ -51,7 +51,7 @@ function drawCards(plan, theme, figure) {
     }
     if (card.free !== null) {
       const x = across.at(from);
-      const box = { x, y, width: Math.max(0, across.at(from + card.free) - x), height: 18, fill: "none", stroke: "var(--grid)" };
+      const box = { x, y, width: Math.max(0, across.at(from + card.free) - x), height: 18, fill: "none", stroke: "var(--soft)" };
       drawing.append(svgNode("rect", box, svgNode("title", {}, `free on ${card.id}: ${bytes(card.free)}`)));
     }
     const free = card.free === null ? "no limit" : `${bytes(card.free)} free`;

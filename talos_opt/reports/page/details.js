@@ -211,7 +211,7 @@ function opAtLength(plan, i, { background, choose, close }) {
   }
   const swatch = node("i", { class: "swatch", style: { background } });
   const button = node("button", { type: "button", on: { click: close }, "aria-label": "Close details" }, "Close");
-  return [node("h3", {}, swatch, node("span", {}, page.name(i)), button), node("div", { class: "columns" }, columns)];
+  return [node("h3", {}, swatch, node("span", {}, breakable(page.name(i))), button), node("div", { class: "columns" }, columns)];
 }
 
 // Time on each device; devices with the same time share a row.
@@ -233,14 +233,14 @@ function timesTable(plan, i) {
     const ratio = time !== null && mine > 0 ? `${number(time / mine, 3)}\u00d7` : DASH;
     return [names, time === null ? "cannot run" : page.timed(time), ratio];
   });
-  return table([["device", true], ["time"], ["ratio"]], rows, { chosen });
+  return table([["device", true], ["time"], ["ratio"]], rows, { caption: "Its time on each device.", chosen });
 }
 
 function neighbours(plan, title, ops, choose) {
   if (ops.length === 0) return node("p", {}, node("b", {}, title), " nothing");
   const listed = ops.slice(0, 8).flatMap((k, n) => [
     n ? ", " : " ",
-    node("button", { type: "button", class: "link", on: { click: () => choose(k) } }, plan.page.name(k)),
+    node("button", { type: "button", class: "link", on: { click: () => choose(k) } }, breakable(plan.page.name(k))),
     ` (${plan.devices[plan.op.device[k]].id})`,
   ]);
   return node("p", {}, node("b", {}, title), listed, ops.length > 8 ? ` and ${ops.length - 8} more` : "");

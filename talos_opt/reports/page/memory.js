@@ -33,8 +33,8 @@ class MemoryCurves extends TimeChart {
 
   #track(track, y) {
     const { pen, theme, left, plotWidth } = this;
-    pen.fillStyle = theme.lane;
-    pen.fillRect(left, y, plotWidth, TRACK);
+    pen.fillStyle = theme.line;
+    pen.fillRect(left, y + TRACK, plotWidth, 1);
     pen.textBaseline = "middle";
     pen.fillStyle = theme.text;
     pen.font = "600 12.5px system-ui, sans-serif";
@@ -103,12 +103,31 @@ class MemoryCurves extends TimeChart {
     pen.globalAlpha = 1;
   }
 
-  // Device, time and bytes at a place of the canvas, or null.
-  at({ x, y }) {
+  // Keys read the curves: n and p go from change to change, up and down from device to device.
+  // Returns the place that is read, or null if it was another key.
+  readByKey(event) {
+    const acts = { n: [0, 1], p: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] };
+    if (event.ctrlKey || event.altKey || event.metaKey || !(event.key in acts) || this.tracks.length === 0) return null;
+    event.preventDefault();
+    const [down, on] = acts[event.key];
+    const { timeline } = this;
+    this.reading ??= { k: 0, time: timeline.from };
+    const k = Math.min(Math.max(this.reading.k + (this.reading.started ? down : 0), 0), this.tracks.length - 1);
+    const { times } = this.tracks[k];
+    const next = firstAbove(times, this.reading.time) - (on < 0 ? 1 : 0);
+    const before = on < 0 && next >= 0 && times[next] === this.reading.time ? next - 1 : next;
+    const time = on === 0 ? this.reading.time : (times[Math.min(Math.max(before, 0), times.length - 1)] ?? 0);
+    this.reading = { k, time, started: true };
+    if (time < timeline.from || time > timeline.to) timeline.pan(time - (timeline.from + timeline.to) / 2);
+    return { x: this.x(time), y: k * (TRACK + 10) + TRACK / 2, time };
+  }
+
+  // Device, time and bytes at a place of the canvas, or null. The time of a place that keys read is
+  // known exactly.
+  at({ x, y, time = this.timeAt(x) }) {
     const k = Math.floor((y - 2) / (TRACK + 10));
     if (!this.covers(x) || k < 0 || k >= this.tracks.length) return null;
     const track = this.tracks[k];
-    const time = this.timeAt(x);
     const steps = firstAbove(track.times, time);
     const who = track.who && steps > 0 ? this.plan.devices[track.who[steps - 1]].id : null;
     return { track, time, held: steps > 0 ? track.bytes[steps - 1] : 0, who };

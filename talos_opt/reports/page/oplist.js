@@ -18,7 +18,7 @@ class OpList {
     const { op } = plan;
     const order = op.start.map((_, i) => i).sort((a, b) => op.start[a] - op.start[b] || a - b);
     const rows = order.slice(0, LISTED_OPS).map((i) => {
-      const name = node("button", { type: "button", class: "link", on: { click: () => this.choose(i) } }, page.name(i));
+      const name = node("button", { type: "button", class: "link", on: { click: () => this.choose(i) } }, breakable(page.name(i)));
       const length = op.end[i] - op.start[i];
       return [name, plan.devices[op.device[i]].id, page.moment(op.start[i], length), page.moment(op.end[i], length), page.time(length)];
     });

@@ -129,7 +129,7 @@ function comparison(page, plans, current, show) {
   const name = (k) => {
     const { label } = plans[k];
     if (!several) return label;
-    const made = node("button", { type: "button", class: "link", "aria-current": k === current ? "true" : null, on: { click: (event) => (event.stopPropagation(), show(k)) } }, label);
+    const made = node("button", { type: "button", class: "link", "aria-current": k === current ? "true" : null, on: { click: (event) => (event.stopPropagation(), show(k)) } }, breakable(label));
     return [made, plans[k].facts.value === best ? node("span", { class: "best" }, "best") : null];
   };
   const rows = order.map((k) => [k, plans[k].facts]).map(([k, facts]) => [
@@ -183,7 +183,14 @@ function progress(page, plans, theme, host) {
     height: 280,
     wide: true,
     read,
+    values: () => searchTable(page, runs),
   });
+}
+
+function searchTable(page, runs) {
+  const value = (amount) => worthy(page, page.objective, amount);
+  const rows = runs.flatMap((run) => run.t.map((t, k) => [run.label, duration(t, "s", 3), value(run.value[k]), value(run.bound[k]), run.by[k] || DASH]));
+  return table([["schedule", true], ["after"], ["best value"], ["bound"], ["found by", true]], rows, { caption: "Each improvement, and what the search came to." });
 }
 
 // A search as columns; at its end stands what it came to.
@@ -224,7 +231,14 @@ function speedupChart(page, entry, theme, host, pick) {
     y: { label: `speedup of ${entry.other} over ${entry.reference}`, log: true },
     read,
     pick: (at) => pick(entry.op[nearest(at)]),
+    values: () => speedupTable(page, entry),
   });
+}
+
+function speedupTable(page, { op, speedup }) {
+  const rows = op.slice(0, LISTED_OPS).map((i, k) => [page.name(i), page.type(i) || DASH, number(speedup[k], 4)]);
+  const rest = op.length - rows.length;
+  return table([["op", true], ["type", true], ["speedup"]], rows, { caption: rest > 0 ? `The first ${count(LISTED_OPS)} by speedup; ${count(rest)} have a larger one.` : "By speedup." });
 }
 
 function problemSection(page) {

@@ -6,26 +6,35 @@ class Theme {
     this.scales = sequential;
     this.listeners = [];
     this.read();
-    // Paper is white: what is drawn has to be drawn again for it.
-    let before;
-    window.addEventListener("beforeprint", () => {
-      before = document.documentElement.dataset.theme;
-      document.documentElement.dataset.theme = "light";
-      this.changed();
-    });
-    window.addEventListener("afterprint", () => {
-      if (before) document.documentElement.dataset.theme = before;
-      else delete document.documentElement.dataset.theme;
-      this.changed();
-    });
+    this.printing = false;
+    window.addEventListener("beforeprint", () => this.#print(true));
+    window.addEventListener("afterprint", () => this.#print(false));
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.changed());
   }
 
   read() {
     const style = getComputedStyle(document.documentElement);
-    const names = ["card", "text", "soft", "line", "lane", "idle", "grid", "accent", "critical", "transfer", "limit", "curve"];
+    const names = ["card", "text", "soft", "line", "idle", "grid", "accent", "critical", "transfer", "limit", "curve"];
     for (const name of names) this[name] = style.getPropertyValue(`--${name}`).trim();
+    // Bars have the contrast with the card that they have in pictures, so lanes have its colour.
+    this.lane = this.card;
     this.patterns = new Map();
+  }
+
+  // Paper is white, and as wide as `.sheet` says: all is drawn again for it.
+  #print(printing) {
+    const root = document.documentElement;
+    if (printing && !this.printing) {
+      this.before = root.dataset.theme;
+      root.dataset.theme = "light";
+    } else if (!printing && this.printing) {
+      if (this.before) root.dataset.theme = this.before;
+      else delete root.dataset.theme;
+    }
+    this.printing = printing;
+    root.classList.toggle("sheet", printing);
+    this.changed();
+    window.dispatchEvent(new Event("resize"));
   }
 
   changed() {
@@ -49,19 +58,24 @@ class Theme {
     const colour = this.palette[model % this.palette.length];
     const turn = this.#turn(model);
     if (turn === 0) return colour;
-    return this.#pattern(model, context, [colour, 4, context, "#ffffffbb", turn]);
+    return this.#pattern(model, context, [colour, 4, context, this.#lineOn(model), turn]);
   }
 
   // The same for the background of an element.
   backgroundOf(model) {
     const colour = this.palette[model % this.palette.length];
-    const lines = (angle, gap) => `repeating-linear-gradient(${angle}deg, #fffb 0 1.2px, ${gap} 1.2px 5.6px)`;
+    const lines = (angle, gap) => `repeating-linear-gradient(${angle}deg, ${this.#lineOn(model)} 0 1.2px, ${gap} 1.2px 5.6px)`;
     return [
       colour,
       lines(135, colour),
       lines(45, colour),
       `${lines(135, "transparent")}, ${lines(45, colour)}`,
     ][this.#turn(model)];
+  }
+
+  // Of a hatch: dark below light ink, so that names on it can be read.
+  #lineOn(model) {
+    return this.inkOn(model) === "#ffffff" ? "#00000099" : "#ffffffbb";
   }
 
   #turn(model) {
