@@ -58,8 +58,8 @@ def add_parser(commands: Any) -> None:
         "plot",
         help="draw a schedule as a Gantt chart",
         description="Draw a schedule: a lane for each slot of each device, ops coloured by model, "
-        "transfers as thin bars on lanes of the links, idle time hatched, memory over time under "
-        "it, and the critical path framed.",
+        "op type or slack, transfers as thin bars on lanes of the links, idle time hatched, memory "
+        "over time under it, and the critical path framed.",
         epilog="Without the graph, memory and the critical path cannot be drawn, and a device "
         "has as many lanes as it has overlapping ops.",
         allow_abbrev=False,
