@@ -55,9 +55,12 @@ def open_firefox() -> Iterator[Firefox]:
         try:
             address = _address(profile / "WebDriverBiDiServer.json", process)
             socket = websocket.create_connection(address, suppress_origin=True, timeout=PATIENCE)
-            browser = Firefox(socket)
-            yield browser
-            browser.call("browser.close")
+            try:
+                browser = Firefox(socket)
+                yield browser
+                browser.call("browser.close")
+            finally:
+                socket.shutdown()  # it would be closed, with a warning, in some later test
         finally:
             process.terminate()
             process.wait(PATIENCE)
