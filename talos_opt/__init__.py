@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from talos_opt.tasks.drawing import write_plot, write_report, write_trace
     from talos_opt.tasks.explaining import explain
     from talos_opt.tasks.exporting import export, export_forms
+    from talos_opt.tasks.fitting import Fitted, fit
     from talos_opt.tasks.models import profile, run
     from talos_opt.tasks.sweeping import read_results, sweep
     from talos_opt.tasks.traces import compare_traces
@@ -79,6 +80,7 @@ __all__ = [
     "Device",
     "Event",
     "Explanation",
+    "Fitted",
     "FormatError",
     "Gains",
     "Graph",
@@ -126,6 +128,7 @@ __all__ = [
     "explain",
     "export",
     "export_forms",
+    "fit",
     "gains",
     "list_solvers",
     "load_config",
@@ -160,6 +163,7 @@ _HOMES = {
     "talos_opt.tasks.drawing": "write_plot write_report write_trace",
     "talos_opt.tasks.exporting": "export export_forms",
     "talos_opt.tasks.analyzing": "analyze",
+    "talos_opt.tasks.fitting": "Fitted fit",
     "talos_opt.tasks.sweeping": "read_results sweep",
     "talos_opt.tasks.models": "profile run",
     "talos_opt.tasks.traces": "compare_traces",

@@ -8,5 +8,7 @@ exporting    the forms of other tools
 analyzing    speedups, affinity and packing
 drawing      pictures, pages and traces
 sweeping     studies
+fitting      the largest of a family of problems
+traces       two traces, op type by op type
 models       profiling and running
 """

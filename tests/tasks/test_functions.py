@@ -15,7 +15,9 @@ import pytest
 import talos_opt
 from talos_opt.cli.main import main
 from talos_opt.cli.parser import COMMANDS
+from talos_opt.core.problem import Problem
 from talos_opt.core.result import Result
+from tests.builders import device, link, op, problem
 from tests.cli.process import FIG1, ROOT
 
 Capture = pytest.CaptureFixture[str]
@@ -228,3 +230,19 @@ def test_profile_and_run_ask_the_framework(
         talos_opt.profile("net:make", framework="jax")
     with pytest.raises(talos_opt.InputError, match="--dim gives a size"):
         talos_opt.profile("net:make", dim=["batch=8"])
+
+
+def test_fit_finds_the_largest_and_places_it() -> None:
+    def of(number: int) -> Problem:
+        ops = [op(f"o{i}", weights=number) for i in range(4)]
+        return problem(ops, [device("gpu0", 100), device("gpu1", 50)], [link("gpu gpu")])
+
+    found = talos_opt.fit(of, 1000, time_limit=1)
+    assert found.largest.blocks == 33  # three on gpu0, one on gpu1
+    assert found.largest.proven == 34
+    assert found.result is not None
+    assert found.result.placement  # of 33
+    none = talos_opt.fit(of, 1000, least=60, time_limit=1)
+    assert (none.largest.blocks, none.result) == (0, None)
+    with pytest.raises(talos_opt.InputError, match="expected 1 <= least <= limit"):
+        talos_opt.fit(of, 0)
