@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         UnsupportedError,
     )
     from talos_opt.core.feasibility import Violation
+    from talos_opt.core.gains import Gains
     from talos_opt.core.graph import Graph, Input, Memory, Model, Op
     from talos_opt.core.metrics import Metrics, measure
     from talos_opt.core.problem import MemoryRule, Objective, Problem
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from talos_opt.core.robustness import Risk, Robustness
     from talos_opt.core.schedule import Schedule, Transfers
     from talos_opt.formats import read_schedule, write_problem, write_schedule
-    from talos_opt.gain import Gains, gains
+    from talos_opt.gain import gains
     from talos_opt.online.replan import Replan, replan
     from talos_opt.reports.plotting import plot
     from talos_opt.robust import solve_robust
@@ -131,6 +132,7 @@ _HOMES = {
     "InfeasibleScheduleError InputError InternalError Interrupted RefutedProofError ScheduleError "
     "SolverError TalosError UnsupportedError",
     "talos_opt.core.feasibility": "Violation",
+    "talos_opt.core.gains": "Gains",
     "talos_opt.core.graph": "Graph Input Memory Model Op",
     "talos_opt.core.metrics": "Metrics measure",
     "talos_opt.core.problem": "MemoryRule Objective Problem",
@@ -143,7 +145,7 @@ _HOMES = {
     "talos_opt.reports.plotting": "plot",
     "talos_opt.robust": "solve_robust",
     "talos_opt.online.replan": "Replan replan",
-    "talos_opt.gain": "Gains gains",
+    "talos_opt.gain": "gains",
     "talos_opt.solvers.engine.run": "Progress",
 }
 _HOME = {name: (home, name) for home, names in _HOMES.items() for name in names.split()}

@@ -25,16 +25,6 @@ LAYOUT: Layout = {
     "after": [],
 }
 
-#: The same of the document about a whole schedule.
-WHOLE: Layout = {
-    "devices": [],
-    "critical_path": {"by_link": [], "steps": []},
-    "models": [],
-    "memory": [],
-    "moved": [],
-    "op_types": [],
-}
-
 
 def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
@@ -101,14 +91,15 @@ def _tell_whole(args: argparse.Namespace, problem: Problem, schedule: Schedule) 
     """Say where the time of the whole schedule goes."""
     from talos_opt.analysis.breakdown import break_down
     from talos_opt.cli import files
-    from talos_opt.cli.breakdown_text import tell
     from talos_opt.cli.progress import ProgressBar
+    from talos_opt.formats.emit import BREAKDOWN
+    from talos_opt.reports.texts.breakdown import tell
 
     with ProgressBar() as bar:
         bar.show(0.0, "what waited for what")
         found = break_down(problem, schedule)
         bar.show(0.5, "slack")
-        text = files.to_json(found.to_dict(), WHOLE) if args.json else tell(found)
+        text = files.to_json(found.to_dict(), BREAKDOWN) if args.json else tell(found)
     if args.json:
         emit_json(text)
     else:

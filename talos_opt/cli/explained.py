@@ -7,13 +7,12 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from talos_opt.analysis.causes import Cause, Step
-from talos_opt.cli.output import visible
-from talos_opt.cli.text import quantity, settled, table
 from talos_opt.core.metrics import forced_value
 from talos_opt.core.origins import origin_of
 from talos_opt.core.shares import value_unit
 from talos_opt.core.units import format_bytes
 from talos_opt.reports.digits import moment
+from talos_opt.reports.texts.tables import quantity, settled, table, visible
 
 if TYPE_CHECKING:
     from talos_opt.analysis.explanation import Explanation
@@ -207,7 +206,7 @@ class _Teller:
 
     def _about_moves(self) -> Iterator[str]:
         found = self.found
-        name, value = self.problem.objective.value, self.worth(found.value)
+        name, value = self.problem.objective.in_full, self.worth(found.value)
         again = found.again
         if again is None:
             yield f"{name} is {value}; simulated again without a move: {found.again_reason}"

@@ -134,10 +134,10 @@ def _regrouped(problem: Problem, schedule: Schedule) -> Schedule:
     """Return the schedule with layers in a row, and say what becomes of its value."""
     from talos_opt.analysis.regrouping import regrouped
     from talos_opt.cli.output import complain
-    from talos_opt.cli.text import quantity
     from talos_opt.core.metrics import objective_value
     from talos_opt.core.shares import value_unit
     from talos_opt.core.simulator import simulate
+    from talos_opt.reports.texts.tables import quantity
 
     device = regrouped(problem, schedule.device)
     if (device == schedule.device).all():
@@ -145,7 +145,7 @@ def _regrouped(problem: Problem, schedule: Schedule) -> Schedule:
     found = simulate(problem, device, range(len(device)))
     unit = value_unit(problem)
     old, new = (quantity(objective_value(problem, s), unit) for s in (schedule, found))
-    complain(f"note: with layers in a row, {problem.objective.value} is {new}; it was {old}")
+    complain(f"note: with layers in a row, {problem.objective.in_full} is {new}; it was {old}")
     return found
 
 

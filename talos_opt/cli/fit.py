@@ -277,8 +277,8 @@ def document(
 
 def describe(search: _Search, found: Largest, result: Result | None, needs: list[str]) -> str:
     """Return the text that ``fit`` prints."""
-    from talos_opt.cli.summary import summarise
     from talos_opt.frameworks.llm.fitting import Answer
+    from talos_opt.reports.texts.summary import summarise
 
     unit = "tokens of context" if search.of_context else "sequences"
     number = found.blocks * search.block

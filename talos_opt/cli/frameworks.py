@@ -10,6 +10,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Protocol, cast
 
 from talos_opt.cli.onnx_arguments import refused
+from talos_opt.core.extras import how_to_install
 
 if TYPE_CHECKING:
     from talos_opt.core.problem import Problem
@@ -96,6 +97,4 @@ def require_libraries(name: str) -> None:
 
     for library in _LIBRARIES.get(name, (name,)):
         if find_spec(library) is None:
-            raise DependencyError(
-                f"{library} is not installed: pip install 'talos-opt[{name}]' brings it"
-            )
+            raise DependencyError(f"{library} is not installed: {how_to_install(name)}")

@@ -12,6 +12,7 @@ from talos_opt.cli.output import complain, flush, open_streams, silence
 from talos_opt.cli.parser import build_parser
 from talos_opt.cli.signals import Signals
 from talos_opt.core.errors import DependencyError, InputError, SolverError
+from talos_opt.reports.texts.tables import for_terminal
 
 #: Environment variable that shows the traceback of an internal error.
 DEBUG = "TALOS_OPT_DEBUG"
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = build_parser().parse_args(argv)
     except SystemExit as end:  # argparse has printed the help, the version or what is wrong
         return _finish(int(end.code or 0))
-    with Signals() as signals:
+    with Signals() as signals, for_terminal(sys.stdout.isatty()):
         return _finish(_guarded(args, signals))
 
 

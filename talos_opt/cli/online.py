@@ -11,7 +11,7 @@ from talos_opt.cli import arguments, exits, replan
 from talos_opt.cli.output import complain, emit, emit_json
 from talos_opt.cli.progress import ProgressBar
 from talos_opt.cli.signals import Signals
-from talos_opt.cli.text import percent, quantity, table
+from talos_opt.reports.texts.tables import percent, quantity, table
 
 if TYPE_CHECKING:
     from talos_opt.online.compared import Online
@@ -129,7 +129,7 @@ def _text(found: Online) -> str:
     columns = ("policy", problem.objective.value, "above all known", "moves", "longest decision")
     head = (
         f"{found.trace.name}: {models} models arrive at {len(found.trace.arrivals)} times; with "
-        f"all known beforehand {best.status.value}"
+        f"all known beforehand {best.status.value}; objective {problem.objective.in_full}"
     )
     return f"{head}\n\n{table(columns, rows)}"
 

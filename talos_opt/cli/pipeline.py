@@ -6,9 +6,9 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import arguments, exits
-from talos_opt.cli.output import emit, emit_json, visible
+from talos_opt.cli.output import emit, emit_json
 from talos_opt.cli.signals import Signals
-from talos_opt.cli.text import percent, quantity, table
+from talos_opt.reports.texts.tables import percent, quantity, table, visible
 
 if TYPE_CHECKING:
     from talos_opt.core.pipelining.records import Step

@@ -9,11 +9,11 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import arguments, exits, llm
-from talos_opt.cli.output import complain, emit, emit_json, visible
+from talos_opt.cli.output import complain, emit, emit_json
 from talos_opt.cli.progress import ProgressBar
 from talos_opt.cli.signals import Signals
-from talos_opt.cli.text import quantity, table
 from talos_opt.cli.traces import add_skip, notes
+from talos_opt.reports.texts.tables import quantity, table, visible
 
 if TYPE_CHECKING:
     from talos_opt.frameworks.common.profile import Profile

@@ -7,9 +7,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import arguments, exits, run_pipeline
-from talos_opt.cli.output import complain, emit, emit_json, visible
+from talos_opt.cli.output import complain, emit, emit_json
 from talos_opt.cli.signals import Signals
-from talos_opt.cli.text import number, quantity, table
+from talos_opt.reports.texts.tables import number, quantity, table, visible
 
 if TYPE_CHECKING:
     from talos_opt.frameworks.common.running import RunReport

@@ -9,7 +9,7 @@ from talos_opt.cli import arguments, exits
 from talos_opt.cli.output import complain, emit, emit_json, tell_who_waits
 from talos_opt.cli.progress import ProgressBar
 from talos_opt.cli.signals import Signals
-from talos_opt.cli.text import quantity
+from talos_opt.reports.texts.tables import quantity
 
 if TYPE_CHECKING:
     from talos_opt.studies.running import Tally

@@ -81,7 +81,7 @@ def figures(trace: Trace, skip: int = 0) -> dict[str, Any]:
 
 def details(trace: Trace, skip: int = 0) -> Iterator[str]:
     """Yield what is to be said of a trace below its name."""
-    from talos_opt.cli.text import percent
+    from talos_opt.reports.texts.tables import percent
 
     steps = trace.steps[skip:]
     if steps:
@@ -102,7 +102,7 @@ def details(trace: Trace, skip: int = 0) -> Iterator[str]:
 def notes(trace: Trace, skip: int = 0) -> Iterator[str]:
     """Yield what was left out of a trace, or is doubtful about it."""
     from talos_opt.analysis.steps import warm_up
-    from talos_opt.cli.text import number, percent, quantity
+    from talos_opt.reports.texts.tables import number, percent, quantity
 
     if skip and not trace.steps:
         yield "it marks no steps: none is left out"

@@ -214,12 +214,20 @@ def write_schedule(result: Result | Mapping[str, Any], target: str | os.PathLike
     write_lines(lines, target)
 
 
-def json_lines(result: Result) -> Iterator[str]:
-    """Yield the lines of a result as JSON, without an object for each op."""
+def json_lines(result: Result, more: Mapping[str, Any] | None = None) -> Iterator[str]:
+    """Yield the lines of a result as JSON, without an object for each op.
+
+    Parameters
+    ----------
+    result : Result
+    more : mapping, optional
+        Plain values that go behind those of the result, by key.
+    """
     document = finite(result.to_dict(rows=False))
     if result.schedule is not None:
         document["ops"] = emit.JsonRows(_op_rows(result.problem, result.schedule))
         document["transfers"] = emit.JsonRows(_transfer_rows(result.problem, result.schedule))
+    document |= finite(more or {})
     return emit.json_lines(document, emit.SCHEDULE)
 
 

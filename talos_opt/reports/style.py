@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from talos_opt.core.errors import DependencyError, FormatError
+from talos_opt.core.extras import how_to_install
 from talos_opt.formats.source import STREAM
 from talos_opt.formats.target import write_file
 from talos_opt.reports.digits import DIGITS, significant, time_unit
@@ -96,7 +97,7 @@ def require_matplotlib() -> None:
         import matplotlib  # noqa: F401
     except ImportError:
         raise DependencyError(
-            "pictures need matplotlib, which is not installed: pip install 'talos-opt[plot]'"
+            f"pictures need matplotlib, which is not installed: {how_to_install('plot')}"
         ) from None
 
 

@@ -16,6 +16,7 @@ from talos_opt.cli import frameworks
 from talos_opt.cli.arguments import FRAMEWORKS, add_model
 from talos_opt.cli.main import main
 from talos_opt.core.errors import DependencyError, InputError
+from talos_opt.core.extras import how_to_install
 from talos_opt.frameworks.common.profile import DeviceProfile, OpProfile, Profile, Timing
 from tests.cli.process import FIG1
 
@@ -71,9 +72,7 @@ def test_a_library_that_is_not_installed(name: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(DependencyError) as caught:
         frameworks.load(given(name, "a:b"))
-    assert str(caught.value) == (
-        f"{name} is not installed: pip install 'talos-opt[{name}]' brings it"
-    )
+    assert str(caught.value) == (f"{name} is not installed: {how_to_install(name)}")
 
 
 @pytest.mark.usefixtures("installed")

@@ -263,7 +263,7 @@ def test_matplotlib_is_asked_for_by_name(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(builtins, "__import__", without)
     assert plot(solved, "-o", tmp_path / "a.png") == 2
-    assert "pip install 'talos-opt[plot]'" in out.readouterr().err
+    assert "pip install matplotlib" in out.readouterr().err
     # A page needs none.
     assert plot(solved, "-o", tmp_path / "a.html") == 0
 

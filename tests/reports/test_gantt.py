@@ -139,7 +139,9 @@ def test_the_title_says_what_is_proven() -> None:
     found, answer = two_models()
     document = {"status": "feasible", "solver": "x", "lower_bound": 15.4, "gap": 0.125}
     figure = draw_gantt(view_of(found, answer, document))
-    assert figure.axes[0].get_title(loc="left") == "test: toct 18 s"
+    assert figure.axes[0].get_title(loc="left") == (
+        "test: toct 18 s (weighted sum of completion times)"
+    )
     told = "feasible by x  ·  lower bound 15.4 s  ·  gap 12.5 %  ·  3 ops  ·  1 transfer"
     assert told in texts(figure)
 

@@ -2,8 +2,8 @@
 
 const OBJECTIVES = {
   toct: "weighted sum of completion times (TOCT)",
-  makespan: "makespan",
-  bottleneck: "bottleneck",
+  makespan: "time until the last model is done (makespan)",
+  bottleneck: "time per sample when pipelined (bottleneck)",
   memory: "largest share of a device's memory",
   step: "time of a step of micro-batches",
 };

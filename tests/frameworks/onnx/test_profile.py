@@ -194,4 +194,7 @@ def test_without_a_library_the_extra_is_named(
 ) -> None:
     monkeypatch.setattr(frameworks, "find_spec", lambda name: None if name == missing else name)
     assert main(["profile", "onnx", "net.onnx"]) == 2
-    assert f"{missing} is not installed: pip install 'talos-opt[onnx]'" in capsys.readouterr().err
+    assert (
+        f"{missing} is not installed: pip install 'onnx>=1.18' 'onnxruntime>=1.23'"
+        in capsys.readouterr().err
+    )

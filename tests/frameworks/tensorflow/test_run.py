@@ -89,7 +89,7 @@ def test_without_tensorflow_the_extra_is_named(
 ) -> None:
     monkeypatch.setattr(frameworks, "find_spec", lambda name: None)
     assert main(["profile", "tensorflow", f"{NETS}:cnn"]) == 2
-    assert "pip install 'talos-opt[tensorflow]'" in capsys.readouterr().err
+    assert "pip install tensorflow" in capsys.readouterr().err
 
 
 _ALL_IN_ONE = """

@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from talos_opt.analysis.gaps import LABELS, Part
-from talos_opt.cli.output import visible
-from talos_opt.cli.text import percent, quantity, settled, table
 from talos_opt.core.units import format_bytes
 from talos_opt.reports.digits import moment
+from talos_opt.reports.texts.tables import percent, quantity, settled, table, visible
 
 if TYPE_CHECKING:
     from talos_opt.analysis.breakdown import Breakdown
