@@ -94,9 +94,8 @@ def main() -> None:
         "llama.vocab_size": args.vocab,
     }
     held = write(args.target, metadata, tensors(args))
-    print(
-        f"{args.target}: {args.layers} layers, {held / 2**30:.2f} GiB of weights that are not there"
-    )
+    size = f"{held / 2**30:.2f} GiB"
+    print(f"{args.target}: {args.layers} layers, and a hole of {size} in place of weights")
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ def main() -> None:
         sys.exit(result.reason)
     where: dict[str, list[str]] = {}
     for row in talos_opt.modules_by_device(problem, result.schedule):
-        if row.weights and row.whole:
+        if row.weights:
             where.setdefault(row.device, []).append(row.module)
     for device, modules in where.items():
         print(f"{device}: {', '.join(modules)}")
