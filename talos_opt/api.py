@@ -297,7 +297,19 @@ def compare(
 
 
 def check(problem: Problem, schedule: Schedule) -> tuple[Violation, ...]:
-    """Return every rule of the model that a schedule breaks; empty if it is feasible."""
+    """Return every rule of the model that a schedule breaks: ``talos-opt check``.
+
+    Parameters
+    ----------
+    problem : Problem
+    schedule : Schedule
+        From whatever source.
+
+    Returns
+    -------
+    tuple of Violation
+        Empty if it is feasible.
+    """
     return check_schedule(problem, schedule)
 
 

@@ -57,7 +57,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     """Compare policies on a trace; return the exit code."""
     from talos_opt.cli import files
     from talos_opt.core.config import SolveConfig
-    from talos_opt.online.compared import compare
+    from talos_opt.online.compared import compare_policies
     from talos_opt.online.policies import POLICIES, NoScheduleError, Setting
     from talos_opt.online.trace import read_trace
 
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     try:
         with ProgressBar() as bar:
             found = signals.run(
-                lambda: compare(
+                lambda: compare_policies(
                     trace,
                     args.policies or tuple(POLICIES),
                     setting,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from talos_opt.cli import arguments, exits
 from talos_opt.cli.output import complain, emit, emit_json
 from talos_opt.cli.signals import Signals
-from talos_opt.cli.traces import add_skip, details, figures, notes, one_step
+from talos_opt.cli.traces import add_skip, details, figures, notes
 from talos_opt.reports.texts.tables import visible
 
 if TYPE_CHECKING:
@@ -65,19 +65,19 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace, signals: Signals) -> int:
     """Compare two traces, print the table and return the exit code."""
-    from talos_opt.analysis.speedups import compare
     from talos_opt.cli import files
     from talos_opt.formats.chrome_trace import read_trace
     from talos_opt.formats.emit import lines_of
     from talos_opt.formats.source import split_suffix
     from talos_opt.formats.target import write_lines
+    from talos_opt.tasks.traces import compare_traces
 
     files.stream_as_json(args)
     files.require_writable(args.output)
     reference = read_trace(args.reference, process=args.reference_process)
     other = read_trace(args.other, process=args.other_process)
     skip = args.skip_steps
-    found = compare(one_step(reference, skip), one_step(other, skip))
+    found = compare_traces(reference, other, skip=skip)
     document = found.to_dict()
     for side, trace in (("reference", reference), ("other", other)):
         document[side] = {"trace": trace.source, **figures(trace, skip), **document[side]}
@@ -126,6 +126,7 @@ def _text(found: Speedups, traces: Sequence[Trace], top: int | None, skip: int) 
 
 def _side(trace: Trace, total: float, coverage: float, skip: int) -> str:
     from talos_opt.reports.texts.tables import percent, quantity
+    from talos_opt.tasks.traces import one_step
 
     count = len(one_step(trace, skip))
     spent = quantity(total, "us") + (" a step" if trace.steps else "")
