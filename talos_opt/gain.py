@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 
 from talos_opt.api import solve
+from talos_opt.core import logs
 from talos_opt.core.errors import InputError
 from talos_opt.core.gains import Gains, Rules
 from talos_opt.core.problem import Problem
@@ -64,9 +65,10 @@ def run_baselines(
     for name in names:
         began = time.monotonic()
         try:
-            result = solve(
-                problem, name, time_limit=time_limit, workers=1, explain=False, bundles={}
-            )
+            with logs.muted():
+                result = solve(
+                    problem, name, time_limit=time_limit, workers=1, explain=False, bundles={}
+                )
         except InputError:  # it takes no such problem, or an op fits no device on its own
             continue
         cut_short = time.monotonic() - began >= time_limit

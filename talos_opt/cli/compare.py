@@ -46,6 +46,7 @@ def add_parser(commands: Any) -> None:
     arguments.add_dask(parser, "run the solvers beside each other")
     arguments.add_worth(parser)
     arguments.add_output(parser, "the comparison")
+    arguments.add_log(parser)
     parser.set_defaults(run=run)
 
 

@@ -78,6 +78,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--graph", metavar="FILE", help="file to write the graph of the largest to")
     arguments.add_output(parser, "the schedule")
+    arguments.add_log(parser)
     parser.set_defaults(run=run)
 
 

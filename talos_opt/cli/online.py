@@ -50,6 +50,7 @@ def add_parser(commands: Any) -> None:
     )
     arguments.add_limits(parser)
     arguments.add_json(parser, "the result")
+    arguments.add_log(parser)
     parser.set_defaults(run=run)
 
 

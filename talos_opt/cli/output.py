@@ -77,8 +77,12 @@ def emit_written(args: argparse.Namespace, facts: Mapping[str, Any], text: str =
 
 def complain(*lines: str) -> None:
     """Write an error or a note to standard error, each line with a line end."""
+    logs = sys.modules.get("talos_opt.core.logs")  # loaded where something is logged
     for line in lines:
         _write(sys.stderr, visible(line))
+        kind, colon, text = line.partition(": ")
+        if logs is not None and colon and kind == "note":
+            logs.tell("note", text)
     flush(sys.stderr)
 
 

@@ -62,6 +62,7 @@ def add_parser(commands: Any) -> None:
     )
     arguments.add_json(parser, "the figures")
     llm.add_workload(parser)
+    arguments.add_log(parser)
     parser.set_defaults(run=run)
 
 

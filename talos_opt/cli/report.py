@@ -52,6 +52,7 @@ def add_parser(commands: Any) -> None:
         help="search, for so long each, for what single changes of the graph would be worth, from "
         "the best schedule (default: do not)",
     )
+    arguments.add_log(parser)
     parser.set_defaults(run=run)
 
 

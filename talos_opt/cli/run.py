@@ -69,6 +69,7 @@ def add_parser(commands: Any) -> None:
     )
     run_pipeline.add_arguments(parser)
     arguments.add_json(parser, "the report")
+    arguments.add_log(parser)
     parser.set_defaults(run=run)
 
 

@@ -74,6 +74,7 @@ def add_parser(commands: Any) -> None:
     noise_arguments.add_robust(parser)
     replan.add_arguments(parser)
     arguments.add_output(parser, "the schedule")
+    arguments.add_log(parser)
     parser.set_defaults(run=run)
 
 

@@ -70,6 +70,7 @@ def add_parser(commands: Any) -> None:
         help="write the schedule of this case to the file of -o",
     )
     arguments.add_json(parser, "the result")
+    arguments.add_log(parser)
     parser.set_defaults(run=run, show=False)
     _take_show(parser)
 

@@ -59,6 +59,7 @@ def add_parser(commands: Any) -> None:
     arguments.add_format(parser)
     arguments.add_target(parser, "file to write the graph with the new devices to")
     arguments.add_json(parser, "the figures")
+    arguments.add_log(parser)
     parser.set_defaults(run=run)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from talos_opt.core import logs
 from talos_opt.core.errors import InputError
 from talos_opt.formats.schedule import ScheduleFile
 from talos_opt.frameworks import choosing
@@ -100,7 +101,10 @@ def profile(
     )  # fmt: skip
     choosing.require_arguments(framework, asked)
     tell = on_progress or (lambda share, doing: None)
+    about: dict[str, Any] = {"framework": framework, "model": asked.target}
+    logs.tell("start", f"profiling {asked.target}", **about, devices=list(devices))
     found = choosing.load(framework).profile(asked, tell, cancel or threading.Event())
+    logs.tell("end", f"profiled {asked.target}", **about, ops=len(found.ops))
     return found.with_room(memory_fraction, reserve)
 
 
@@ -164,7 +168,14 @@ def run(
             raise InputError(
                 f"--map names the unknown device {name!r}, expected one of {', '.join(known)}"
             )
+    about: dict[str, Any] = {"framework": framework, "model": asked.target}
+    logs.tell("start", f"running {asked.target} under {file.name}", **about, schedule=file.name)
     report, measured = choosing.load(framework).run(asked, file)
+    logs.tell(
+        "end", f"outputs {'equal' if report.outputs_equal else 'differ'}", **about,
+        outputs_equal=report.outputs_equal, predicted_s=report.predicted_s,
+        measured_s=report.measured_s,
+    )  # fmt: skip
     if on_measured is not None:
         on_measured(measured)
     return report

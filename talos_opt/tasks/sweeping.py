@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from talos_opt.core import logs
 from talos_opt.core.errors import SolverError
 from talos_opt.studies.cases import list_cases
 from talos_opt.studies.crews.asked import hire
@@ -93,6 +94,16 @@ def sweep(
         study = read_study(os.fspath(study))
     target = database_of(study, database)
     cases = list_cases(study)
+    logs.tell("start", f"study {study.name}", study=study.name, cases=len(cases), database=target)
+
+    def told(tally: Tally) -> None:
+        if on_progress is not None:
+            on_progress(tally)
+        logs.tell(
+            "progress", f"{tally.done} of {tally.total} cases", study=study.name, done=tally.done,
+            total=tally.total, failed=tally.failed, elapsed_s=tally.elapsed_s,
+        )  # fmt: skip
+
     count = min(workers or study.workers, len({case.fingerprint for case in cases}))
     with hire(dask, count) as crew, Store(target, create=True) as store:
         store.plan(study.name, cases)
@@ -106,7 +117,7 @@ def sweep(
                 pieces=store.keep_pieces(workers, crew.workers or count),
                 retry=retry,
                 cancel=cancel or threading.Event(),
-                on_progress=on_progress or (lambda tally: None),
+                on_progress=told,
             )
         except SolverError as error:
             raise SolverError(
@@ -114,7 +125,13 @@ def sweep(
             ) from error
         finally:
             store.release()
-        return Swept(target, tally, _statuses(store))
+        found = Swept(target, tally, _statuses(store))
+    logs.tell(
+        "end", f"study {study.name}: {tally.solved} cases solved now", study=study.name,
+        statuses=found.statuses, solved=tally.solved, failed=tally.failed,
+        elapsed_s=tally.elapsed_s,
+    )  # fmt: skip
+    return found
 
 
 def database_of(study: Study, database: str | os.PathLike[str] | None = None) -> str:
