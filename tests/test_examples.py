@@ -117,7 +117,7 @@ def test_a_nightly_step_that_fails(tmp_path: Path) -> None:
     small.write_text(
         "schema: talos-graph/1\n"
         "cluster: {devices: [{id: gpu0, kind: gpu, memory: 1GiB}]}\n"
-        "ops: [{id: a, time: {gpu: 1}, memory: 2GiB}]\n"
+        "ops: [{id: a, time: {gpu: 1}, memory: 700MiB}, {id: b, time: {gpu: 1}, memory: 700MiB}]\n"
     )
     for graph, code, words in (
         (small, 1, "short by"),
