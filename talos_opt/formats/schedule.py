@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from talos_opt.core import units
-from talos_opt.core.errors import FormatError, ScheduleError
+from talos_opt.core.errors import FormatError, InputError, ScheduleError
 from talos_opt.core.problem import Problem
 from talos_opt.core.result import SCHEMA, Result
 from talos_opt.core.schedule import Schedule
@@ -116,6 +116,36 @@ class ScheduleFile:
             return read_named_columns(self._file, ops)
         with paused_collector(), self._file.blamed():
             return named_schedule(self.document)
+
+
+def open_schedule(
+    given: Mapping[str, Any] | ScheduleFile | Result | str | os.PathLike[str],
+) -> Mapping[str, Any] | ScheduleFile:
+    """Return a document or an opened file, whichever way a schedule is given.
+
+    Parameters
+    ----------
+    given : mapping, ScheduleFile, Result or path
+
+    Raises
+    ------
+    FormatError, ScheduleError
+        As for `ScheduleFile`, if it is a path.
+    InputError
+        If it is a result without a schedule, or something else.
+    """
+    if isinstance(given, Result):
+        if given.schedule is None:
+            raise InputError(f"the result has no schedule: {given.reason or given.status}")
+        return given.to_dict()
+    if isinstance(given, str | os.PathLike):
+        return ScheduleFile(given)
+    if not isinstance(given, Mapping | ScheduleFile):
+        raise InputError(
+            f"schedule is of type {type(given).__name__}, expected a Result, a talos-schedule/1 "
+            "document or the path of one"
+        )
+    return given
 
 
 def read_schedule_document(source: str | os.PathLike[str]) -> NamedSchedule:

@@ -16,7 +16,9 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 import torch.utils._pytree as pytree  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
+import talos_opt  # noqa: E402
 from talos_opt.core.errors import InputError  # noqa: E402
+from talos_opt.core.result import Result, Status  # noqa: E402
 from talos_opt.frameworks.common.running import read_plan  # noqa: E402
 from talos_opt.frameworks.torch import place_module  # noqa: E402
 from talos_opt.frameworks.torch.capture import capture  # noqa: E402
@@ -410,3 +412,23 @@ def test_the_example_of_the_documentation_runs() -> None:
     names: dict[str, Any] = {}
     exec(compile(code, str(page), "exec"), names)
     assert names["placed"].original is names["model"]
+
+
+def test_ways_to_give_a_schedule(tmp_path: Path) -> None:
+    module, inputs = small().eval(), make_inputs(["1x3"])
+    expected = module(*inputs)
+    problem = problem_of(capture(module, inputs))
+    document = random_schedule(problem, 3)
+    found = talos_opt.solve(problem, "single")
+    path = tmp_path / "schedule.json"
+    talos_opt.write_schedule(found, path)
+    for given in (document, found, path, str(path)):
+        assert_same(place_module(module, inputs, given, device_map=ON_CPU)(*inputs), expected)
+    nothing = Result(problem, Status.INFEASIBLE, None, 1.0, "single", reason="too little memory")
+    for given, message in (
+        (nothing, "the result has no schedule: too little memory"),
+        (found.schedule, "schedule is of type Schedule, expected a Result, a talos-schedule/1"),
+        (tmp_path / "absent.json", "absent.json"),
+    ):
+        with pytest.raises(InputError, match=message):
+            place_module(module, inputs, given, device_map=ON_CPU)
