@@ -11,7 +11,7 @@ import json
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +55,10 @@ def open_firefox() -> Iterator[Firefox]:
         try:
             address = _address(profile / "WebDriverBiDiServer.json", process)
             socket = websocket.create_connection(address, suppress_origin=True, timeout=PATIENCE)
-            browser = Firefox(socket)
-            yield browser
-            browser.call("browser.close")
+            with closing(socket):
+                browser = Firefox(socket)
+                yield browser
+                browser.call("browser.close")
         finally:
             process.terminate()
             process.wait(PATIENCE)

@@ -11,8 +11,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from talos_opt.core.errors import DependencyError, FormatError
 from talos_opt.analysis.gaps import Part
+from talos_opt.core.errors import DependencyError, FormatError
 from talos_opt.reports import fonts, parts, style
 
 pytest.importorskip("matplotlib")
