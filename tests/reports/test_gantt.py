@@ -17,7 +17,15 @@ from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import simulate
 from talos_opt.reports import facts, style
-from talos_opt.reports.gantt import Options, draw_gantt, lanes, legend, path, write_gantt
+from talos_opt.reports.gantt import (
+    Options,
+    categories,
+    draw_gantt,
+    lanes,
+    legend,
+    path,
+    write_gantt,
+)
 from talos_opt.reports.selection import only_devices
 from talos_opt.reports.view import View, view_of
 from tests.builders import device, link, op, problem, schedule
@@ -239,12 +247,12 @@ def many_models(count: int) -> View:
 
 
 def test_the_legend_says_how_many_models_it_leaves_out() -> None:
-    names = entries(draw_gantt(many_models(legend.MODELS)))
-    assert names[: legend.MODELS] == [f"model{j}" for j in range(legend.MODELS)]
+    names = entries(draw_gantt(many_models(legend.NAMED)))
+    assert names[: legend.NAMED] == [f"model{j}" for j in range(legend.NAMED)]
     assert not any("more" in name for name in names)
-    assert "and 2 more models" in entries(draw_gantt(many_models(legend.MODELS + 2)))
-    repeating = entries(draw_gantt(many_models(legend.COLOURS + 1)))
-    hidden = legend.COLOURS + 1 - legend.MODELS
+    assert "and 2 more models" in entries(draw_gantt(many_models(legend.NAMED + 2)))
+    repeating = entries(draw_gantt(many_models(categories.COLOURS + 1)))
+    hidden = categories.COLOURS + 1 - legend.NAMED
     assert f"and {hidden} more models; colours repeat" in repeating
 
 
@@ -347,7 +355,7 @@ def test_some_models_have_colours_and_the_others_are_pale() -> None:
     figure = draw_gantt(view, Options(models=("n",), memory=False))
     (bars,) = collections(figure, "ops")
     faces = [to_hex(face) for face in bars.get_facecolor()]
-    assert faces == [style.LIGHT.other, style.LIGHT.other, legend.model_colour(1)]
+    assert faces == [style.LIGHT.other, style.LIGHT.other, categories.category_colour(1)]
     assert entries(figure)[:2] == ["n", "other models"]
     assert len(figure.axes) == 2  # lanes, and where the time goes
     with pytest.raises(InputError, match="there is no model 'x', expected some of m, n"):

@@ -3,10 +3,12 @@
 const TRACK = 58;
 
 class MemoryCurves extends TimeChart {
-  show(plan) {
+  // `folded`: kinds of devices that share a curve.
+  show(plan, folded) {
     this.plan = plan;
-    const curves = plan.memory.map((curve) => ({ ...curve, peak: curve.bytes.reduce((most, held) => Math.max(most, held), 0) }));
-    this.empty = curves.filter((curve) => curve.peak === 0).map((curve) => plan.devices[curve.device].id);
+    const shown = foldedMemory(plan, groupsOf(plan, this.page.folding), folded);
+    const curves = shown.map((curve) => ({ ...curve, peak: curve.bytes.reduce((most, held) => Math.max(most, held), 0) }));
+    this.empty = curves.filter((curve) => curve.peak === 0).map((curve) => curve.label);
     this.tracks = curves.filter((curve) => curve.peak > 0).map((curve) => {
       const { peak, static: counted } = curve;
       const most = Math.max(peak, counted ?? 0);
@@ -36,10 +38,10 @@ class MemoryCurves extends TimeChart {
     pen.textBaseline = "middle";
     pen.fillStyle = theme.text;
     pen.font = "600 12.5px system-ui, sans-serif";
-    pen.fillText(clipped(pen, this.plan.devices[track.device].id, left - 8), 0, y + 12);
+    pen.fillText(clipped(pen, track.label, left - 8), 0, y + 12);
     pen.fillStyle = theme.soft;
     pen.font = "11px system-ui, sans-serif";
-    pen.fillText(clipped(pen, this.narrow ? bytes(track.peak) : `peak ${bytes(track.peak)}`, left - 8), 0, y + 29);
+    pen.fillText(clipped(pen, this.narrow ? bytes(track.peak) : `${track.who ? "most" : "peak"} ${bytes(track.peak)}`, left - 8), 0, y + 29);
     const share = track.static !== null && track.limit ? ` ${shareOf(track.static, track.limit)} static` : "";
     const limit = track.limit === null ? "no limit" : share && !this.narrow ? share.trim() : `of ${bytes(track.limit)}`;
     pen.fillText(clipped(pen, limit, left - 8), 0, y + 44);
@@ -127,6 +129,7 @@ class MemoryCurves extends TimeChart {
     if (!this.covers(x) || k < 0 || k >= this.tracks.length) return null;
     const track = this.tracks[k];
     const steps = firstAbove(track.times, time);
-    return { track, time, held: steps > 0 ? track.bytes[steps - 1] : 0 };
+    const who = track.who && steps > 0 ? this.plan.devices[track.who[steps - 1]].id : null;
+    return { track, time, held: steps > 0 ? track.bytes[steps - 1] : 0, who };
   }
 }

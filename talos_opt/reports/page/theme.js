@@ -1,8 +1,9 @@
 // Colours of the page, which follow the system or the reader, and of the models.
 
 class Theme {
-  constructor(palette) {
+  constructor({ palette, sequential }) {
     this.palette = palette;
+    this.scales = sequential;
     this.listeners = [];
     this.read();
     this.printing = false;
@@ -57,8 +58,7 @@ class Theme {
     const colour = this.palette[model % this.palette.length];
     const turn = this.#turn(model);
     if (turn === 0) return colour;
-    if (!this.patterns.has(model)) this.patterns.set(model, stripes(colour, 4, context, this.#lineOn(model), turn));
-    return this.patterns.get(model);
+    return this.#pattern(model, context, [colour, 4, context, this.#lineOn(model), turn]);
   }
 
   // The same for the background of an element.
@@ -83,21 +83,38 @@ class Theme {
   }
 
   hatch(context) {
-    if (!this.patterns.has("idle")) this.patterns.set("idle", stripes(this.lane, 4, context, this.idle));
-    return this.patterns.get("idle");
+    return this.#pattern("idle", context, [this.lane, 4, context, this.idle]);
+  }
+
+  // Stripes are made once for all canvases; a file has its own.
+  #pattern(key, context, given) {
+    if (context.stripes) return stripes(...given);
+    if (!this.patterns.has(key)) this.patterns.set(key, stripes(...given));
+    return this.patterns.get(key);
   }
 
   inkOn(model) {
-    const value = parseInt(this.palette[model % this.palette.length].slice(1), 16);
-    const linear = [value >> 16, (value >> 8) & 255, value & 255].map((c) => (c / 255) ** 2.2);
-    const light = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
-    // Contrast with white against contrast with near-black, by the definition of WCAG.
-    return 1.05 / (light + 0.05) > (light + 0.05) / 0.057 ? "#ffffff" : "#10141a";
+    return inkFor(this.palette[model % this.palette.length]);
   }
+
+  // Colours of amounts; those that tell most come first.
+  get sequential() {
+    return this.scales[this.dark ? "dark" : "light"];
+  }
+}
+
+// The ink that is read best on a colour #rrggbb: white or near-black.
+function inkFor(colour) {
+  const value = parseInt(colour.slice(1), 16);
+  const linear = [value >> 16, (value >> 8) & 255, value & 255].map((c) => (c / 255) ** 2.2);
+  const light = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
+  // Contrast with white against contrast with near-black, by the definition of WCAG.
+  return 1.05 / (light + 0.05) > (light + 0.05) / 0.057 ? "#ffffff" : "#10141a";
 }
 
 // Lines on a colour: rising (1), falling (2) or both (3).
 function stripes(colour, width, context, gap, turn = 1) {
+  if (context.stripes) return context.stripes({ colour, width, gap, turn });
   const size = width * 2;
   const tile = document.createElement("canvas");
   tile.width = tile.height = size;

@@ -37,6 +37,14 @@ class TimeChart {
     pen.fillRect(0, 0, this.width, this.height);
   }
 
+  // The same with another pen, such as one that writes a file.
+  drawWith(pen) {
+    const own = this.pen;
+    this.pen = pen;
+    this.draw();
+    this.pen = own;
+  }
+
   x(time) {
     return this.left + ((time - this.timeline.from) / this.timeline.span) * this.plotWidth;
   }
