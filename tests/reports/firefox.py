@@ -111,6 +111,8 @@ class Firefox(Browser):
         self, page: Path, *, width: int = 1200, height: int = 900, scheme: str = "light"
     ) -> None:
         self.resize(width, height)
+        # A page that changes its own address meanwhile passes for the one that was asked for.
+        self.js("delete document.documentElement.dataset.ready")
         self.events.clear()
         to = {"url": page.as_uri(), "wait": "complete"}
         self.call("browsingContext.navigate", context=self.context, **to)

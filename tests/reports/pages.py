@@ -11,7 +11,9 @@ from typing import Any
 from talos_opt import solve
 from talos_opt.core.cluster import Cluster, Device, Link
 from talos_opt.core.graph import Graph, Input, Memory, Model, Op
-from talos_opt.core.problem import MemoryRule, Problem
+from talos_opt.core.pipelining.settings import PipelineSchedule, Pipelining
+from talos_opt.core.problem import MemoryRule, Objective, Problem
+from talos_opt.core.stages import Stages
 from talos_opt.reports.page import Answer
 
 MIB = 2**20
@@ -78,6 +80,33 @@ def crowded() -> Problem:
     links = (Link("cpu", "gpu", 0.2, 3e9), Link("gpu", "gpu", via="cpu0"))
     graph = Graph("crowded", tuple(models), "ms", description="Twelve models. " * 9)
     return Problem(graph, Cluster(devices, links), memory_rule=MemoryRule.STATIC)
+
+
+def pipelined() -> Problem:
+    """Return a chain of layers to train in two stages, a micro-batch after the other."""
+    layers = range(4)
+    forward = [
+        Op(f"f{k}", {"gpu": 1}, Memory(0, MIB, 0), (Input(f"f{k - 1}"),) if k else ())
+        for k in layers
+    ]
+    backward = [
+        Op(
+            f"b{k}",
+            {"gpu": 2},
+            inputs=(Input(f"f{k}"), *((Input(f"b{k + 1}"),) if k < 3 else ())),
+            phase="backward",
+        )
+        for k in reversed(layers)
+    ]
+    devices = (Device("gpu0", "gpu"), Device("gpu1", "gpu"))
+    graph = Graph("pipelined", (Model("net", (*forward, *backward)),), "ms")
+    return Problem(
+        graph,
+        Cluster(devices, (Link("gpu", "gpu", 0.01),)),
+        objective=Objective.STEP,
+        stages=Stages("ordered"),
+        pipeline=Pipelining(4, PipelineSchedule.ONE_F_ONE_B),
+    )
 
 
 def many_ops(count: int) -> Problem:

@@ -12,7 +12,7 @@ import pytest
 from talos_opt.reports.page import write_report
 from tests.reports.browser import BROWSERS, Browser, open_browser
 from tests.reports.looks import CONTRAST, LAYOUT, LONGEST, SPEED, sheets
-from tests.reports.pages import answer, crowded, data_of, many_ops
+from tests.reports.pages import answer, crowded, data_of, many_ops, pipelined
 
 WIDTHS = (1440, 1100, 390)
 
@@ -66,6 +66,19 @@ def test_nothing_is_covered_cut_off_or_faint(browser: Browser, page: Path, schem
     assert browser.js(CONTRAST) == []
     ground = browser.js("return getComputedStyle(document.body).backgroundColor.match(/\\d+/g)")
     assert (sum(map(int, ground)) > 600) == (scheme == "light")
+
+
+def test_a_step_of_micro_batches_is_read(browser: Browser, tmp_path: Path) -> None:
+    problem = pipelined()
+    write_report(problem, [answer(problem, "pipeline")], tmp_path / "step.html")
+    browser.open(tmp_path / "step.html", scheme="dark")
+    unfold(browser)
+    assert browser.js(LAYOUT, LONGEST) == []
+    assert browser.js(CONTRAST) == []
+    blocks = data_of(tmp_path / "step.html")["schedules"][0]["step"]["blocks"]
+    assert set(blocks["phase"]) == {0, 1}
+    rows = "return document.querySelectorAll('#step-title ~ div tbody tr').length"
+    browser.wait(lambda: browser.js(rows) == len(blocks["phase"]))
 
 
 def test_the_looks_are_really_computed(browser: Browser, page: Path) -> None:

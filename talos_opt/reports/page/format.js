@@ -121,8 +121,8 @@ function breakable(text) {
 const COVERED = Symbol("covered");
 let tables = 0;
 
-// Rows of [text, node or cell], under headings of [text, left?]; the first cell heads its row. `pick`:
-// what a click on a row does, which something in it does by keyboard too.
+// Rows of [text, node or cell], under headings of [text, left?]; the first cell heads its
+// row. `pick`: what a click on a row does, which something in it does by keyboard too.
 function table(headings, rows, { caption = "Values", chosen = -1, rowHeads = true, pick = null } = {}) {
   const head = headings.map(([text, left]) => node("th", { scope: "col", class: left ? "left" : null }, text));
   const body = rows.map((cells, r) =>
