@@ -9,7 +9,8 @@ predicted ops took, alone and while the other device computed. One command for a
 bare machine with torch, of at most 8 minutes; what needs a GPU is left out, with the reason, where
 there is none.
 
-    python -m benchmarks.gpu [--small] [--max-time S] [--time-limit S] [--json FILE] [--traces DIR]
+    python -m benchmarks.gpu [--small] [--only TEXT] [--max-time S] [--time-limit S]
+                             [--json FILE] [--traces DIR]
 """
 
 from __future__ import annotations
@@ -70,6 +71,7 @@ APART = 1.05
 def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--small", action="store_true", help="small models: tries the benchmark")
+    parser.add_argument("--only", default="", metavar="TEXT", help="models whose name holds it")
     parser.add_argument("--max-time", type=float, default=30.0, help="seconds of measuring each")
     parser.add_argument("--time-limit", type=float, default=10.0, help="seconds of solving each")
     parser.add_argument("--traces", type=Path, metavar="DIR", help="folder for Chrome traces")
@@ -83,6 +85,8 @@ def main() -> None:
         facts["left out"] = "torch finds no CUDA device here: all runs are on the CPU"
         progress(facts["left out"])
     for case in gpu_nets.small() if args.small else gpu_nets.full():
+        if args.only not in case.name:
+            continue
         progress(f"{time.monotonic() - began:5.0f} s  {case.name}")
         found, known = run_case(case, args)
         rows += found

@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.report import Column, Row, make_parser, progress, publish
 from talos_opt import Problem
-from talos_opt.online.compared import Online, compare
+from talos_opt.online.compared import Online, compare_policies
 from talos_opt.online.policies import POLICIES, Setting
 from talos_opt.online.trace import Trace, make_trace
 from tests.talos_data import Pair, load_pairs
@@ -39,7 +39,9 @@ def main() -> None:
     rows = []
     for pair in pairs:
         progress(pair.name)
-        found = compare(arrive(pair, args.share), setting=Setting(time_limit=args.time_limit))
+        found = compare_policies(
+            arrive(pair, args.share), setting=Setting(time_limit=args.time_limit)
+        )
         assert found is not None, "nobody cancels"
         rows.append(measure(pair, found))
     publish(

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from talos_opt.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from talos_opt.analysis.sensitivity import Noise, simulate_noise
     from talos_opt.analysis.where import ModuleRow, modules_by_device
-    from talos_opt.api import check, compare, read, solve
+    from talos_opt.api import check, compare, compile_kernels, read, solve
     from talos_opt.api import solvers as list_solvers
     from talos_opt.builder import Builder
     from talos_opt.core.bundles import Bundle, Bundles
@@ -38,8 +39,10 @@ if TYPE_CHECKING:
         UnsupportedError,
     )
     from talos_opt.core.feasibility import Violation
+    from talos_opt.core.gains import Gains
     from talos_opt.core.graph import Graph, Input, Memory, Model, Op
     from talos_opt.core.metrics import Metrics, measure
+    from talos_opt.core.pipelining.step import pipeline_steps
     from talos_opt.core.problem import MemoryRule, Objective, Problem
     from talos_opt.core.relaxations import Explanation, Relaxation, apply_relaxations
     from talos_opt.core.replanning import MoveCost
@@ -47,11 +50,24 @@ if TYPE_CHECKING:
     from talos_opt.core.robustness import Risk, Robustness
     from talos_opt.core.schedule import Schedule, Transfers
     from talos_opt.formats import read_schedule, write_problem, write_schedule
-    from talos_opt.gain import Gains, gains
+    from talos_opt.frameworks.common.traced import profile_traces
+    from talos_opt.frameworks.common.whatif import what_if
+    from talos_opt.gain import gains
+    from talos_opt.online.compared import compare_policies
     from talos_opt.online.replan import Replan, replan
     from talos_opt.reports.plotting import plot
     from talos_opt.robust import solve_robust
+    from talos_opt.schemas import read_schema
     from talos_opt.solvers.engine.run import Progress
+    from talos_opt.studies.single_changes import what_would_help
+    from talos_opt.tasks.analyzing import analyze
+    from talos_opt.tasks.drawing import write_plot, write_report, write_trace
+    from talos_opt.tasks.explaining import explain
+    from talos_opt.tasks.exporting import export, export_forms
+    from talos_opt.tasks.fitting import Fitted, fit
+    from talos_opt.tasks.models import profile, run
+    from talos_opt.tasks.sweeping import read_results, sweep
+    from talos_opt.tasks.traces import compare_traces
 
 __all__ = [
     "Builder",
@@ -64,6 +80,7 @@ __all__ = [
     "Device",
     "Event",
     "Explanation",
+    "Fitted",
     "FormatError",
     "Gains",
     "Graph",
@@ -80,6 +97,7 @@ __all__ = [
     "Model",
     "ModuleRow",
     "MoveCost",
+    "Noise",
     "Objective",
     "Op",
     "Problem",
@@ -99,29 +117,65 @@ __all__ = [
     "Transfers",
     "UnsupportedError",
     "Violation",
+    "analyze",
     "apply_relaxations",
     "bundled",
     "check",
     "compare",
+    "compare_policies",
+    "compare_traces",
+    "compile_kernels",
+    "explain",
+    "export",
+    "export_forms",
+    "fit",
     "gains",
     "list_solvers",
     "load_config",
     "measure",
     "modules_by_device",
+    "pipeline_steps",
     "plot",
+    "profile",
+    "profile_traces",
     "read",
+    "read_results",
     "read_schedule",
+    "read_schema",
     "replan",
+    "run",
+    "simulate_noise",
     "solve",
     "solve_robust",
+    "sweep",
+    "what_if",
+    "what_would_help",
+    "write_plot",
     "write_problem",
+    "write_report",
     "write_schedule",
+    "write_trace",
 ]
 
 #: Where each name comes from when it is first used.
 _HOMES = {
+    "talos_opt.tasks.explaining": "explain",
+    "talos_opt.tasks.drawing": "write_plot write_report write_trace",
+    "talos_opt.tasks.exporting": "export export_forms",
+    "talos_opt.tasks.analyzing": "analyze",
+    "talos_opt.tasks.fitting": "Fitted fit",
+    "talos_opt.tasks.sweeping": "read_results sweep",
+    "talos_opt.tasks.models": "profile run",
+    "talos_opt.tasks.traces": "compare_traces",
+    "talos_opt.frameworks.common.traced": "profile_traces",
+    "talos_opt.analysis.sensitivity": "Noise simulate_noise",
+    "talos_opt.studies.single_changes": "what_would_help",
+    "talos_opt.frameworks.common.whatif": "what_if",
+    "talos_opt.online.compared": "compare_policies",
+    "talos_opt.core.pipelining.step": "pipeline_steps",
+    "talos_opt.schemas": "read_schema",
     "talos_opt.analysis.where": "ModuleRow modules_by_device",
-    "talos_opt.api": "check compare read solve",
+    "talos_opt.api": "check compare compile_kernels read solve",
     "talos_opt.builder": "Builder",
     "talos_opt.core.bundles": "Bundle Bundles",
     "talos_opt.core.bundling": "bundled",
@@ -131,6 +185,7 @@ _HOMES = {
     "InfeasibleScheduleError InputError InternalError Interrupted RefutedProofError ScheduleError "
     "SolverError TalosError UnsupportedError",
     "talos_opt.core.feasibility": "Violation",
+    "talos_opt.core.gains": "Gains",
     "talos_opt.core.graph": "Graph Input Memory Model Op",
     "talos_opt.core.metrics": "Metrics measure",
     "talos_opt.core.problem": "MemoryRule Objective Problem",
@@ -143,7 +198,7 @@ _HOMES = {
     "talos_opt.reports.plotting": "plot",
     "talos_opt.robust": "solve_robust",
     "talos_opt.online.replan": "Replan replan",
-    "talos_opt.gain": "Gains gains",
+    "talos_opt.gain": "gains",
     "talos_opt.solvers.engine.run": "Progress",
 }
 _HOME = {name: (home, name) for home, names in _HOMES.items() for name in names.split()}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from talos_opt import formats
-from talos_opt.core import units
+from talos_opt.core import logs, units
 from talos_opt.core.bundles import Bundles
 from talos_opt.core.config import SolveConfig
 from talos_opt.core.errors import (
@@ -189,30 +189,52 @@ def solve(
         problem = problem.with_stages(stages)
     if bundles is not None:
         problem = problem.with_bundles(bundles)
-    chosen = _create(plan, own)
-    if problem.bundling is not None or problem.cluster.bundles:
-        if warm_start is not None:
-            _check_warm_start(problem, warm_start)
+    _create(plan, own)  # what is wrong with it is told before anything is logged
+    given = problem
+    begun = called if started is None else started
+
+    def work(told: Callable[[Progress], None] | None) -> Result:
         try:
-            return solve_bundles(
-                problem,
-                plan,
-                lambda: _create(plan, own),
-                warm_start=warm_start,
-                on_progress=on_progress,
-                cancel=cancel,
-                started=called if started is None else started,
-            )
+            return _search(given, plan, own, warm_start, told, cancel, begun, explain, exchange)
         except Interrupted as interrupt:
             if not catch_interrupt or interrupt.result is None:
                 raise
             return interrupt.result
+
+    return logs.solving(given, plan, on_progress, work)
+
+
+def _search(
+    problem: Problem,
+    plan: SolveConfig,
+    own: Solver | None,
+    warm_start: Schedule | None,
+    on_progress: Callable[[Progress], None] | None,
+    cancel: threading.Event | None,
+    started: float,
+    explain: bool,
+    exchange: Exchange | None,
+) -> Result:
+    """Solve as `solve` has been asked to, with what devices may act as one."""
+    chosen = _create(plan, own)
+    if problem.bundling is not None or problem.cluster.bundles:
+        if warm_start is not None:
+            _check_warm_start(problem, warm_start)
+        return solve_bundles(
+            problem,
+            plan,
+            lambda: _create(plan, own),
+            warm_start=warm_start,
+            on_progress=on_progress,
+            cancel=cancel,
+            started=started,
+        )
     session = Session(
         problem,
         plan,
         on_progress=on_progress,
         cancel=cancel,
-        started=called if started is None else started,
+        started=started,
         exchange=exchange,
     )
     obstacle = find_obstacle(problem)
@@ -221,13 +243,8 @@ def solve(
         if warm_start is not None:
             _check_warm_start(problem, warm_start)
             session.start_from(warm_start)
-    try:
-        verdict = Verdict(Status.INFEASIBLE, obstacle) if obstacle else session.solve(chosen)
-        return session.conclude(verdict, explain=explain)
-    except Interrupted as interrupt:
-        if not catch_interrupt or interrupt.result is None:
-            raise
-        return interrupt.result
+    verdict = Verdict(Status.INFEASIBLE, obstacle) if obstacle else session.solve(chosen)
+    return session.conclude(verdict, explain=explain)
 
 
 def compare(
@@ -297,7 +314,19 @@ def compare(
 
 
 def check(problem: Problem, schedule: Schedule) -> tuple[Violation, ...]:
-    """Return every rule of the model that a schedule breaks; empty if it is feasible."""
+    """Return every rule of the model that a schedule breaks: ``talos-opt check``.
+
+    Parameters
+    ----------
+    problem : Problem
+    schedule : Schedule
+        From whatever source.
+
+    Returns
+    -------
+    tuple of Violation
+        Empty if it is feasible.
+    """
     return check_schedule(problem, schedule)
 
 

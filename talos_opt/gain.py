@@ -2,60 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from collections.abc import Iterable
 
 from talos_opt.api import solve
-from talos_opt.core.errors import UnsupportedError
+from talos_opt.core import logs
+from talos_opt.core.errors import InputError
+from talos_opt.core.gains import Gains, Rules
 from talos_opt.core.problem import Problem
 from talos_opt.core.result import Result
 
 #: Seconds that each of the two baselines may take; both are done in far less.
 TIME_LIMIT = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Gains:
-    """A result's value beside those of two baselines, in the objective that it was solved for.
-
-    Parameters
-    ----------
-    value : float
-        Of the result.
-    single : float or None
-        Of everything on the best single device, by the solver `single`; None: no device can run
-        and hold everything, or the rules for stages want several.
-    device : str or None
-        Which device that is.
-    sequential : float or None
-        Of filling the devices one after the other, as ``device_map="auto"`` does, by the solver
-        `sequential`; None: it finds no schedule.
-    """
-
-    value: float
-    single: float | None
-    device: str | None
-    sequential: float | None
-
-    @property
-    def over_single(self) -> float | None:
-        """How many times as good as the best single device; None where that is undefined."""
-        return _ratio(self.single, self.value)
-
-    @property
-    def over_sequential(self) -> float | None:
-        """How many times as good as `sequential`; None where that is undefined."""
-        return _ratio(self.sequential, self.value)
+#: The two of them.
+BASELINES = ("single", "sequential")
 
 
 def gains(result: Result, *, time_limit: float = TIME_LIMIT) -> Gains | None:
     """Return what a result gains over the best single device and over `sequential`.
+
+    What the search ran of the two on its way, as `auto` does, is not run again.
 
     Parameters
     ----------
     result : Result
         Where devices act as one in it, the baselines have every device on its own.
     time_limit : float
-        Seconds for each baseline.
+        Seconds for each baseline; one that is not through by then counts as none. 0: none is run.
 
     Returns
     -------
@@ -65,21 +38,41 @@ def gains(result: Result, *, time_limit: float = TIME_LIMIT) -> Gains | None:
     if result.schedule is None or result.value is None:
         return None
     problem = result.problem if result.problem.bundling is None else result.problem.bundling.base
-    single, device = _baseline(problem, "single", time_limit)
-    sequential, _ = _baseline(problem, "sequential", time_limit)
+    known = result.rules
+    found = dict(known.found) if known is not None and known.problem is problem else {}
+    missing = [name for name in BASELINES if name not in found]
+    if time_limit > 0:
+        found |= run_baselines(problem, time_limit=time_limit, names=missing).found
+    single, device = found.get("single", (None, None))
+    sequential, _ = found.get("sequential", (None, None))
     return Gains(result.value, single, device, sequential)
 
 
-def _baseline(problem: Problem, solver: str, time_limit: float) -> tuple[float | None, str | None]:
-    """Return the value of a baseline, and the device of its first op."""
-    try:
-        found = solve(problem, solver, time_limit=time_limit, workers=1, explain=False, bundles={})
-    except UnsupportedError:  # a pipeline of micro-batches, say
-        return None, None
-    if found.schedule is None:
-        return None, None
-    return found.value, problem.device_ids[int(found.schedule.device[0])]
+def run_baselines(
+    problem: Problem, *, time_limit: float = TIME_LIMIT, names: Iterable[str] = BASELINES
+) -> Rules:
+    """Return what the baselines come to on a problem.
 
-
-def _ratio(other: float | None, value: float) -> float | None:
-    return None if other is None or value <= 0 else other / value
+    Parameters
+    ----------
+    problem : Problem
+    time_limit : float
+        Seconds for each; what a baseline has not finished by then does not count.
+    names : iterable of str
+        Which of them.
+    """
+    found: dict[str, tuple[float, str]] = {}
+    for name in names:
+        began = time.monotonic()
+        try:
+            with logs.muted():
+                result = solve(
+                    problem, name, time_limit=time_limit, workers=1, explain=False, bundles={}
+                )
+        except InputError:  # it takes no such problem, or an op fits no device on its own
+            continue
+        cut_short = time.monotonic() - began >= time_limit
+        if result.schedule is not None and result.value is not None and not cut_short:
+            device = problem.device_ids[int(result.schedule.device[0])]
+            found[name] = result.value, device
+    return Rules(problem, found)

@@ -32,6 +32,8 @@ def op(
     slots: int = 1,
     phase: str = "forward",
     split: bool = False,
+    module: str = "",
+    type: str = "",
 ) -> Op:
     """Write an op: ``op("c", {"cpu": 2}, "a b:16", output=4)`` reads a, and 16 bytes of b.
 
@@ -48,6 +50,8 @@ def op(
         slots=slots,
         phase=phase,
         split=split,
+        type=type,
+        attrs={"module": module} if module else {},
     )
 
 

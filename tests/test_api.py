@@ -49,6 +49,11 @@ def test_the_exported_members() -> None:
             "measure", "plot", "read", "read_schedule", "replan", "solve", "solve_robust",
             "write_problem",
             "write_schedule",
+            "Noise", "analyze", "compare_policies", "compare_traces", "compile_kernels", "explain",
+            "export", "export_forms", "Fitted", "fit",
+            "pipeline_steps", "profile", "profile_traces", "read_results",
+            "read_schema", "run", "simulate_noise", "sweep", "what_if", "what_would_help",
+            "write_plot", "write_report", "write_trace",
         ]
     )  # fmt: skip
     for name in talos_opt.__all__:

@@ -61,3 +61,32 @@ def test_a_problem_in_which_devices_act_as_one() -> None:
     assert found is not None
     assert found.single == 9  # one device, though the bundle is one in the problem
     assert found.device == "gpu0"
+
+
+def test_what_auto_ran_is_not_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = branches()
+    result = talos_opt.solve(found, "auto", time_limit=1)
+    again = talos_opt.gains(dataclasses.replace(result, rules=None))
+    assert result.rules is not None
+    assert set(result.rules.found) >= {"single", "sequential"}
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("a baseline was solved again")
+
+    monkeypatch.setattr("talos_opt.gain.solve", refuse)
+    assert talos_opt.gains(result) == again
+
+
+def test_rules_of_another_problem_do_not_count() -> None:
+    result = talos_opt.solve(branches(), "auto", time_limit=1)
+    other = talos_opt.solve(branches(objective="toct"), "heft")
+    mixed = dataclasses.replace(other, rules=result.rules)
+    found, expected = talos_opt.gains(mixed), talos_opt.gains(other)
+    assert found == expected
+
+
+def test_no_time_no_baselines() -> None:
+    result = talos_opt.solve(branches(), "heft")
+    found = talos_opt.gains(result, time_limit=0)
+    assert found is not None
+    assert (found.value, found.single, found.sequential) == (5, None, None)

@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 import talos_opt
+from talos_opt.core.extras import EXTRAS, how_to_install
 from tests.release import notes
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,6 +44,14 @@ def test_the_installed_package_is_this_one() -> None:
     assert version("talos-opt") == talos_opt.__version__
     (script,) = entry_points(group="console_scripts", name="talos-opt")
     assert callable(script.load())
+
+
+def test_what_messages_tell_to_install_is_what_the_extras_are() -> None:
+    declared = PROJECT["optional-dependencies"]
+    assert {name: list(needs) for name, needs in EXTRAS.items()} == {
+        name: needs for name, needs in declared.items() if name not in ("test", "dev")
+    }
+    assert how_to_install("onnx") == "pip install 'onnx>=1.18' 'onnxruntime>=1.23'"
 
 
 def test_every_exported_name_is_there_and_documented() -> None:

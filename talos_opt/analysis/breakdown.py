@@ -15,7 +15,7 @@ from talos_opt.analysis.device_time import DeviceTime, Wait, device_times
 from talos_opt.analysis.gaps import Gaps, Part, find_gaps
 from talos_opt.analysis.heaviest import Moved, Peak, TypeTime, most_moved, peaks, type_times
 from talos_opt.analysis.path_parts import PathParts, path_parts
-from talos_opt.analysis.slack import find_slacks
+from talos_opt.analysis.slack import Slacks, find_slacks
 from talos_opt.core.metrics import channel_loads, device_loads
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
@@ -61,10 +61,14 @@ class Breakdown:
         return path_parts(self.problem, self.schedule, self.causes, steps)
 
     @cached_property
+    def slacks(self) -> Slacks:
+        """How much later each op may start before the objective grows."""
+        return find_slacks(self.problem, self.schedule)
+
+    @cached_property
     def models(self) -> tuple[Completion, ...]:
         """When each model is done."""
-        slacks = find_slacks(self.problem, self.schedule)
-        return completions(self.problem, self.schedule, slacks)
+        return completions(self.problem, self.schedule, self.slacks)
 
     @cached_property
     def peaks(self) -> tuple[Peak, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from talos_opt.core.module_paths import module_of
@@ -46,7 +46,11 @@ class ModuleRow:
 
 
 def modules_by_device(
-    problem: Problem, schedule: Schedule, limit: int = ROWS
+    problem: Problem,
+    schedule: Schedule,
+    limit: int = ROWS,
+    *,
+    ops: Collection[int] | None = None,
 ) -> tuple[ModuleRow, ...]:
     """Return where each module is: the outermost ones that are on one device as a whole.
 
@@ -63,13 +67,15 @@ def modules_by_device(
     schedule : Schedule
     limit : int
         Rows at most; more only where it takes more to name each device that is used once.
+    ops : collection of int, optional
+        Only these ops, by their numbers; default: all.
 
     Returns
     -------
     tuple of ModuleRow
         In the order of the graph.
     """
-    root = _tree(problem, schedule)
+    root = _tree(problem, schedule, None if ops is None else frozenset(ops))
     depth = _depth(root)
     ways = [(depth, share) for share in _SCATTERED]
     ways += [(k, _SCATTERED[-1]) for k in range(depth - 1, -1, -1)]
@@ -125,25 +131,25 @@ class _Entry:
         return self.label, self.device, self.whole
 
 
-def _tree(problem: Problem, schedule: Schedule) -> _Tree:
+def _tree(problem: Problem, schedule: Schedule, ops: Collection[int] | None) -> _Tree:
     root = _Tree()
     weights = problem.arrays.weights_at(schedule.device).tolist()
     times = (schedule.end - schedule.start).tolist()
     devices = [problem.device_ids[d] for d in schedule.device.tolist()]
     several = len(problem.graph.models) > 1
-    k = 0
-    for model in problem.graph.models:
-        for op in model.ops:
-            path = [model.id] if several else []
-            path += module_of(op).split(".") if module_of(op) else []
-            one = _Sum(1, times[k], weights[k])
-            node = root
+    placed = enumerate((model.id, op) for model in problem.graph.models for op in model.ops)
+    for k, (model, op) in placed:
+        if ops is not None and k not in ops:
+            continue
+        path = [model] if several else []
+        path += module_of(op).split(".") if module_of(op) else []
+        one = _Sum(1, times[k], weights[k])
+        node = root
+        node.all[devices[k]].add(one)
+        for name in path:
+            node = node.parts.setdefault(name, _Tree())
             node.all[devices[k]].add(one)
-            for name in path:
-                node = node.parts.setdefault(name, _Tree())
-                node.all[devices[k]].add(one)
-            node.own[devices[k]].add(one)
-            k += 1
+        node.own[devices[k]].add(one)
     return root
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from talos_opt.cli.output import visible
-from talos_opt.cli.text import number, percent, quantity, table
+from talos_opt.reports.texts.tables import number, percent, quantity, table, visible
 
 #: Headings of the distributions, by the share of ops below.
 SHARES = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from talos_opt.cli import arguments, exits
@@ -15,11 +14,7 @@ from talos_opt.cli.signals import Signals
 if TYPE_CHECKING:
     from typing import Any
 
-    from talos_opt.analysis.model_speedups import ModelSpeedups
-    from talos_opt.analysis.packing import PackingRow
-    from talos_opt.core.problem import Problem
-
-Setting = tuple[float, float, float]
+    from talos_opt.tasks.analyzing import Analysis
 
 #: Pairs of models that are compared unless more are asked for: those of a hundred models.
 MOST_PAIRS = 5000
@@ -123,35 +118,32 @@ def _times(text: str) -> tuple[float, ...]:
 def run(args: argparse.Namespace, signals: Signals) -> int:
     """Analyse a graph, print and write what was found, and return the exit code."""
     from talos_opt import api
-    from talos_opt.analysis.affinity import affinities
-    from talos_opt.analysis.model_choice import choose_models
-    from talos_opt.analysis.model_speedups import model_speedups
     from talos_opt.analysis.model_summary import TOP
     from talos_opt.cli import analysis_text, files
     from talos_opt.formats.emit import lines_of
     from talos_opt.formats.source import split_suffix
     from talos_opt.formats.target import write_lines
     from talos_opt.reports import analysis_document
+    from talos_opt.tasks.analyzing import analyze
 
     files.stream_as_json(args)
     files.require_writable(args.output)
     if args.plots is not None:
         _prepare(args.plots)
     problem = api.read(args.graph, cluster=args.cluster, format=args.source_format)
-    models = _chosen(
-        model_speedups(problem, reference=args.reference, other=args.other), args.models
-    )
-    choice = choose_models(models, args.pairs)
     with ProgressBar() as bar:
-        pairs = affinities(
-            [models[j] for j in choice.chosen],
-            progress=lambda share: bar.show(share, "comparing models"),
+        found = analyze(
+            problem,
+            models=args.models,
+            reference=args.reference,
+            other=args.other,
+            ranges=args.sv,
+            times=args.tv,
+            most_pairs=args.pairs,
+            on_progress=bar.show,
         )
-        rows = _pack(problem, args, bar)
-        drawn = [] if args.plots is None else _draw(problem, models, pairs, args.plots, bar)
-    index = {name: j for j, name in enumerate(problem.graph.model_ids)}
-    columns = [index[model.model] for model in models]
-    document = analysis_document.analysis_document(problem, models, pairs, rows, columns, choice)
+        drawn = [] if args.plots is None else _draw(found, args.plots, bar)
+    document = found.to_dict()
     if args.output is not None:
         suffix = split_suffix(args.output)[1]
         write_lines(lines_of(document, analysis_document.LAYOUT, suffix), args.output)
@@ -184,59 +176,12 @@ def _prepare(folder: str) -> None:
         raise InputError(f"cannot be written to: {why}", source=folder) from None
 
 
-def _chosen(
-    models: Sequence[ModelSpeedups], patterns: Sequence[str] | None
-) -> tuple[ModelSpeedups, ...]:
-    """Return the models that match a pattern; refuse patterns that none matches."""
-    from fnmatch import fnmatchcase
-
-    from talos_opt.core.errors import InputError
-
-    if patterns is None:
-        return tuple(models)
-    for pattern in patterns:
-        if not any(fnmatchcase(model.model, pattern) for model in models):
-            some = ", ".join(model.model for model in models[:8])
-            more = f" and {len(models) - 8} more" if len(models) > 8 else ""
-            raise InputError(f"no model matches {pattern!r}, expected one of {some}{more}")
-    return tuple(
-        model for model in models if any(fnmatchcase(model.model, pattern) for pattern in patterns)
-    )
-
-
-def _pack(problem: Problem, args: argparse.Namespace, bar: ProgressBar) -> tuple[PackingRow, ...]:
-    """Count what packing leaves; nothing where there are no edges and nobody asked."""
-    from talos_opt.analysis.packing import packing_table, paper_settings
-
-    settings = paper_settings(problem.graph.time_unit)
-    if args.sv is not None or args.tv is not None:
-        ranges = args.sv or (settings[1][:2],)
-        times = args.tv or (settings[1][2],)
-        settings = tuple((low, high, tv) for low, high in ranges for tv in times)
-    elif not len(problem.arrays.edge_src):
-        return ()
-    done = 0
-
-    def progress(setting: Setting) -> None:
-        nonlocal done
-        bar.show(done / len(settings), f"packing by sv {setting[0]:g}-{setting[1]:g}")
-        done += 1
-
-    return packing_table(problem, settings, progress=progress)
-
-
-def _draw(
-    problem: Problem,
-    models: Sequence[ModelSpeedups],
-    pairs: Sequence[Any],
-    folder: str,
-    bar: ProgressBar,
-) -> list[str]:
+def _draw(found: Analysis, folder: str, bar: ProgressBar) -> list[str]:
     """Draw all figures into a folder; return their names."""
     from talos_opt.reports import style
     from talos_opt.reports.speedup_plots import figures
 
-    todo = figures(models, pairs, problem.graph.time_unit)
+    todo = figures(found.models, found.pairs, found.problem.graph.time_unit)
     for done, (name, draw) in enumerate(todo):
         bar.show(done / len(todo), f"drawing {name}")
         style.save_both(draw(), folder, name)

@@ -296,6 +296,20 @@ def add_dask(parser: Any, do: str) -> None:
     )
 
 
+def add_log(parser: argparse.ArgumentParser) -> None:
+    """Add where to write what happens; `talos_opt.cli.main` opens the file."""
+    parser.add_argument(
+        "--log-file",
+        metavar="FILE",
+        help="append what happens to this file: start, each improvement, notes, errors and end",
+    )
+    parser.add_argument(
+        "--log-format",
+        choices=("text", "json"),
+        help="of the log: lines for a person (default), or one JSON object a line",
+    )
+
+
 def add_graph(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
     """Add the graph file, or one and more of them."""
     parser.add_argument(

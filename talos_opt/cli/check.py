@@ -9,10 +9,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import arguments, exits, ran, schedules
-from talos_opt.cli.output import emit, emit_json, visible
+from talos_opt.cli.output import emit, emit_json
 from talos_opt.cli.signals import Signals
-from talos_opt.cli.text import number, quantity, settled
 from talos_opt.core.units import describe
+from talos_opt.reports.texts.tables import number, quantity, settled, visible
 
 if TYPE_CHECKING:
     from talos_opt.core.metrics import Metrics
@@ -173,7 +173,7 @@ def _metrics(problem: Problem, metrics: Metrics) -> str:
 
     unit = problem.graph.time_unit
     lines = [
-        (item.value, quantity(value, value_unit(problem, item)))
+        (item.value, f"{quantity(value, value_unit(problem, item))} ({item.words})")
         for item, value in metrics.values.items()
     ]
     if metrics.weighted_speedup is not None:

@@ -10,10 +10,10 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import arguments, exits
-from talos_opt.cli.output import complain, emit, emit_json, tell_who_waits, visible
+from talos_opt.cli.output import complain, emit, emit_json, tell_who_waits
 from talos_opt.cli.progress import ProgressBar, ProgressLine
 from talos_opt.cli.signals import Signals
-from talos_opt.cli.text import percent, quantity, table
+from talos_opt.reports.texts.tables import percent, quantity, table, visible
 
 if TYPE_CHECKING:
     from talos_opt.core.problem import Problem
@@ -46,6 +46,7 @@ def add_parser(commands: Any) -> None:
     arguments.add_dask(parser, "run the solvers beside each other")
     arguments.add_worth(parser)
     arguments.add_output(parser, "the comparison")
+    arguments.add_log(parser)
     parser.set_defaults(run=run)
 
 
@@ -184,6 +185,7 @@ def _report(args: argparse.Namespace, comparison: Comparison, problems: Sequence
             reason = row.error or (row.result.reason if row.result else "")
             if reason:
                 emit(visible(f"{row.solver} on {row.graph}: {reason}"))
+        emit(f"\n{_legend(problems)}")
         if args.output:
             emit(f"written to {visible(args.output)}")
     if failed:
@@ -202,6 +204,15 @@ def _table(comparison: Comparison, problems: Sequence[Problem]) -> str:
     columns = ("graph", "solver", "status", value, "ratio", "bound", "gap", "time", *others)
     rows = [_cells(comparison, row, others) for row in comparison.rows]
     return table(columns, rows, left=(0, 1, 2))
+
+
+def _legend(problems: Sequence[Problem]) -> str:
+    """Say what the columns of the objectives are."""
+    from talos_opt.core.problem import Objective
+
+    piped = any(problem.is_pipelined for problem in problems)
+    shown = [name for name in Objective if piped or name is not Objective.STEP]
+    return "; ".join(f"{name.value}: {name.words}" for name in shown)
 
 
 def _cells(comparison: Comparison, row: Row, others: Sequence[str]) -> list[str]:

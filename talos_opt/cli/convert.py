@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import Any
 
 from talos_opt.cli import arguments, exits
@@ -14,8 +15,8 @@ def add_parser(commands: Any) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "convert",
-        help="write a graph in another format",
-        description="Read a graph in one format and write it in another.",
+        help="write a graph in another format, or several as one",
+        description="Read a graph in one format and write it in another, or several as one.",
         epilog="Formats: talos (talos-graph/1 as YAML or JSON, each also .gz), npz "
         "(talos-columns/1: arrays, for graphs of up to millions of ops); and to read only: stg "
         "(Standard Task Graph Set), wfformat (WfCommons workflows), chakra (execution traces of "
@@ -35,6 +36,14 @@ def add_parser(commands: Any) -> None:
         help="format to write: talos or npz (default: from the suffix of FILE)",
     )
     arguments.add_cluster(parser)
+    parser.add_argument(
+        "--add",
+        action="append",
+        default=[],
+        metavar="GRAPH",
+        help="put the models of this graph beside those of the first, on its devices; may be "
+        "repeated",
+    )
     arguments.add_estimates(parser, "--estimate")
     parser.add_argument(
         "--objective",
@@ -62,6 +71,17 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     problem = api.read(
         args.graph, cluster=args.cluster, objective=args.objective, format=args.source_format
     )
+    if args.add:
+        from talos_opt.core.replanning import join_models
+
+        cluster = problem.cluster
+        others = [
+            formats.read_problem(path, cluster=cluster, format=args.source_format)
+            for path in args.add
+        ]
+        problem = join_models(problem, others, 0.0)
+        name = "+".join([problem.graph.name, *(other.graph.name for other in others)])
+        problem = replace(problem, graph=replace(problem.graph, name=name))
     if args.estimate:
         from talos_opt.frameworks.common.whatif import remarks, what_if
 

@@ -10,10 +10,15 @@ from talos_opt.cli.output import complain, emit, emit_json
 from talos_opt.cli.signals import Signals
 
 if TYPE_CHECKING:
+    from talos_opt.analysis.breakdown import Breakdown
     from talos_opt.analysis.explanation import Explanation
+    from talos_opt.analysis.module_stay import ModuleStay
     from talos_opt.core.problem import Problem
     from talos_opt.core.schedule import Schedule
     from talos_opt.formats.emit import Layout
+
+#: The same of a document about a module.
+MODULE: Layout = {"devices": [], "parts": [], "ops": []}
 
 #: How the document is spread over lines: an input, a device or a step each.
 LAYOUT: Layout = {
@@ -23,16 +28,6 @@ LAYOUT: Layout = {
     "moves": [],
     "before": [],
     "after": [],
-}
-
-#: The same of the document about a whole schedule.
-WHOLE: Layout = {
-    "devices": [],
-    "critical_path": {"by_link": [], "steps": []},
-    "models": [],
-    "memory": [],
-    "moved": [],
-    "op_types": [],
 }
 
 
@@ -46,16 +41,18 @@ def add_parser(commands: Any) -> None:
         "ran and when, what it waited for, Talos' price of each device (Eq. 4), what the objective "
         "becomes if the op moves, and the chain of ops that it is part of. A move takes the ops "
         "colocated with it along, leaves all others on their devices, and is simulated with ops "
-        "in the order of their starts.",
+        "in the order of their starts. With MODULE, show on which devices its ops are, when they "
+        "run, what is moved for them, and how much later they may start.",
         allow_abbrev=False,
     )
     arguments.add_graph(parser)
     arguments.add_schedule(parser)
     parser.add_argument(
         "op",
-        metavar="OP",
+        metavar="OP|MODULE",
         nargs="?",
-        help="MODEL/OP, or OP alone if no other op has that id (default: the whole schedule)",
+        help="MODEL/OP, or OP alone if no other op has that id; or a module where ops name theirs, "
+        "such as transformer.h.0.mlp or transformer.h.*.mlp (default: the whole schedule)",
     )
     parser.add_argument(
         "--move", metavar="DEVICE", help="write the schedule with the op on this device to -o FILE"
@@ -70,50 +67,52 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace, signals: Signals) -> int:
-    """Explain a schedule or an op, write a moved schedule if asked for, return the exit code."""
-    from talos_opt.analysis.explanation import explain
+    """Explain a schedule, an op or a module, write what a move makes, return the exit code."""
+    from talos_opt.analysis.explanation import Explanation
     from talos_opt.cli import files
-    from talos_opt.cli.explained import tell
     from talos_opt.cli.progress import ProgressBar
     from talos_opt.formats.source import STREAM
+    from talos_opt.tasks.explaining import explain
 
     _require_target(args)
     problem, schedule = schedules.read_feasible(args, *schedules.open_schedules([args.schedule]))
-    if args.op is None:
-        return _tell_whole(args, problem, schedule)
-    op = problem.find_op(args.op)
-    target = None if args.move is None else _target(problem, schedule, op, args.move)
+    target = None if args.move is None else _target(problem, schedule, args.op, args.move)
     with ProgressBar() as bar:
-        found = explain(problem, schedule, op, report=bar.show)
-    written = None if target is None else _write(found, target, args.output)
+        bar.show(0.0, "what waited for what")
+        found = explain(problem, schedule, args.op, on_progress=bar.show)
+    written = None
+    if target is not None and isinstance(found, Explanation):
+        written = _write(found, target, args.output)
     if args.json:
-        emit_json(files.to_json(found.to_dict(), LAYOUT))
+        emit_json(files.to_json(found.to_dict(), _layout(found)))
     elif args.output != STREAM:
-        emit(tell(found) + (f"\n\nwritten to {args.output}" if written else ""))
-    if target is not None and not written:
+        emit(_text(found) + (f"\n\nwritten to {args.output}" if written else ""))
+    if written is False and isinstance(found, Explanation):
         reason = next(move.reason for move in found.moves if move.device == target)
         complain(f"{args.output} is not written: {reason}")
         return exits.NO_SCHEDULE
     return exits.SOLVED
 
 
-def _tell_whole(args: argparse.Namespace, problem: Problem, schedule: Schedule) -> int:
-    """Say where the time of the whole schedule goes."""
-    from talos_opt.analysis.breakdown import break_down
-    from talos_opt.cli import files
-    from talos_opt.cli.breakdown_text import tell
-    from talos_opt.cli.progress import ProgressBar
+def _text(found: Breakdown | Explanation | ModuleStay) -> str:
+    from talos_opt.analysis.breakdown import Breakdown
+    from talos_opt.analysis.module_stay import ModuleStay
+    from talos_opt.cli import explained, explained_module
+    from talos_opt.reports.texts import breakdown
 
-    with ProgressBar() as bar:
-        bar.show(0.0, "what waited for what")
-        found = break_down(problem, schedule)
-        bar.show(0.5, "slack")
-        text = files.to_json(found.to_dict(), WHOLE) if args.json else tell(found)
-    if args.json:
-        emit_json(text)
-    else:
-        emit(text)
-    return exits.SOLVED
+    if isinstance(found, Breakdown):
+        return breakdown.tell(found)
+    return explained_module.tell(found) if isinstance(found, ModuleStay) else explained.tell(found)
+
+
+def _layout(found: Breakdown | Explanation | ModuleStay) -> Layout:
+    from talos_opt.analysis.breakdown import Breakdown
+    from talos_opt.analysis.module_stay import ModuleStay
+    from talos_opt.formats.emit import BREAKDOWN
+
+    if isinstance(found, Breakdown):
+        return BREAKDOWN
+    return MODULE if isinstance(found, ModuleStay) else LAYOUT
 
 
 def _require_target(args: argparse.Namespace) -> None:
@@ -129,9 +128,13 @@ def _require_target(args: argparse.Namespace) -> None:
     files.require_target(args, (*files.SUFFIXES, ".npz"))
 
 
-def _target(problem: Problem, schedule: Schedule, op: int, name: str) -> int:
+def _target(problem: Problem, schedule: Schedule, what: str, name: str) -> int:
     from talos_opt.core.errors import InputError
+    from talos_opt.tasks.explaining import is_op
 
+    if not is_op(problem, what):
+        raise InputError(f"--move moves an op, and {what!r} is not the name of one")
+    op = problem.find_op(what)
     if name not in problem.device_ids:
         raise InputError(
             f"--move names the unknown device {name!r}, expected one of "

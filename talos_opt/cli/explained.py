@@ -7,13 +7,12 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from talos_opt.analysis.causes import Cause, Step
-from talos_opt.cli.output import visible
-from talos_opt.cli.text import quantity, settled, table
 from talos_opt.core.metrics import forced_value
 from talos_opt.core.origins import origin_of
 from talos_opt.core.shares import value_unit
 from talos_opt.core.units import format_bytes
 from talos_opt.reports.digits import moment
+from talos_opt.reports.texts.tables import quantity, settled, table, visible, without_empty
 
 if TYPE_CHECKING:
     from talos_opt.analysis.explanation import Explanation
@@ -207,7 +206,7 @@ class _Teller:
 
     def _about_moves(self) -> Iterator[str]:
         found = self.found
-        name, value = self.problem.objective.value, self.worth(found.value)
+        name, value = self.problem.objective.in_full, self.worth(found.value)
         again = found.again
         if again is None:
             yield f"{name} is {value}; simulated again without a move: {found.again_reason}"
@@ -234,7 +233,9 @@ class _Teller:
         rows = [self._step(step, "") for step in before[-SHOWN:]]
         rows.append(self._step(found.before[-1], "> "))
         rows += [self._step(step, "") for step in after[:SHOWN]]
-        lines = [table(("path", "device", "from", "to", "why no sooner"), rows, left=(0, 1, 4))]
+        columns = ("path", "module", "device", "from", "to", "why no sooner")
+        heads, cells = without_empty(columns, rows, 1)
+        lines = [table(heads, cells, left=(*range(len(heads) - 3), len(heads) - 1))]
         hidden = [
             f"{len(steps) - SHOWN} more ops {where}"
             for steps, where in ((before, "before"), (after, "after"))
@@ -244,9 +245,10 @@ class _Teller:
         lines.append(self._slack())
         return "\n".join(lines)
 
-    def _step(self, step: Step, mark: str) -> tuple[str, str, str, str, str]:
+    def _step(self, step: Step, mark: str) -> tuple[str, ...]:
         name, start, end = self._row(step.op)
-        return mark + name, self.device(step.op), start, end, self._why_op(step.op)
+        module = origin_of(self.problem.graph.columns, step.op).module
+        return mark + name, module, self.device(step.op), start, end, self._why_op(step.op)
 
     def _slack(self) -> str:
         objective = self.problem.objective

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import arguments
 
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from talos_opt.core.problem import Problem
-    from talos_opt.core.schedule import Schedule
 
 #: Spelled out so that ``--help`` need not import what makes manifests.
 SHARES = ("plain", "kubeshare", "hami")
@@ -58,24 +57,20 @@ def refuse(args: argparse.Namespace) -> None:
             raise InputError(f"--{flag} is of what Jobs run, not of {args.form}")
 
 
-def write(problem: Problem, schedule: Schedule, args: argparse.Namespace) -> dict[str, int]:
-    """Write manifests as the arguments ask for, and return what there is to count."""
-    from talos_opt.cli.output import complain
+def jobs_of(args: argparse.Namespace, problem: Problem) -> dict[str, Any]:
+    """Return what Jobs run, as `talos_opt.export` takes it.
+
+    Raises
+    ------
+    InputError
+        If the image is missing, or models and what they run do not go together.
+    """
     from talos_opt.core.errors import InputError
-    from talos_opt.formats.kubernetes import Settings, Shares, manifests, write_manifests
 
     if args.image is None:
         raise InputError("kubernetes needs the image that Jobs run: --image registry/models:1")
-    nodes = args.map or {}
-    arguments.require_devices(nodes, problem.device_ids)
     run = _runs(args.run_model or (), problem.graph.model_ids)
-    settings = Settings(args.image, run, Shares(args.shares or SHARES[0]), nodes)
-    found = manifests(problem, schedule, settings)
-    write_manifests(found, args.output)
-    for note in found.notes:
-        complain(f"note: {note}")
-    counts = {f"{kind}s": found.count(kind) for kind in ("ConfigMap", "Job", "SharePod")}
-    return {what: count for what, count in counts.items() if count}
+    return {"image": args.image, "run": run, "shares": args.shares or SHARES[0]}
 
 
 def _runs(given: Sequence[str], models: Sequence[str]) -> dict[str, list[str]]:

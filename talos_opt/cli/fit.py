@@ -78,6 +78,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--graph", metavar="FILE", help="file to write the graph of the largest to")
     arguments.add_output(parser, "the schedule")
+    arguments.add_log(parser)
     parser.set_defaults(run=run)
 
 
@@ -125,38 +126,14 @@ class _Search:
         return arguments.with_stages(problem, args)
 
     def ask(self, blocks: int, cancel: threading.Event, **changes: Any) -> Answer:
-        from talos_opt import api
-        from talos_opt.core.errors import GraphError
-        from talos_opt.core.result import Status
-        from talos_opt.frameworks.llm.fitting import Answer
+        from talos_opt.tasks.fitting import fits
 
-        try:
-            problem = self.problem(blocks, **changes)
-        except GraphError:  # a part alone is larger than every device
-            return Answer.PROVEN
-        done = threading.Event()
-        result = api.solve(
-            problem,
+        return fits(
+            lambda: self.problem(blocks, **changes),
             time_limit=self.args.time_limit,
             workers=self.args.workers,
-            explain=False,
-            cancel=_Either(done, cancel),
-            on_progress=lambda seen: done.set() if seen.value is not None else None,
+            cancel=cancel,
         )
-        if result.schedule is not None:
-            return Answer.FITS
-        return Answer.PROVEN if result.status is Status.INFEASIBLE else Answer.UNKNOWN
-
-
-class _Either(threading.Event):
-    """Set if it, or either of two events, is set."""
-
-    def __init__(self, first: threading.Event, second: threading.Event) -> None:
-        super().__init__()
-        self._both = (first, second)
-
-    def is_set(self) -> bool:
-        return super().is_set() or any(event.is_set() for event in self._both)
 
 
 def run(args: argparse.Namespace, signals: Signals) -> int:
@@ -199,26 +176,18 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
 def _work(
     search: _Search, report: Callable[[float, str], None], cancel: threading.Event
 ) -> tuple[Largest, Result | None, list[str]]:
-    from talos_opt import api
-    from talos_opt.frameworks.llm.fitting import largest
+    from talos_opt.tasks.fitting import fit
 
-    def ask(blocks: int) -> Answer:
-        return search.ask(max(blocks, search.least), cancel)
-
-    found = largest(ask, search.limit, report, cancel.is_set)
-    if found.blocks < search.least:
-        found = dataclasses.replace(found, blocks=0)
-    result = None
-    if found.blocks:
-        report(1.0, "placing the largest")
-        result = api.solve(
-            search.problem(found.blocks),
-            time_limit=search.args.time_limit,
-            workers=search.args.workers,
-            cancel=cancel,
-            catch_interrupt=True,
-        )
-    return found, result, _needs(search, found, cancel)
+    found = fit(
+        search.problem,
+        search.limit,
+        least=min(search.least, search.limit),
+        time_limit=search.args.time_limit,
+        workers=search.args.workers,
+        on_progress=report,
+        cancel=cancel,
+    )
+    return found.largest, found.result, _needs(search, found.largest, cancel)
 
 
 def _needs(search: _Search, found: Largest, cancel: threading.Event) -> list[str]:
@@ -277,8 +246,8 @@ def document(
 
 def describe(search: _Search, found: Largest, result: Result | None, needs: list[str]) -> str:
     """Return the text that ``fit`` prints."""
-    from talos_opt.cli.summary import summarise
     from talos_opt.frameworks.llm.fitting import Answer
+    from talos_opt.reports.texts.summary import summarise
 
     unit = "tokens of context" if search.of_context else "sequences"
     number = found.blocks * search.block

@@ -1,41 +1,17 @@
-"""Which framework profiles and runs a model: the one place where commands choose between them."""
+"""What commands ask of the framework that their arguments name."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from importlib import import_module
-from importlib.util import find_spec
-from threading import Event
+from dataclasses import fields
 from typing import TYPE_CHECKING, Protocol, cast
-
-from talos_opt.cli.onnx_arguments import refused
 
 if TYPE_CHECKING:
     from talos_opt.core.problem import Problem
     from talos_opt.core.schedule import Schedule
-    from talos_opt.formats.schedule import ScheduleFile
+    from talos_opt.frameworks.choosing import ModelArguments
     from talos_opt.frameworks.common.pipelined import PipelineReport
-    from talos_opt.frameworks.common.profile import Profile
-    from talos_opt.frameworks.common.running import RunReport
-
-
-#: What a framework needs, where that is not its own library alone.
-_LIBRARIES = {"onnx": ("onnx", "onnxruntime")}
-
-
-class Framework(Protocol):
-    """What ``talos_opt.frameworks.NAME.command`` has."""
-
-    def profile(
-        self, args: argparse.Namespace, progress: Callable[[float, str], None], cancel: Event
-    ) -> Profile:
-        """Load the model that the arguments name, and profile it."""
-
-    def run(
-        self, args: argparse.Namespace, file: ScheduleFile
-    ) -> tuple[RunReport, Callable[[], tuple[Problem, Schedule]]]:
-        """Load and run it under a schedule; what was measured is made a schedule when asked."""
 
 
 class Pipelines(Protocol):
@@ -52,50 +28,19 @@ class Pipelines(Protocol):
 
 
 def load_torch(args: argparse.Namespace) -> Pipelines:
-    """Return torch, as `load` does."""
-    return cast(Pipelines, load(args))
+    """Return torch, as `talos_opt.frameworks.choosing.load` does."""
+    from talos_opt.frameworks import choosing
+
+    choosing.require_arguments(args.framework, model_arguments(args))
+    return cast(Pipelines, choosing.load(args.framework))
 
 
-def load(args: argparse.Namespace) -> Framework:
-    """Return the framework that the arguments ask for.
+def model_arguments(args: argparse.Namespace) -> ModelArguments:
+    """Return what the command line says about a model."""
+    from talos_opt.frameworks.choosing import ModelArguments
 
-    Raises
-    ------
-    DependencyError
-        If its library is not installed, or broken.
-    InputError
-        If an argument is not one of its.
-    """
-    from talos_opt.core.errors import DependencyError, InputError
-
-    name = args.framework
-    if name != "tensorflow" and args.logical_devices is not None:
-        raise InputError(f"--logical-devices splits the CPU for tensorflow, not for {name}")
-    misplaced = refused(args)
-    if misplaced is not None:
-        raise InputError(misplaced)
-    if name != "torch" and getattr(args, "processes", False):
-        raise InputError(f"--processes is about pipelines of torch, not of {name}")
-    require_libraries(name)
-    try:
-        return cast(Framework, import_module(f"talos_opt.frameworks.{name}.command"))
-    except ImportError as error:
-        if (error.name or "").startswith("talos_opt"):
-            raise
-        raise DependencyError(f"{name} is installed, but cannot be imported: {error}") from error
-
-
-def require_libraries(name: str) -> None:
-    """Refuse a framework of which something is not installed.
-
-    Raises
-    ------
-    DependencyError
-    """
-    from talos_opt.core.errors import DependencyError
-
-    for library in _LIBRARIES.get(name, (name,)):
-        if find_spec(library) is None:
-            raise DependencyError(
-                f"{library} is not installed: pip install 'talos-opt[{name}]' brings it"
-            )
+    names = [item.name for item in fields(ModelArguments) if getattr(args, item.name, None)]
+    given = {name: getattr(args, name) for name in names}
+    if getattr(args, "optimized", None) is not None:
+        given["optimized"] = args.optimized
+    return ModelArguments(**{"target": args.target, **given})

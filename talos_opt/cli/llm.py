@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import arguments, exits
-from talos_opt.cli.output import complain, emit, emit_json, visible
-from talos_opt.cli.text import quantity, table
+from talos_opt.cli.output import complain, emit, emit_json
+from talos_opt.reports.texts.tables import quantity, table, visible
 
 if TYPE_CHECKING:
     from talos_opt.core.cluster import Cluster

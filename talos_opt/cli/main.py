@@ -12,6 +12,7 @@ from talos_opt.cli.output import complain, flush, open_streams, silence
 from talos_opt.cli.parser import build_parser
 from talos_opt.cli.signals import Signals
 from talos_opt.core.errors import DependencyError, InputError, SolverError
+from talos_opt.reports.texts.tables import for_terminal
 
 #: Environment variable that shows the traceback of an internal error.
 DEBUG = "TALOS_OPT_DEBUG"
@@ -34,16 +35,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     open_streams()
     try:
         args = build_parser().parse_args(argv)
+        args.argv = sys.argv[1:] if argv is None else list(argv)
     except SystemExit as end:  # argparse has printed the help, the version or what is wrong
         return _finish(int(end.code or 0))
-    with Signals() as signals:
+    with Signals() as signals, for_terminal(sys.stdout.isatty()):
         return _finish(_guarded(args, signals))
 
 
 def _guarded(args: argparse.Namespace, signals: Signals) -> int:
     """Run the command; say what went wrong in one message and with the right code."""
     try:
-        code: int = args.run(args, signals)
+        code = _logged(args, signals)
     except (InputError, DependencyError) as error:
         complain(f"error: {error}")
         return exits.BAD_INPUT
@@ -73,6 +75,23 @@ def _guarded(args: argparse.Namespace, signals: Signals) -> int:
             f"graph. {DEBUG}=1 shows where it happened.",
         )
         return exits.INTERNAL
+    return code
+
+
+def _logged(args: argparse.Namespace, signals: Signals) -> int:
+    """Run the command, and write what happens to the file of ``--log-file``."""
+    path, form = getattr(args, "log_file", None), getattr(args, "log_format", None)
+    code: int
+    if path is None:
+        if form is not None:
+            raise InputError("--log-format is of a log: it needs --log-file FILE")
+        code = args.run(args, signals)
+        return code
+    from talos_opt.cli.logging_command import running
+
+    with running(args.command, path, form or "text", args.argv) as end:
+        code = args.run(args, signals)
+        end(code)
     return code
 
 

@@ -11,7 +11,7 @@ from talos_opt.cli import arguments, exits, replan
 from talos_opt.cli.output import complain, emit, emit_json
 from talos_opt.cli.progress import ProgressBar
 from talos_opt.cli.signals import Signals
-from talos_opt.cli.text import percent, quantity, table
+from talos_opt.reports.texts.tables import percent, quantity, table
 
 if TYPE_CHECKING:
     from talos_opt.online.compared import Online
@@ -50,6 +50,7 @@ def add_parser(commands: Any) -> None:
     )
     arguments.add_limits(parser)
     arguments.add_json(parser, "the result")
+    arguments.add_log(parser)
     parser.set_defaults(run=run)
 
 
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     """Compare policies on a trace; return the exit code."""
     from talos_opt.cli import files
     from talos_opt.core.config import SolveConfig
-    from talos_opt.online.compared import compare
+    from talos_opt.online.compared import compare_policies
     from talos_opt.online.policies import POLICIES, NoScheduleError, Setting
     from talos_opt.online.trace import read_trace
 
@@ -83,7 +84,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     try:
         with ProgressBar() as bar:
             found = signals.run(
-                lambda: compare(
+                lambda: compare_policies(
                     trace,
                     args.policies or tuple(POLICIES),
                     setting,
@@ -129,7 +130,7 @@ def _text(found: Online) -> str:
     columns = ("policy", problem.objective.value, "above all known", "moves", "longest decision")
     head = (
         f"{found.trace.name}: {models} models arrive at {len(found.trace.arrivals)} times; with "
-        f"all known beforehand {best.status.value}"
+        f"all known beforehand {best.status.value}; objective {problem.objective.in_full}"
     )
     return f"{head}\n\n{table(columns, rows)}"
 

@@ -20,15 +20,3 @@ def add_onnx(parser: argparse.ArgumentParser) -> None:
         help="place the ops of an ONNX model as ONNX Runtime optimises it (default), or those of "
         "the file (run: as the schedule says)",
     )
-
-
-def refused(args: argparse.Namespace) -> str | None:
-    """Return what of these arguments is given to another framework, or the other way round."""
-    onnx = args.framework == "onnx"
-    if onnx and args.mode != "inference":
-        return "--mode training is not for onnx, whose models are for inference"
-    if not onnx and args.dim:
-        return f"--dim gives a size that an ONNX model leaves open, not for {args.framework}"
-    if not onnx and args.optimized is not None:
-        return f"--optimized is for onnx, not for {args.framework}"
-    return None

@@ -18,6 +18,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any, TextIO
 
+from talos_opt.reports.texts.tables import visible
+
 #: Bold and its end, which only our tables write.
 _BOLD = re.compile("(\x1b\\[[01]m)")
 
@@ -27,17 +29,6 @@ def open_streams() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - open until the end
-
-
-def visible(text: str) -> str:
-    """Return text on one line, with all that is not printable escaped: a name in an answer."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else _escape(char) for char in text)
-
-
-def _escape(char: str) -> str:
-    return repr(char)[1:-1]
 
 
 def emit(text: str) -> None:
@@ -86,8 +77,12 @@ def emit_written(args: argparse.Namespace, facts: Mapping[str, Any], text: str =
 
 def complain(*lines: str) -> None:
     """Write an error or a note to standard error, each line with a line end."""
+    logs = sys.modules.get("talos_opt.core.logs")  # loaded where something is logged
     for line in lines:
         _write(sys.stderr, visible(line))
+        kind, colon, text = line.partition(": ")
+        if logs is not None and colon and kind == "note":
+            logs.tell("note", text)
     flush(sys.stderr)
 
 

@@ -35,7 +35,7 @@ from talos_opt.cli import (
     warmup,
     whatif,
 )
-from talos_opt.cli.output import visible
+from talos_opt.reports.texts.tables import visible
 
 #: Modules of the commands, in the order in which the help lists them.
 COMMANDS = (

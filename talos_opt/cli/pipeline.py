@@ -6,9 +6,9 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import arguments, exits
-from talos_opt.cli.output import emit, emit_json, visible
+from talos_opt.cli.output import emit, emit_json
 from talos_opt.cli.signals import Signals
-from talos_opt.cli.text import percent, quantity, table
+from talos_opt.reports.texts.tables import percent, quantity, table, visible
 
 if TYPE_CHECKING:
     from talos_opt.core.pipelining.records import Step
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     from talos_opt.cli import files
     from talos_opt.core.errors import InputError
     from talos_opt.core.pipelining.settings import PipelineSchedule
-    from talos_opt.core.pipelining.step import sweep
+    from talos_opt.core.pipelining.step import pipeline_steps
     from talos_opt.formats.emit import lines_of
     from talos_opt.formats.source import split_suffix
     from talos_opt.formats.target import write_lines
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
         files.require_writable(args.plot, style.SUFFIXES, packed=False)
         style.require_matplotlib()
     problem, schedule = _read(args)
-    found = sweep(problem, schedule.device, args.orders, args.microbatches)
+    found = pipeline_steps(problem, schedule, args.orders, args.microbatches)
     fastest = min(found, key=lambda step: (not step.fits, _per_microbatch(step)))
     if args.plot is not None:
         from talos_opt.reports.pipeline_plot import draw_pipeline

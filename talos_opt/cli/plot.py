@@ -28,6 +28,15 @@ NARROWEST, WIDEST = 6.0, 60.0
 #: Dots per inch of a picture.
 COARSEST, FINEST = 50.0, 600.0
 
+#: What ops can be coloured by: `reports.colouring.COLOUR_BY`.
+COLOURS = ("model", "type", "slack")
+
+#: Options that pictures have and pages do not, beside the width.
+OF_PICTURES = (
+    "dpi", "from_time", "to_time", "devices", "models", "colour_by", "no_fold", "no_memory", "dark",
+    "search",
+)  # fmt: skip
+
 #: A time with or without its unit.
 _TIME = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*(s|ms|us|ns)?\s*")
 
@@ -49,8 +58,8 @@ def add_parser(commands: Any) -> None:
         "plot",
         help="draw a schedule as a Gantt chart",
         description="Draw a schedule: a lane for each slot of each device, ops coloured by model, "
-        "transfers as thin bars on lanes of the links, idle time hatched, memory over time under "
-        "it, and the critical path framed.",
+        "op type or slack, transfers as thin bars on lanes of the links, idle time hatched, memory "
+        "over time under it, and the critical path framed.",
         epilog="Without the graph, memory and the critical path cannot be drawn, and a device "
         "has as many lanes as it has overlapping ops.",
         allow_abbrev=False,
@@ -100,6 +109,17 @@ def _add_choices(parser: argparse.ArgumentParser) -> None:
         type=arguments.names,
         metavar="ID,ID",
         help="only these models have colours; the ops of others are pale",
+    )
+    parser.add_argument(
+        "--colour-by",
+        choices=COLOURS,
+        help="what the colours of ops stand for: their model, their op type, or how much later "
+        "they may start before the objective grows (default: model)",
+    )
+    parser.add_argument(
+        "--no-fold",
+        action="store_true",
+        help="draw every device: above 16 devices, kinds of at least 4 have one lane each",
     )
     parser.add_argument("--no-memory", action="store_true", help="leave memory out of a picture")
     parser.add_argument("--dark", action="store_true", help="light lines and text on dark paper")
@@ -178,7 +198,18 @@ def _refuse_for_pages(args: argparse.Namespace) -> None:
 
     if args.width is not None:
         raise InputError("--width is for pictures: a page is as wide as its window")
-    for name in ("dpi", "from_time", "to_time", "devices", "models", "no_memory", "dark", "search"):
+    for name in (
+        "dpi",
+        "from_time",
+        "to_time",
+        "devices",
+        "models",
+        "colour_by",
+        "no_fold",
+        "no_memory",
+        "dark",
+        "search",
+    ):
         if getattr(args, name) not in (None, False):
             raise InputError(
                 f"--{name.replace('_', '-')} is for pictures, expected a file of "
@@ -276,4 +307,6 @@ def _options(args: argparse.Namespace, view: View) -> Options:
         models=None if args.models is None else tuple(args.models),
         memory=not args.no_memory,
         theme=DARK if args.dark else LIGHT,
+        colour_by=args.colour_by or COLOURS[0],
+        fold=not args.no_fold,
     )

@@ -9,11 +9,11 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import arguments, exits, llm
-from talos_opt.cli.output import complain, emit, emit_json, visible
+from talos_opt.cli.output import complain, emit, emit_json
 from talos_opt.cli.progress import ProgressBar
 from talos_opt.cli.signals import Signals
-from talos_opt.cli.text import quantity, table
 from talos_opt.cli.traces import add_skip, notes
+from talos_opt.reports.texts.tables import quantity, table, visible
 
 if TYPE_CHECKING:
     from talos_opt.frameworks.common.profile import Profile
@@ -62,6 +62,7 @@ def add_parser(commands: Any) -> None:
     )
     arguments.add_json(parser, "the figures")
     llm.add_workload(parser)
+    arguments.add_log(parser)
     parser.set_defaults(run=run)
 
 
@@ -147,8 +148,11 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     files.require_writable(args.trace, (".json",))
     if args.framework == llm.NAME:
         return llm.profile(args)
-    profile = _from_traces(args) if args.from_traces else _measured(args, signals)
-    profile = profile.with_room(args.memory_fraction or 0.9, args.reserve[""])
+    room = (args.memory_fraction or 0.9, args.reserve[""])
+    if args.from_traces:
+        profile = _from_traces(args).with_room(*room)
+    else:
+        profile = _measured(args, signals, *room)
     if args.output:
         problem = profile.problem(memory_rule=args.memory_rule or "peak")
         formats.write_problem(problem, args.output)
@@ -244,13 +248,24 @@ def _from_traces(args: argparse.Namespace) -> Profile:
     )
 
 
-def _measured(args: argparse.Namespace, signals: Signals) -> Profile:
+def _measured(args: argparse.Namespace, signals: Signals, fraction: float, reserve: int) -> Profile:
     from talos_opt.cli import frameworks
+    from talos_opt.tasks.models import profile
 
+    asked = dict(vars(frameworks.model_arguments(args)))
+    del asked["map"], asked["repeats"]
     # What a user's own code prints is no part of the answer.
     with ProgressBar() as bar, contextlib.redirect_stdout(sys.stderr):
         return signals.run(
-            lambda: frameworks.load(args).profile(args, bar.report, signals.cancel),
+            lambda: profile(
+                asked.pop("target"),
+                framework=args.framework,
+                memory_fraction=fraction,
+                reserve=reserve,
+                on_progress=bar.report,
+                cancel=signals.cancel,
+                **asked,
+            ),
             bar.draw,
             "what has been measured so far",
         )

@@ -8,8 +8,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from talos_opt.cli.output import visible
-from talos_opt.cli.text import percent, quantity
+from talos_opt.reports.texts.tables import percent, quantity, visible
 
 if TYPE_CHECKING:
     from talos_opt.solvers.engine.run import Progress

@@ -6,8 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import arguments
-from talos_opt.cli.output import visible
-from talos_opt.cli.text import quantity, table
+from talos_opt.reports.texts.tables import quantity, table, visible
 
 if TYPE_CHECKING:
     from talos_opt.core.problem import Problem

@@ -10,7 +10,7 @@ from talos_opt.cli import arguments, exits
 from talos_opt.cli.output import complain, emit, emit_json
 from talos_opt.cli.progress import ProgressLine
 from talos_opt.cli.signals import Signals
-from talos_opt.cli.text import quantity, table
+from talos_opt.reports.texts.tables import quantity, table
 
 if TYPE_CHECKING:
     from talos_opt.core.config import SolveConfig
@@ -165,8 +165,8 @@ def run(args: argparse.Namespace, signals: Signals, plan: SolveConfig) -> int:
 def report(args: argparse.Namespace, found: Replan) -> int:
     """Write and print what came of it."""
     from talos_opt import formats
-    from talos_opt.cli.summary import summarise
     from talos_opt.core.errors import InputError
+    from talos_opt.reports.texts.summary import summarise
 
     failed = ""
     try:
@@ -196,8 +196,11 @@ def report(args: argparse.Namespace, found: Replan) -> int:
 def _document(found: Replan) -> str:
     from talos_opt.formats import emit as layouts
     from talos_opt.formats.schedule import finite
+    from talos_opt.reports.texts.summary import breakdown_of
 
-    return "\n".join(layouts.json_lines(finite(found.to_dict()), layouts.SCHEDULE))
+    where = breakdown_of(found.answer)
+    more = {} if where is None else {"breakdown": where.to_dict()}
+    return "\n".join(layouts.json_lines(finite(found.to_dict() | more), layouts.SCHEDULE))
 
 
 def _story(found: Replan) -> list[str]:

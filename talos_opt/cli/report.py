@@ -52,6 +52,7 @@ def add_parser(commands: Any) -> None:
         help="search, for so long each, for what single changes of the graph would be worth, from "
         "the best schedule (default: do not)",
     )
+    arguments.add_log(parser)
     parser.set_defaults(run=run)
 
 
@@ -170,9 +171,9 @@ def _labels(paths: list[str]) -> list[str]:
 def _solve_and_show(args: argparse.Namespace, signals: Signals) -> int:
     from talos_opt import api
     from talos_opt.cli.solve import read_problem
-    from talos_opt.cli.summary import summarise
     from talos_opt.core.config import SolveConfig
     from talos_opt.reports.page import Answer
+    from talos_opt.reports.texts.summary import summarise
 
     plan = SolveConfig().override(
         solver=args.solver,

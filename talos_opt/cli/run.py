@@ -7,11 +7,15 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import arguments, exits, run_pipeline
-from talos_opt.cli.output import complain, emit, emit_json, visible
+from talos_opt.cli.output import complain, emit, emit_json
 from talos_opt.cli.signals import Signals
-from talos_opt.cli.text import number, quantity, table
+from talos_opt.reports.texts.tables import number, quantity, table, visible
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from talos_opt.core.problem import Problem
+    from talos_opt.core.schedule import Schedule
     from talos_opt.frameworks.common.running import RunReport
 
 #: Ops that are listed: those that took longest.
@@ -65,25 +69,31 @@ def add_parser(commands: Any) -> None:
     )
     run_pipeline.add_arguments(parser)
     arguments.add_json(parser, "the report")
+    arguments.add_log(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace, signals: Signals) -> int:
     """Run a model under a schedule, print the report and return the exit code."""
     from talos_opt.cli import files, frameworks, schedules
+    from talos_opt.tasks.models import run as run_model
 
     files.require_writable(args.trace, (".json",))
     if run_pipeline.asked_for(args):
         return run_pipeline.run(args)
     (file,) = schedules.open_schedules([args.schedule])
-    arguments.require_devices(args.map or (), file.devices)
-    report, measured = frameworks.load(args).run(args, file)
+    measured: list[Callable[[], tuple[Problem, Schedule]]] = []
+    asked = dict(vars(frameworks.model_arguments(args)))
+    del asked["processes"], asked["time_limit"], asked["devices"]
+    report = run_model(
+        asked.pop("target"), file, framework=args.framework, on_measured=measured.append, **asked
+    )
     for note in report.notes:
         complain(f"note: {args.schedule}: {note}")
     if args.trace:
         from talos_opt.formats.chrome_trace import write_schedule_trace
 
-        write_schedule_trace(*measured(), args.trace)
+        write_schedule_trace(*measured[0](), args.trace)
     if args.json:
         emit_json(json.dumps(report.to_dict(), indent=1))
     else:

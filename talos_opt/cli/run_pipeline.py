@@ -9,9 +9,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import arguments, exits
-from talos_opt.cli.output import complain, emit, emit_json, visible
-from talos_opt.cli.text import table
+from talos_opt.cli.output import complain, emit, emit_json
 from talos_opt.reports.digits import duration, significant
+from talos_opt.reports.texts.tables import table, visible
 
 if TYPE_CHECKING:
     from talos_opt.frameworks.common.pipelined import PipelineReport, StageTimes, Times

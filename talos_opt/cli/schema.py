@@ -9,7 +9,7 @@ from typing import Any
 from talos_opt.cli import arguments, exits
 from talos_opt.cli.output import emit, emit_json
 from talos_opt.cli.signals import Signals
-from talos_opt.cli.text import table
+from talos_opt.reports.texts.tables import table
 from talos_opt.schemas import SCHEMAS, path_of
 
 

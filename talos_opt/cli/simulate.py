@@ -6,11 +6,11 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import arguments, exits, noise_arguments
-from talos_opt.cli.output import complain, emit, emit_json, visible
+from talos_opt.cli.output import complain, emit, emit_json
 from talos_opt.cli.progress import ProgressBar
 from talos_opt.cli.signals import Signals
-from talos_opt.cli.text import percent, quantity, table
 from talos_opt.reports.digits import moment
+from talos_opt.reports.texts.tables import percent, quantity, table, visible
 
 if TYPE_CHECKING:
     from talos_opt.analysis.sensitivity import Sensitivity
@@ -146,7 +146,7 @@ def describe(found: Sensitivity) -> str:
         risks.append((outcome.name, *map(percent, shares), percent(best)))
     heads = ("schedule", "announced", "no noise", "mean", "std", "5 %", "median", "95 %", "worst")
     lines = [
-        f"{name}: {found.problem.objective.value} with op times varied by "
+        f"{name}: {found.problem.objective.in_full} with op times varied by "
         f"{percent(found.noise.ops)}{moving}; {found.samples} samples, seed {found.seed}",
         "",
         table(heads, values),

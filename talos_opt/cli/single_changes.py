@@ -10,8 +10,8 @@ from talos_opt.cli import exits, schedules
 from talos_opt.cli.output import complain, emit, emit_json
 from talos_opt.cli.progress import ProgressLine
 from talos_opt.cli.signals import Signals
-from talos_opt.cli.text import percent, quantity, table
 from talos_opt.reports.digits import moment
+from talos_opt.reports.texts.tables import percent, quantity, table
 
 if TYPE_CHECKING:
     from talos_opt.core.problem import Problem
@@ -94,8 +94,8 @@ def describe(found: Help) -> str:
         for item in found.helped
     ]
     base = (
-        f"{name} {moment(found.given, unit, work)}; as it is, searched for as long, "
-        f"{moment(found.base.value or 0.0, unit, work)}, "
+        f"{name} {moment(found.given, unit, work)} ({problem.objective.words}); "
+        f"as it is, searched for as long, {moment(found.base.value or 0.0, unit, work)}, "
         f"bound {moment(found.base.lower_bound, unit, work)}\n"
         f"each change alone, searched for {quantity(found.seconds, 's')}; more time may gain more"
     )

@@ -16,10 +16,17 @@ from talos_opt.cli.progress import ProgressLine
 from talos_opt.cli.signals import Signals
 
 if TYPE_CHECKING:
+    from talos_opt.core.config import SolveConfig
+    from talos_opt.core.gains import Gains
     from talos_opt.core.problem import Problem
     from talos_opt.core.result import Result
     from talos_opt.core.schedule import Schedule
     from talos_opt.studies.crews.dask_link import DaskLink
+
+#: Ops of a graph whose schedule is compared with the baselines, and told by module.
+MOST_COMPARED = 50_000
+#: Seconds that each of the two baselines may take, and the share of the time limit.
+COMPARED_S, _COMPARED_SHARE = 0.5, 0.1
 
 
 def add_parser(commands: Any) -> None:
@@ -67,6 +74,7 @@ def add_parser(commands: Any) -> None:
     noise_arguments.add_robust(parser)
     replan.add_arguments(parser)
     arguments.add_output(parser, "the schedule")
+    arguments.add_log(parser)
     parser.set_defaults(run=run)
 
 
@@ -104,14 +112,39 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
             "warm_start": warm_start, "on_progress": line.update, "cancel": signals.cancel,
         }  # fmt: skip
         if link is None:
-            work = partial(solve, problem, config=plan, started=started, **common)
+            solved = partial(solve, problem, config=plan, started=started, **common)
+            work = partial(_compared, solved, problem, plan, started)
         else:
             from talos_opt.studies.portfolios.portfolio import solve_together
 
             tell_who_waits(len(link.nthreads()), args.dask)
-            work = partial(solve_together, problem, plan, link, **common)
-        result = signals.run(work, line.draw)
-    return report(args, result)
+            together = partial(solve_together, problem, plan, link, **common)
+            work = partial(_compared, together, problem, plan, started)
+        result, gained = signals.run(work, line.draw)
+    return report(args, result, gained)
+
+
+def _compared(
+    solve: Callable[[], Result], problem: Problem, plan: SolveConfig, started: float
+) -> tuple[Result, Gains | None]:
+    """Solve, and compare the schedule with the baselines, all in the time limit.
+
+    `auto` runs them itself. Before other solvers, of which some use all their time, they have a
+    small share of it.
+    """
+    from talos_opt.gain import gains, run_baselines
+
+    cheap = problem.graph.op_count <= MOST_COMPARED
+    first = None
+    if plan.solver != "auto" and cheap:
+        most = min(_COMPARED_SHARE * plan.time_limit, COMPARED_S)
+        first = run_baselines(problem, time_limit=most)
+    result = solve()
+    if first is not None and first.problem is result.problem:
+        result = dataclasses.replace(result, rules=first)
+    left = started + plan.time_limit - time.monotonic()
+    most = min(left / 2, COMPARED_S) if cheap and not result.interrupted else 0.0
+    return result, gains(result, time_limit=max(0.0, most))
 
 
 @contextmanager
@@ -208,12 +241,12 @@ def _coarsen(problem: Problem, args: argparse.Namespace) -> Problem:
     return problem
 
 
-def report(args: argparse.Namespace, result: Result) -> int:
+def report(args: argparse.Namespace, result: Result, gained: Gains | None = None) -> int:
     """Write and print a result; return the exit code that tells what it is."""
     from talos_opt import formats
-    from talos_opt.cli.summary import summarise
     from talos_opt.core.errors import InputError
     from talos_opt.formats.schedule import json_lines
+    from talos_opt.reports.texts.summary import summarise
 
     failed = ""
     if args.output:
@@ -223,9 +256,9 @@ def report(args: argparse.Namespace, result: Result) -> int:
             failed = str(error)
     if args.json or failed:
         # A schedule that took minutes to find is not lost to a full disk.
-        emit_json("\n".join(json_lines(result)))
+        emit_json("\n".join(json_lines(result, _more(result, gained))))
     else:
-        emit(summarise(result, args.output))
+        emit(summarise(result, args.output, gained))
     for note in result.notes:
         complain(f"note: {note}")
     if result.reason:
@@ -237,3 +270,22 @@ def report(args: argparse.Namespace, result: Result) -> int:
     if failed:
         return exits.BAD_INPUT
     return exits.NO_SCHEDULE if result.schedule is None else exits.SOLVED
+
+
+def _more(result: Result, gained: Gains | None) -> dict[str, Any]:
+    """Return what ``--json`` has beside the schedule: where time goes, gains and modules."""
+    from talos_opt.analysis.where import modules_by_device
+    from talos_opt.reports.texts.summary import breakdown_of
+
+    if result.schedule is None:
+        return {}
+    more: dict[str, Any] = {}
+    where = breakdown_of(result)
+    if where is not None:
+        more["breakdown"] = where.to_dict()
+    if gained is not None:
+        more["gains"] = gained.to_dict()
+    if result.problem.graph.op_count <= MOST_COMPARED:
+        rows = modules_by_device(result.problem, result.schedule)
+        more["modules"] = [dataclasses.asdict(row) for row in rows]
+    return more

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import arguments, exits
-from talos_opt.cli.output import complain, emit, emit_json, visible
+from talos_opt.cli.output import complain, emit, emit_json
 from talos_opt.cli.signals import Signals
-from talos_opt.cli.traces import add_skip, details, figures, notes, one_step
+from talos_opt.cli.traces import add_skip, details, figures, notes
+from talos_opt.reports.texts.tables import visible
 
 if TYPE_CHECKING:
     from talos_opt.analysis.speedups import LeftOver, Row, Speedups
@@ -64,19 +65,19 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace, signals: Signals) -> int:
     """Compare two traces, print the table and return the exit code."""
-    from talos_opt.analysis.speedups import compare
     from talos_opt.cli import files
     from talos_opt.formats.chrome_trace import read_trace
     from talos_opt.formats.emit import lines_of
     from talos_opt.formats.source import split_suffix
     from talos_opt.formats.target import write_lines
+    from talos_opt.tasks.traces import compare_traces
 
     files.stream_as_json(args)
     files.require_writable(args.output)
     reference = read_trace(args.reference, process=args.reference_process)
     other = read_trace(args.other, process=args.other_process)
     skip = args.skip_steps
-    found = compare(one_step(reference, skip), one_step(other, skip))
+    found = compare_traces(reference, other, skip=skip)
     document = found.to_dict()
     for side, trace in (("reference", reference), ("other", other)):
         document[side] = {"trace": trace.source, **figures(trace, skip), **document[side]}
@@ -96,7 +97,7 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
 
 
 def _text(found: Speedups, traces: Sequence[Trace], top: int | None, skip: int) -> str:
-    from talos_opt.cli.text import table
+    from talos_opt.reports.texts.tables import table
 
     shown = found.types if top is None else found.types[:top]
     lines = [f"{len(found.pairs)} ops aligned, speedup {_ratio(found.speedup)}"]
@@ -124,7 +125,8 @@ def _text(found: Speedups, traces: Sequence[Trace], top: int | None, skip: int) 
 
 
 def _side(trace: Trace, total: float, coverage: float, skip: int) -> str:
-    from talos_opt.cli.text import percent, quantity
+    from talos_opt.reports.texts.tables import percent, quantity
+    from talos_opt.tasks.traces import one_step
 
     count = len(one_step(trace, skip))
     spent = quantity(total, "us") + (" a step" if trace.steps else "")
@@ -134,7 +136,7 @@ def _side(trace: Trace, total: float, coverage: float, skip: int) -> str:
 
 
 def _cells(row: Row) -> Sequence[str]:
-    from talos_opt.cli.text import percent, quantity
+    from talos_opt.reports.texts.tables import percent, quantity
 
     return (
         row.name,
@@ -151,7 +153,7 @@ def _ratio(value: float | None) -> str:
 
 
 def _left(left: Sequence[LeftOver]) -> str:
-    from talos_opt.cli.text import quantity
+    from talos_opt.reports.texts.tables import quantity
 
     listed = [
         f"{visible(item.name)} x {item.count} ({quantity(item.total_us, 'us')})"

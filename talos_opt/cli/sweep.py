@@ -9,10 +9,11 @@ from talos_opt.cli import arguments, exits
 from talos_opt.cli.output import complain, emit, emit_json, tell_who_waits
 from talos_opt.cli.progress import ProgressBar
 from talos_opt.cli.signals import Signals
-from talos_opt.cli.text import quantity
+from talos_opt.reports.texts.tables import quantity
 
 if TYPE_CHECKING:
     from talos_opt.studies.running import Tally
+    from talos_opt.tasks.sweeping import Swept
 
 SHOW = "show"
 
@@ -69,6 +70,7 @@ def add_parser(commands: Any) -> None:
         help="write the schedule of this case to the file of -o",
     )
     arguments.add_json(parser, "the result")
+    arguments.add_log(parser)
     parser.set_defaults(run=run, show=False)
     _take_show(parser)
 
@@ -106,48 +108,27 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
 
 def _solve(args: argparse.Namespace, signals: Signals) -> int:
     from talos_opt.cli import files
-    from talos_opt.core.errors import SolverError
-    from talos_opt.studies.cases import list_cases
-    from talos_opt.studies.crews.asked import hire
-    from talos_opt.studies.running import run_study
-    from talos_opt.studies.store import Store
     from talos_opt.studies.study import read_study
+    from talos_opt.tasks.sweeping import database_of, sweep
 
     study = read_study(args.study)
-    target = args.output or str(study.source.folder / f"{study.name}.db")
-    files.require_writable(target, ())
-    cases = list_cases(study)
-    workers = min(args.workers or study.workers, len({case.fingerprint for case in cases}))
-    with (
-        hire(args.dask, workers) as crew,
-        Store(target, create=True) as store,
-        ProgressBar() as bar,
-    ):
-        store.plan(study.name, cases)
-        tell_who_waits(crew.workers, args.dask)
-        try:
-            pieces = store.keep_pieces(args.workers, crew.workers or workers)
-            tally = signals.run(
-                lambda: run_study(
-                    cases,
-                    store,
-                    crew,
-                    pieces=pieces,
-                    retry=args.retry,
-                    cancel=signals.cancel,
-                    on_progress=lambda tally: bar.report(*_progress(tally, dask=bool(args.dask))),
-                ),
-                bar.draw,
-                "what is finished",
-            )
-        except SolverError as error:
-            raise SolverError(
-                f"{error}; what is finished is kept in {target}, and the same command goes on"
-            ) from error
-        finally:
-            store.release()
-        counts = _counts(store)
-    return _report(args, target, tally, counts, interrupted=signals.interrupted)
+    files.require_writable(database_of(study, args.output), ())
+    with ProgressBar() as bar:
+        found = signals.run(
+            lambda: sweep(
+                study,
+                args.output,
+                workers=args.workers,
+                dask=args.dask,
+                retry=args.retry,
+                on_workers=lambda count: tell_who_waits(count, args.dask),
+                on_progress=lambda tally: bar.report(*_progress(tally, dask=bool(args.dask))),
+                cancel=signals.cancel,
+            ),
+            bar.draw,
+            "what is finished",
+        )
+    return _report(args, found, interrupted=signals.interrupted)
 
 
 def _progress(tally: Tally, *, dask: bool) -> tuple[float, str]:
@@ -162,42 +143,25 @@ def _progress(tally: Tally, *, dask: bool) -> tuple[float, str]:
     return (tally.done / tally.total, text)
 
 
-def _counts(store: Any) -> dict[str, int]:
-    """Return how many cases there are of each status."""
-    from talos_opt.studies.tables import read_table
-
-    counts: dict[str, int] = {}
-    for row in read_table(store).rows:
-        counts[row["status"]] = counts.get(row["status"], 0) + 1
-    return counts
-
-
-def _report(
-    args: argparse.Namespace,
-    target: str,
-    tally: Tally,
-    counts: dict[str, int],
-    *,
-    interrupted: bool,
-) -> int:
+def _report(args: argparse.Namespace, found: Swept, *, interrupted: bool) -> int:
     import json
 
+    tally = found.tally
     if args.json:
         document = {
-            "schema": "talos-written/1", "command": "sweep", "output": target,
-            "cases": sum(counts.values()), "solved_now": tally.solved, "statuses": counts,
+            "schema": "talos-written/1", "command": "sweep", "output": found.database,
+            "cases": found.cases, "solved_now": tally.solved, "statuses": found.statuses,
             "elapsed_s": tally.elapsed_s, "solve_s": tally.solve_s, "interrupted": interrupted,
         }  # fmt: skip
         emit_json(json.dumps(document, indent=1))
     else:
-        listed = ", ".join(f"{count} {status}" for status, count in counts.items())
-        emit(f"{target}: {sum(counts.values())} cases ({listed})")
+        listed = ", ".join(f"{count} {status}" for status, count in found.statuses.items())
+        emit(f"{found.database}: {found.cases} cases ({listed})")
         emit(
             f"{tally.solved} solved now in {quantity(round(tally.elapsed_s, 2), 's')}; "
-            f"talos-opt sweep show {target} prints them"
+            f"talos-opt sweep show {found.database} prints them"
         )
     if interrupted:
         complain("note: interrupted; the same command goes on with the cases that are left")
         return exits.INTERRUPTED
-    answered = counts.get("optimal", 0) + counts.get("feasible", 0)
-    return exits.SOLVED if answered == sum(counts.values()) else exits.NO_SCHEDULE
+    return exits.SOLVED if found.complete else exits.NO_SCHEDULE

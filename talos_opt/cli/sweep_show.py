@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import exits
 from talos_opt.cli.output import emit, emit_json, emit_written
-from talos_opt.cli.text import number, percent, quantity, table
+from talos_opt.reports.texts.tables import number, percent, quantity, table
 
 if TYPE_CHECKING:
     from talos_opt.studies.store import Store

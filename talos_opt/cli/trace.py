@@ -10,8 +10,7 @@ from talos_opt.cli.output import complain, emit_written
 from talos_opt.cli.signals import Signals
 
 if TYPE_CHECKING:
-    from talos_opt.core.problem import Problem
-    from talos_opt.core.schedule import Schedule
+    pass
 
 
 def add_parser(commands: Any) -> None:
@@ -42,14 +41,18 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace, signals: Signals) -> int:
     """Write the trace of a schedule and return the exit code."""
     from talos_opt.cli import files, schedules
-    from talos_opt.formats.chrome_trace import write_schedule_trace
+    from talos_opt.tasks.drawing import write_trace
 
     files.require_target(args, (".json",))
     (file,) = schedules.open_schedules([args.schedule])
     problem = schedules.read_graph(args, args.graph, file)
     schedule = file.schedule(problem)
     schedules.note_other_graph(problem, file)
-    write_schedule_trace(problem, schedule, args.output, _critical_path(problem, schedule))
+    if not write_trace(problem, schedule, args.output):
+        complain(
+            "note: the schedule is not feasible, so no critical path is drawn; "
+            "talos-opt check names each broken rule"
+        )
     facts = {
         "ops": problem.graph.op_count,
         "transfers": len(schedule.transfers),
@@ -57,17 +60,3 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     }
     emit_written(args, facts)
     return exits.SOLVED
-
-
-def _critical_path(problem: Problem, schedule: Schedule) -> list[tuple[int, int]]:
-    """Return the ops and transfers of the critical path; empty if the schedule breaks rules."""
-    from talos_opt.analysis.breakdown import break_down
-    from talos_opt.core.feasibility import check
-
-    if check(problem, schedule):
-        complain(
-            "note: the schedule is not feasible, so no critical path is drawn; "
-            "talos-opt check names each broken rule"
-        )
-        return []
-    return [(item.op, item.transfer) for item in break_down(problem, schedule).path.stretches]

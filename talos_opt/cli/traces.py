@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from talos_opt.cli import arguments
 
 if TYPE_CHECKING:
-    from talos_opt.analysis.alignment import TimedOp
     from talos_opt.formats.trace_reader import Trace
     from talos_opt.formats.trace_steps import Idle, TraceStep
 
@@ -26,26 +25,10 @@ def add_skip(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
     )
 
 
-def one_step(trace: Trace, skip: int = 0) -> Sequence[TimedOp]:
-    """Return the ops of one step, with mean times; of the whole trace where it marks none.
-
-    Raises
-    ------
-    InputError
-        If no step is left; names the trace.
-    """
-    from talos_opt.analysis.steps import typical
-    from talos_opt.core.errors import InputError
-
-    try:
-        ops, mean = typical(trace.ops, [step.ops for step in trace.steps], skip)
-    except InputError as error:
-        raise error.located(source=trace.source) from None
-    return mean or ops
-
-
 def figures(trace: Trace, skip: int = 0) -> dict[str, Any]:
     """Return what ``--json`` says of a trace; times in microseconds."""
+    from talos_opt.tasks.traces import one_step
+
     idle = _idle(trace, skip)
     return {
         "device": trace.device,
@@ -81,7 +64,7 @@ def figures(trace: Trace, skip: int = 0) -> dict[str, Any]:
 
 def details(trace: Trace, skip: int = 0) -> Iterator[str]:
     """Yield what is to be said of a trace below its name."""
-    from talos_opt.cli.text import percent
+    from talos_opt.reports.texts.tables import percent
 
     steps = trace.steps[skip:]
     if steps:
@@ -102,7 +85,7 @@ def details(trace: Trace, skip: int = 0) -> Iterator[str]:
 def notes(trace: Trace, skip: int = 0) -> Iterator[str]:
     """Yield what was left out of a trace, or is doubtful about it."""
     from talos_opt.analysis.steps import warm_up
-    from talos_opt.cli.text import number, percent, quantity
+    from talos_opt.reports.texts.tables import number, percent, quantity
 
     if skip and not trace.steps:
         yield "it marks no steps: none is left out"

@@ -24,6 +24,7 @@ def add_parser(commands: Any) -> None:
         allow_abbrev=False,
     )
     arguments.add_json(parser, "where they are")
+    arguments.add_log(parser)
     parser.set_defaults(run=run)
 
 

@@ -7,10 +7,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import arguments, exits
-from talos_opt.cli.output import complain, emit, emit_json, visible
+from talos_opt.cli.output import complain, emit, emit_json
 from talos_opt.cli.progress import ProgressLine
 from talos_opt.cli.signals import Signals
-from talos_opt.cli.text import quantity, table
+from talos_opt.reports.texts.tables import quantity, table, visible
 
 if TYPE_CHECKING:
     from talos_opt.core.problem import Problem
@@ -59,6 +59,7 @@ def add_parser(commands: Any) -> None:
     arguments.add_format(parser)
     arguments.add_target(parser, "file to write the graph with the new devices to")
     arguments.add_json(parser, "the figures")
+    arguments.add_log(parser)
     parser.set_defaults(run=run)
 
 
@@ -171,7 +172,7 @@ def _describe(found: list[Result]) -> str:
         values = [getattr(r, pick) if r.schedule is not None else None for r in found]
         rows.append((what, *(quantity(v, value_unit(first.problem)) for v in values)))
     rows.append(("status", *(result.status.value for result in found)))
-    text += "\n\n" + table((first.problem.objective.value, *titles[1:]), rows, left=(0,))
+    text += "\n\n" + table((first.problem.objective.in_full, *titles[1:]), rows, left=(0,))
     if len(found) > 1 and first.value and last.value:
         if first.problem.objective is Objective.MEMORY:
             text += f"\n\nwhat if needs {last.value / first.value:.3g} times the share"

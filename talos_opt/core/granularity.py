@@ -6,14 +6,13 @@ that of the whole and a dot.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
-from fnmatch import fnmatchcase
 
 from talos_opt.core.errors import GraphError
 from talos_opt.core.graph import Model, Op
-from talos_opt.core.module_paths import is_view, module_of
+from talos_opt.core.module_paths import fits, is_view, module_of, prefixes
 from talos_opt.core.problem import Problem
 
 _Key = tuple[str, ...]
@@ -57,11 +56,11 @@ def by_module(problem: Problem, no_split: Sequence[str] = ()) -> Problem:
             "no op says which module it belongs to (attrs: {module: path}), "
             "expected that for granularity module"
         )
-    prefixes = {prefix for path in known for prefix in _prefixes(path)}
+    modules = {prefix for path in known for prefix in prefixes(path)}
     for pattern in no_split:
-        if not any(_fits(prefix, pattern) for prefix in prefixes):
+        if not any(fits(module, pattern) for module in modules):
             raise GraphError(f"no module is called {pattern!r}, such as {min(known)!r}")
-    parents = {"", *(path.rpartition(".")[0] for path in prefixes)}
+    parents = {"", *(path.rpartition(".")[0] for path in modules)}
     groups = _Groups()
     for model, row in zip(problem.graph.models, paths, strict=True):
         for op, path in zip(model.ops, row, strict=True):
@@ -114,7 +113,7 @@ def _require_apart(
     for model, row in zip(problem.graph.models, paths, strict=True):
         first: dict[str, str] = {}
         for path in dict.fromkeys(row):
-            block = next((p for p in _prefixes(path) if _named(p, no_split)), None)
+            block = next((p for p in prefixes(path) if _named(p, no_split)), None)
             if block is None or not groups.has(("module", model.id, block)):
                 continue
             other = first.setdefault(groups.name(("module", model.id, block)), block)
@@ -126,25 +125,14 @@ def _require_apart(
 
 
 def _named(path: str, patterns: Sequence[str]) -> bool:
-    return any(_fits(path, pattern) for pattern in patterns)
-
-
-def _prefixes(path: str) -> Iterator[str]:
-    """Yield the paths of the modules around one, outermost first, and its own."""
-    parts = path.split(".")
-    yield from (".".join(parts[: k + 1]) for k in range(len(parts)))
-
-
-def _fits(path: str, pattern: str) -> bool:
-    parts, wanted = path.split("."), pattern.split(".")
-    return len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
+    return any(fits(path, pattern) for pattern in patterns)
 
 
 def _block(op: Op, path: str, no_split: Sequence[str], parents: set[str]) -> str | None:
     """Return the path of what an op must stay with; None: it is free, or a view."""
     if is_view(op):
         return None
-    for prefix in _prefixes(path):
+    for prefix in prefixes(path):
         if _named(prefix, no_split):
             return prefix
     return None if path in parents and not op.memory.weights else path

@@ -105,7 +105,18 @@ class Metrics:
 
 
 def measure(problem: Problem, schedule: Schedule) -> Metrics:
-    """Compute all metrics of a feasible schedule."""
+    """Compute all metrics of a feasible schedule.
+
+    Parameters
+    ----------
+    problem : Problem
+    schedule : Schedule
+        Whether it is feasible is not looked at.
+
+    Returns
+    -------
+    Metrics
+    """
     arrays, ids = problem.arrays, problem.device_ids
     names = problem.graph.model_ids
     finished = completion_times(problem, schedule)

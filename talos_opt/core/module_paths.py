@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
 
 from talos_opt.core.errors import GraphError
 from talos_opt.core.graph import Op
@@ -47,6 +48,18 @@ def above(path: str) -> Iterator[str]:
     while path:
         path = path.rpartition(".")[0]
         yield path
+
+
+def prefixes(path: str) -> Iterator[str]:
+    """Yield the paths of the modules around one, outermost first, and its own."""
+    parts = path.split(".")
+    yield from (".".join(parts[: k + 1]) for k in range(len(parts)))
+
+
+def fits(path: str, pattern: str) -> bool:
+    """Whether a pattern means a path; ``*`` in it does not reach over a dot."""
+    parts, wanted = path.split("."), pattern.split(".")
+    return len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
 
 
 def merge(entries: Mapping[str, Target]) -> dict[str, Target]:

@@ -70,6 +70,25 @@ class Objective(StrEnum):
         """Whether it is about when ops end."""
         return self in (Objective.TOCT, Objective.MAKESPAN)
 
+    @property
+    def words(self) -> str:
+        """What it is, for a person who does not know the symbol."""
+        return _WORDS[self]
+
+    @property
+    def in_full(self) -> str:
+        """The symbol with what it is behind it, for a heading."""
+        return f"{self.value} ({self.words})"
+
+
+_WORDS = {
+    Objective.TOCT: "weighted sum of completion times",
+    Objective.MAKESPAN: "time until the last model is done",
+    Objective.BOTTLENECK: "time per sample when pipelined",
+    Objective.MEMORY: "largest share of a device's memory",
+    Objective.STEP: "time of a step of micro-batches",
+}
+
 
 class MemoryRule(StrEnum):
     """How memory is counted (model.md, "Memory rule"); all are hard constraints."""

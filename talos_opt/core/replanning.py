@@ -94,14 +94,14 @@ def join_models(problem: Problem, others: Sequence[Problem], moment: float) -> P
     for other in others:
         if other.graph.time_unit != problem.graph.time_unit:
             raise InputError(
-                f"graph {other.graph.name!r} joins in {other.graph.time_unit}, expected the time "
-                f"unit of the graph that runs, {problem.graph.time_unit}"
+                f"times of graph {other.graph.name!r} are in {other.graph.time_unit}, expected the "
+                f"unit of graph {problem.graph.name!r}, {problem.graph.time_unit}"
             )
         for model in other.graph.models:
             if model.id in known:
                 raise InputError(
-                    f"graph {other.graph.name!r} has a model {model.id!r}, which runs already: "
-                    "expected another id"
+                    f"graph {other.graph.name!r} has a model {model.id!r}, as graph "
+                    f"{problem.graph.name!r} has: expected another id"
                 )
             known.add(model.id)
             models.append(dataclasses.replace(model, release=max(model.release, moment)))

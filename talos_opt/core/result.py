@@ -6,15 +6,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from talos_opt.core import presenting
 from talos_opt.core.config import SolveConfig
+from talos_opt.core.errors import InputError
+from talos_opt.core.gains import Rules
 from talos_opt.core.metrics import Metrics, forced_value, measure, objective_value
 from talos_opt.core.problem import Problem
 from talos_opt.core.relaxations import Explanation
 from talos_opt.core.robustness import Robustness
 from talos_opt.core.schedule import Schedule
 from talos_opt.version import __version__
+
+if TYPE_CHECKING:
+    import networkx as nx
+    import pandas as pd
 
 SCHEMA = "talos-schedule/1"
 
@@ -78,6 +85,8 @@ class Result:
         Limits and options of the solve, where there was one.
     robust : Robustness or None
         Of a plan that was made for times that vary, what is known of it beside the nominal one.
+    rules : Rules or None
+        What the baselines that were run on the way came to.
     """
 
     problem: Problem
@@ -94,6 +103,7 @@ class Result:
     explanation: Explanation | None = None
     config: SolveConfig | None = None
     robust: Robustness | None = None
+    rules: Rules | None = None
 
     def __repr__(self) -> str:
         value = "no schedule" if self.value is None else f"{self.problem.objective} {self.value:g}"
@@ -102,6 +112,37 @@ class Result:
             f"lower_bound={self.lower_bound:g}, solver={self.solver!r}, "
             f"runtime_s={self.runtime_s:.3g})"
         )
+
+    def __str__(self) -> str:
+        return presenting.text_of(self)
+
+    def _repr_html_(self) -> str:
+        return presenting.html_of(self)
+
+    def summary(self, *, time_limit: float = 1.0) -> str:
+        """Return what ``talos-opt solve`` prints, as text.
+
+        Parameters
+        ----------
+        time_limit : float
+            Seconds for each of the two baselines that the schedule is compared with
+            (`talos_opt.gains`), which take milliseconds for a thousand ops; 0: do not compare it,
+            as ``str(result)`` does not.
+        """
+        return presenting.text_of(self, compared_for=time_limit)
+
+    def to_frame(self, rows: str = "ops") -> pd.DataFrame:
+        """Return the schedule as a `pandas.DataFrame`; see `Schedule.to_frame`."""
+        return self._found().to_frame(self.problem, rows)
+
+    def to_networkx(self) -> nx.DiGraph[Any]:
+        """Return the graph with the schedule on its nodes; see `Schedule.to_networkx`."""
+        return self._found().to_networkx(self.problem)
+
+    def _found(self) -> Schedule:
+        if self.schedule is None:
+            raise InputError(f"the result has no schedule: it is {self.status}")
+        return self.schedule
 
     @cached_property
     def metrics(self) -> Metrics | None:

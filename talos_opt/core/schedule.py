@@ -8,12 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from talos_opt.core import frames
 from talos_opt.core.graph import SEPARATOR
 from talos_opt.core.problem import Floats, Ints, Problem
+
+if TYPE_CHECKING:
+    import networkx as nx
+    import pandas as pd
 
 
 class ScheduledOp(NamedTuple):
@@ -186,3 +191,44 @@ class Schedule:
             name: ids[device]
             for name, device in zip(problem.names, self.device.tolist(), strict=True)
         }
+
+    def to_frame(self, problem: Problem, rows: str = "ops") -> pd.DataFrame:
+        """Return the schedule as a `pandas.DataFrame`.
+
+        Parameters
+        ----------
+        problem : Problem
+            Whose schedule it is.
+        rows : {'ops', 'transfers'}
+            A row for each op, with ``model``, ``op``, ``type``, ``module``, ``device``, ``start``
+            and ``end``; or one for each transfer, with ``model``, ``op`` and ``output`` of what
+            moves, ``from``, ``to``, ``start``, ``end`` and ``bytes``.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Ops in the order of the graph, transfers by start. Times are in the graph's unit, which
+            ``attrs`` of the table names.
+
+        Raises
+        ------
+        DependencyError
+            If pandas is missing.
+        """
+        return frames.to_frame(problem, self, rows)
+
+    def to_networkx(self, problem: Problem) -> nx.DiGraph[Any]:
+        """Return the graph of the problem with ``device``, ``start`` and ``end`` on its nodes.
+
+        Parameters
+        ----------
+        problem : Problem
+            Whose schedule it is.
+
+        Returns
+        -------
+        networkx.DiGraph
+            As that of `Graph.to_networkx`. As a graph again (`Graph.from_networkx`), its ops are
+            pinned to their devices.
+        """
+        return frames.to_networkx(problem, self)

@@ -17,12 +17,22 @@ from talos_opt.core.errors import FormatError
 Layout = dict[str, Any] | list[Any] | None
 
 GRAPH: Layout = {"cluster": {"devices": [], "links": []}, "models": [{"ops": []}]}
+BREAKDOWN: Layout = {
+    "devices": [],
+    "critical_path": {"by_link": [], "steps": []},
+    "models": [],
+    "memory": [],
+    "moved": [],
+    "op_types": [],
+}
 SCHEDULE: Layout = {
     "metrics": {},
     "ops": [],
     "transfers": [],
     "history": [],
     "made": {"cluster": {"devices": [], "links": []}},
+    "breakdown": BREAKDOWN,
+    "modules": [],
 }
 
 #: Text that every YAML reader takes for text without quotes; words that one of them does not.

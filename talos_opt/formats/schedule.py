@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 from talos_opt.core import units
-from talos_opt.core.errors import FormatError, ScheduleError
+from talos_opt.core.errors import FormatError, InputError, ScheduleError
 from talos_opt.core.problem import Problem
 from talos_opt.core.result import SCHEMA, Result
 from talos_opt.core.schedule import Schedule
@@ -118,11 +118,34 @@ class ScheduleFile:
             return named_schedule(self.document)
 
 
-def opened(
-    schedule: Mapping[str, Any] | ScheduleFile | str | os.PathLike[str],
+def open_schedule(
+    given: Mapping[str, Any] | ScheduleFile | Result | str | os.PathLike[str],
 ) -> Mapping[str, Any] | ScheduleFile:
-    """Return what was given for a schedule, of a path its `ScheduleFile`."""
-    return ScheduleFile(schedule) if isinstance(schedule, str | os.PathLike) else schedule
+    """Return a document or an opened file, whichever way a schedule is given.
+
+    Parameters
+    ----------
+    given : mapping, ScheduleFile, Result or path
+
+    Raises
+    ------
+    FormatError, ScheduleError
+        As for `ScheduleFile`, if it is a path.
+    InputError
+        If it is a result without a schedule, or something else.
+    """
+    if isinstance(given, Result):
+        if given.schedule is None:
+            raise InputError(f"the result has no schedule: {given.reason or given.status}")
+        return given.to_dict()
+    if isinstance(given, str | os.PathLike):
+        return ScheduleFile(given)
+    if not isinstance(given, Mapping | ScheduleFile):
+        raise InputError(
+            f"schedule is of type {type(given).__name__}, expected a Result, a talos-schedule/1 "
+            "document or the path of one"
+        )
+    return given
 
 
 def read_schedule_document(source: str | os.PathLike[str]) -> NamedSchedule:
@@ -191,12 +214,20 @@ def write_schedule(result: Result | Mapping[str, Any], target: str | os.PathLike
     write_lines(lines, target)
 
 
-def json_lines(result: Result) -> Iterator[str]:
-    """Yield the lines of a result as JSON, without an object for each op."""
+def json_lines(result: Result, more: Mapping[str, Any] | None = None) -> Iterator[str]:
+    """Yield the lines of a result as JSON, without an object for each op.
+
+    Parameters
+    ----------
+    result : Result
+    more : mapping, optional
+        Plain values that go behind those of the result, by key.
+    """
     document = finite(result.to_dict(rows=False))
     if result.schedule is not None:
         document["ops"] = emit.JsonRows(_op_rows(result.problem, result.schedule))
         document["transfers"] = emit.JsonRows(_transfer_rows(result.problem, result.schedule))
+    document |= finite(more or {})
     return emit.json_lines(document, emit.SCHEDULE)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from talos_opt.core.errors import InputError
 from talos_opt.core.metrics import completion_times, objective_value
 from talos_opt.core.result import Result
 from talos_opt.online.policies import POLICIES, Lived, NoScheduleError, Setting, live
-from talos_opt.online.trace import Trace
+from talos_opt.online.trace import Trace, read_trace
 
 SCHEMA = "talos-online/1"
 
@@ -91,8 +92,8 @@ class Online:
         }
 
 
-def compare(
-    trace: Trace,
+def compare_policies(
+    trace: Trace | str | os.PathLike[str],
     policies: Sequence[str] = tuple(POLICIES),
     setting: Setting | None = None,
     *,
@@ -101,9 +102,12 @@ def compare(
 ) -> Online | None:
     """Let a trace come to pass under each policy, and solve it with all known beforehand.
 
+    ``talos-opt online`` prints what comes of it.
+
     Parameters
     ----------
-    trace : Trace
+    trace : Trace or path
+        docs/online.md describes the file.
     policies : sequence of str
     setting : Setting, optional
         Its time limit is also that of the clairvoyant solve for each arrival.
@@ -126,6 +130,8 @@ def compare(
     for name in policies:
         if name not in POLICIES:
             raise InputError(f"no policy is called {name!r}, expected {', '.join(POLICIES)}")
+    if not isinstance(trace, Trace):
+        trace = read_trace(trace)
     setting = setting or Setting()
     lived: list[Lived] = []
     failed: dict[str, str] = {}

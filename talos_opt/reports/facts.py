@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from talos_opt.core.problem import Objective
 from talos_opt.reports.digits import duration
 from talos_opt.reports.view import View
 
@@ -20,7 +21,8 @@ def headline(view: View) -> str:
     facts, parts = view.facts, [view.title]
     if "value" in facts:
         name = facts.get("objective", "value")
-        parts.append(f"{name} {duration(facts['value'], _unit(view))}")
+        words = f" ({Objective(name).words})" if name in list(Objective) else ""
+        parts.append(f"{name} {duration(facts['value'], _unit(view))}{words}")
     return ": ".join(part for part in parts if part)
 
 

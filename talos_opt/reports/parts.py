@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from talos_opt.analysis.gaps import Part
+from talos_opt.reports.style import PALETTE
 
-#: Colour of each part; from those of Okabe and Ito, with greys for what is idle.
+_BLUE, _ORANGE, _GREEN, _INDIGO, _RED, _SKY, _GREY, _STEEL = PALETTE
+
+#: Colour of each part, in light and dark; what nothing is left for is an empty box.
 COLOURS = {
-    Part.COMPUTE: "#0072b2",
-    Part.TRANSFER: "#56b4e9",
-    Part.RELEASE: "#b3a300",
-    Part.INPUT: "#e69f00",
-    Part.ARRIVAL: "#d55e00",
-    Part.MEMORY: "#009e73",
-    Part.SLOT: "#cc79a7",
-    Part.ORDER: "#8a94a0",
-    Part.TAIL: "#d5dae0",
+    Part.COMPUTE: _BLUE,
+    Part.TRANSFER: _STEEL,
+    Part.RELEASE: _SKY,
+    Part.INPUT: _ORANGE,
+    Part.ARRIVAL: _RED,
+    Part.MEMORY: _GREEN,
+    Part.SLOT: _INDIGO,
+    Part.ORDER: _GREY,
 }
 
 #: What a device does in each part, or waits for.

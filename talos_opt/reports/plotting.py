@@ -41,6 +41,8 @@ def plot(
     start: float | None = None,
     end: float | None = None,
     dark: bool = False,
+    colour_by: str = "model",
+    fold: bool = True,
 ) -> Axes:
     """Draw a result with matplotlib.
 
@@ -63,6 +65,10 @@ def plot(
         Only this stretch of time, in the graph's unit.
     dark : bool
         Whether lines and text are light; axes of one's own get a dark background too.
+    colour_by : {'model', 'type', 'slack'}
+        What the colours of ops stand for.
+    fold : bool
+        Whether, above 16 devices, kinds of at least 4 have one lane each.
 
     Returns
     -------
@@ -90,7 +96,9 @@ def plot(
     if devices is not None:
         view = only_devices(view, [devices] if isinstance(devices, str) else devices)
     named = None if models is None else tuple([models] if isinstance(models, str) else models)
-    options = Options(start=start, end=end, models=named, theme=theme)
+    options = Options(
+        start=start, end=end, models=named, theme=theme, colour_by=colour_by, fold=fold
+    )
     if kind == "memory":
         _memory(view, given, options)
     else:

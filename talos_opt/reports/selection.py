@@ -71,6 +71,7 @@ def _cut(view: View, devices: Bools, op: Bools, named: Bools, sent: Bools) -> Vi
         op_start=view.op_start[named],
         op_end=view.op_end[named],
         devices=tuple(name for name in view.devices if name in kept),
+        kinds=tuple(kind for kind, here in zip(view.kinds, devices, strict=True) if here),
         idle=view.idle[devices],
         slots=view.slots[devices],
         transfer_op=to_op[view.transfer_op[sent]],

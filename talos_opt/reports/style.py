@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from talos_opt.core.errors import DependencyError, FormatError
+from talos_opt.core.extras import how_to_install
 from talos_opt.formats.source import STREAM
 from talos_opt.formats.target import write_file
 from talos_opt.reports.digits import DIGITS, significant, time_unit
@@ -49,6 +50,10 @@ class Theme:
         Of curves of memory, and of their limits.
     critical, wrong, other : str
         Of the critical path, of what is wrong, of models that were not asked for.
+    sequential : tuple of str
+        Of amounts, from the most to the least telling; each has a contrast of 3:1 with what is
+        behind bars. The first of them stand out most. From viridis, which colour-blind readers see
+        in the same order.
     """
 
     paper: str
@@ -64,17 +69,20 @@ class Theme:
     critical: str
     wrong: str
     other: str
+    sequential: tuple[str, ...]
 
 
 LIGHT = Theme(
-    paper="#ffffff", ink=INK, muted=MUTED, grid=GRID, idle="#f4f4f4", idle_lines="#d2d2d2",
+    paper="#ffffff", ink=INK, muted=MUTED, grid=GRID, idle="#ffffff", idle_lines="#909090",
     held="#8c8c8c", fill="#b9c6d3", line="#49657f", limit="#b00020", critical="#000000",
     wrong="#b00020", other="#cfcfcf",
+    sequential=("#440154", "#482677", "#3f4889", "#32658e", "#27808e", "#1f9a8a"),
 )  # fmt: skip
 DARK = Theme(
-    paper="#181c22", ink="#e8ebef", muted="#a3adb8", grid="#363e48", idle="#20262e",
-    idle_lines="#3d4855", held="#808b97", fill="#34465a", line="#8fb3d6", limit="#ff8a80",
+    paper="#181c22", ink="#e8ebef", muted="#a3adb8", grid="#363e48", idle="#181c22",
+    idle_lines="#68737f", held="#808b97", fill="#34465a", line="#8fb3d6", limit="#ff8a80",
     critical="#ffffff", wrong="#ff8a80", other="#4a535e",
+    sequential=("#fde725", "#b8de29", "#73d056", "#3bbb75", "#1fa287", "#23898e"),
 )  # fmt: skip
 
 #: Suffixes that `save` knows, and dots per inch of those that have dots.
@@ -96,7 +104,7 @@ def require_matplotlib() -> None:
         import matplotlib  # noqa: F401
     except ImportError:
         raise DependencyError(
-            "pictures need matplotlib, which is not installed: pip install 'talos-opt[plot]'"
+            f"pictures need matplotlib, which is not installed: {how_to_install('plot')}"
         ) from None
 
 

@@ -88,6 +88,8 @@ class View:
         Transfers that hold a slot of a device without copy engine, and its lane.
     breakdown : Breakdown or None
         Where the time goes; None without the graph, or if the schedule breaks rules.
+    kinds : tuple of str
+        Kind of each of the m devices; without the graph, its id without the number at its end.
     facts : mapping
         ``status``, ``solver``, ``objective``, ``value``, ``lower_bound``, ``gap``, ``runtime_s``
         as in the document, any of which may be missing; ``broken_rules``, how many violations
@@ -129,6 +131,7 @@ class View:
     hold_lane: Ints = field(default_factory=_none)
     facts: Mapping[str, Any] = field(default_factory=dict)
     breakdown: Breakdown | None = None
+    kinds: tuple[str, ...] = ()
 
 
 def view_of(
@@ -183,6 +186,7 @@ def view_of(
         op_origins=_origins(problem),
         idle=idle_times(problem, schedule),
         memory=memory_curves(problem, schedule, tolerance),
+        kinds=tuple(device.kind for device in problem.cluster.devices),
         facts=facts,
         **({} if broken else _critical(problem, schedule, causes)),
         **_columns(bars, layout),
@@ -225,6 +229,7 @@ def view_of_document(document: Mapping[str, Any]) -> View:
         op_types=("",) * len(rows.names),
         op_model=rows.model,
         idle=_stated_idle(document, rows.devices),
+        kinds=tuple(name.rstrip("0123456789") or name for name in rows.devices),
         facts=_facts(document),
         **_columns(bars, layout),
     )

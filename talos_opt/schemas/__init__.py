@@ -27,6 +27,17 @@ def path_of(name: str) -> Path:
 
 
 def read_schema(name: str) -> dict[str, Any]:
-    """Return a schema (draft 2020-12) as plain data; ``name`` is a key of `SCHEMAS`."""
+    """Return the JSON Schema of a file format as plain data: ``talos-opt schema``.
+
+    Parameters
+    ----------
+    name : str
+        A key of `SCHEMAS`: graph, cluster, schedule, config, study or trace.
+
+    Returns
+    -------
+    dict
+        Of draft 2020-12.
+    """
     document: dict[str, Any] = json.loads(path_of(name).read_text(encoding="utf-8"))
     return document

@@ -23,6 +23,7 @@ from talos_opt.core.errors import (
     SolverError,
 )
 from talos_opt.core.feasibility import check, require_feasible
+from talos_opt.core.gains import Rules
 from talos_opt.core.machine import available_cores
 from talos_opt.core.metrics import forced_value, objective_value
 from talos_opt.core.normalised import Normalised
@@ -359,7 +360,14 @@ class Session:
             notes=tuple(run.notes),
             explanation=explanation,
             config=self.plan,
+            rules=self._rules(),
         )
+
+    def _rules(self) -> Rules:
+        """Return what the rules that were run came to."""
+        ids = self.problem.device_ids
+        found = self.run.rules.items()
+        return Rules(self.problem, {name: (self.shape.value(v), ids[d]) for name, (v, d) in found})
 
     def _proven(self, schedule: Schedule) -> bool:
         """Whether nothing is better: proven, or as early as floats after late releases can tell."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import assume, event, given, settings
+from hypothesis import assume, event, given
 from hypothesis import strategies as st
 
 from talos_opt.analysis.retiming import fix_order
@@ -20,7 +20,6 @@ from tests.builders import device, fig1, link, op, problem, schedule
 from tests.strategies import large_problems, placed_problems
 
 Placed = tuple[Problem, list[int], list[int]]
-many = settings(max_examples=3 * settings.default.max_examples)
 
 
 def scaled(given: Problem, factors: np.ndarray) -> Problem:
@@ -177,7 +176,6 @@ def test_several_samples_are_computed_at_once() -> None:
 # ---- on random problems --------------------------------------------------------------------
 
 
-@many
 @given(placed_problems(max_ops=8) | placed_problems(source=large_problems()), st.booleans())
 def test_without_noise_nothing_is_later_and_nothing_breaks(placed: Placed, gaps: bool) -> None:
     given, answer = simulated(placed)
@@ -190,7 +188,6 @@ def test_without_noise_nothing_is_later_and_nothing_breaks(placed: Placed, gaps:
     assert (again.transfers.start <= answer.transfers.start).all()
 
 
-@many
 @given(
     placed_problems(max_ops=8) | placed_problems(source=large_problems(tight=True)),
     st.integers(0, 2**32 - 1),
@@ -228,7 +225,6 @@ def semi_active(given: Problem, answer: Schedule) -> bool:
     return True
 
 
-@many
 @given(placed_problems(max_ops=8, zero_times=False))
 def test_a_schedule_in_which_nothing_can_start_earlier_is_its_own_retiming(placed: Placed) -> None:
     given, answer = simulated(placed)

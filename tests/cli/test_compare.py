@@ -31,7 +31,9 @@ def serial(tmp_path: Path) -> Path:
 def test_one_line_for_each_solver(capsys: Capture) -> None:
     assert compare(FIG1, "--solvers", "aswm,tsam,cpsat") == 0
     captured = capsys.readouterr()
-    header, *lines = captured.out.splitlines()
+    header, *lines, blank, legend = captured.out.splitlines()
+    assert blank == ""
+    assert legend.startswith("toct: weighted sum of completion times; makespan: time until")
     columns = "graph solver status toct ratio bound gap time makespan bottleneck memory"
     assert header.split() == columns.split()
     cells = [line.split() for line in lines]

@@ -93,3 +93,20 @@ def test_bad_arguments_are_two_with_one_message(
     assert captured.err.count("\n") == 1
     assert complaint in captured.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_models_of_several_graphs_become_one(capsys: Capture, tmp_path: Path) -> None:
+    target, other = tmp_path / "both.yaml", tmp_path / "other.yaml"
+    models = FIG1.parent
+    assert convert(models / "alexnet.yaml", "--add", models / "squeezenet.yaml", "-o", target) == 0
+    assert "2 models, 86 ops, 2 devices" in capsys.readouterr().out
+    both, second = api.read(target), api.read(models / "squeezenet.yaml")
+    assert both.graph.models[1] == second.graph.models[0]
+    assert both.cluster == second.cluster
+    assert both.graph.name == "alexnet+squeezenet"
+
+    assert convert(FIG1, "--add", FIG1, "-o", other) == 2
+    assert "graph 'fig1' has a model 'm1', as graph 'fig1' has" in capsys.readouterr().err
+    assert convert(FIG1, "--add", models / "alexnet.yaml", "-o", other) == 2
+    assert "times of graph 'alexnet' are in us, expected the unit of" in capsys.readouterr().err
+    assert not other.exists()

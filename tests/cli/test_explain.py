@@ -239,3 +239,26 @@ def json_fig1(tmp_path: Path) -> str:
     path = tmp_path / "fig1.json"
     assert main(["convert", str(FIG1), "-o", str(path)]) == 0
     return path.read_text()
+
+
+def test_a_module_is_explained_too(tmp_path: Path, capsys: Capture) -> None:
+    graph, answer = tmp_path / "g.yaml", tmp_path / "s.json"
+    graph.write_text(
+        "schema: talos-graph/1\nname: net\ncluster: {devices: [{id: cpu0, kind: cpu}]}\nops:\n"
+        "  - {id: a, time: {cpu: 1}, attrs: {module: net.left}}\n"
+        "  - {id: b, time: {cpu: 2}, inputs: [a], attrs: {module: net.right}}\n"
+    )
+    assert main(["solve", str(graph), "-o", str(answer)]) == 0
+    capsys.readouterr()
+    assert main(["explain", str(graph), str(answer), "net.left"]) == 0
+    assert capsys.readouterr().out.startswith("net.left: 1 op on cpu0, from 0 us to 1 us, for 1 us")
+    assert main(["explain", str(graph), str(answer), "net.*", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["modules"] == ["net.left", "net.right"]
+    assert main(["explain", str(graph), str(answer)]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["net.right", "cpu0"] in [line[1:3] for line in lines]
+    moved = tmp_path / "m.json"
+    argv = ["explain", str(graph), str(answer), "net.left", "--move", "cpu0", "-o", str(moved)]
+    assert main(argv) == 2
+    assert "--move moves an op, and 'net.left' is not the name of one" in capsys.readouterr().err

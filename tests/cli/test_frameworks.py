@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from talos_opt.cli import frameworks
 from talos_opt.cli.arguments import FRAMEWORKS, add_model
 from talos_opt.cli.main import main
 from talos_opt.core.errors import DependencyError, InputError
+from talos_opt.core.extras import how_to_install
+from talos_opt.frameworks import choosing
 from talos_opt.frameworks.common.profile import DeviceProfile, OpProfile, Profile, Timing
 from tests.cli.process import FIG1
 
@@ -33,7 +34,7 @@ def given(*argv: str) -> argparse.Namespace:
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every library is there, as far as one can tell without importing it."""
-    monkeypatch.setattr(frameworks, "find_spec", lambda name: name)
+    monkeypatch.setattr(choosing, "find_spec", lambda name: name)
 
 
 def importing(
@@ -47,7 +48,7 @@ def importing(
             raise error
         return SimpleNamespace(name=name)
 
-    monkeypatch.setattr(frameworks, "import_module", pretend)
+    monkeypatch.setattr(choosing, "import_module", pretend)
     return lambda: asked
 
 
@@ -62,7 +63,7 @@ def test_the_arguments_of_a_model() -> None:
 @pytest.mark.usefixtures("installed")
 def test_a_framework_is_its_command_module(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = importing(monkeypatch)
-    frameworks.load(given(name, "a:b"))
+    choosing.load(name)
     assert asked() == [f"talos_opt.frameworks.{name}.command"]
 
 
@@ -70,33 +71,30 @@ def test_a_framework_is_its_command_module(name: str, monkeypatch: pytest.Monkey
 def test_a_library_that_is_not_installed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(DependencyError) as caught:
-        frameworks.load(given(name, "a:b"))
-    assert str(caught.value) == (
-        f"{name} is not installed: pip install 'talos-opt[{name}]' brings it"
-    )
+        choosing.load(name)
+    assert str(caught.value) == (f"{name} is not installed: {how_to_install(name)}")
 
 
 @pytest.mark.usefixtures("installed")
 def test_a_library_that_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     importing(monkeypatch, ImportError("libcudart.so.13: cannot open", name="torch._C"))
     with pytest.raises(DependencyError, match="torch is installed, but cannot be imported: libcud"):
-        frameworks.load(given("torch", "a:b"))
+        choosing.load("torch")
 
 
 @pytest.mark.usefixtures("installed")
 def test_a_mistake_of_our_own_is_no_broken_library(monkeypatch: pytest.MonkeyPatch) -> None:
     importing(monkeypatch, ImportError("cannot import name", name="talos_opt.core"))
     with pytest.raises(ImportError, match="cannot import name") as caught:
-        frameworks.load(given("torch", "a:b"))
+        choosing.load("torch")
     assert not isinstance(caught.value, DependencyError)
 
 
-@pytest.mark.usefixtures("installed")
-def test_only_tensorflow_splits_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    importing(monkeypatch)
-    frameworks.load(given("tensorflow", "a:b", "--logical-devices", "2"))
+def test_only_tensorflow_splits_the_processor() -> None:
+    asked = choosing.ModelArguments("a:b", logical_devices=2)
+    choosing.require_arguments("tensorflow", asked)
     with pytest.raises(InputError, match="--logical-devices splits the CPU for tensorflow, not"):
-        frameworks.load(given("torch", "a:b", "--logical-devices", "2"))
+        choosing.require_arguments("torch", asked)
 
 
 @pytest.mark.usefixtures("installed")
@@ -157,7 +155,7 @@ def test_a_profile_counts_memory_as_asked(
     op = OpProfile("a", "relu", timings={"cpu": Timing(1e-3, 1e-3)}, output=4)
     profile = Profile("net", "torch", "training", (op,), (DeviceProfile("cpu", "cpu", 100),))
     made = SimpleNamespace(profile=lambda *_: profile)
-    monkeypatch.setattr(frameworks, "load", lambda args: made)
+    monkeypatch.setattr(choosing, "load", lambda args: made)
     target = tmp_path / "g.json"
     assert main(["profile", "torch", "net:make", "-o", str(target), *given]) == 0
     assert json.loads(target.read_text())["memory_rule"] == rule

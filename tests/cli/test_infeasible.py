@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from talos_opt.cli.main import main
-from talos_opt.cli.summary import summarise
 from talos_opt.core.relaxations import Explanation, Relaxation, RelaxationKind
 from talos_opt.core.result import Result, Status
+from talos_opt.reports.texts.summary import summarise
 from tests.builders import fig1
 
 Capture = pytest.CaptureFixture[str]

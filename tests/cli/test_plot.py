@@ -144,6 +144,9 @@ def test_a_wider_picture_is_wider(solved: Path, tmp_path: Path) -> None:
         (["-o", "."], "is a folder"),
         (["-o", "no/a.png"], "there is no folder no"),
         (["-o", "a.html", "--width", "9"], "--width is for pictures"),
+        (["-o", "a.html", "--colour-by", "type"], "--colour-by is for pictures"),
+        (["-o", "a.html", "--no-fold"], "--no-fold is for pictures"),
+        (["--colour-by", "slack", "-o", "a.png"], "slack is known with the graph"),
         (["--width", "1"], "'1' is not a width in inches, expected 6 to 60"),
         (["--width", "wide"], "'wide' is not a width"),
         (["--cluster", "c.yaml"], "--cluster says how the graph is read: it needs GRAPH"),
@@ -263,7 +266,7 @@ def test_matplotlib_is_asked_for_by_name(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(builtins, "__import__", without)
     assert plot(solved, "-o", tmp_path / "a.png") == 2
-    assert "pip install 'talos-opt[plot]'" in out.readouterr().err
+    assert "pip install matplotlib" in out.readouterr().err
     # A page needs none.
     assert plot(solved, "-o", tmp_path / "a.html") == 0
 
@@ -291,6 +294,8 @@ def test_a_picture_of_a_part(solved: Path, tmp_path: Path, out: pytest.CaptureFi
     assert ">gpu0</text>" in text
     assert ">cpu0</text>" not in text
     assert "#181c22" in text
+    assert plot(FIG1, solved, "-o", target, "--colour-by", "slack", "--no-fold") == 0
+    assert ">no slack</text>" in target.read_text()
     plain = tmp_path / "search.svg"
     assert plot(solved, "--search", "-o", plain) == 0
     assert ">lower bound</text>" in plain.read_text()

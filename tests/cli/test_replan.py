@@ -40,6 +40,7 @@ def test_the_answer_is_a_schedule_of_the_graph(
 def test_json_has_the_moves_and_their_price(running: Path, capsys: Capture) -> None:
     assert solve(running, "--at", "1", "--move-cost", "0.5ms", "--json") == 0
     document = json.loads(capsys.readouterr().out)
+    assert document["breakdown"]["makespan"] == document["metrics"]["makespan"]
     assert document["value"] == 9
     assert document["replanned"]["price"] == 1
     assert document["replanned"]["value"] == 10

@@ -33,7 +33,10 @@ def test_the_tables_tell_value_spread_risk_and_who_wins(
     assert simulate(FIG1, *two, "--samples", 200) == 0
     text = capsys.readouterr().out
     lines = text.splitlines()
-    assert lines[0] == "fig1: toct with op times varied by 20 %; 200 samples, seed 0"
+    assert lines[0] == (
+        "fig1: toct (weighted sum of completion times) with op times varied by 20 %; "
+        "200 samples, seed 0"
+    )
     assert lines[3].split()[:3] == [str(two[0]), "9", "ms"]
     assert lines[4].split()[:3] == [str(two[1]), "12.5", "ms"]
     assert "> +10 %" in text

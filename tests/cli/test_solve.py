@@ -7,13 +7,17 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from talos_opt import gain
 from talos_opt.cli.main import main
 from talos_opt.core.config import config_names
 from talos_opt.core.errors import SolverError
+from talos_opt.core.result import Result
+from talos_opt.reports.texts import summary
 from tests.cli.process import FIG1, ROOT, run
 
 Capture = pytest.CaptureFixture[str]
@@ -44,7 +48,7 @@ def test_fig1_for_a_person(capsys: Capture, tmp_path: Path) -> None:
     captured = capsys.readouterr()
     lines = captured.out.splitlines()
     assert lines[0].startswith("fig1: optimal; solver auto")
-    assert "toct         9 ms" in lines
+    assert "toct         9 ms (weighted sum of completion times)" in lines
     assert "lower bound  9 ms, gap 0 %" in lines
     assert "makespan 4.5 ms" in captured.out
     assert "weighted speedup 1.722 over cpu" in captured.out
@@ -61,6 +65,73 @@ def test_json_is_the_schedule_document(capsys: Capture) -> None:
     assert (document["status"], document["value"], document["lower_bound"]) == ("optimal", 9, 9)
     assert document["seed"] == 0
     assert len(document["ops"]) == 6  # type: ignore[arg-type]
+
+
+def test_json_says_what_it_gains_and_where_modules_are(capsys: Capture, tmp_path: Path) -> None:
+    answer = tmp_path / "answer.json"
+    document = solve_json(capsys, FIG1, "-o", answer)
+    assert document["gains"] == {
+        "single": 18.5, "single_device": "gpu0", "over_single": 18.5 / 9,
+        "sequential": 18.5, "over_sequential": 18.5 / 9,
+    }  # fmt: skip
+    rows: Any = document["modules"]
+    assert sum(row["ops"] for row in rows) == 6
+    assert {row["module"] for row in rows} == {"m1", "m2"}
+    assert not {"gains", "modules"} & json.loads(answer.read_text()).keys()
+
+
+def test_another_solver_than_auto_is_compared_too(capsys: Capture) -> None:
+    assert solve(FIG1, "--solver", "dp") == 0
+    assert "gain         2.06x as fast as the best single device (gpu0), 2.06x" in (
+        capsys.readouterr().out
+    )
+
+
+def test_a_gain_that_is_not_defined_is_not_told(capsys: Capture, tmp_path: Path) -> None:
+    graph = tmp_path / "split.yaml"  # no device runs both ops
+    graph.write_text(
+        "schema: talos-graph/1\nname: split\n"
+        "cluster: {devices: [{id: cpu0, kind: cpu}, {id: gpu0, kind: gpu}]}\n"
+        "ops:\n  - {id: a, time: {gpu: 1}}\n  - {id: b, time: {cpu: 1}}\n"
+    )
+    assert solve(graph) == 0
+    text = capsys.readouterr().out
+    assert "gain         as fast as filling the devices in order\n" in text
+    assert "single device" not in text
+
+
+def test_what_compares_keeps_to_the_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    from talos_opt.cli import solve as command
+
+    limits: list[float] = []
+    real = gain.solve
+
+    def solved(*args: Any, time_limit: float, **kwargs: Any) -> Result:
+        limits.append(time_limit)
+        return real(*args, time_limit=time_limit, **kwargs)
+
+    monkeypatch.setattr(gain, "solve", solved)
+    assert solve(FIG1, "--solver", "heft", "--time-limit", 2) == 0
+    assert limits == [0.2, 0.2]  # and not once more
+    limits.clear()
+    assert solve(FIG1, "--solver", "heft", "--time-limit", 100) == 0
+    assert limits == [command.COMPARED_S] * 2
+    limits.clear()
+    monkeypatch.setattr(command, "MOST_COMPARED", 5)
+    assert solve(FIG1, "--solver", "heft") == 0
+    assert limits == []
+
+
+def test_json_says_where_the_time_goes_as_explain_does(
+    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = tmp_path / "answer.json"
+    told = solve_json(capsys, FIG1, "-o", answer)["breakdown"]
+    assert "breakdown" not in json.loads(answer.read_text())
+    assert main(["explain", str(FIG1), str(answer), "--json"]) == 0
+    assert told == json.loads(capsys.readouterr().out)
+    monkeypatch.setattr(summary, "MOST_ACTIVITIES", 5)
+    assert "breakdown" not in solve_json(capsys, FIG1)
 
 
 @pytest.mark.parametrize("name", ["answer.yaml", "answer.json", "answer.json.gz"])

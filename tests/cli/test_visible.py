@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from talos_opt.cli.main import main
-from talos_opt.cli.output import complain, emit, emit_json, visible
+from talos_opt.cli.output import complain, emit, emit_json
+from talos_opt.reports.texts.tables import visible
 from tests.cli.process import OnTerminal
 
 Capture = pytest.CaptureFixture[str]

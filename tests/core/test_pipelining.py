@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from talos_opt.core.columns import BACKWARD
 from talos_opt.core.errors import InputError
 from talos_opt.core.pipelining.settings import PipelineSchedule
-from talos_opt.core.pipelining.step import Pipeline, sweep
+from talos_opt.core.pipelining.step import Pipeline, pipeline_steps
 from talos_opt.core.problem import Problem
 from talos_opt.testing.reference.steps import longest_path
 from tests.builders import device, link, op, problem
@@ -44,7 +44,7 @@ def test_equal_stages(schedule: PipelineSchedule, stages: int, microbatches: int
 
 def test_inference_and_latency() -> None:
     given = equal_stages(4, training=False, latency=0.5)
-    (step,) = sweep(given, in_order(4, training=False), ["gpipe"], [8])
+    (step,) = pipeline_steps(given, in_order(4, training=False), ["gpipe"], [8])
     assert step.time == 8 + 3 * 1.5
     assert [block.microbatch for block in step.blocks if block.device == 3] == list(range(8))
 
@@ -148,7 +148,7 @@ def test_a_step_is_the_longest_path_through_its_blocks(
 def test_what_is_no_pipeline() -> None:
     given = equal_stages(2)
     with pytest.raises(InputError, match="microbatches is 0, expected a whole number of 1"):
-        sweep(given, in_order(2), ["gpipe"], [0])
+        pipeline_steps(given, in_order(2), ["gpipe"], [0])
     again = problem([op("a"), op("b", 1, "a"), op("c", 1, "b")], "gpu0 gpu1", [link("gpu gpu", 0)])
     with pytest.raises(InputError, match="enter a device again: gpu0 -> gpu1 -> gpu0"):
         Pipeline(again, np.array([0, 1, 0]))
@@ -163,10 +163,10 @@ def test_what_is_no_pipeline() -> None:
     with pytest.raises(InputError, match="gpu0 has no copy engine"):
         Pipeline(slow, np.array([0, 1]))
     with pytest.raises(InputError, match=r"is 65537, expected at most 65536$"):
-        sweep(given, in_order(2), ["gpipe"], [65_537])
+        pipeline_steps(given, in_order(2), ["gpipe"], [65_537])
     many = equal_stages(3)
     with pytest.raises(InputError, match=r"65000, expected at most 43690 on 3 device\(s\)"):
-        sweep(many, in_order(3), ["gpipe"], [65_000])
+        pipeline_steps(many, in_order(3), ["gpipe"], [65_000])
     cold = problem([op("a"), op("b", {"cpu": 1}, "a")], "cpu0 gpu0")
     with pytest.raises(InputError, match="m/b cannot run on gpu0, where the schedule has it"):
         Pipeline(cold, np.array([0, 1]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import random
 from collections.abc import Callable
@@ -16,9 +17,12 @@ jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not install
 
 import talos_opt  # noqa: E402
 from talos_opt import InputError  # noqa: E402
+from talos_opt.analysis.breakdown import break_down  # noqa: E402
+from talos_opt.analysis.where import ModuleRow  # noqa: E402
 from talos_opt.cli.main import main  # noqa: E402
 from talos_opt.core.bundles import RULE_KEYS  # noqa: E402
 from talos_opt.core.config import SolveConfig, load_config  # noqa: E402
+from talos_opt.core.gains import Gains  # noqa: E402
 from talos_opt.core.pipelining.settings import PIPELINE_KEYS  # noqa: E402
 from talos_opt.core.plain import Keys  # noqa: E402
 from talos_opt.core.records import INPUT_KEYS, MEMORY_KEYS, OP_KEYS  # noqa: E402
@@ -88,6 +92,24 @@ def test_a_cluster_alone_is_that_of_a_graph() -> None:
     defs = graph["$defs"]
     assert {key: alone[key] for key in defs["cluster"]} == defs["cluster"]
     assert alone["$defs"] == {key: defs[key] for key in alone["$defs"]}
+
+
+def test_schema_and_breakdown_have_the_same_keys() -> None:
+    problem = talos_opt.read(ROOT / "models" / "fig1.yaml")
+    result = talos_opt.solve(problem, "heft")
+    assert result.schedule is not None
+    schema = read_schema("schedule")["properties"]["breakdown"]
+    assert list(break_down(problem, result.schedule).to_dict()) == list(schema["properties"])
+    assert schema["required"] == list(schema["properties"])
+
+
+def test_schema_and_gains_have_the_same_keys() -> None:
+    schema = read_schema("schedule")["properties"]["gains"]
+    assert list(Gains(1.0, None, None, None).to_dict()) == list(schema["properties"])
+    assert schema["required"] == list(schema["properties"])
+    row = read_schema("schedule")["properties"]["modules"]["items"]
+    assert [field.name for field in dataclasses.fields(ModuleRow)] == list(row["properties"])
+    assert row["required"] == list(row["properties"])
 
 
 def test_every_key_is_on_the_page() -> None:

@@ -16,7 +16,7 @@ import talos_opt
 from talos_opt import Problem
 from talos_opt.cli.main import main
 from talos_opt.core.feasibility import check
-from talos_opt.online.compared import Online, compare
+from talos_opt.online.compared import Online, compare_policies
 from talos_opt.online.policies import POLICIES, NoScheduleError, Setting, live
 from talos_opt.online.trace import Trace, make_trace, read_trace
 from tests.strategies import costly, problems
@@ -35,7 +35,7 @@ def late_fig1() -> Problem:
 
 @pytest.fixture(scope="module")
 def compared() -> Online:
-    found = compare(make_trace(late_fig1()), setting=Setting(time_limit=5))
+    found = compare_policies(make_trace(late_fig1()), setting=Setting(time_limit=5))
     assert found is not None
     return found
 
@@ -59,7 +59,7 @@ def test_what_policies_come_to_on_fig1(compared: Online) -> None:
 def test_more_than_nothing_has_no_ratio() -> None:
     graph = talos_opt.Graph("g", (talos_opt.Model("m", (talos_opt.Op("a", {"cpu": 0}),)),))
     problem = Problem(graph, talos_opt.Cluster((talos_opt.Device("cpu0", "cpu"),)))
-    found = compare(make_trace(problem), ("keep",), Setting(time_limit=5))
+    found = compare_policies(make_trace(problem), ("keep",), Setting(time_limit=5))
     assert found is not None
     assert found.ratio(found.lived[0]) == 1
     schedule = found.lived[0].schedule
@@ -122,11 +122,11 @@ def test_what_is_through_when_cancelled_is_not_lost() -> None:
             cancel.set()
 
     trace, setting = make_trace(late_fig1()), Setting(time_limit=5)
-    found = compare(trace, ["talos", "fifo"], setting, cancel=cancel, on_progress=arrived)
+    found = compare_policies(trace, ["talos", "fifo"], setting, cancel=cancel, on_progress=arrived)
     assert found is not None
     assert [lived.policy for lived in found.lived] == ["talos"]
     assert found.clairvoyant.interrupted
-    assert compare(trace, ["fifo"], setting, cancel=cancel) is None
+    assert compare_policies(trace, ["fifo"], setting, cancel=cancel) is None
 
 
 def test_where_nothing_fits_there_is_no_schedule(tmp_path: Path, capsys: Capture) -> None:

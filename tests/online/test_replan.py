@@ -102,7 +102,7 @@ def test_models_join_at_the_moment(fig1: Problem, running: Schedule) -> None:
     assert problem.graph.model_ids == ("m1", "m2", "m1b", "m2b")
     assert problem.arrays.release.tolist() == [0, 0, 1, 1]
     assert check(problem, schedule) == ()
-    with pytest.raises(talos_opt.InputError, match="has a model 'm1', which runs already"):
+    with pytest.raises(talos_opt.InputError, match="has a model 'm1', as graph 'fig1' has"):
         talos_opt.replan(fig1, running, 1.0, add=[fig1])
 
 

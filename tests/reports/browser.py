@@ -1,109 +1,100 @@
-"""A headless Chromium for the tests of pages; nothing is downloaded for it."""
+"""What tests ask of a page, in any browser that is installed; nothing is downloaded for it."""
 
 from __future__ import annotations
 
-import json
 import shutil
-import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 #: Seconds until a page that does not come up, or does not do what it should, has failed.
 PATIENCE = 30.0
 
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--disable-dev-shm-usage",
-)  # fmt: skip
+#: Names of the browsers that pages are tested in.
+BROWSERS = ("chromium", "firefox")
 
 
-def _found(*names: str) -> str | None:
+def found(*names: str) -> str | None:
+    """Return the path of the first program that is installed."""
     return next((path for name in names if (path := shutil.which(name))), None)
 
 
 @contextmanager
-def open_browser() -> Iterator[Browser]:
+def open_browser(name: str = "chromium") -> Iterator[Browser]:
     """Start a browser, or skip the test where there is none."""
-    pytest.importorskip("selenium", reason="selenium drives the browser")
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
+    from tests.reports.chromium import open_chromium
+    from tests.reports.firefox import open_firefox
 
-    chromium = _found("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    driver = _found("chromedriver")
-    if chromium is None or driver is None:
-        missing = "chromium" if chromium is None else "chromedriver"
-        pytest.skip(f"{missing} is not on the path")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        for flag in (*FLAGS, f"--user-data-dir={profile}"):
-            options.add_argument(flag)
-        session = webdriver.Chrome(options=options, service=Service(driver))
-        try:
-            session.set_page_load_timeout(PATIENCE)
-            yield Browser(session)
-        finally:
-            session.quit()
+    with {"chromium": open_chromium, "firefox": open_firefox}[name]() as opened:
+        yield opened
 
 
-class Browser:
+def wait(condition: Callable[[], Any]) -> None:
+    """Wait until something holds, at most `PATIENCE`."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, f"waited {PATIENCE:g} s in vain"
+        time.sleep(0.02)
+
+
+class Browser(ABC):
     """What the tests ask of a page, in their words."""
 
-    def __init__(self, session: Any) -> None:
-        self.session = session
+    #: One of `BROWSERS`.
+    name: str
 
+    @abstractmethod
     def open(
-        self,
-        page: Path,
-        *,
-        width: int = 1200,
-        height: int = 900,
-        scheme: str = "light",
-        touch: bool = False,
+        self, page: Path, *, width: int = 1200, height: int = 900, scheme: str = "light"
     ) -> None:
         """Open a page in a window of this size and wait until it says that it is drawn."""
-        self.session.get("about:blank")
-        screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": touch}
-        self.call("Emulation.setDeviceMetricsOverride", **screen)
-        self.call("Emulation.setTouchEmulationEnabled", enabled=touch)
-        preference = {"name": "prefers-color-scheme", "value": scheme}
-        self.call("Emulation.setEmulatedMedia", features=[preference])
-        for log in ("browser", "performance"):
-            self.session.get_log(log)
-        self.session.get(page.as_uri())
-        self.wait(lambda: self.js("return document.documentElement.dataset.ready === 'true'"))
 
-    def call(self, command: str, **arguments: Any) -> Any:
-        return self.session.execute_cdp_cmd(command, arguments)
+    @abstractmethod
+    def resize(self, width: int, height: int = 900) -> None:
+        """Give the open page another size."""
 
+    @abstractmethod
     def js(self, code: str, *arguments: Any) -> Any:
-        return self.session.execute_script(code, *arguments)
+        """Run the body of a function, wait for what it promises and return it as plain values."""
 
-    def find(self, selector: str) -> Any:
-        return self.session.find_element("css selector", selector)
+    @abstractmethod
+    def print(self) -> bytes:
+        """Print the open page on A4 as PDF, without backgrounds, as people do."""
 
-    def text(self, selector: str) -> str:
-        """Text of an element as it can be read; empty where it is hidden."""
-        return str(self.find(selector).text)
+    @abstractmethod
+    def screenshot(self) -> bytes:
+        """Return the whole page as PNG, however long it is."""
+
+    @abstractmethod
+    def complaints(self) -> list[str]:
+        """Errors, warnings and requests of the network since the page was opened."""
 
     def wait(self, condition: Callable[[], Any]) -> None:
-        """Wait until something holds, at most `PATIENCE`."""
-        end = time.monotonic() + PATIENCE
-        while not condition():
-            assert time.monotonic() < end, f"waited {PATIENCE:g} s in vain"
-            time.sleep(0.02)
+        wait(condition)
+
+    def ready(self) -> None:
+        """Wait until the page is drawn."""
+        self.wait(lambda: self.js("return document.documentElement.dataset.ready === 'true'"))
 
     def settle(self) -> None:
         """Wait until what was asked for has been drawn."""
-        code = "requestAnimationFrame(() => requestAnimationFrame(arguments[0]))"
-        self.session.execute_async_script(code)
+        self.js(
+            "return new Promise((drawn) => "
+            "requestAnimationFrame(() => requestAnimationFrame(() => drawn(null))))"
+        )
+
+    def key(self, selector: str, key: str) -> None:
+        """Press a key while an element has the focus."""
+        self.js(
+            "const one = document.querySelector(arguments[0]); one.focus(); "
+            "one.dispatchEvent(new KeyboardEvent('keydown', {key: arguments[1], bubbles: true}))",
+            selector,
+            key,
+        )
+        self.settle()
 
     def colours(self, canvas: str) -> dict[tuple[int, int, int], tuple[int, int, int]]:
         """Colours of a canvas: how many pixels, and the place (x, y) of one in their middle."""
@@ -140,43 +131,3 @@ class Browser:
             ]);
         """
         return {name: tuple(map(int, rgb[:3])) for name, rgb in self.js(code)}  # type: ignore[misc]
-
-    def mouse(self, selector: str, x: float, y: float, *, click: bool = False) -> None:
-        """Move the mouse to a place of an element, and perhaps click there."""
-        self.js("arguments[0].scrollIntoView({block: 'center'})", self.find(selector))
-        left, top = self.js(
-            "const box = arguments[0].getBoundingClientRect(); return [box.left, box.top];",
-            self.find(selector),
-        )
-        place = {"x": left + x, "y": top + y}
-        self.call("Input.dispatchMouseEvent", type="mouseMoved", **place)
-        if click:
-            for kind in ("mousePressed", "mouseReleased"):
-                pressed = {"type": kind, "button": "left", "clickCount": 1, **place}
-                self.call("Input.dispatchMouseEvent", **pressed)
-        self.settle()
-
-    def tap(self, selector: str, x: float, y: float) -> None:
-        """Tap a place of an element with a finger."""
-        self.js("arguments[0].scrollIntoView({block: 'center'})", self.find(selector))
-        left, top = self.js(
-            "const box = arguments[0].getBoundingClientRect(); return [box.left, box.top];",
-            self.find(selector),
-        )
-        points = [{"x": left + x, "y": top + y}]
-        self.call("Input.dispatchTouchEvent", type="touchStart", touchPoints=points)
-        self.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
-        self.settle()
-
-    def requests(self) -> list[str]:
-        """Addresses that were asked for since the page was opened, the page's own among them."""
-        events = [json.loads(entry["message"])["message"] for entry in self.log("performance")]
-        return [
-            event["params"]["request"]["url"]
-            for event in events
-            if event["method"] == "Network.requestWillBeSent"
-        ]
-
-    def log(self, kind: str) -> list[dict[str, Any]]:
-        entries: list[dict[str, Any]] = self.session.get_log(kind)
-        return entries

@@ -11,7 +11,9 @@ from typing import Any
 from talos_opt import solve
 from talos_opt.core.cluster import Cluster, Device, Link
 from talos_opt.core.graph import Graph, Input, Memory, Model, Op
-from talos_opt.core.problem import MemoryRule, Problem
+from talos_opt.core.pipelining.settings import PipelineSchedule, Pipelining
+from talos_opt.core.problem import MemoryRule, Objective, Problem
+from talos_opt.core.stages import Stages
 from talos_opt.reports.page import Answer
 
 MIB = 2**20
@@ -47,6 +49,64 @@ def two_models(memory_rule: MemoryRule = MemoryRule.PEAK) -> Problem:
     models = (Model("vision", first, weight=2.0), Model("text", second, release=0.5))
     graph = Graph("two", models, "ms", known={"toct": 1.0, "source": "a guess"})
     return Problem(graph, Cluster(devices, links), memory_rule=memory_rule)
+
+
+def crowded() -> Problem:
+    """Return twelve models of long, foreign and short names, and devices that are nearly full."""
+    draw = random.Random(3)
+    names = (
+        "resnet50_training", "bert_base_training", "a", "encoder.of.a.model.with.a.name.beyond.all",
+        "\u6a21\u578b", "\u043c\u043e\u0434\u0435\u043b\u044c",
+        *(f"serving_model{j}" for j in range(6)),
+    )  # fmt: skip
+    models = []
+    for j, name in enumerate(names):
+        ops = []
+        for i in range(6):
+            cpu = draw.uniform(1, 9)
+            memory = Memory(draw.randrange(4 * MIB), draw.randrange(4 * MIB), MIB)
+            reads = (Input(f"layer{i - 1}.block.attention"),) if i else ()
+            times = {"cpu": cpu, "gpu": cpu / draw.uniform(0.5, 9)}
+            ops.append(
+                Op(f"layer{i}.block.attention", times, memory=memory, inputs=reads, type="MatMul")
+            )
+        models.append(Model(name, tuple(ops), weight=1 + j % 3, release=j / 4))
+    devices = (
+        Device("cpu0", "cpu", memory=2**40, slots=2),
+        Device("gpu0.rack4.datacentre.example.com", "gpu", memory=140 * MIB),
+        Device("gpu1", "gpu", memory=140 * MIB),
+        Device("gpu2", "gpu", memory=140 * MIB),
+    )
+    links = (Link("cpu", "gpu", 0.2, 3e9), Link("gpu", "gpu", via="cpu0"))
+    graph = Graph("crowded", tuple(models), "ms", description="Twelve models. " * 9)
+    return Problem(graph, Cluster(devices, links), memory_rule=MemoryRule.STATIC)
+
+
+def pipelined() -> Problem:
+    """Return a chain of layers to train in two stages, a micro-batch after the other."""
+    layers = range(4)
+    forward = [
+        Op(f"f{k}", {"gpu": 1}, Memory(0, MIB, 0), (Input(f"f{k - 1}"),) if k else ())
+        for k in layers
+    ]
+    backward = [
+        Op(
+            f"b{k}",
+            {"gpu": 2},
+            inputs=(Input(f"f{k}"), *((Input(f"b{k + 1}"),) if k < 3 else ())),
+            phase="backward",
+        )
+        for k in reversed(layers)
+    ]
+    devices = (Device("gpu0", "gpu"), Device("gpu1", "gpu"))
+    graph = Graph("pipelined", (Model("net", (*forward, *backward)),), "ms")
+    return Problem(
+        graph,
+        Cluster(devices, (Link("gpu", "gpu", 0.01),)),
+        objective=Objective.STEP,
+        stages=Stages("ordered"),
+        pipeline=Pipelining(4, PipelineSchedule.ONE_F_ONE_B),
+    )
 
 
 def many_ops(count: int) -> Problem:

@@ -17,7 +17,15 @@ from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.core.simulator import simulate
 from talos_opt.reports import facts, style
-from talos_opt.reports.gantt import Options, draw_gantt, lanes, legend, path, write_gantt
+from talos_opt.reports.gantt import (
+    Options,
+    categories,
+    draw_gantt,
+    lanes,
+    legend,
+    path,
+    write_gantt,
+)
 from talos_opt.reports.selection import only_devices
 from talos_opt.reports.view import View, view_of
 from tests.builders import device, link, op, problem, schedule
@@ -135,11 +143,23 @@ def test_axes_and_legend_name_what_there_is() -> None:
     assert "peak 1.00 MiB\nno limit" in texts(figure)
 
 
+def test_modules_of_ops_are_named_where_there_is_room() -> None:
+    ops = [op("wide", 20, module="net.head"), op("slim", 1, "wide", module="net.a.long.path.of.it")]
+    found = problem(ops, "cpu0")
+    answer = simulate(found, np.array([0, 0]), [0, 1])
+    shown = texts(draw_gantt(view_of(found, answer)))
+    assert "wide (net.head)" in shown
+    assert "slim" in shown
+    assert not any(text.startswith("slim (") for text in shown)
+
+
 def test_the_title_says_what_is_proven() -> None:
     found, answer = two_models()
     document = {"status": "feasible", "solver": "x", "lower_bound": 15.4, "gap": 0.125}
     figure = draw_gantt(view_of(found, answer, document))
-    assert figure.axes[0].get_title(loc="left") == "test: toct 18 s"
+    assert figure.axes[0].get_title(loc="left") == (
+        "test: toct 18 s (weighted sum of completion times)"
+    )
     told = "feasible by x  ·  lower bound 15.4 s  ·  gap 12.5 %  ·  3 ops  ·  1 transfer"
     assert told in texts(figure)
 
@@ -239,12 +259,12 @@ def many_models(count: int) -> View:
 
 
 def test_the_legend_says_how_many_models_it_leaves_out() -> None:
-    names = entries(draw_gantt(many_models(legend.MODELS)))
-    assert names[: legend.MODELS] == [f"model{j}" for j in range(legend.MODELS)]
+    names = entries(draw_gantt(many_models(legend.NAMED)))
+    assert names[: legend.NAMED] == [f"model{j}" for j in range(legend.NAMED)]
     assert not any("more" in name for name in names)
-    assert "and 2 more models" in entries(draw_gantt(many_models(legend.MODELS + 2)))
-    repeating = entries(draw_gantt(many_models(legend.COLOURS + 1)))
-    hidden = legend.COLOURS + 1 - legend.MODELS
+    assert "and 2 more models" in entries(draw_gantt(many_models(legend.NAMED + 2)))
+    repeating = entries(draw_gantt(many_models(categories.COLOURS + 1)))
+    hidden = categories.COLOURS + 1 - legend.NAMED
     assert f"and {hidden} more models; colours repeat" in repeating
 
 
@@ -347,7 +367,7 @@ def test_some_models_have_colours_and_the_others_are_pale() -> None:
     figure = draw_gantt(view, Options(models=("n",), memory=False))
     (bars,) = collections(figure, "ops")
     faces = [to_hex(face) for face in bars.get_facecolor()]
-    assert faces == [style.LIGHT.other, style.LIGHT.other, legend.model_colour(1)]
+    assert faces == [style.LIGHT.other, style.LIGHT.other, categories.category_colour(1)]
     assert entries(figure)[:2] == ["n", "other models"]
     assert len(figure.axes) == 2  # lanes, and where the time goes
     with pytest.raises(InputError, match="there is no model 'x', expected some of m, n"):

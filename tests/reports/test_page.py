@@ -26,7 +26,7 @@ from tests.reports.pages import answer, data_of, many_ops, two_models
 
 #: What would make a browser ask for something, in markup, styles or scripts.
 REQUESTS = re.compile(
-    r"https?:(?!//www\.w3\.org/2000/svg)|\bsrc=|@import|url\(|\bfetch\(|XMLHttpRequest|WebSocket"
+    r"https?:(?!//www\.w3\.org/2000/svg)|\bsrc=|@import|url\((?!#)|\bfetch\(|XMLHttpRequest|WebSocket"
     r"|EventSource|sendBeacon|import\("
 )
 

@@ -36,6 +36,8 @@ def test_a_schedule_in_axes_of_ones_own() -> None:
     assert left.get_xlabel() == right.get_xlabel() == "time (s)"
     assert left.get_title("left").startswith("test: toct")
     assert [text.get_text() for text in right.get_legend().get_texts()][:2] == ["n", "other models"]
+    coloured = talos_opt.plot(result(), colour_by="slack").get_legend().get_texts()
+    assert coloured[0].get_text() == "no slack"
 
 
 def test_memory_and_devices() -> None:

@@ -11,8 +11,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from talos_opt.analysis.gaps import Part
 from talos_opt.core.errors import DependencyError, FormatError
-from talos_opt.reports import fonts, style
+from talos_opt.reports import fonts, parts, style
 
 pytest.importorskip("matplotlib")
 
@@ -83,7 +84,7 @@ def test_what_cannot_be_saved(tmp_path: Path) -> None:
 
 def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(DependencyError, match=r"pip install 'talos-opt\[plot\]'"):
+    with pytest.raises(DependencyError, match="pip install matplotlib"):
         style.figure(2, 2)
 
 
@@ -130,6 +131,13 @@ def test_everybody_tells_the_colours_apart(who: str) -> None:
         assert apart >= 20, (style.PALETTE[one], style.PALETTE[two])
 
 
+def test_each_part_of_the_makespan_has_a_colour_of_its_own() -> None:
+    assert set(Part) - set(parts.COLOURS) == {Part.TAIL}  # an empty box
+    assert len(set(parts.COLOURS.values())) == len(parts.COLOURS)
+    assert set(parts.COLOURS.values()) <= set(style.PALETTE)
+    assert set(parts.WORDS) == set(Part)
+
+
 def contrast(one: str, two: str) -> float:
     low, high = sorted(style.luminance(colour) + 0.05 for colour in (one, two))
     return high / low
@@ -139,8 +147,10 @@ def contrast(one: str, two: str) -> float:
 def test_text_and_marks_have_contrast(theme: style.Theme) -> None:
     for text in (theme.ink, theme.muted, theme.wrong):
         assert contrast(text, theme.paper) >= 4.5, text
-    for mark in (*style.PALETTE, theme.critical, theme.line, theme.limit, theme.held):
+    lines = (theme.critical, theme.line, theme.limit, theme.held, theme.idle_lines)
+    for mark in (*style.PALETTE, *parts.COLOURS.values(), *lines):
         assert contrast(mark, theme.paper) >= 3, mark
+    assert contrast(theme.idle_lines, theme.idle) >= 3
     for colour in style.PALETTE:
         assert contrast(style.ink_on(colour), colour) >= 4.4, colour
 

@@ -239,7 +239,7 @@ def test_other_versions_are_refused(
 
 def test_without_dask_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(DependencyError, match=r"pip install 'talos-opt\[dask\]'"):
+    with pytest.raises(DependencyError, match=r"pip install 'dask>=2025\.1' 'dist"):
         DaskLink("local")
 
 

@@ -15,6 +15,7 @@ from talos_opt.core.pipelining.records import Block, Step
 from talos_opt.core.pipelining.settings import PipelineSchedule, Pipelining
 from talos_opt.core.pipelining.stages import Key, PipelineStages, Send
 from talos_opt.core.problem import Ints, Problem
+from talos_opt.core.schedule import Schedule
 
 
 class Pipeline:
@@ -203,18 +204,34 @@ def step_memory(problem: Problem, device: Ints) -> Ints:
     return Pipeline(problem, device).memory(asked.schedule, asked.microbatches)
 
 
-def sweep(
+def pipeline_steps(
     problem: Problem,
-    device: Ints,
-    schedules: Sequence[PipelineSchedule | str],
-    microbatches: Sequence[int],
+    schedule: Schedule | Ints,
+    orders: Sequence[PipelineSchedule | str] = tuple(PipelineSchedule),
+    microbatches: Sequence[int] = (1, 2, 4, 8, 16, 32),
 ) -> list[Step]:
-    """Return a step for each schedule and number of micro-batches, schedules first.
+    """Return the steps of a placement as a pipeline of micro-batches: ``talos-opt pipeline``.
+
+    Parameters
+    ----------
+    problem : Problem
+        Its times are those of one micro-batch.
+    schedule : Schedule or (n,) int
+        Each device that it uses is a stage; or the device of each op.
+    orders : sequence of {'gpipe', '1f1b'}
+    microbatches : sequence of int
+
+    Returns
+    -------
+    list of Step
+        One for each order and number of micro-batches, orders first: how long it takes in the
+        graph's unit, which share stages wait, the memory of each device, and all blocks.
 
     Raises
     ------
     InputError
         As `Pipeline` and `Pipeline.run`.
     """
+    device = schedule.device if isinstance(schedule, Schedule) else schedule
     pipeline = Pipeline(problem, device)
-    return [pipeline.run(s, count) for s in schedules for count in microbatches]
+    return [pipeline.run(order, count) for order in orders for count in microbatches]

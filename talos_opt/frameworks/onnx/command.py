@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from threading import Event
@@ -13,6 +12,7 @@ from talos_opt.core.errors import InputError
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.formats.schedule import ScheduleFile
+from talos_opt.frameworks.choosing import ModelArguments
 from talos_opt.frameworks.common.inputs import InputSpec
 from talos_opt.frameworks.common.profile import Profile
 from talos_opt.frameworks.common.running import INPUTS, RunReport
@@ -38,9 +38,7 @@ from talos_opt.frameworks.onnx.run import measured, run_schedule
 from talos_opt.frameworks.onnx.sessions import LEVELS
 
 
-def profile(
-    args: argparse.Namespace, progress: Callable[[float, str], None], cancel: Event
-) -> Profile:
+def profile(args: ModelArguments, progress: Callable[[float, str], None], cancel: Event) -> Profile:
     """Read the model that the arguments name, and profile it."""
     source = read_model(args.target)
     specs, values = _inputs(args, source, args.input or ())
@@ -58,7 +56,7 @@ def profile(
 
 
 def run(
-    args: argparse.Namespace, file: ScheduleFile
+    args: ModelArguments, file: ScheduleFile
 ) -> tuple[RunReport, Callable[[], tuple[Problem, Schedule]]]:
     """Read the model that the arguments name, and run it under a schedule.
 
@@ -70,7 +68,7 @@ def run(
     version = version_note(facts)
     try:
         report = run_schedule(
-            captured, values, file, args.map, threads=args.threads, repeats=args.repeats
+            captured, values, file, args.map, threads=args.fixed_threads, repeats=args.repeats
         )
     except InputError as error:
         raise InputError(f"{error}; {version}") if version else error from None
@@ -80,7 +78,7 @@ def run(
 
 
 def _captured(
-    args: argparse.Namespace, facts: Mapping[str, str]
+    args: ModelArguments, facts: Mapping[str, str]
 ) -> tuple[Captured, dict[str, np.ndarray]]:
     """Return the model that the arguments name as it was when a graph was profiled.
 
@@ -102,7 +100,7 @@ def _captured(
 
 
 def _inputs(
-    args: argparse.Namespace, source: Source, given: Sequence[str]
+    args: ModelArguments, source: Source, given: Sequence[str]
 ) -> tuple[list[InputSpec], dict[str, np.ndarray]]:
     """Return what the model is run on: drawn, or from a file or a callable."""
     declared = declared_inputs(source.proto)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from threading import Event
 
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.formats.schedule import ScheduleFile
+from talos_opt.frameworks.choosing import ModelArguments
 from talos_opt.frameworks.common.profile import Profile
 from talos_opt.frameworks.common.running import RunReport
 from talos_opt.frameworks.tensorflow.capture import capture
@@ -18,7 +18,7 @@ from talos_opt.frameworks.tensorflow.run import measured, run_schedule
 
 
 def profile(
-    args: argparse.Namespace,
+    args: ModelArguments,
     progress: Callable[[float, str], None],
     cancel: Event,
 ) -> Profile:
@@ -38,7 +38,7 @@ def profile(
 
 
 def run(
-    args: argparse.Namespace, file: ScheduleFile
+    args: ModelArguments, file: ScheduleFile
 ) -> tuple[RunReport, Callable[[], tuple[Problem, Schedule]]]:
     """Load the model that the arguments name, and run it under a schedule.
 
@@ -57,7 +57,7 @@ def run(
         file,
         args.map,
         logical_devices=args.logical_devices,
-        threads=args.threads,
+        threads=args.fixed_threads,
         repeats=args.repeats,
     )
     name = str(file.document.get("graph") or "measured")

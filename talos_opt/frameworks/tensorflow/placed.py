@@ -16,7 +16,8 @@ import numpy as np
 
 from talos_opt.core.errors import InputError
 from talos_opt.core.machine import available_cores
-from talos_opt.formats.schedule import ScheduleFile, opened
+from talos_opt.core.result import Result
+from talos_opt.formats.schedule import ScheduleFile, open_schedule
 from talos_opt.formats.schedule_header import read_header
 from talos_opt.frameworks.common.running import other_inputs, read_plan
 from talos_opt.frameworks.tensorflow.backend import tf
@@ -32,7 +33,7 @@ from talos_opt.frameworks.tensorflow.session import Session
 def place_model(
     model: Any,
     inputs: Sequence[Any],
-    schedule: Mapping[str, Any] | ScheduleFile | str | os.PathLike[str],
+    schedule: Mapping[str, Any] | ScheduleFile | Result | str | os.PathLike[str],
     *,
     device_map: Mapping[str, str] | None = None,
     mode: str | None = None,
@@ -46,8 +47,8 @@ def place_model(
         As `models.as_model` takes them.
     inputs : sequence
         Example inputs by position, of the shapes that it was profiled with.
-    schedule : mapping, path or ScheduleFile
-        A talos-schedule/1 document, such as ``Result.to_dict()``, or its file.
+    schedule : mapping, ScheduleFile, Result or path
+        A result, or a talos-schedule/1 document or file.
     device_map : mapping of str to str, optional
         TensorFlow's device of each device of the schedule; default: see `device_strings`.
     mode : {'inference', 'training'}, optional
@@ -61,14 +62,14 @@ def place_model(
         If the schedule is of another graph or of other shapes, a device is not there, or the
         model cannot be captured.
     """
-    schedule = opened(schedule)
-    made = schedule.made if isinstance(schedule, ScheduleFile) else read_header(schedule)
+    opened = open_schedule(schedule)
+    made = opened.made if isinstance(opened, ScheduleFile) else read_header(opened)
     if mode is None:
         trains = (made.description or "").startswith("tensorflow training")
         mode = "training" if trains else "inference"
     source = model if isinstance(model, Model) else as_model(model)
     given = [np.asarray(value) for value in inputs]
-    return PlacedModel(capture(source, given, mode), given, schedule, device_map, threads=threads)
+    return PlacedModel(capture(source, given, mode), given, opened, device_map, threads=threads)
 
 
 class PlacedModel:

@@ -11,6 +11,7 @@ from talos_opt.core.errors import InputError
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
 from talos_opt.formats.schedule import ScheduleFile
+from talos_opt.frameworks.choosing import ModelArguments
 from talos_opt.frameworks.common.pipelined import PipelineReport
 from talos_opt.frameworks.common.profile import Profile
 from talos_opt.frameworks.common.running import RunReport
@@ -23,9 +24,7 @@ from talos_opt.frameworks.torch.run import measured_schedule, run_schedule
 from talos_opt.frameworks.torch.targets import parse_targets
 
 
-def profile(
-    args: argparse.Namespace, progress: Callable[[float, str], None], cancel: Event
-) -> Profile:
+def profile(args: ModelArguments, progress: Callable[[float, str], None], cancel: Event) -> Profile:
     """Load the model that the arguments name, and profile it.
 
     Where no device is measured it is made on the meta device, without memory.
@@ -50,7 +49,7 @@ def profile(
 
 
 def run(
-    args: argparse.Namespace, file: ScheduleFile
+    args: ModelArguments, file: ScheduleFile
 ) -> tuple[RunReport, Callable[[], tuple[Problem, Schedule]]]:
     """Load the model that the arguments name, and run it under a schedule.
 
@@ -64,7 +63,7 @@ def run(
         file,
         args.map,
         repeats=args.repeats,
-        threads=args.threads,
+        threads=args.fixed_threads,
     )
     name = str(file.document.get("graph") or "measured")
     return report, lambda: measured_schedule(captured, report, name)
@@ -94,7 +93,7 @@ def run_as_pipeline(
     )
 
 
-def _inputs(args: argparse.Namespace) -> Arguments:
+def _inputs(args: ModelArguments | argparse.Namespace) -> Arguments:
     if not args.input and args.inputs is None:
         raise InputError(
             "a schedule does not hold the model's inputs: give each with --input, as to profile"

@@ -15,7 +15,8 @@ import torch.utils._pytree as pytree
 from torch import nn
 
 from talos_opt.core.errors import InputError
-from talos_opt.formats.schedule import ScheduleFile, opened
+from talos_opt.core.result import Result
+from talos_opt.formats.schedule import ScheduleFile, open_schedule
 from talos_opt.formats.schedule_header import read_header
 from talos_opt.frameworks.common.running import other_inputs, read_plan
 from talos_opt.frameworks.common.threads import require_threads
@@ -36,7 +37,7 @@ _function: Any = torch.autograd.Function
 def place_module(
     module: nn.Module,
     inputs: Inputs,
-    schedule: Mapping[str, Any] | ScheduleFile | str | os.PathLike[str],
+    schedule: Mapping[str, Any] | ScheduleFile | Result | str | os.PathLike[str],
     *,
     device_map: Mapping[str, str] | None = None,
     mode: str | None = None,
@@ -52,8 +53,8 @@ def place_module(
         them, and are those of the placed module: it is no copy.
     inputs : sequence, mapping or Arguments
         Example inputs, as `profile_module` takes them; of the shapes that it was profiled with.
-    schedule : mapping, path or ScheduleFile
-        A talos-schedule/1 document, such as ``Result.to_dict()``, or its file.
+    schedule : mapping, ScheduleFile, Result or path
+        A result, or a talos-schedule/1 document or file.
     device_map : mapping of str to str, optional
         Torch device of each device of the schedule, such as ``{"gpu1": "cuda:0"}``; default:
         ``cpu`` for what begins with it, ``cuda:N`` for ``gpuN``.
@@ -71,9 +72,9 @@ def place_module(
         If the schedule is of another graph or of other shapes, a device is not there, or the
         module cannot be captured, has no values, or would train otherwise.
     """
-    given, schedule = arguments(inputs), opened(schedule)
+    given, opened = arguments(inputs), open_schedule(schedule)
     if mode is None:
-        mode = _mode_of(schedule)
+        mode = _mode_of(opened)
     if isinstance(module, nn.Module) and is_meta(module, given):
         raise InputError(
             "the module or its inputs are on the meta device and have no values: give a module "
@@ -85,7 +86,7 @@ def place_module(
             f"{some(dropping)} would drop values at random in training, and a training step is "
             "captured without dropout: set p to 0, or pass without_dropout=True"
         )
-    return PlacedModule(capture(module, given, mode), schedule, device_map, threads=threads)
+    return PlacedModule(capture(module, given, mode), opened, device_map, threads=threads)
 
 
 def _mode_of(schedule: Mapping[str, Any] | ScheduleFile) -> str:

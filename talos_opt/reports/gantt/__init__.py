@@ -5,6 +5,8 @@ options     what of it is drawn, and how
 lanes       the lanes: bars, what is idle, names
 bands       how high each lane is, and where it lies
 bars        bars of ops and transfers as shapes
+categories  what ops are coloured as: models, op types, classes of slack
+coverage    devices of a kind as one lane
 blocks      what is done with bars too narrow to tell apart
 path        the critical path over them
 memory      memory of a device over time, as a panel

@@ -14,6 +14,9 @@ from talos_opt.reports.view import Lane
 #: Height of the lanes of all slots together, about; and of one.
 SLOTS, LEAST_SLOT, LARGEST_SLOT = 5.5, 0.115, 0.36
 
+#: Height of a lane that stands for the devices of a kind, and of one for their links.
+GROUP, LINK_GROUP = 0.6, 0.24
+
 #: Height of a name: of a link with its lanes at least, of a device on which nothing runs.
 NAME = 0.15
 
@@ -68,7 +71,7 @@ class Stack:
         return float(self.top[band.first] + self.bottom[band.last]) / 2
 
 
-def stack(lanes: Sequence[Lane], used: Collection[str]) -> Stack:
+def stack(lanes: Sequence[Lane], used: Collection[str], folded: Collection[int] = ()) -> Stack:
     """Stack lanes from the top down.
 
     Parameters
@@ -76,8 +79,12 @@ def stack(lanes: Sequence[Lane], used: Collection[str]) -> Stack:
     lanes : sequence of Lane
     used : collection of str
         Devices on which something runs; the lanes of others are squeezed.
+    folded : collection of int
+        Lanes that stand for several.
     """
-    slots = sum(not lane.link and lane.device in used for lane in lanes)
+    slots = sum(
+        not lane.link and lane.device in used and k not in folded for k, lane in enumerate(lanes)
+    )
     slot = min(LARGEST_SLOT, max(LEAST_SLOT, SLOTS / max(1, slots)))
     bands = tuple(_bands(lanes))
     top, bottom = np.zeros(len(lanes)), np.zeros(len(lanes))
@@ -87,13 +94,16 @@ def stack(lanes: Sequence[Lane], used: Collection[str]) -> Stack:
             y += LINK_GAP if band.link and bands[at - 1].link else DEVICE_GAP
         count = band.last - band.first + 1
         each = slot
-        if band.link:
+        if band.first in folded:
+            each = LINK_GROUP if band.link else GROUP
+        elif band.link:
             each = max(0.4 * slot, NAME / count)
         elif band.name not in used:
             each = NAME / count
         for k in range(band.first, band.last + 1):
             # Bars of a link are thin, however high its name.
-            thick = min(each * FILLED, 0.3 * slot) if band.link else each * FILLED
+            thin = band.link and k not in folded
+            thick = min(each * FILLED, 0.3 * slot) if thin else each * FILLED
             top[k] = y + (each - thick) / 2
             bottom[k] = top[k] + thick
             y += each

@@ -26,7 +26,8 @@ class Bars:
     lane, lanes : (n,) int
         First lane, and how many neighbouring ones.
     start, end : (n,) float
-    model : (n,) int
+    category : (n,) int
+        What each is coloured as; of a transfer, what the op is whose output moves.
     """
 
     item: Ints
@@ -34,7 +35,7 @@ class Bars:
     lanes: Ints
     start: Floats
     end: Floats
-    model: Ints
+    category: Ints
 
     @property
     def length(self) -> Floats:
@@ -55,12 +56,23 @@ class Bars:
         """Return the bars that have a lane."""
         return self._chosen(self.lane >= 0)
 
+    def apart_from(self, lanes: Ints) -> Bars:
+        """Return the bars that are not on some lanes."""
+        return self._chosen(~np.isin(self.lane, lanes))
+
     def _chosen(self, rows: Bools) -> Bars:
         return Bars(**{name: column[rows] for name, column in vars(self).items()})
 
 
-def op_bars(view: View) -> Bars:
-    """Return the bars of ops: one each, more for those on lanes that are no neighbours."""
+def op_bars(view: View, category: Ints) -> Bars:
+    """Return the bars of ops: one each, more for those on lanes that are no neighbours.
+
+    Parameters
+    ----------
+    view : View
+    category : (n,) int
+        Of the ops.
+    """
     item = np.concatenate([np.arange(len(view.op_names)), view.more_op])
     return Bars(
         item,
@@ -68,28 +80,28 @@ def op_bars(view: View) -> Bars:
         np.concatenate([view.op_lanes, view.more_lanes]),
         view.op_start[item],
         view.op_end[item],
-        view.op_model[item],
+        category[item],
     )
 
 
-def transfer_bars(view: View) -> Bars:
-    """Return the bars of transfers; their model is that of the op whose output moves."""
-    return _bars_of_transfers(view, np.arange(len(view.transfer_op)), view.transfer_lane)
+def transfer_bars(view: View, category: Ints) -> Bars:
+    """Return the bars of transfers; `category` is that of the ops."""
+    return _bars_of_transfers(view, np.arange(len(view.transfer_op)), view.transfer_lane, category)
 
 
-def hold_bars(view: View) -> Bars:
+def hold_bars(view: View, category: Ints) -> Bars:
     """Return the bars of transfers on the slots that they hold."""
-    return _bars_of_transfers(view, view.hold_transfer, view.hold_lane)
+    return _bars_of_transfers(view, view.hold_transfer, view.hold_lane, category)
 
 
-def _bars_of_transfers(view: View, item: Ints, lane: Ints) -> Bars:
+def _bars_of_transfers(view: View, item: Ints, lane: Ints, category: Ints) -> Bars:
     return Bars(
         item,
         lane,
         np.ones(len(item), dtype=np.int64),
         view.transfer_start[item],
         view.transfer_end[item],
-        view.op_model[view.transfer_op[item]],
+        category[view.transfer_op[item]],
     )
 
 

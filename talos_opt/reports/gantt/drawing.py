@@ -75,14 +75,15 @@ class _Drawing:
     def __init__(self, view: View, options: Options, step: Step | None) -> None:
         self.view, self.options, self.step = view, options, step
         self.theme = options.theme
-        names = [style.shortened(lane.label, NAME_LENGTH) for lane in view.lanes]
+        drawn = options.folded(view)
+        names = [style.shortened(lane.label, NAME_LENGTH) for lane in drawn.view.lanes]
         names += [f"{style.shortened(name, 22)}" for name in view.devices]
         widest = max((text_width(name, style.TICK) for name in names), default=0.0) / 72
         self.lanes = Lanes(view, options, options.width - widest - LEFT - RIGHT)
 
     def draw(self) -> Figure:
         lanes, options = self.lanes, self.options
-        curves = panels(self.view) if options.memory else []
+        curves = panels(lanes.view) if options.memory else []
         heights = [lanes.stack.height + 0.1, *(height for _, height in curves)]
         where = panel_height(self.view, options.width)
         heights += [where] if where else []

@@ -10,6 +10,7 @@ from talos_opt.core.graph import SEPARATOR
 from talos_opt.core.problem import Bools, Floats
 from talos_opt.reports import style
 from talos_opt.reports.facts import percent
+from talos_opt.reports.folding import Folded
 from talos_opt.reports.fonts import text_width
 from talos_opt.reports.gantt.bands import Band, Stack, stack
 from talos_opt.reports.gantt.bars import (
@@ -22,7 +23,9 @@ from talos_opt.reports.gantt.bars import (
     transfer_bars,
 )
 from talos_opt.reports.gantt.blocks import Blocks, covered, gather_blocks
-from talos_opt.reports.gantt.legend import PALEST, model_colour, model_hatch
+from talos_opt.reports.gantt.categories import categories_of
+from talos_opt.reports.gantt.coverage import Cover, covers, draw_cover
+from talos_opt.reports.gantt.legend import PALEST
 from talos_opt.reports.gantt.options import Options
 from talos_opt.reports.gantt.path import draw_path
 from talos_opt.reports.view import View
@@ -74,7 +77,8 @@ class Lanes:
     def __init__(
         self, view: View, options: Options, width: float, height: float | None = None
     ) -> None:
-        self.view, self.theme = view, options.theme
+        folded = options.folded(view)
+        self.view, self.theme = folded.view, options.theme
         self.left, self.right = options.window(view)
         self.horizon = view.horizon or 1.0
         #: The part of the time that is drawn in which something can be busy.
@@ -82,20 +86,32 @@ class Lanes:
         self.since = max(self.left, 0.0)
         self.points = width * 72 / (self.right - self.left)
         self.dot = (self.right - self.left) / (width * style.DPI)
-        everything: tuple[Bars, ...] = (op_bars(view), transfer_bars(view), hold_bars(view))
+        self.categories = categories_of(self.view, options)
+        everything: tuple[Bars, ...] = tuple(
+            bars_of(self.view, self.categories.of)
+            for bars_of in (op_bars, transfer_bars, hold_bars)
+        )
         if options.start is not None or options.end is not None:
             everything = tuple(bars.within(self.left, self.right) for bars in everything)
         self.ops, self.moves, self.holds = (bars.on_lanes() for bars in everything)
-        self.stack: Stack = stack(view.lanes, self._used())
+        groups = [group.lane for group in folded.groups]
+        self.stack: Stack = stack(self.view.lanes, self._used(), groups)
+        self.covers = self._cover(folded)
+        self.ops, self.moves, self.holds = (
+            bars.apart_from(np.array(groups, dtype=np.int64))
+            for bars in (self.ops, self.moves, self.holds)
+        )
         #: Inches of the picture for an inch of the stack.
         self.stretch = 1.0 if height is None else height / (self.stack.height + 0.1)
         self.many = len(self.ops.item) + len(self.moves.item) > BARS
         self.least = NARROW * self.dot if self.many else -np.inf
-        shown = set(options.coloured(view))
-        self.colours = [
-            model_colour(j) if j in shown else self.theme.other for j in range(len(view.models))
-        ]
-        self.hatches = [model_hatch(j) if j in shown else None for j in range(len(view.models))]
+        self.colours, self.hatches = self.categories.colours, self.categories.hatches
+
+    def _cover(self, folded: Folded) -> dict[int, Cover]:
+        """What is drawn of lanes that stand for several, by lane."""
+        count = max(1, int(np.ceil((self.until - self.since) / (BLOCK * self.dot))))
+        edges = np.linspace(self.since, self.until, count + 1)
+        return {cover.lane: cover for cover in covers(folded, self.categories, edges)}
 
     def _used(self) -> set[str]:
         """Devices that do something."""
@@ -110,6 +126,9 @@ class Lanes:
             wide = bars.length >= self.least
             self._blocks(axes, bars, ~wide)
             self._bars(axes, bars, wide, name)
+        for lane, cover in self.covers.items():
+            top, bottom = float(self.stack.top[lane]), float(self.stack.bottom[lane])
+            draw_cover(axes, cover, self.categories, top, bottom)
         held = shapes(self.holds, self.stack)
         add_polygons(
             axes,
@@ -180,6 +199,9 @@ class Lanes:
 
     def _use(self, band: Band) -> tuple[float, list[float]]:
         """Last activity of a device, and the share of the time that each of its lanes is busy."""
+        if band.first in self.covers:
+            cover = self.covers[band.first]
+            return cover.last, [cover.busy]
         busy = [self._busy(k) for k in range(band.first, band.last + 1)]
         last = max(float(end.max(initial=self.since)) for _, end in busy)
         if last <= self.since:
@@ -201,9 +223,9 @@ class Lanes:
         corners = shapes(bars, self.stack, chosen)
         # However short, a bar is a line.
         corners[:, 1:3, 0] = np.maximum(corners[:, 1:3, 0], corners[:, :1, 0] + self.dot)
-        models = bars.model[chosen]
-        faces = np.array(self.colours)[models]
-        hatches = np.array([hatch or "" for hatch in self.hatches])[models]
+        category = bars.category[chosen]
+        faces = np.array(self.colours)[category]
+        hatches = np.array([hatch or "" for hatch in self.hatches])[category]
         for hatch in dict.fromkeys(hatches.tolist()):
             same = hatches == hatch
             edge = self.theme.paper if hatch else "none"
@@ -227,7 +249,7 @@ class Lanes:
             bars.lane[bar] + offset,
             bars.start[bar] - self.since,
             bars.end[bar] - self.since,
-            bars.model[bar],
+            bars.category[bar],
             length,
             count,
         )
@@ -261,25 +283,35 @@ class Lanes:
         high = 72 * TEXT_SHARE * self.stretch * (bottom - top)
         fits = (room >= BAR_TEXT / 2) & (high >= BAR_TEXT)
         for k in np.flatnonzero(fits).tolist():
-            name = self.view.op_names[int(bars.item[k])].split(SEPARATOR, 1)[-1]
-            text = style.shortened(name, max(1, len(name)))
-            if text_width(text.replace(r"\$", "$"), BAR_TEXT) > room[k]:
+            text = self._name(int(bars.item[k]), float(room[k]))
+            if not text:
                 continue
             axes.text(
                 float(bars.start[k] + bars.end[k]) / 2,
                 float(top[k] + bottom[k]) / 2,
                 text,
                 fontsize=BAR_TEXT,
-                color=style.ink_on(self.colours[int(bars.model[k])]),
+                color=style.ink_on(self.colours[int(bars.category[k])]),
                 ha="center",
                 va="center_baseline",
                 clip_on=True,
                 zorder=4,
-                bbox=self._behind(int(bars.model[k])),
+                bbox=self._behind(int(bars.category[k])),
             )
 
-    def _behind(self, model: int) -> dict[str, Any] | None:
+    def _name(self, item: int, room: float) -> str:
+        """Return an op's name, with its module if there is room for both; empty: for neither."""
+        name = self.view.op_names[item].split(SEPARATOR, 1)[-1]
+        origin = self.view.op_origins[item] if self.view.op_origins else ""
+        module = origin.partition(", ")[0]  # less the line of code
+        for text in ([f"{name} ({module})"] if module else []) + [name]:
+            shown = style.shortened(text, max(1, len(text)))
+            if text_width(shown.replace(r"\$", "$"), BAR_TEXT) <= room:
+                return shown
+        return ""
+
+    def _behind(self, category: int) -> dict[str, Any] | None:
         """What is drawn behind a name, so that it can be read on a hatch."""
-        if not self.hatches[model]:
+        if not self.hatches[category]:
             return None
-        return {"facecolor": self.colours[model], "edgecolor": "none", "pad": 1.0}
+        return {"facecolor": self.colours[category], "edgecolor": "none", "pad": 1.0}

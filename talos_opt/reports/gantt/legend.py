@@ -7,6 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from talos_opt.core.memory_curves import MemoryCurve
 from talos_opt.reports import style
+from talos_opt.reports.folding import folded_kinds
+from talos_opt.reports.gantt.categories import (
+    COLOURS,
+    Categories,
+    categories_of,
+)
 from talos_opt.reports.gantt.memory import limit_shown
 from talos_opt.reports.gantt.options import Options
 from talos_opt.reports.view import View
@@ -14,11 +20,8 @@ from talos_opt.reports.view import View
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: Models that are named at most, and colours that tell them apart.
-MODELS, COLOURS = 24, 32
-
-#: Of models that share a colour, eight apart.
-HATCHES = (None, "////", "\\\\\\\\", "xxxx")
+#: Categories that are named at most.
+NAMED = 24
 
 #: How pale a block is in which hardly anything runs.
 PALEST = 0.7
@@ -67,62 +70,59 @@ def legend_entries(
     view: View, curves: Sequence[MemoryCurve], *, blocks: bool, options: Options
 ) -> list[Any]:
     """Return the entries of a legend; the arguments are those of `add_legend`."""
-    theme = options.theme
-    marks = _marks(view, blocks=blocks, theme=theme)
-    return [*_models(view, options), *marks, *_memory(curves, theme)]
+    theme, found = options.theme, categories_of(view, options)
+    marks = _marks(view, found, blocks=blocks, theme=theme)
+    if options.fold and folded_kinds(view.kinds):
+        from matplotlib.patches import Patch
+
+        marks.append(Patch(facecolor="none", label="height: share busy"))
+    return [*_categories(found, theme), *marks, *_memory(curves, theme)]
 
 
-def model_colour(model: int) -> str:
-    """Return the colour of a model, by its number; from the ninth on it has a hatch too."""
-    return style.PALETTE[model % len(style.PALETTE)]
-
-
-def model_hatch(model: int) -> str | None:
-    """Return the hatch of a model, by its number; pages draw the same."""
-    return HATCHES[model % COLOURS // len(style.PALETTE)]
-
-
-def _models(view: View, options: Options) -> list[Any]:
+def _categories(found: Categories, theme: style.Theme) -> list[Any]:
     from matplotlib.patches import Patch
 
-    named = [(j, view.models[j]) for j in options.coloured(view)]
+    named = found.named
     entries = [
         Patch(
-            facecolor=model_colour(j),
-            hatch=model_hatch(j),
-            edgecolor=options.theme.paper,
+            facecolor=found.colours[k],
+            hatch=found.hatches[k],
+            edgecolor=theme.paper,
             linewidth=0,
-            label=style.shortened(name, 24),
+            label=style.shortened(found.names[k], 26),
         )
-        for j, name in named[:MODELS]
+        for k in named[:NAMED]
     ]
-    hidden = len(named) - MODELS
+    hidden = len(named) - NAMED
     if hidden > 0:
-        repeated = "; colours repeat" if len(view.models) > COLOURS else ""
-        entries.append(Patch(facecolor="none", label=f"and {hidden} more models{repeated}"))
-    if len(named) < len(view.models):
-        entries.append(Patch(facecolor=options.theme.other, label="other models"))
+        repeated = "; colours repeat" if len(found.names) > COLOURS else ""
+        label = f"and {hidden} more {found.what}{repeated}"
+        entries.append(Patch(facecolor="none", label=label))
     return entries
 
 
-def _marks(view: View, *, blocks: bool, theme: style.Theme) -> list[Any]:
+def _marks(view: View, found: Categories, *, blocks: bool, theme: style.Theme) -> list[Any]:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     entries: list[Any] = []
     if len(view.transfer_op):
-        line = Line2D([], [], color=model_colour(0), linewidth=2.5, label="transfer (thin)")
+        line = Line2D([], [], color=found.colours[0], linewidth=2.5, label="transfer (thin)")
         entries.append(line)
     if len(view.hold_transfer):
         label = "slot held by a transfer"
         entries.append(
             Patch(facecolor=theme.paper, edgecolor=theme.held, hatch="xxxx", label=label)
         )
-    entries.append(
-        Patch(facecolor=theme.idle, edgecolor=theme.idle_lines, hatch="////", lw=0, label="idle")
-    )
+    if not (view.idle <= 0).all():  # there is some, or it is not known
+        look: dict[str, Any] = {
+            "facecolor": theme.idle,
+            "edgecolor": theme.idle_lines,
+            "hatch": "////",
+        }
+        entries.append(Patch(**look, lw=0, label="idle"))
     if blocks:
-        pale = style.mixed(model_colour(0), theme.paper, PALEST)
+        pale = style.mixed(found.colours[0], theme.paper, PALEST)
         entries.append(Patch(facecolor=pale, label="paler: less busy, bars too narrow"))
     if len(view.critical_ops):
         entries.append(

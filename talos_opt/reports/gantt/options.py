@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from talos_opt.core.errors import InputError
 from talos_opt.reports import style
+from talos_opt.reports.colouring import COLOUR_BY
+from talos_opt.reports.folding import Folded, fold
 from talos_opt.reports.view import View
 
 #: Width of a picture in inches.
@@ -26,6 +28,10 @@ class Options:
         Models that have colours; ops of others are pale. Default: all.
     memory : bool
         Whether memory is drawn.
+    colour_by : {'model', 'type', 'slack'}
+        What the colours of ops stand for.
+    fold : bool
+        Whether kinds of devices have one lane each where there are many.
     theme : Theme
     """
 
@@ -35,6 +41,18 @@ class Options:
     models: tuple[str, ...] | None = None
     memory: bool = True
     theme: style.Theme = style.LIGHT
+    colour_by: str = "model"
+    fold: bool = True
+
+    def __post_init__(self) -> None:
+        if self.colour_by not in COLOUR_BY:
+            raise InputError(
+                f"colour_by is {self.colour_by!r}, expected one of {', '.join(COLOUR_BY)}"
+            )
+
+    def folded(self, view: View) -> Folded:
+        """Return a view as it is drawn: its devices by kind, where they are many."""
+        return fold(view) if self.fold else Folded(view, view, ())
 
     def window(self, view: View) -> tuple[float, float]:
         """Return the stretch of time that is drawn.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,6 +29,13 @@ def panel_height(view: View, width: float = 12.0) -> float:
     return beside + BAR * min(len(view.devices), DEVICES)
 
 
+def _look(part: Part, theme: style.Theme) -> dict[str, Any]:
+    """Return how a part is filled: one without a colour is an empty box."""
+    if part in COLOURS:
+        return {"color": COLOURS[part]}
+    return {"facecolor": theme.paper, "edgecolor": theme.muted, "linewidth": 0.8}
+
+
 def draw_where(axes: Axes, view: View, theme: style.Theme = style.LIGHT) -> None:
     """Draw the parts of the time of each device, as shares of it."""
     figure = axes.get_figure(root=True)
@@ -50,8 +57,8 @@ def draw_where(axes: Axes, view: View, theme: style.Theme = style.LIGHT) -> None
                 widths,
                 left=left,
                 height=0.72,
-                color=COLOURS[part],
                 label=WORDS[part],
+                **_look(part, theme),
             )
         left += widths
     style.tidy(axes, grid="", theme=theme)

@@ -16,9 +16,11 @@ from talos_opt.formats.target import write_file
 
 #: Scripts of the page, in the order in which they need each other; the last one starts it.
 SCRIPTS = (
-    "format.js", "theme.js", "plan.js", "timeline.js", "timechart.js", "gantt.js", "memory.js",
-    "chart.js", "details.js", "search.js", "board.js", "sections.js",
-    "step.js", "cards.js", "where.js", "page.js",
+    "format.js", "theme.js", "plan.js", "colouring.js", "timeline.js", "timechart.js",
+    "thinbars.js", "folding.js", "stretches.js", "gantt.js", "memory.js", "minimap.js", "svgpen.js",
+    "chart.js", "details.js", "search.js", "legend.js", "pane.js", "pair.js", "oplist.js",
+    "address.js", "tools.js", "board.js", "sections.js", "step.js", "cards.js", "where.js",
+    "page.js",
 )  # fmt: skip
 
 _HOLE = re.compile(r"\{\{(\w+)\}\}")

@@ -1,46 +1,84 @@
 // The Gantt chart with all that belongs to it: legend, buttons, search, details, memory curves.
 
-// Ops that the table lists.
-const LISTED_OPS = 2000;
-
 class Board {
-  constructor(page, theme) {
-    Object.assign(this, { page, theme });
+  constructor(page, theme, plans) {
+    Object.assign(this, { page, theme, plans, at: -1, other: null });
     this.timeline = new Timeline();
-    this.canvas = node("canvas", { id: "gantt", tabindex: "0", role: "application", "aria-describedby": "gantt-keys" });
-    this.memoryCanvas = node("canvas", { id: "memory", tabindex: "0", role: "application", "aria-label": "Memory held on each device over time" });
-    this.gantt = new Gantt(this.canvas, this.timeline, theme, page);
+    this.timeline.reset(Math.max(...plans.map((plan) => plan.horizon))); // one scale for all schedules
+    this.look = new Look(page, theme);
+    this.look.folded = foldedAtFirst(plans[0], page.folding);
+    this.usual = [...this.look.folded];
+    this.panes = [0, 1].map((k) => this.#pane(k));
+    this.panes[0].tip.id = "tip";
+    this.minimap = new Minimap(this.timeline, theme);
+    this.memoryCanvas = node("canvas", { id: "memory", tabindex: "0", role: "application", "aria-label": "Memory held on each device over time", "aria-describedby": "memory-keys" });
     this.memory = new MemoryCurves(this.memoryCanvas, this.timeline, theme, page);
-    this.tip = node("div", { class: "tip", id: "tip", role: "status", hidden: true });
-    this.memoryTip = node("div", { class: "tip", hidden: true });
-    this.details = node("div", { class: "details", id: "details", "aria-live": "polite", hidden: true });
-    this.range = node("span", { class: "range", id: "range", "aria-live": "polite" });
-    this.ganttPlot = node("div", { class: "plot" }, this.canvas, this.tip);
+    this.memoryTip = node("div", { class: "tip", role: "status", hidden: true });
     this.memoryPlot = node("div", { class: "plot" }, this.memoryCanvas, this.memoryTip);
+    this.details = node("div", { class: "details", id: "details", "aria-live": "polite", hidden: true });
+    this.totals = node("div", { class: "details", id: "totals", role: "region", "aria-label": "Totals of the range", hidden: true });
+    this.changes = node("div", { id: "changes-beside", hidden: true });
+    this.legend = new Legend(this.look, { changed: () => this.later(), laidOut: () => this.#layOut() });
+    this.tools = new Tools(this);
+    this.opList = new OpList(page, (i) => this.choose(i));
     this.timeline.listeners.push(() => this.later());
-    theme.listeners.push(() => this.redraw());
+    theme.listeners.push(() => {
+      this.legend.show(this.#plansShown());
+      this.redraw();
+    });
     window.addEventListener("resize", () => this.resize());
-    this.#listen();
+    steer(this.memory, {
+      hover: (place) => this.#hoverMemory(place),
+      tap: (place) => this.#hoverMemory(place),
+      mode: (event) => this.#mode(event),
+      stretch: (mode, range, done) => this.#stretch(mode, range, done),
+    });
+    this.memoryCanvas.addEventListener("keydown", (event) => {
+      if (steerByKey(event, this.timeline)) return;
+      const place = event.key === "Escape" ? null : this.memory.readByKey(event);
+      if (place || event.key === "Escape") this.#hoverMemory(place);
+    });
+  }
+
+  #pane(k) {
+    return new Pane(k ? "gantt-beside" : "gantt", this.timeline, this.look, this.page, {
+      choose: (i) => this.choose(i, { reveal: false, pane: this.panes[k] }),
+      close: () => this.close(),
+      hover: (i) => this.#echo(k, i),
+      fold: (kind) => this.fold(kind),
+      mode: (event) => this.#mode(event),
+      stretch: (mode, range, done) => this.#stretch(mode, range, done),
+      key: (event) => this.#key(event, this.panes[k]),
+    });
+  }
+
+  get plan() {
+    return this.plans[this.at];
+  }
+
+  #plansShown() {
+    return [this.at, this.other].filter((k) => k !== null).map((k) => this.plans[k]);
   }
 
   // The part of the page that this is.
   sections() {
-    const note =
-      "Ctrl and wheel, or pinching, zooms; dragging moves along; a click or tap on a bar tells all of an op; pointing at idle time tells what is waited for. " +
-      "With the chart in focus the wheel zooms too, w and s zoom, a and d move, f shows the chosen op, 0 shows all, n and p go from op to op.";
     const gantt = node(
       "section",
       { "aria-labelledby": "gantt-title" },
       node("h2", { id: "gantt-title" }, "Schedule"),
-      this.#tools(),
-      this.#legend(),
-      this.ganttPlot,
-      node("p", { class: "soft", id: "gantt-keys" }, note),
+      this.tools.element,
+      this.legend.element,
+      this.minimap.element,
+      this.panes.map((pane) => pane.element),
+      keyHelp(),
+      this.changes,
+      this.totals,
       this.details,
-      this.#listOfOps(),
+      this.opList.element,
     );
-    this.limitKey = node("div", { class: "legend" }, this.#key("limit", "limit, where it is near"), this.#key("static", "what it bounds (rule static)"));
+    this.limitKey = node("div", { class: "legend" }, legendKey("limit", "limit, where it is near"), legendKey("static", "what it bounds (rule static)"));
     this.emptyNote = node("p", { class: "soft" });
+    this.foldNote = node("p", { class: "soft" }, "A curve of several devices is the most that any of them holds at each time.");
     this.memorySection = node(
       "section",
       { "aria-labelledby": "memory-title" },
@@ -49,75 +87,156 @@ class Board {
       this.memoryPlot,
       this.emptyNote,
       node("p", { class: "soft" }, this.#memoryNote()),
+      this.foldNote,
+      node("p", { class: "soft", id: "memory-keys" }, "With the chart in focus n and p go from change to change, up and down from device to device."),
     );
     return [gantt, this.memorySection];
   }
 
-  show(plan) {
-    this.plan = plan;
-    plan.theme = this.theme;
-    this.hide();
+  // ---- which schedules are shown ---------------------------------------------------------------
+
+  // Show a schedule; the one beside it changes places with it.
+  show(k) {
+    if (this.other === k) this.other = this.at;
+    this.at = k;
+    this.#showAll();
+    this.shown?.(k);
+  }
+
+  // Show another schedule on the same time scale, or none.
+  compare(k) {
+    this.other = k === this.at ? null : k;
+    this.#showAll();
+  }
+
+  #showAll() {
+    const { plan, look, panes, legend } = this;
+    const chosen = panes[0].gantt.selected;
+    const beside = this.other === null ? null : this.plans[this.other];
+    const changes = beside && changesOf(plan, beside);
+    look.moved = changes && changes.ops;
+    panes[1].element.hidden = !beside;
+    this.#plansShown().forEach((shown, k) => {
+      const { title } = panes[k];
+      title.hidden = !beside;
+      title.textContent = `${shown.label}: ${worth(this.page, this.page.objective, shown.facts.value)}`;
+      panes[k].show(shown);
+    });
+    this.changes.hidden = !beside;
+    if (beside) this.changes.replaceChildren(...changePanel(plan, beside, changes, look, { choose: (i) => this.choose(i), changed: () => this.later() }));
+    legend.show(this.#plansShown());
+    legend.critical.hidden = this.#plansShown().every((shown) => shown.critical.op.size === 0);
+    legend.transfers.hidden = this.#plansShown().every((shown) => shown.transfer.start.length === 0);
+    this.minimap.show(plan);
+    this.opList.show(plan);
+    this.#showMemory();
+    this.#showTotals();
+    this.tools.sync();
     this.close();
-    // All schedules have one time scale, so that their bars can be compared.
-    this.scale ??= Math.max(...this.page.schedules.map((raw) => raw.horizon || 1));
-    this.timeline.reset(this.scale);
-    this.gantt.show(plan);
-    this.#fillList();
+    if (chosen >= 0) this.choose(chosen, { reveal: false });
+    this.tools.tellRange();
+  }
+
+  #showMemory() {
+    const { plan, memory } = this;
     this.remembers = plan.memory.some((curve) => curve.bytes.some((held) => held > 0));
     this.memorySection.hidden = !this.remembers;
-    if (this.remembers) {
-      this.memory.show(plan);
-      const { tracks } = this.memory;
-      this.limitKey.children[0].hidden = !tracks.some((track) => track.near);
-      this.limitKey.children[1].hidden = !tracks.some((track) => track.static !== null);
-      const { empty } = this.memory;
-      this.emptyNote.hidden = empty.length === 0;
-      this.emptyNote.textContent = `Nothing is ever held on ${empty.join(", ")}.`;
-    }
-    this.criticalToggle.hidden = plan.critical.op.size === 0;
-    this.transferToggle.hidden = plan.transfer.start.length === 0;
-    this.canvas.setAttribute(
-      "aria-label",
-      `Gantt chart of ${count(plan.size)} ops on ${plan.devices.length} devices over ${this.page.time(plan.horizon)}`,
-    );
-    this.#tellRange();
+    if (!this.remembers) return;
+    memory.show(plan, this.look.folded);
+    this.foldNote.hidden = !memory.tracks.some((track) => track.who);
+    this.limitKey.children[0].hidden = !memory.tracks.some((track) => track.near);
+    this.limitKey.children[1].hidden = !memory.tracks.some((track) => track.static !== null);
+    this.emptyNote.hidden = memory.empty.length === 0;
+    this.emptyNote.textContent = `Nothing is ever held on ${memory.empty.join(", ")}.`;
+  }
+
+  colourBy(by) {
+    this.look.colourBy(by);
+    this.legend.show(this.#plansShown());
+    this.tools.sync();
+    if (this.panes[0].gantt.selected >= 0) this.choose(this.panes[0].gantt.selected, { reveal: false });
+    this.later();
+  }
+
+  // Fold a kind of devices into one lane and one memory curve, or unfold it.
+  fold(kind) {
+    const { folded } = this.look;
+    if (!folded.delete(kind)) folded.add(kind);
+    this.#refold(kind);
+  }
+
+  #foldAll() {
+    const kinds = groupsOf(this.plan, this.page.folding).map((group) => group.kind);
+    const every = kinds.every((kind) => this.look.folded.has(kind));
+    this.#foldTo(every ? [] : kinds);
+  }
+
+  #foldTo(kinds) {
+    this.look.folded = new Set(kinds);
+    this.#refold(null);
+  }
+
+  #refold(kind) {
+    const focused = document.activeElement?.dataset?.kind;
+    this.hide();
+    this.#layOut();
+    this.later();
+    this.#showMemory();
+    this.#showTotals();
+    this.tools.sync();
+    // The button that was pressed has been made again.
+    if (focused && kind) this.tools.folds.querySelector(`[data-kind="${CSS.escape(kind)}"]`)?.focus();
+  }
+
+  // ---- drawing ----------------------------------------------------------------------------------
+
+  #panesShown() {
+    return this.other === null ? this.panes.slice(0, 1) : this.panes;
   }
 
   redraw() {
-    this.gantt.draw();
+    for (const pane of this.#panesShown()) pane.gantt.draw();
+    this.minimap.draw();
     if (this.remembers) this.memory.draw();
+  }
+
+  #layOut() {
+    for (const pane of this.#panesShown()) pane.gantt.layOut();
   }
 
   // Once a frame, however many events there are.
   later() {
-    if (this.waiting || !this.plan) return;
+    if (this.waiting || this.at < 0) return;
     this.waiting = true;
     requestAnimationFrame(() => {
       this.waiting = false;
       this.redraw();
-      this.#tellRange();
+      this.tools.tellRange();
       clearTimeout(this.noting);
-      this.noting = setTimeout(() => history.replaceState(null, "", `#${this.link()}`), 300);
+      this.noting = setTimeout(() => history.replaceState(null, "", `#${addressOf(this)}`), 300);
     });
   }
 
   resize() {
-    if (!this.plan || this.gantt.width === this.ganttPlot.clientWidth) return;
+    if (this.at < 0 || this.panes[0].gantt.width === this.panes[0].plot.clientWidth) return;
     this.hide();
-    this.gantt.layOut();
+    this.#layOut();
+    this.minimap.layOut();
     if (this.remembers) this.memory.layOut();
   }
 
-  choose(i, { reveal = true } = {}) {
-    const { plan, gantt, timeline } = this;
-    gantt.selected = i;
+  // ---- the op that is chosen ----------------------------------------------------------------------
+
+  choose(i, { reveal = true, pane = this.panes[0] } = {}) {
+    const { colouring } = this.look;
+    for (const one of this.panes) one.gantt.selected = i;
+    const { plan } = pane;
     if (reveal) this.#bringIntoView(plan.op.start[i], plan.op.end[i]);
-    this.details.replaceChildren(
-      ...opAtLength(plan, i, { choose: (k) => this.choose(k), close: () => this.close() }),
-    );
+    const background = colouring.backgroundOf(colouring.of(plan)[i]);
+    this.details.replaceChildren(...opAtLength(plan, i, { background, choose: (k) => this.choose(k, { pane }), close: () => this.close() }));
     this.details.hidden = false;
     this.hide();
-    if (timeline.span > 0) this.later();
+    this.later();
   }
 
   // A bar that is out of sight or too narrow to be seen gets a twentieth of the width.
@@ -131,219 +250,181 @@ class Board {
   }
 
   close() {
-    this.gantt.selected = -1;
+    for (const { gantt } of this.panes) gantt.selected = -1;
     this.details.hidden = true;
     this.details.replaceChildren();
     this.later();
   }
 
   hide() {
-    this.tip.hidden = true;
+    for (const pane of this.panes) pane.hide();
     this.memoryTip.hidden = true;
   }
 
-  #tellRange() {
-    const { timeline, page } = this;
-    const [from, to] = [timeline.from, timeline.to].map((time) => moment(time, page.unit, timeline.span));
-    const range = `${from} to ${to}`;
-    this.range.textContent = timeline.whole ? `all: ${range}` : range;
-  }
-
-  #listen() {
-    const { canvas, timeline } = this;
-    steer(this.gantt, {
-      hover: (place) => this.#hover(place),
-      tap: (place) => this.#tap(place),
-    });
-    steer(this.memory, {
-      hover: (place) => this.#hoverMemory(place),
-      tap: (place) => this.#hoverMemory(place),
-    });
-    this.memoryCanvas.addEventListener("keydown", (event) => steerByKey(event, timeline));
-    canvas.addEventListener("keydown", (event) => {
-      if (steerByKey(event, timeline)) return;
-      if (event.ctrlKey || event.altKey || event.metaKey) return;
-      if (event.key === "Escape") this.close();
-      else if (event.key === "f") this.#fit();
-      else if (event.key === "n") this.#step(1);
-      else if (event.key === "p") this.#step(-1);
-    });
+  // What is pointed at in one schedule is framed in the other.
+  #echo(k, i) {
+    if (this.other === null) return;
+    const { gantt } = this.panes[1 - k];
+    if (gantt.echo === i) return;
+    gantt.echo = i;
+    this.later();
   }
 
   // Show the chosen op, and a little around it.
-  #fit() {
-    const { selected } = this.gantt;
+  #fit({ gantt, plan }) {
+    const { selected } = gantt;
     if (selected < 0) return;
-    const { start, end } = this.plan.op;
-    const length = Math.max(end[selected] - start[selected], this.plan.horizon * 1e-6);
+    const { start, end } = plan.op;
+    const length = Math.max(end[selected] - start[selected], plan.horizon * 1e-6);
     this.timeline.show(start[selected] - length, end[selected] + length);
   }
 
-  // What is shown, as the part of an address behind #; and back.
-  link() {
-    const { timeline, gantt, page } = this;
-    const parts = timeline.whole ? [] : [`t=${number(timeline.from, 10)},${number(timeline.to, 10)}`];
-    if (gantt.selected >= 0) parts.push(`op=${encodeURIComponent(page.name(gantt.selected))}`);
-    return parts.join("&");
+  // To the op that starts next, or before.
+  #step(pane, by) {
+    const { plan, gantt } = pane;
+    const { start } = plan.op;
+    plan.byStart ??= start.map((_, i) => i).sort((a, b) => start[a] - start[b] || a - b);
+    const order = plan.byStart;
+    const at = gantt.selected < 0 ? (by > 0 ? -1 : 0) : order.indexOf(gantt.selected);
+    this.choose(order[(at + by + order.length) % order.length], { pane });
   }
+
+  // ---- stretches of time --------------------------------------------------------------------------
+
+  #mode(event) {
+    if (event.shiftKey) return "select";
+    if (event.altKey || event.ctrlKey || event.metaKey) return "zoom";
+    return this.tools.mode;
+  }
+
+  // A stretch that is being dragged over, or has been.
+  #stretch(mode, range, done) {
+    const { look, timeline } = this;
+    const some = range.to > range.from;
+    if (mode === "select") {
+      look.range = some ? range : null;
+      if (done) this.#showTotals();
+    } else {
+      look.box = done ? null : range;
+      if (done && some) timeline.show(range.from, range.to);
+    }
+    this.later();
+  }
+
+  #select(range) {
+    this.look.range = range;
+    this.#showTotals();
+    this.later();
+  }
+
+  #showTotals() {
+    const { look, totals } = this;
+    totals.hidden = !look.range;
+    totals.replaceChildren();
+    if (!look.range) return;
+    const acts = {
+      zoom: () => this.timeline.show(look.range.from, look.range.to),
+      mark: () => this.#mark(),
+      close: () => this.#select(null),
+    };
+    totals.append(...rangePanel(this.page, look.range, this.#plansShown(), look.folded, acts).flat(2).filter(Boolean));
+  }
+
+  // Mark the range, or else the chosen op; take the mark away where it is that already.
+  #mark({ plan, gantt } = this.panes[0]) {
+    const { look } = this;
+    const { selected } = gantt;
+    const chosen = selected >= 0 ? { from: plan.op.start[selected], to: plan.op.end[selected] } : null;
+    const wanted = look.range ?? chosen;
+    const same = wanted && look.mark && wanted.from === look.mark.from && wanted.to === look.mark.to;
+    look.mark = same ? null : wanted && { ...wanted };
+    this.later();
+  }
+
+  #key(event, pane) {
+    if (steerByKey(event, this.timeline)) return;
+    if (event.ctrlKey || event.altKey || event.metaKey) return;
+    const { look, timeline } = this;
+    const acts = {
+      Escape: () => (look.range ? this.#select(null) : this.close()),
+      f: () => this.#fit(pane),
+      n: () => this.#step(pane, 1),
+      p: () => this.#step(pane, -1),
+      m: () => this.#mark(pane),
+      r: () => this.#select(look.range ? null : { ...(look.mark ?? { from: timeline.from, to: timeline.to }) }),
+      g: () => this.#foldAll(),
+    };
+    acts[event.key.length === 1 ? event.key.toLowerCase() : event.key]?.();
+  }
+
+  // ---- links and files ----------------------------------------------------------------------------
 
   follow(text) {
-    const given = new URLSearchParams(text.replace(/^#/, ""));
-    const [from, to] = (given.get("t") ?? "").split(",").map(Number);
-    const i = given.has("op") ? this.page.lowered.indexOf(given.get("op").toLowerCase()) : -1;
-    if (i >= 0) this.choose(i, { reveal: false });
-    if (from < to) this.timeline.show(from, to);
+    const given = readAddress(text, this);
+    if (given.colour) this.colourBy(given.colour);
+    if (given.schedule !== null && given.schedule !== this.at) this.show(given.schedule);
+    if (given.other !== null) this.compare(given.other);
+    if (given.folded) this.#foldTo(given.folded);
+    if (given.mark) this.look.mark = given.mark;
+    if (given.range) this.#select(given.range);
+    if (given.op >= 0) this.choose(given.op, { reveal: false });
+    if (given.shown) this.timeline.show(given.shown.from, given.shown.to);
   }
 
-  // The view as a file.
-  #save() {
-    const { canvas, theme } = this;
-    const copy = Object.assign(document.createElement("canvas"), { width: canvas.width, height: canvas.height });
+  get #fileName() {
+    return this.page.title.replace(/[^\p{L}\p{N}._-]+/gu, "_") || "schedule";
+  }
+
+  savePng() {
+    const { theme } = this;
+    const canvases = this.#panesShown().map((pane) => pane.canvas);
+    const copy = Object.assign(document.createElement("canvas"), {
+      width: canvases[0].width,
+      height: canvases.reduce((sum, canvas) => sum + canvas.height, 0),
+    });
     const pen = copy.getContext("2d");
     pen.fillStyle = theme.card;
     pen.fillRect(0, 0, copy.width, copy.height);
-    pen.drawImage(canvas, 0, 0);
-    const name = `${this.page.title.replace(/[^\p{L}\p{N}._-]+/gu, "_") || "schedule"}.png`;
-    node("a", { href: copy.toDataURL("image/png"), download: name }).click();
+    let y = 0;
+    for (const canvas of canvases) {
+      pen.drawImage(canvas, 0, y);
+      y += canvas.height;
+    }
+    copy.toBlob((blob) => download(blob, `${this.#fileName}.png`));
   }
 
-  // To the op that starts next, or before.
-  #step(by) {
-    const { start } = this.plan.op;
-    this.plan.byStart ??= start.map((_, i) => i).sort((a, b) => start[a] - start[b] || a - b);
-    const order = this.plan.byStart;
-    const at = this.gantt.selected < 0 ? (by > 0 ? -1 : 0) : order.indexOf(this.gantt.selected);
-    this.choose(order[(at + by + order.length) % order.length]);
+  saveSvg() {
+    const { page, theme, look, legend, timeline } = this;
+    const { colouring } = look;
+    const panes = this.#panesShown();
+    const span = [timeline.from, timeline.to].map((time) => moment(time, page.unit, timeline.span)).join(" to ");
+    const text = svgFile({
+      title: page.title,
+      description: `${panes.map((pane) => pane.canvas.getAttribute("aria-label")).join(". ")}. Shown: ${span}.`,
+      charts: panes.map((pane) => ({ chart: pane.gantt, heading: panes.length > 1 ? pane.title.textContent : null })),
+      legend: [
+        ...[...legend.buttons.keys()].map((category) => ({ name: colouring.names[category], fill: (pen) => colouring.fillOf(category, pen) })),
+        { name: "idle", fill: (pen) => theme.hatch(pen) },
+        look.shown.critical && !legend.critical.hidden ? { name: "critical path", fill: () => "none", stroke: theme.critical } : null,
+      ].filter(Boolean),
+      theme,
+    });
+    download(new Blob([text], { type: "image/svg+xml" }), `${this.#fileName}.svg`);
   }
 
-  #hover(place) {
-    const found = place && this.gantt.at(place);
-    this.canvas.style.cursor = found && found.kind !== "gap" ? "pointer" : "";
-    this.tip.hidden = !found;
-    if (found) this.#tellShort(found, place);
-  }
-
-  #tellShort(found, place) {
-    this.tip.hidden = false;
-    this.tip.replaceChildren(...(found.kind === "gap" ? gapOf(this.plan, found.gap) : shortOf(this.plan, found)));
-    placeTip(this.tip, this.ganttPlot, place);
-  }
-
-  #tap(place) {
-    const found = this.gantt.at(place);
-    if (!found || found.kind === "gap") {
-      this.close();
-      this.hide();
-      if (found) this.#tellShort(found, place);
-    } else if (found.kind === "op") this.choose(found.i, { reveal: false });
-    else this.#tellShort(found, place);
-  }
+  // ---- memory ---------------------------------------------------------------------------------------
 
   #hoverMemory(place) {
     const found = place && this.memory.at(place);
     this.memoryTip.hidden = !found;
     if (!found) return;
-    const { track, time, held } = found;
+    const { track, time, held, who } = found;
     const limit = track.limit === null ? "no limit" : bytes(track.limit);
     this.memoryTip.replaceChildren(
-      node("b", {}, this.plan.devices[track.device].id),
-      terms([["time", this.page.time(time)], ["held", bytes(held)], track.static !== null && ["static", bytes(track.static)], ["limit", limit]]),
+      node("b", {}, track.label),
+      terms([["time", this.page.time(time)], who && ["fullest", who], ["held", bytes(held)], track.static !== null && ["static", bytes(track.static)], ["limit", limit]]),
     );
     placeTip(this.memoryTip, this.memoryPlot, place);
-  }
-
-  #tools() {
-    const { timeline } = this;
-    const button = (text, label, act) => node("button", { type: "button", "aria-label": label, title: label, on: { click: act } }, text);
-    const zoom = node(
-      "div",
-      { class: "zoom", role: "group", "aria-label": "Zoom" },
-      button("+", "Zoom in", () => timeline.zoom(0.5)),
-      button("\u2212", "Zoom out", () => timeline.zoom(2)),
-      button("All", "Show all", () => timeline.show(0, timeline.horizon)),
-      button("PNG", "Save this view as PNG", () => this.#save()),
-    );
-    const search = searchBox(this.page, {
-      found: (hits) => {
-        this.gantt.matches = hits;
-        this.later();
-      },
-      choose: (i) => this.choose(i),
-    });
-    return node("div", { class: "bar" }, zoom, search, this.range);
-  }
-
-  // All ops as a table, for readers who cannot see the chart; made when it is opened.
-  #listOfOps() {
-    const body = node("div");
-    const made = node("details", { class: "ops" }, node("summary", {}, "The ops as a table"), body);
-    this.opList = { made, body };
-    made.addEventListener("toggle", () => this.#fillList());
-    return made;
-  }
-
-  #fillList() {
-    const { plan, page } = this;
-    const { made, body } = this.opList;
-    if (!made.open) return;
-    const { op } = plan;
-    const order = op.start.map((_, i) => i).sort((a, b) => op.start[a] - op.start[b] || a - b);
-    const rows = order.slice(0, LISTED_OPS).map((i) => {
-      const name = node("button", { type: "button", class: "link", on: { click: () => this.choose(i) } }, page.name(i));
-      const length = op.end[i] - op.start[i];
-      return [name, plan.devices[op.device[i]].id, page.moment(op.start[i], length), page.moment(op.end[i], length), page.time(length)];
-    });
-    const headings = [["op", true], ["device", true], ["start"], ["end"], ["takes"]];
-    const rest = order.length - rows.length;
-    const caption = rest > 0 ? `The first ${count(LISTED_OPS)} ops by start; ${count(rest)} more are in the schedule's file.` : "By start.";
-    body.replaceChildren(table(headings, rows, { caption, rowHeads: true }));
-  }
-
-  #legend() {
-    const { page, gantt, theme } = this;
-    const models = page.models.map((model, j) => {
-      const swatch = node("i", { class: "swatch", style: { background: theme.backgroundOf(j) } });
-      const made = node("button", { type: "button", "aria-pressed": "true" }, swatch, node("bdi", {}, model.id));
-      made.addEventListener("click", (event) => this.#chooseModel(j, event.ctrlKey || event.metaKey || event.shiftKey));
-      return made;
-    });
-    this.modelButtons = models;
-    this.criticalToggle = this.#toggle([node("i", { class: "swatch critical" }), "critical path"], (on) => {
-      gantt.shown.critical = on;
-      this.later();
-    });
-    this.transferToggle = this.#toggle([node("i", { class: "swatch transfer" }), "transfers"], (on) => {
-      gantt.shown.transfers = on;
-      gantt.layOut();
-    });
-    const marks = [this.criticalToggle, this.transferToggle, this.#key("idle", "idle")];
-    const many = models.length > 24 ? " long" : "";
-    return node("div", {}, node("div", { class: `legend${many}`, role: "group", "aria-label": "Models" }, models), node("div", { class: "legend" }, marks));
-  }
-
-  // Show one model alone, and all again by a second click; with Ctrl or Shift, hide or show one.
-  #chooseModel(j, single) {
-    const { hidden } = this.gantt;
-    const { models } = this.page;
-    if (single) {
-      if (!hidden.delete(j)) hidden.add(j);
-    } else {
-      const alone = !hidden.has(j) && hidden.size === models.length - 1;
-      hidden.clear();
-      if (!alone) models.forEach((_, k) => k !== j && hidden.add(k));
-    }
-    this.modelButtons.forEach((button, k) => button.setAttribute("aria-pressed", String(!hidden.has(k))));
-    this.later();
-  }
-
-  #toggle(content, act) {
-    const made = node("button", { type: "button", "aria-pressed": "true" }, content);
-    made.addEventListener("click", () => {
-      const on = made.getAttribute("aria-pressed") !== "true";
-      made.setAttribute("aria-pressed", String(on));
-      act(on);
-    });
-    return made;
   }
 
   #memoryNote() {
@@ -352,9 +433,5 @@ class Board {
     return this.page.static_rule
       ? `${alive} Under the memory rule static the limit bounds more than that: all outputs at once, as in the table of devices.`
       : alive;
-  }
-
-  #key(kind, text) {
-    return node("span", { class: "key" }, node("i", { class: `swatch ${kind}` }), text);
   }
 }

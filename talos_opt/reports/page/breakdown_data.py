@@ -14,11 +14,10 @@ LONGEST = 10
 
 
 def part_keys() -> list[Json]:
-    """Return the key, the name and the colour of each part, in their order."""
-    # What nothing is left for recedes, in light and dark.
-    colours = COLOURS | {Part.TAIL: "var(--idle)"}
+    """Return the key, the name and the colour of each part, in their order; null: an empty box."""
     return [
-        {"key": part.name.lower(), "name": WORDS[part], "colour": colours[part]} for part in Part
+        {"key": part.name.lower(), "name": WORDS[part], "colour": COLOURS.get(part)}
+        for part in Part
     ]
 
 

@@ -38,7 +38,12 @@ function drawCards(plan, theme, figure) {
   const most = Math.max(1, ...cards.map((card) => held(card) + Math.max(0, card.free ?? 0)));
   const height = cards.length * CARD_ROW + 4;
   const across = new Scale(0, most, left, width - 12, false);
-  const drawing = svgNode("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": "what each card holds" });
+  const lineOf = (card) => {
+    const free = card.free === null ? "no limit" : `${bytes(card.free)} free`;
+    return `${bytes(held(card))}, ${free}${card.holds ? `: ${card.holds}` : ""}`;
+  };
+  const said = cards.map((card) => `${card.id} ${lineOf(card)}`).join("; ");
+  const drawing = svgNode("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": `What each card holds: ${said}` });
   cards.forEach((card, row) => {
     const y = row * CARD_ROW + 2;
     drawing.append(svgNode("text", { x: 0, y: y + 14, "font-size": 12, fill: "var(--text)" }, shortened(card.id, left)));
@@ -51,12 +56,10 @@ function drawCards(plan, theme, figure) {
     }
     if (card.free !== null) {
       const x = across.at(from);
-      const box = { x, y, width: Math.max(0, across.at(from + card.free) - x), height: 18, fill: "none", stroke: "var(--grid)" };
+      const box = { x, y, width: Math.max(0, across.at(from + card.free) - x), height: 18, fill: "none", stroke: "var(--soft)" };
       drawing.append(svgNode("rect", box, svgNode("title", {}, `free on ${card.id}: ${bytes(card.free)}`)));
     }
-    const free = card.free === null ? "no limit" : `${bytes(card.free)} free`;
-    const line = `${bytes(held(card))}, ${free}${card.holds ? `: ${card.holds}` : ""}`;
-    drawing.append(svgNode("text", { x: left, y: y + 31, "font-size": 11, fill: "var(--soft)" }, shortened(line, width - left)));
+    drawing.append(svgNode("text", { x: left, y: y + 31, "font-size": 11, fill: "var(--soft)" }, shortened(lineOf(card), width - left)));
   });
   figure.replaceChildren(drawing);
 }

@@ -34,10 +34,12 @@ class Scale {
   }
 }
 
-// series: [{name, colour, x, y, step, dash, points}]; rules: [{y, name, colour, dash}].
-function lineChart(host, { series, rules = [], x, y, height = 220, title, wide = false, read = null, pick = null }) {
+// series: [{name, colour, x, y, step, dash, points}]; rules: [{y, name, colour, dash}]; `values`
+// makes a table of them.
+function lineChart(host, { series, rules = [], x, y, height = 220, title, wide = false, read = null, pick = null, values = null }) {
   const figure = node("figure", { class: wide ? "wide" : null });
   host.append(figure);
+  const listed = values && unfolded("The values as a table", values);
   const draw = () => {
     const width = Math.max(220, figure.clientWidth || 300);
     figure.replaceChildren();
@@ -50,7 +52,7 @@ function lineChart(host, { series, rules = [], x, y, height = 220, title, wide =
     const labels = up.marks(5).map((mark) => number(mark / (y.divisor ?? 1), 4));
     const left = 24 + 7 * Math.max(...labels.map((label) => label.length), 2);
     const across = new Scale(x0, x1 > x0 ? x1 : x0 + 1, left, width - 12, x.log);
-    const drawing = svgNode("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": `${title ?? ""} ${y.label} over ${x.label}` });
+    const drawing = svgNode("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": `${title ?? ""}: ${y.label} over ${x.label}` });
     frame(drawing, { across, up, width, height, left, x, y });
     for (const rule of rules) {
       drawing.append(
@@ -59,7 +61,9 @@ function lineChart(host, { series, rules = [], x, y, height = 220, title, wide =
     }
     for (const line of series) drawing.append(path(line, across, up));
     figure.append(drawing, keys([...series, ...rules]));
-    if (read) reading(figure, drawing, across, { read, pick, height });
+    if (listed) figure.append(listed);
+    const stops = [...new Set(series.flatMap((line) => line.x))].filter((at) => at >= x0 && at <= x1).sort((a, b) => a - b);
+    if (read) reading(figure, drawing, across, { read, pick, height, stops });
   };
   draw();
   return draw;
@@ -122,19 +126,28 @@ function keys(entries) {
   );
 }
 
-// A line that follows the pointer, and what `read` says of the value there.
-function reading(figure, drawing, across, { read, pick, height }) {
+// Something long behind a line that opens it, made when it is opened.
+function unfolded(text, make) {
+  const made = node("details", {}, node("summary", {}, text));
+  made.addEventListener("toggle", () => made.open && made.children.length === 1 && made.append(make()));
+  return made;
+}
+
+// A line that follows the pointer, or goes from stop to stop by keys, and what `read` says of the
+// value there.
+function reading(figure, drawing, across, { read, pick, height, stops }) {
   const cursor = svgNode("line", { class: "cursor", y1: 10, y2: height - 38, visibility: "hidden" });
-  const note = node("div", { class: "tip", hidden: true });
+  const note = node("div", { class: "tip", role: "status", hidden: true });
   drawing.append(cursor);
   figure.append(note);
+  const label = `${drawing.getAttribute("aria-label")}. The arrow keys read its values.`;
+  for (const [name, value] of Object.entries({ role: "application", tabindex: "0", "aria-label": label })) drawing.setAttribute(name, value);
   const valueAt = (event) => {
     const box = drawing.getBoundingClientRect();
     const share = (event.clientX - box.left - across.from) / (across.to - across.from);
     return share < -0.01 || share > 1.01 ? null : across.value(Math.min(1, Math.max(0, share)));
   };
-  const move = (event) => {
-    const value = valueAt(event);
+  const tell = (value, y) => {
     const text = value === null ? null : read(value);
     cursor.setAttribute("visibility", text ? "visible" : "hidden");
     note.hidden = !text;
@@ -142,13 +155,22 @@ function reading(figure, drawing, across, { read, pick, height }) {
     cursor.setAttribute("x1", across.at(text.at));
     cursor.setAttribute("x2", across.at(text.at));
     note.replaceChildren(...text.lines.map((line) => node("div", {}, line)));
-    placeTip(note, figure, { x: across.at(text.at), y: event.clientY - figure.getBoundingClientRect().top });
+    placeTip(note, figure, { x: across.at(text.at), y });
   };
+  const move = (event) => tell(valueAt(event), event.clientY - figure.getBoundingClientRect().top);
   drawing.addEventListener("pointermove", move);
   drawing.addEventListener("pointerdown", move);
-  drawing.addEventListener("pointerleave", () => {
-    note.hidden = true;
-    cursor.setAttribute("visibility", "hidden");
+  for (const leaving of ["pointerleave", "blur"]) drawing.addEventListener(leaving, () => tell(null));
+  let at = -1;
+  drawing.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey) return;
+    const last = stops.length - 1;
+    const goes = { ArrowRight: Math.min(at + 1, last), ArrowLeft: Math.max(at - 1, 0), Home: 0, End: last, Escape: -1 };
+    if (event.key === "Enter" && pick && at >= 0) pick(stops[at]);
+    else if (event.key in goes) at = goes[event.key];
+    else return;
+    event.preventDefault();
+    tell(stops[at] ?? null, height / 2);
   });
   if (pick) drawing.addEventListener("click", (event) => valueAt(event) !== null && pick(valueAt(event)));
 }

@@ -17,6 +17,7 @@ from talos_opt.analysis.causes import Causes
 from talos_opt.core.columns import NONE
 from talos_opt.core.graph import SEPARATOR
 from talos_opt.core.problem import Floats, Problem
+from talos_opt.reports.colouring import ranked_types
 from talos_opt.reports.view import View
 
 #: Significant digits of times: finer than the tolerance between equal times (model.md).
@@ -79,13 +80,14 @@ def schedule_data(
         "why": None
         if causes is None
         else {name: column.tolist() for name, column in vars(causes).items()},
+        "slack": None if view.breakdown is None else significant(view.breakdown.slacks.op, 5),
         "history": history or [],
     }
 
 
 def op_names(view: View) -> Json:
     """Return name, model, type and origin of every op; the names without their models."""
-    types = sorted(set(view.op_types))
+    types = ranked_types(view.op_types)
     place = {name: k for k, name in enumerate(types)}
     origins = sorted(set(view.op_origins))
     at = {origin: k for k, origin in enumerate(origins)}
@@ -164,6 +166,7 @@ def _lanes(view: View) -> list[Json]:
         {
             "label": lane.label,
             "device": -1 if lane.link else index[lane.device],
+            "source": index[lane.device],
             "slot": lane.slot,
             "link": lane.link,
         }

@@ -1,7 +1,36 @@
 // What is told of a bar: in short while the pointer is over it, at length once it is chosen.
 
 function shortOf(plan, found) {
-  return found.kind === "op" ? opInShort(plan, found.i) : transferInShort(plan, found.i);
+  switch (found.kind) {
+    case "op":
+      return opInShort(plan, found.i);
+    case "gap":
+      return gapOf(plan, found.gap);
+    case "group":
+      return groupInShort(plan, found);
+    default:
+      return transferInShort(plan, found.i);
+  }
+}
+
+// What devices that are folded do at a time.
+function groupInShort(plan, { row: { folded }, time }) {
+  const { page } = plan;
+  const { group } = folded;
+  if (folded.link) return [node("b", {}, `${group.name}: their links`), terms([["time", page.time(time)]])];
+  const now = group.devices.map((d) => plan.running(d, time));
+  const busy = now.filter(({ ops }) => ops.length > 0);
+  const some = busy.flatMap(({ ops }) => ops).slice(0, 4).map((i) => page.name(i));
+  const rest = busy.reduce((sum, { ops }) => sum + ops.length, 0) - some.length;
+  return [
+    node("b", {}, group.name),
+    terms([
+      ["time", page.time(time)],
+      ["busy", `${count(busy.length)} of ${counted(group.devices.length, "device")}`],
+      some.length ? ["running", `${some.join(", ")}${rest > 0 ? ` and ${count(rest)} more` : ""}`] : null,
+    ]),
+    node("p", {}, "A click unfolds them."),
+  ];
 }
 
 function opInShort(plan, i) {
@@ -150,8 +179,8 @@ function doing(plan, i, device) {
 }
 
 // The panel of a chosen op.
-function opAtLength(plan, i, { choose, close }) {
-  const { page, op, theme } = plan;
+function opAtLength(plan, i, { background, choose, close }) {
+  const { page, op } = plan;
   const { ops } = page;
   const type = page.type(i);
   const facts = [
@@ -167,6 +196,7 @@ function opAtLength(plan, i, { choose, close }) {
     ops.group && ops.group[i] >= 0 ? ["colocated", `group ${ops.groups[ops.group[i]]}`] : null,
     ops.pin && ops.pin[i] >= 0 ? ["pinned to", ops.pins[ops.pin[i]].join(", ")] : null,
     plan.critical.op.has(i) ? ["critical path", "is on it"] : null,
+    plan.slack ? ["slack", plan.slack[i] === null ? "any: nothing waits for it" : page.timed(settled(plan.slack[i], plan.horizon))] : null,
   ];
   const reasons = [plan.why ? whyNow(plan, i) : null, ops.time ? whyHere(plan, i) : null].filter(Boolean);
   const columns = [node("div", {}, terms(facts))];
@@ -179,9 +209,9 @@ function opAtLength(plan, i, { choose, close }) {
       node("div", {}, neighbours(plan, "Reads", page.inputsOf(i), choose), neighbours(plan, "Read by", page.readersOf(i), choose)),
     );
   }
-  const swatch = node("i", { class: "swatch", style: { background: theme.backgroundOf(ops.model[i]) } });
+  const swatch = node("i", { class: "swatch", style: { background } });
   const button = node("button", { type: "button", on: { click: close }, "aria-label": "Close details" }, "Close");
-  return [node("h3", {}, swatch, node("span", {}, page.name(i)), button), node("div", { class: "columns" }, columns)];
+  return [node("h3", {}, swatch, node("span", {}, breakable(page.name(i))), button), node("div", { class: "columns" }, columns)];
 }
 
 // Time on each device; devices with the same time share a row.
@@ -203,14 +233,14 @@ function timesTable(plan, i) {
     const ratio = time !== null && mine > 0 ? `${number(time / mine, 3)}\u00d7` : DASH;
     return [names, time === null ? "cannot run" : page.timed(time), ratio];
   });
-  return table([["device", true], ["time"], ["ratio"]], rows, { chosen });
+  return table([["device", true], ["time"], ["ratio"]], rows, { caption: "Its time on each device.", chosen });
 }
 
 function neighbours(plan, title, ops, choose) {
   if (ops.length === 0) return node("p", {}, node("b", {}, title), " nothing");
   const listed = ops.slice(0, 8).flatMap((k, n) => [
     n ? ", " : " ",
-    node("button", { type: "button", class: "link", on: { click: () => choose(k) } }, plan.page.name(k)),
+    node("button", { type: "button", class: "link", on: { click: () => choose(k) } }, breakable(plan.page.name(k))),
     ` (${plan.devices[plan.op.device[k]].id})`,
   ]);
   return node("p", {}, node("b", {}, title), listed, ops.length > 8 ? ` and ${ops.length - 8} more` : "");

@@ -111,25 +111,54 @@ function fill(made, attributes, children) {
   return made;
 }
 
-// Rows of [text or node], under headings of [text, left?].
-function table(headings, rows, { caption = null, chosen = -1, rowHeads = false } = {}) {
+// A name that breaks behind its slashes, where it has to.
+function breakable(text) {
+  const parts = text.match(/[^/]+\/*|\/+/g) ?? [];
+  return parts.flatMap((part, k) => (k ? [node("wbr"), part] : [part]));
+}
+
+// In the rows of a table: a cell of a row above reaches down to here.
+const COVERED = Symbol("covered");
+let tables = 0;
+
+// Rows of [text, node or cell], under headings of [text, left?]; the first cell heads its
+// row. `pick`: what a click on a row does, which something in it does by keyboard too.
+function table(headings, rows, { caption = "Values", chosen = -1, rowHeads = true, pick = null } = {}) {
   const head = headings.map(([text, left]) => node("th", { scope: "col", class: left ? "left" : null }, text));
   const body = rows.map((cells, r) =>
     node(
       "tr",
-      { class: r === chosen ? "chosen" : null },
-      cells.map((cell, c) => node(rowHeads && c === 0 ? "th" : "td", { scope: rowHeads && c === 0 ? "row" : null, class: headings[c][1] ? "left" : null }, cell)),
+      { class: [r === chosen && "chosen", pick && "pick"].filter(Boolean).join(" ") || null, on: pick ? { click: () => pick(r) } : null },
+      cells.map((cell, c) => {
+        if (cell === COVERED || cell instanceof HTMLTableCellElement) return cell === COVERED ? null : cell;
+        const heads = rowHeads && c === 0;
+        const left = headings[c][1];
+        return node(heads ? "th" : "td", { scope: heads ? "row" : null, class: left ? "left" : null }, left && typeof cell === "string" ? breakable(cell) : cell);
+      }),
     ),
   );
-  const made = node("table", {}, node("thead", {}, node("tr", {}, head)), node("tbody", {}, body));
-  const label = caption ?? "table";
-  return node(
-    "div",
-    {},
-    caption ? node("p", { class: "soft" }, caption) : null,
-    node("div", { class: "table", tabindex: "0", role: "region", "aria-label": label }, made),
-  );
+  // Beside the table and not in it: it does not scroll away with the columns.
+  const id = `table-${(tables += 1)}`;
+  const said = node("p", { class: "soft", id }, caption);
+  const many = headings.length > 8 ? "many" : null;
+  const made = node("table", { class: many, "aria-labelledby": id }, node("thead", {}, node("tr", {}, head)), node("tbody", {}, body));
+  const scroller = node("div", { class: "table" }, made);
+  cutting.observe(scroller);
+  return node("div", { class: "tabled" }, said, scroller);
 }
+
+// A table that is wider than its place says so, and takes the focus, to be scrolled by keys.
+const cutting = new ResizeObserver((entries) => {
+  for (const { target } of entries) {
+    const cut = target.scrollWidth > target.clientWidth + 1;
+    target.parentElement?.classList.toggle("cut", cut);
+    const given = { tabindex: "0", role: "group", "aria-label": "Table that scrolls sideways" };
+    for (const [name, value] of Object.entries(given)) {
+      if (cut) target.setAttribute(name, value);
+      else target.removeAttribute(name);
+    }
+  }
+});
 
 function terms(pairs) {
   return node(

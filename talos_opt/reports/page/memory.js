@@ -3,10 +3,12 @@
 const TRACK = 58;
 
 class MemoryCurves extends TimeChart {
-  show(plan) {
+  // `folded`: kinds of devices that share a curve.
+  show(plan, folded) {
     this.plan = plan;
-    const curves = plan.memory.map((curve) => ({ ...curve, peak: curve.bytes.reduce((most, held) => Math.max(most, held), 0) }));
-    this.empty = curves.filter((curve) => curve.peak === 0).map((curve) => plan.devices[curve.device].id);
+    const shown = foldedMemory(plan, groupsOf(plan, this.page.folding), folded);
+    const curves = shown.map((curve) => ({ ...curve, peak: curve.bytes.reduce((most, held) => Math.max(most, held), 0) }));
+    this.empty = curves.filter((curve) => curve.peak === 0).map((curve) => curve.label);
     this.tracks = curves.filter((curve) => curve.peak > 0).map((curve) => {
       const { peak, static: counted } = curve;
       const most = Math.max(peak, counted ?? 0);
@@ -31,15 +33,15 @@ class MemoryCurves extends TimeChart {
 
   #track(track, y) {
     const { pen, theme, left, plotWidth } = this;
-    pen.fillStyle = theme.lane;
-    pen.fillRect(left, y, plotWidth, TRACK);
+    pen.fillStyle = theme.line;
+    pen.fillRect(left, y + TRACK, plotWidth, 1);
     pen.textBaseline = "middle";
     pen.fillStyle = theme.text;
     pen.font = "600 12.5px system-ui, sans-serif";
-    pen.fillText(clipped(pen, this.plan.devices[track.device].id, left - 8), 0, y + 12);
+    pen.fillText(clipped(pen, track.label, left - 8), 0, y + 12);
     pen.fillStyle = theme.soft;
     pen.font = "11px system-ui, sans-serif";
-    pen.fillText(clipped(pen, this.narrow ? bytes(track.peak) : `peak ${bytes(track.peak)}`, left - 8), 0, y + 29);
+    pen.fillText(clipped(pen, this.narrow ? bytes(track.peak) : `${track.who ? "most" : "peak"} ${bytes(track.peak)}`, left - 8), 0, y + 29);
     const share = track.static !== null && track.limit ? ` ${shareOf(track.static, track.limit)} static` : "";
     const limit = track.limit === null ? "no limit" : share && !this.narrow ? share.trim() : `of ${bytes(track.limit)}`;
     pen.fillText(clipped(pen, limit, left - 8), 0, y + 44);
@@ -101,13 +103,33 @@ class MemoryCurves extends TimeChart {
     pen.globalAlpha = 1;
   }
 
-  // Device, time and bytes at a place of the canvas, or null.
-  at({ x, y }) {
+  // Keys read the curves: n and p go from change to change, up and down from device to device.
+  // Returns the place that is read, or null if it was another key.
+  readByKey(event) {
+    const acts = { n: [0, 1], p: [0, -1], ArrowDown: [1, 0], ArrowUp: [-1, 0] };
+    if (event.ctrlKey || event.altKey || event.metaKey || !(event.key in acts) || this.tracks.length === 0) return null;
+    event.preventDefault();
+    const [down, on] = acts[event.key];
+    const { timeline } = this;
+    this.reading ??= { k: 0, time: timeline.from };
+    const k = Math.min(Math.max(this.reading.k + (this.reading.started ? down : 0), 0), this.tracks.length - 1);
+    const { times } = this.tracks[k];
+    const next = firstAbove(times, this.reading.time) - (on < 0 ? 1 : 0);
+    const before = on < 0 && next >= 0 && times[next] === this.reading.time ? next - 1 : next;
+    const time = on === 0 ? this.reading.time : (times[Math.min(Math.max(before, 0), times.length - 1)] ?? 0);
+    this.reading = { k, time, started: true };
+    if (time < timeline.from || time > timeline.to) timeline.pan(time - (timeline.from + timeline.to) / 2);
+    return { x: this.x(time), y: k * (TRACK + 10) + TRACK / 2, time };
+  }
+
+  // Device, time and bytes at a place of the canvas, or null. The time of a place that keys read is
+  // known exactly.
+  at({ x, y, time = this.timeAt(x) }) {
     const k = Math.floor((y - 2) / (TRACK + 10));
     if (!this.covers(x) || k < 0 || k >= this.tracks.length) return null;
     const track = this.tracks[k];
-    const time = this.timeAt(x);
     const steps = firstAbove(track.times, time);
-    return { track, time, held: steps > 0 ? track.bytes[steps - 1] : 0 };
+    const who = track.who && steps > 0 ? this.plan.devices[track.who[steps - 1]].id : null;
+    return { track, time, held: steps > 0 ? track.bytes[steps - 1] : 0, who };
   }
 }

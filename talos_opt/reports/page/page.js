@@ -2,9 +2,9 @@
 
 function start() {
   const page = new Page(JSON.parse(document.getElementById("data").textContent));
-  const theme = new Theme(page.palette);
+  const theme = new Theme(page);
   const plans = page.schedules.map((raw) => new Plan(page, raw));
-  const board = new Board(page, theme);
+  const board = new Board(page, theme, plans);
   const main = document.querySelector("main");
   const redraws = [];
   const top = node("section", { id: "headline", "aria-label": "Result" });
@@ -23,16 +23,17 @@ function start() {
   let redrawCards = () => {};
   const compared = report ? section("solvers", plans.length > 1 ? "Comparison" : "Search", node("div")) : null;
 
-  const show = (k) => {
+  board.shown = (k) => {
     const plan = plans[k];
     top.replaceChildren(...headline(plan).filter(Boolean));
-    board.show(plan);
     devices?.lastChild.replaceChildren(deviceTable(plan));
     if (timed) showWhere(plan, timed.lastChild, choose);
     if (weighed) showWeights(plan, weighed.lastChild, choose);
     if (stepped) redrawStep = showStep(plan, theme, stepped.lastChild);
     if (carded) redrawCards = showCards(plan, theme, carded.lastChild);
-    compared?.children[1].replaceChildren(comparison(page, plans, k));
+    compared?.children[1].replaceChildren(comparison(page, plans, k, (other) => board.show(other)));
+    const select = document.getElementById("schedule");
+    if (select) select.value = String(k);
   };
 
   const [schedule, memory] = board.sections();
@@ -51,8 +52,8 @@ function start() {
     }
     main.append(speedupSection(page, theme, redraws, choose), problemSection(page));
   }
-  header(page, plans, theme, show);
-  show(ranked(plans)[0]);
+  header(page, plans, theme, (k) => board.show(k));
+  board.show(ranked(plans)[0]);
   for (const draw of redraws) draw(); // now that the widths are known
   theme.listeners.push(() => redraws.forEach((draw) => draw()));
   let width = main.clientWidth;
@@ -89,12 +90,6 @@ function speedupSection(page, theme, redraws, pick) {
     made.append(more);
   }
   return made;
-}
-
-// Numbers of the plans, the best one first.
-function ranked(plans) {
-  const worth = (k) => plans[k].facts.value ?? Infinity;
-  return plans.map((_, k) => k).sort((a, b) => (worth(a) === worth(b) ? a - b : worth(a) - worth(b)));
 }
 
 function header(page, plans, theme, show) {

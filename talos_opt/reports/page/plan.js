@@ -12,6 +12,7 @@ class Plan {
     this.transfer = raw.transfer;
     this.memory = raw.memory;
     this.why = raw.why;
+    this.slack = raw.slack;
     this.history = raw.history;
     this.step = raw.step ?? null;
     this.cards = raw.cards ?? null;
@@ -53,8 +54,12 @@ class Plan {
 
   // Share of the makespan that a device is busy, in percent.
   busyShare(device) {
+    return shareOf(this.busyTime(device), this.where.span);
+  }
+
+  busyTime(device) {
     const { parts } = this.where.devices[device];
-    return shareOf(parts[0] + parts[1], this.where.span);
+    return parts[0] + parts[1];
   }
 
   // Position on the lane of the first bar that may end after `time`: all before it have ended.

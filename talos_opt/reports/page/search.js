@@ -1,4 +1,4 @@
-// The box that finds ops by name or type.
+// The box that finds ops by name, type or module.
 
 const LISTED = 8;
 
@@ -6,7 +6,7 @@ function searchBox(page, { found, choose }) {
   const input = node("input", {
     type: "search",
     placeholder: "Find an op",
-    "aria-label": "Find an op by name or type",
+    "aria-label": "Find an op by name, type or module",
     role: "combobox",
     "aria-expanded": "false",
     "aria-controls": "hits",
@@ -32,10 +32,11 @@ function searchBox(page, { found, choose }) {
       const attributes = { id: `hit-${k}`, role: "option", "aria-selected": String(k === at) };
       // Before the box loses the focus, which closes the list.
       const on = { pointerdown: (event) => (event.preventDefault(), take(i)) };
-      return node("li", { ...attributes, on }, page.name(i), type ? node("span", { class: "soft" }, ` ${type}`) : null);
+      const soft = [type, page.origin(i)].filter(Boolean).join(", ");
+      return node("li", { ...attributes, on }, page.name(i), soft ? node("span", { class: "soft" }, ` ${soft}`) : null);
     });
     const rest = hits.length - shown.length;
-    if (hits.length === 0) shown.push(node("li", { class: "soft" }, "No op has that in its name or type"));
+    if (hits.length === 0) shown.push(node("li", { class: "soft" }, "No op has that in its name, type or module"));
     if (rest > 0) shown.push(node("li", { class: "soft" }, `and ${count(rest)} more`));
     list.replaceChildren(...shown);
     list.hidden = false;
@@ -53,7 +54,7 @@ function searchBox(page, { found, choose }) {
     }
     hits = [];
     for (let i = 0; i < page.size; i += 1) {
-      if (page.lowered[i].includes(wanted) || page.type(i).toLowerCase().includes(wanted)) hits.push(i);
+      if ([page.lowered[i], page.type(i).toLowerCase(), page.origin(i).toLowerCase()].some((text) => text.includes(wanted))) hits.push(i);
     }
     // The exact name first, then names that end with it: op1 before op10.
     const rank = (i) => {

@@ -2,8 +2,8 @@
 
 const OBJECTIVES = {
   toct: "weighted sum of completion times (TOCT)",
-  makespan: "makespan",
-  bottleneck: "bottleneck",
+  makespan: "time until the last model is done (makespan)",
+  bottleneck: "time per sample when pipelined (bottleneck)",
   memory: "largest share of a device's memory",
   step: "time of a step of micro-batches",
 };
@@ -112,13 +112,28 @@ function share(value, whole, text) {
   return node("span", {}, bar, text);
 }
 
-function comparison(page, plans, current) {
+// Numbers of the plans, the best one first.
+function ranked(plans) {
+  const worth = (k) => plans[k].facts.value ?? Infinity;
+  return plans.map((_, k) => k).sort((a, b) => (worth(a) === worth(b) ? a - b : worth(a) - worth(b)));
+}
+
+// A row for each schedule, the best one first; a click on one shows it.
+function comparison(page, plans, current, show) {
   const others = Object.keys(OBJECTIVES).filter(
     (name) => name !== page.objective && plans.some((plan) => (plan.facts[name] ?? null) !== null),
   );
   const best = Math.min(...plans.map((plan) => plan.facts.value));
-  const rows = plans.map(({ label, facts }) => [
-    label,
+  const order = ranked(plans);
+  const several = plans.length > 1;
+  const name = (k) => {
+    const { label } = plans[k];
+    if (!several) return label;
+    const made = node("button", { type: "button", class: "link", "aria-current": k === current ? "true" : null, on: { click: (event) => (event.stopPropagation(), show(k)) } }, breakable(label));
+    return [made, plans[k].facts.value === best ? node("span", { class: "best" }, "best") : null];
+  };
+  const rows = order.map((k) => [k, plans[k].facts]).map(([k, facts]) => [
+    name(k),
     facts.solver ?? DASH,
     facts.status ?? DASH,
     worthy(page, page.objective, facts.value),
@@ -132,7 +147,8 @@ function comparison(page, plans, current) {
   ]);
   const headings = [["schedule", true], ["solver", true], ["status", true], [page.objective], ["ratio"], ["own bound"], ["gap"], ["time"], ...others.map((name) => [name]), ["idle"], ["moved"]];
   const caption = "Ratio: value over the best value here. Gap: to the best bound that any of these files states.";
-  return table(headings, rows, { caption, chosen: plans.length > 1 ? current : -1 });
+  const pick = several ? (r) => show(order[r]) : null;
+  return table(headings, rows, { caption: several ? `${caption} A click on a row shows that schedule.` : caption, chosen: several ? order.indexOf(current) : -1, pick });
 }
 
 // Best value and bound over the time of each search, in one chart.
@@ -167,7 +183,14 @@ function progress(page, plans, theme, host) {
     height: 280,
     wide: true,
     read,
+    values: () => searchTable(page, runs),
   });
+}
+
+function searchTable(page, runs) {
+  const value = (amount) => worthy(page, page.objective, amount);
+  const rows = runs.flatMap((run) => run.t.map((t, k) => [run.label, duration(t, "s", 3), value(run.value[k]), value(run.bound[k]), run.by[k] || DASH]));
+  return table([["schedule", true], ["after"], ["best value"], ["bound"], ["found by", true]], rows, { caption: "Each improvement, and what the search came to." });
 }
 
 // A search as columns; at its end stands what it came to.
@@ -208,7 +231,14 @@ function speedupChart(page, entry, theme, host, pick) {
     y: { label: `speedup of ${entry.other} over ${entry.reference}`, log: true },
     read,
     pick: (at) => pick(entry.op[nearest(at)]),
+    values: () => speedupTable(page, entry),
   });
+}
+
+function speedupTable(page, { op, speedup }) {
+  const rows = op.slice(0, LISTED_OPS).map((i, k) => [page.name(i), page.type(i) || DASH, number(speedup[k], 4)]);
+  const rest = op.length - rows.length;
+  return table([["op", true], ["type", true], ["speedup"]], rows, { caption: rest > 0 ? `The first ${count(LISTED_OPS)} by speedup; ${count(rest)} have a larger one.` : "By speedup." });
 }
 
 function problemSection(page) {

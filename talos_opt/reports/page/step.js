@@ -21,14 +21,32 @@ function showStep(plan, theme, host) {
     node("span", { class: "key" }, node("i", { class: "swatch", style: { background: phaseColour(theme, PHASE_NAMES.indexOf(name)) } }), name),
   );
   const figure = node("figure", { class: "wide" });
-  host.append(node("p", {}, said), node("p", { class: "legend" }, keys), figure);
+  host.append(node("p", {}, said), node("p", { class: "legend" }, keys), figure, unfolded("The blocks as a table", () => blockTable(plan)));
   const draw = () => drawStep(plan, theme, figure);
   draw();
   return draw;
 }
 
+function blockTable({ page, step, devices }) {
+  const { device, phase, microbatch, start, end } = step.blocks;
+  const order = start.map((_, k) => k).sort((a, b) => start[a] - start[b] || device[a] - device[b]).slice(0, LISTED_OPS);
+  const rows = order.map((k) => [
+    PHASE_NAMES[phase[k]],
+    microbatch[k] < 0 ? DASH : String(microbatch[k] + 1),
+    devices[device[k]].id,
+    page.moment(start[k], end[k] - start[k]),
+    page.moment(end[k], end[k] - start[k]),
+  ]);
+  const rest = start.length - rows.length;
+  const caption = rest > 0 ? `The first ${count(LISTED_OPS)} blocks by start; there are ${count(rest)} more.` : "By start.";
+  return table([["block", true], ["micro-batch"], ["device", true], ["start"], ["end"]], rows, { caption });
+}
+
+// Number of the colour of each phase in the palette.
+const PHASE_COLOURS = [0, 1, 6];
+
 function phaseColour(theme, phase) {
-  return theme.palette[[0, 1, 6][phase] % theme.palette.length];
+  return theme.palette[PHASE_COLOURS[phase]];
 }
 
 function drawStep(plan, theme, figure) {
@@ -64,7 +82,7 @@ function drawStep(plan, theme, figure) {
     drawing.append(svgNode("rect", box, svgNode("title", {}, told)));
     const label = String(microbatch[k] + 1);
     if (microbatch[k] >= 0 && wide > 7 * label.length + 3) {
-      const middle = { x: x + wide / 2, y: y + 15, "text-anchor": "middle", "font-size": 11, style: { fill: "#fff", pointerEvents: "none" } };
+      const middle = { x: x + wide / 2, y: y + 15, "text-anchor": "middle", "font-size": 11, style: { fill: theme.inkOn(PHASE_COLOURS[phase[k]]), pointerEvents: "none" } };
       drawing.append(svgNode("text", middle, label));
     }
   }

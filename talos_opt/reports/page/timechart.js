@@ -8,8 +8,7 @@ class TimeChart {
 
   // Take the width of the page, and the height that the content needs.
   fit(height) {
-    const { canvas } = this;
-    const scale = window.devicePixelRatio || 1;
+    const { canvas, scale } = this;
     this.width = canvas.parentElement.clientWidth;
     this.height = height;
     this.left = this.narrow ? 78 : 132;
@@ -19,15 +18,31 @@ class TimeChart {
     canvas.style.height = `${height}px`;
   }
 
+  // Dots for each pixel; printers have more of them than screens.
+  get scale() {
+    return Math.max(window.devicePixelRatio || 1, this.theme.printing ? 3 : 0);
+  }
+
   get narrow() {
     return this.width < 560;
   }
 
   clear() {
-    const { pen } = this;
-    const scale = window.devicePixelRatio || 1;
+    const { pen, scale, theme } = this;
     pen.setTransform(scale, 0, 0, scale, 0, 0);
     pen.clearRect(0, 0, this.width, this.height);
+    if (!theme.printing) return;
+    // What is transparent would be blended with black at its edges.
+    pen.fillStyle = theme.card;
+    pen.fillRect(0, 0, this.width, this.height);
+  }
+
+  // The same with another pen, such as one that writes a file.
+  drawWith(pen) {
+    const own = this.pen;
+    this.pen = pen;
+    this.draw();
+    this.pen = own;
   }
 
   x(time) {

@@ -45,11 +45,17 @@ class Timeline {
   }
 }
 
-// Let gestures on a chart (TimeChart) steer its timeline, and tell what is pointed at.
-function steer(chart, { hover, tap }) {
+// Let gestures on a chart (TimeChart) steer its timeline, and tell what is pointed at. `mode` says
+// what dragging does: "move", or choose a stretch of time ("select", "zoom"), which `stretch` gets.
+function steer(chart, { hover, tap, mode = () => "move", stretch = () => {} }) {
   const { canvas, timeline } = chart;
   const pointers = new Map();
   let moved = 0;
+  let drag = { mode: "move", from: 0 };
+  const chosen = (x) => {
+    const time = Math.min(Math.max(timeline.from, chart.timeAt(x)), timeline.to);
+    return { from: Math.min(time, drag.from), to: Math.max(time, drag.from) };
+  };
   const place = (event) => {
     const box = canvas.getBoundingClientRect();
     return { x: event.clientX - box.left, y: event.clientY - box.top };
@@ -77,8 +83,11 @@ function steer(chart, { hover, tap }) {
 
   canvas.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
-    pointers.set(event.pointerId, place(event));
+    const here = place(event);
+    pointers.set(event.pointerId, here);
     moved = pointers.size > 1 ? Infinity : 0;
+    const from = Math.min(Math.max(timeline.from, chart.timeAt(here.x)), timeline.to);
+    drag = { mode: pointers.size > 1 ? "move" : mode(event, here), from };
     canvas.setPointerCapture(event.pointerId);
   });
   canvas.addEventListener("pointermove", (event) => {
@@ -93,7 +102,8 @@ function steer(chart, { hover, tap }) {
       if (moved < 4) return;
       canvas.classList.add("dragging");
       hover(null);
-      timeline.pan(((before.x - now.x) / chart.plotWidth) * timeline.span);
+      if (drag.mode === "move") timeline.pan(((before.x - now.x) / chart.plotWidth) * timeline.span);
+      else stretch(drag.mode, chosen(now.x), false);
     } else {
       const other = [...pointers].find(([id]) => id !== event.pointerId)[1];
       const apart = Math.max(12, Math.abs(before.x - other.x));
@@ -102,7 +112,9 @@ function steer(chart, { hover, tap }) {
     pointers.set(event.pointerId, now);
   });
   const release = (event) => {
-    if (pointers.delete(event.pointerId) && event.type === "pointerup" && moved < 4) tap(place(event));
+    const held = pointers.delete(event.pointerId) && event.type === "pointerup";
+    if (held && moved < 4) tap(place(event));
+    else if (held && pointers.size === 0 && drag.mode !== "move") stretch(drag.mode, chosen(place(event).x), true);
     canvas.classList.remove("dragging");
   };
   canvas.addEventListener("pointerup", release);

@@ -48,8 +48,9 @@ function stacked(page, segments, whole, label) {
     { class: "stack", role: "img", "aria-label": `${label}: ${said || "nothing"}` },
     shown.map(([time, name, colour]) =>
       node("i", {
+        class: colour ? null : "none",
         title: `${name}: ${page.time(time)}, ${shareOf(time, whole)} (${time} ${page.unit})`,
-        style: { width: `${(100 * time) / whole}%`, background: colour },
+        style: { width: `${(100 * time) / whole}%`, background: colour ?? "" },
       }),
     ),
   );
@@ -84,7 +85,7 @@ function linkName(plan, a, b) {
 function partLegend(plan) {
   const { page, where } = plan;
   const used = page.parts.filter((_, k) => where.devices.some((device) => device.parts[k] > 1e-9 * where.span));
-  return node("div", { class: "legend" }, used.map((part) => node("span", { class: "key" }, node("i", { class: "swatch", style: { background: part.colour } }), part.name)));
+  return node("div", { class: "legend" }, used.map((part) => node("span", { class: "key" }, node("i", { class: part.colour ? "swatch" : "swatch none", style: { background: part.colour ?? "" } }), part.name)));
 }
 
 function deviceBars(plan, choose) {
@@ -116,7 +117,7 @@ function waitText(plan, [, time, op, transfer], choose) {
 }
 
 function opLink(plan, op, choose) {
-  return node("button", { type: "button", class: "link", on: { click: () => choose(op) } }, node("bdi", {}, plan.page.name(op)));
+  return node("button", { type: "button", class: "link", on: { click: () => choose(op) } }, node("bdi", {}, breakable(plan.page.name(op))));
 }
 
 function pathPlaces(plan) {
@@ -160,8 +161,8 @@ function changeSection(page) {
     `Each change alone, searched for ${duration(changes.seconds, "s")} from the best schedule here; more time may gain more. As it is, the same search reaches ` +
     `${worth(page, page.objective, changes.value)}; the bound is ${worth(page, page.objective, changes.lower_bound)}.`;
   const headings = [["change", true], ["what speaks for it", true], ["before"], ["after"], ["bound"], ["gain"], ["share"]];
-  const content = rows.length ? table(headings, rows) : node("p", { class: "soft" }, "This schedule suggests no change.");
-  return section("changes", "What would help", node("p", {}, said), content);
+  const none = [node("p", {}, said), node("p", { class: "soft" }, "This schedule suggests no change.")];
+  return section("changes", "What would help", rows.length ? table(headings, rows, { caption: said }) : none);
 }
 
 // ---- when models are done, and what weighs most ----------------------------------------------
@@ -174,7 +175,8 @@ function showWeights(plan, host, choose) {
   const { where } = plan;
   host.replaceChildren();
   if (!where?.models) return;
-  host.append(doneTable(plan), node("div", { class: "pair" }, typeTable(plan), movedTable(plan, choose)), peakTable(plan, choose));
+  const parts = [doneTable(plan), node("div", { class: "pair" }, typeTable(plan), movedTable(plan, choose)), peakTable(plan, choose)];
+  host.append(...parts.filter(Boolean));
 }
 
 function doneTable(plan) {
@@ -210,16 +212,20 @@ function movedTable(plan, choose) {
 function peakTable(plan, choose) {
   const { page, where } = plan;
   const timed = where.peaks.some((peak) => peak.time !== null);
-  const rows = where.peaks.flatMap((peak, d) =>
-    peak.holds.slice(0, 4).map(([what, op, output, size], k) => [
-      k ? "" : plan.devices[d].id,
-      ...(timed ? [k || peak.time === null ? "" : page.momentOf(peak.time, where.span)] : []),
-      k ? "" : bytes(peak.bytes),
+  const rows = where.peaks.flatMap((peak, d) => {
+    const holds = peak.holds.slice(0, 4);
+    // What is said of the device stands once, beside all that it holds.
+    const once = (k, cell) => (k ? COVERED : cell);
+    const whole = (content) => node("td", { rowspan: holds.length }, content);
+    return holds.map(([what, op, output, size], k) => [
+      once(k, node("th", { scope: "rowgroup", rowspan: holds.length, class: "left" }, breakable(plan.devices[d].id))),
+      ...(timed ? [once(k, whole(peak.time === null ? DASH : page.momentOf(peak.time, where.span)))] : []),
+      once(k, whole(bytes(peak.bytes))),
       what,
       [opLink(plan, op, choose), output ? ` ${output}` : ""],
       bytes(size),
-    ]),
-  );
+    ]);
+  });
   if (rows.length === 0) return null;
   const caption = "What holds most memory at each device's peak" + (page.static_rule ? ", by the memory rule static." : ".");
   return table([["device", true], ...(timed ? [["when"]] : []), ["held"], ["largest", true], ["of", true], ["bytes"]], rows, { caption });

@@ -142,6 +142,8 @@ class AutoSolver(Solver):
             solver = self._create(Stage(name, 1.0))
             if solver.covers(problem):
                 reason = solver.solve(problem, run).reason or reason
+                if not run.overdue:
+                    run.complete(name)
         return reason
 
     def _work_meanwhile(self, problem: Problem, run: Run) -> None:

@@ -57,6 +57,8 @@ class Stage(NamedTuple):
 
 #: Exact solvers need a good incumbent, not the best: what is left to find has another turn.
 _FAST_FIRST = Stage("fast", 0.3, most_s=2.0, most_s_per_op=0.01)
+#: The same, over packs of ops before the ops themselves.
+_PACKS_FIRST = _FAST_FIRST._replace(solver="coarse")
 #: What it finds at all is found early, unless the order decides whether there is a schedule.
 _BEAM = Stage("beam", 0.4)
 _COARSE = Stage("coarse", 0.7, {"share": 1.0})
@@ -64,7 +66,7 @@ _COARSE = Stage("coarse", 0.7, {"share": 1.0})
 #: Simple rules have had their turn.
 _GO_ON = {"rules": False}
 #: From this size on merging ops finds what moving single ones does not, if it has the time.
-_MERGE_FROM = 1_000
+_MERGE_FROM = 500
 _MERGING = Stage("coarse", 2.0, {"share": 1.0})
 
 #: Whatever stops one of them short, the next begins with what it has learned.
@@ -87,7 +89,7 @@ _PLACEMENT_ONLY = (
 )
 #: Stages that are acyclic are chains of order ideals.
 _SPLITS = Stage("dp", 0.5)
-_MEDIUM = (_FAST_FIRST, Stage("dp", 0.4, {"most_ideals": 3000}), Stage("relax", 0.35))
+_BOUNDS = (Stage("dp", 0.4, {"most_ideals": 3000}), Stage("relax", 0.35))
 #: Objective memory: an order first; then whatever finds schedules within smaller devices.
 _LEAST_MEMORY = (
     Stage("relax", 0.2),
@@ -101,7 +103,6 @@ _LEAST_MEMORY = (
 _ORDER_ALONE = (Stage("dp", 0.2), Stage("beam", 0.5), Stage("dp", 0.5), Stage("beam", 1.0))
 #: Most is to be found by ordering, which `shop` does best.
 _SHOP_FIRST = Stage("shop", 0.3, most_s=2.0, most_s_per_op=0.01)
-_SHOPS = (_SHOP_FIRST, *_MEDIUM[1:])
 _THOUSANDS = (Stage("coarse", 0.5, {"share": 1.0}), Stage("large", 0.2))
 _FIRST_LARGE, _LAST_LARGE = Stage("large", 0.3), Stage("large", 1.0)
 
@@ -156,8 +157,9 @@ def _by_size(problem: Problem) -> Iterator[Stage]:
     exact = (Stage("cpsat", 0.5),) if _to_plan(problem) <= PROVABLE else ()
     first = (_FIRST_LARGE,) if many else ()
     if is_shop(problem):
-        return iter((*first, *_SHOPS, *exact))
-    return iter((*first, *_MEDIUM, *exact))
+        return iter((*first, _SHOP_FIRST, *_BOUNDS, *exact))
+    packed = count >= _MERGE_FROM and not (many or problem.stages) and problem.frozen is None
+    return iter((*first, _PACKS_FIRST if packed else _FAST_FIRST, *_BOUNDS, *exact))
 
 
 def searches(problem: Problem) -> tuple[Stage, ...]:

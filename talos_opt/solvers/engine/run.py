@@ -10,7 +10,7 @@ import copy
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from talos_opt.core import rounding
@@ -77,6 +77,10 @@ class _Known:
     value: float = math.inf
     standing: Standing | None = None
     settled: bool = False
+    #: The best value that each solver has offered, and the device of its first op.
+    offered: dict[str, tuple[float, int]] = field(default_factory=dict)
+    #: The same of rules, as it was when they were through.
+    rules: dict[str, tuple[float, int]] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
 
@@ -275,6 +279,8 @@ class Run:
         value, known = objective_value(self.problem, schedule), self._known
         with known.lock:
             slack = value_slack(self.problem, value)
+            if value < known.offered.get(solver, (math.inf, 0))[0]:
+                known.offered[solver] = value, int(schedule.device[0])
             if value > self.value + slack:
                 return False
             improves = value < self.value - slack
@@ -296,6 +302,17 @@ class Run:
                     f"{solver} found {value!r}, below the bound {refuted!r} that was proven"
                 )
             return True
+
+    def complete(self, solver: str) -> None:
+        """Take note that a rule has offered all that it makes; what bears its name later is not."""
+        known = self._known
+        if solver in known.offered:
+            known.rules.setdefault(solver, known.offered[solver])
+
+    @property
+    def rules(self) -> Mapping[str, tuple[float, int]]:
+        """Value of each rule that is through, and the device of its first op."""
+        return self._known.rules
 
     def is_blurred(self, schedule: Schedule) -> bool:
         """Tell whether floats near a schedule's times cannot tell its ops apart.

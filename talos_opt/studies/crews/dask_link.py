@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from talos_opt.core.errors import ConfigError, DependencyError, SolverError
+from talos_opt.core.extras import how_to_install
 from talos_opt.studies.crews import remote
 from talos_opt.studies.crews.remote import require_version
 from talos_opt.version import __version__
@@ -188,7 +189,7 @@ def _import() -> Any:
         return importlib.import_module("distributed")
     except ImportError as error:
         raise DependencyError(
-            f"--dask needs dask and distributed ({error}): pip install 'talos-opt[dask]'"
+            f"--dask needs dask and distributed ({error}): {how_to_install('dask')}"
         ) from error
 
 

@@ -16,6 +16,7 @@ from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any
 
 from talos_opt import api
+from talos_opt.core import logs
 from talos_opt.core.config import SolveConfig
 from talos_opt.core.errors import InputError, SolverError, UnsupportedError
 from talos_opt.core.problem import Problem
@@ -139,15 +140,19 @@ def solve_together(
         raise InputError("worth is above 0, expected 0 where workers solve together")
     count = sum(link.nthreads().values()) or _LEAST
     members = line_up(problem, plan, count)
-    together = _Together(problem, plan, link, members, on_progress or (lambda event: None))
-    if warm_start is not None:
-        together.standings.offer(warm_start, "warm start", 0.0)
-    try:
-        together.begin()
-        together.follow(cancel or threading.Event())
-    finally:
-        together.end()
-    return together.result(interrupted=cancel is not None and cancel.is_set())
+
+    def work(told: Callable[[Progress], None] | None) -> Result:
+        together = _Together(problem, plan, link, members, told or (lambda event: None))
+        if warm_start is not None:
+            together.standings.offer(warm_start, "warm start", 0.0)
+        try:
+            together.begin()
+            together.follow(cancel or threading.Event())
+        finally:
+            together.end()
+        return together.result(interrupted=cancel is not None and cancel.is_set())
+
+    return logs.solving(problem, plan, on_progress, work)
 
 
 class _Together:

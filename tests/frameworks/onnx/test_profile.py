@@ -13,8 +13,8 @@ from onnx import TensorProto as T
 from onnx import helper as h
 
 import talos_opt
-from talos_opt.cli import frameworks
 from talos_opt.cli.main import main
+from talos_opt.frameworks import choosing
 from talos_opt.frameworks.common.profile import DeviceProfile, LinkProfile, Profile, Timing
 from talos_opt.frameworks.common.whatif import what_if
 from talos_opt.frameworks.onnx import profile_model
@@ -192,6 +192,9 @@ def test_from_the_command_line(tmp_path: Path, capsys: Capture) -> None:
 def test_without_a_library_the_extra_is_named(
     missing: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    monkeypatch.setattr(frameworks, "find_spec", lambda name: None if name == missing else name)
+    monkeypatch.setattr(choosing, "find_spec", lambda name: None if name == missing else name)
     assert main(["profile", "onnx", "net.onnx"]) == 2
-    assert f"{missing} is not installed: pip install 'talos-opt[onnx]'" in capsys.readouterr().err
+    assert (
+        f"{missing} is not installed: pip install 'onnx>=1.18' 'onnxruntime>=1.23'"
+        in capsys.readouterr().err
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import gc
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,9 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 import torch.utils._pytree as pytree  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
+import talos_opt  # noqa: E402
 from talos_opt.core.errors import InputError  # noqa: E402
+from talos_opt.core.result import Result, Status  # noqa: E402
 from talos_opt.frameworks.common.running import read_plan  # noqa: E402
 from talos_opt.frameworks.torch import place_module  # noqa: E402
 from talos_opt.frameworks.torch.capture import capture  # noqa: E402
@@ -403,13 +404,21 @@ def test_calls_leave_no_tensors_behind() -> None:
         gc.enable()
 
 
-def test_a_schedule_may_be_given_by_its_path(tmp_path: Path) -> None:
-    x = torch.randn(1, 3)
-    document = random_schedule(problem_of(capture(small(), x, "inference")), 3)
+def test_ways_to_give_a_schedule(tmp_path: Path) -> None:
+    module, inputs = small().eval(), make_inputs(["1x3"])
+    expected = module(*inputs)
+    problem = problem_of(capture(module, inputs))
+    document = random_schedule(problem, 3)
+    found = talos_opt.solve(problem, "single")
     path = tmp_path / "schedule.json"
-    path.write_text(json.dumps(document))
-    module = small()
-    expected = module(x)
-    assert_same(place_module(module, x, path, device_map=ON_CPU)(x), expected)
-    with pytest.raises(InputError, match=r"missing\.json: does not exist"):
-        place_module(module, x, str(tmp_path / "missing.json"), device_map=ON_CPU)
+    talos_opt.write_schedule(found, path)
+    for given in (document, found, path, str(path)):
+        assert_same(place_module(module, inputs, given, device_map=ON_CPU)(*inputs), expected)
+    nothing = Result(problem, Status.INFEASIBLE, None, 1.0, "single", reason="too little memory")
+    for given, message in (
+        (nothing, "the result has no schedule: too little memory"),
+        (found.schedule, "schedule is of type Schedule, expected a Result, a talos-schedule/1"),
+        (tmp_path / "absent.json", "absent.json"),
+    ):
+        with pytest.raises(InputError, match=message):
+            place_module(module, inputs, given, device_map=ON_CPU)

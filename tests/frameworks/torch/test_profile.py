@@ -251,4 +251,4 @@ def test_without_torch_the_error_says_what_to_install() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "pip install 'talos-opt[torch]'" in done.stderr
+    assert "pip install 'torch>=2.13'" in done.stderr

@@ -1,15 +1,39 @@
-"""Numbers and tables for a person to read."""
+"""Numbers, names and tables for a person to read."""
 
 from __future__ import annotations
 
 import io
 import shutil
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
-from talos_opt.cli.output import visible
 from talos_opt.core.units import format_bytes
 from talos_opt.reports.digits import DIGITS, duration, significant
+
+#: Whether tables go to a terminal, whose width they keep to and which shows headings in bold.
+_on_terminal = ContextVar("_on_terminal", default=False)
+
+
+@contextmanager
+def for_terminal(there: bool) -> Iterator[None]:
+    """Make tables for a terminal, if there is one; elsewhere they are plain text."""
+    token = _on_terminal.set(there)
+    try:
+        yield
+    finally:
+        _on_terminal.reset(token)
+
+
+def visible(text: str) -> str:
+    """Return text on one line, with all that is not printable escaped: a name in an answer."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _escape(char) for char in text)
+
+
+def _escape(char: str) -> str:
+    return repr(char)[1:-1]
 
 
 def number(value: float) -> str:
@@ -44,7 +68,7 @@ def percent(share: float | None) -> str:
 def table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], *, left: Sequence[int] = (0,)
 ) -> str:
-    """Return an aligned table: cut to the terminal's width, or as wide as it is when piped.
+    """Return an aligned table: cut to the width of a terminal, or as wide as it is.
 
     Parameters
     ----------
@@ -59,7 +83,7 @@ def table(
     from rich.console import Console
     from rich.table import Table
 
-    terminal = sys.stdout.isatty()
+    terminal = _on_terminal.get()
     grid = Table(box=None, pad_edge=False, header_style="bold")
     for i, name in enumerate(columns):
         grid.add_column(visible(name), justify="left" if i in left else "right", overflow="fold")
@@ -77,3 +101,12 @@ def table(
     )
     console.print(grid)
     return "\n".join(line.rstrip() for line in sheet.getvalue().splitlines())
+
+
+def without_empty(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], at: int
+) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    """Return columns and rows without one of the columns, where no row has anything in it."""
+    if any(row[at] for row in rows):
+        return columns, rows
+    return [*columns[:at], *columns[at + 1 :]], [[*row[:at], *row[at + 1 :]] for row in rows]

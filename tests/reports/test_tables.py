@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from talos_opt.cli.text import number, percent, quantity, settled, table
+from talos_opt.reports.texts.tables import number, percent, quantity, settled, table
 
 
 @pytest.mark.parametrize(

@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from talos_opt.cli.output import visible
-from talos_opt.cli.text import percent, quantity, settled, table
 from talos_opt.core.metrics import forced_value
+from talos_opt.core.problem import Objective
 from talos_opt.core.relaxations import RelaxationKind
 from talos_opt.core.result import Status
 from talos_opt.core.shares import value_unit
 from talos_opt.core.units import format_bytes
 from talos_opt.reports.digits import moment
+from talos_opt.reports.texts.tables import percent, quantity, settled, table, visible
 
 if TYPE_CHECKING:
+    from talos_opt.analysis.breakdown import Breakdown
+    from talos_opt.analysis.where import ModuleRow
+    from talos_opt.core.gains import Gains
     from talos_opt.core.metrics import Metrics
     from talos_opt.core.relaxations import Explanation
     from talos_opt.core.result import Result
     from talos_opt.core.robustness import Robustness
 
-#: Ops and transfers of which a summary says where the time goes: of more it takes a second.
+#: Headings and rows.
+Table = tuple[Sequence[str], Sequence[Sequence[str]]]
+
+#: Modules that have a row of their own: those that take longest.
+MODULES = 8
+#: Ratios this close to 1 are shown as the same.
+_SAME = 5e-4
+#: Ops and transfers of which `solve` says where the time goes: of more it takes a second.
 MOST_ACTIVITIES = 50_000
 
 
-def summarise(result: Result, written: str | None = None) -> str:
+def summarise(result: Result, written: str | None = None, gained: Gains | None = None) -> str:
     """Return the text that ``solve`` prints.
 
     Parameters
@@ -33,11 +44,21 @@ def summarise(result: Result, written: str | None = None) -> str:
     result : Result
     written : str, optional
         File that the schedule was written to.
+    gained : Gains, optional
+        What the schedule gains over the baselines.
     """
-    lines = [_headline(result)]
+    lines = [headline(result)]
     if result.metrics is not None:
-        lines += ["", *_values(result, result.metrics), "", devices(result, result.metrics)]
-        lines += ["", *_where(result)]
+        lines += ["", *_aligned(values(result, result.metrics, gained))]
+        modules = module_table(result)
+        if modules is not None:
+            lines += ["", table(*modules, left=(0, 1))]
+        lines += [
+            "",
+            table(*device_table(result, result.metrics), left=(0, 1)),
+            "",
+            *_where(result),
+        ]
     if result.robust is not None:
         lines += ["", *_robust(result.robust, value_unit(result.problem))]
     if result.explanation is not None:
@@ -47,7 +68,12 @@ def summarise(result: Result, written: str | None = None) -> str:
     return "\n".join(lines)
 
 
-def _headline(result: Result) -> str:
+def _aligned(rows: Iterable[tuple[str, str]]) -> Iterator[str]:
+    return (f"{name:<11}  {value}" for name, value in rows)
+
+
+def headline(result: Result) -> str:
+    """Return graph, status, solver and seconds in a line."""
     status = "interrupted, " if result.interrupted else ""
     status += {
         Status.OPTIMAL: "optimal",
@@ -91,37 +117,100 @@ def _changes(explanation: Explanation) -> list[str]:
     return lines
 
 
-def _where(result: Result) -> list[str]:
-    """Return where the time goes, unless finding out would keep a person waiting."""
+def breakdown_of(result: Result) -> Breakdown | None:
+    """Return where the time goes; None without a schedule, or if it would take too long."""
     from talos_opt.analysis.breakdown import break_down
-    from talos_opt.cli.breakdown_text import tell_briefly
 
     schedule = result.schedule
-    assert schedule is not None, "metrics come from a schedule"
-    if len(schedule.device) + len(schedule.transfers) > MOST_ACTIVITIES:
+    if schedule is None or len(schedule.device) + len(schedule.transfers) > MOST_ACTIVITIES:
+        return None
+    return break_down(result.problem, schedule)
+
+
+def _where(result: Result) -> list[str]:
+    from talos_opt.reports.texts.breakdown import tell_briefly
+
+    found = breakdown_of(result)
+    if found is None:
         return ["talos-opt explain GRAPH SCHEDULE says where the time goes"]
-    return [tell_briefly(break_down(result.problem, schedule))]
+    return [tell_briefly(found)]
 
 
-def _values(result: Result, metrics: Metrics) -> list[str]:
+def values(
+    result: Result, metrics: Metrics, gained: Gains | None = None
+) -> Iterator[tuple[str, str]]:
+    """Yield what a schedule is worth, as names and texts; a name is empty if it goes on."""
     objective = result.problem.objective
     unit = value_unit(result.problem)
     work = metrics.value(objective) - forced_value(result.problem)
-    others = [
-        f"{other.value} {quantity(value, value_unit(result.problem, other))}"
-        for other, value in metrics.values.items()
-        if other is not objective
-    ]
+    yield objective.value, f"{moment(metrics.value(objective), unit, work)} ({objective.words})"
+    yield "lower bound", f"{moment(result.lower_bound, unit, work)}, gap {percent(result.gap)}"
+    said = "" if gained is None else tell_gains(gained, objective)
+    if said:
+        yield "gain", said
+    name = "also"
+    for other, value in metrics.values.items():
+        if other is not objective:
+            worth = quantity(value, value_unit(result.problem, other))
+            yield name, f"{other.value} {worth} ({other.words})"
+            name = ""
+    moved = f"{format_bytes(metrics.transferred_bytes)} moved"
     if metrics.weighted_speedup is not None:
-        reference = result.problem.source.cluster.reference
-        others.append(f"weighted speedup {metrics.weighted_speedup:.4g} over {visible(reference)}")
-    others.append(f"{format_bytes(metrics.transferred_bytes)} moved")
-    rows = [
-        (objective.value, moment(metrics.value(objective), unit, work)),
-        ("lower bound", f"{moment(result.lower_bound, unit, work)}, gap {percent(result.gap)}"),
-        ("also", ", ".join(others)),
-    ]
-    return [f"{name:<11}  {value}" for name, value in rows]
+        reference = visible(result.problem.source.cluster.reference)
+        moved = f"weighted speedup {metrics.weighted_speedup:.4g} over {reference}, {moved}"
+    yield name, moved
+
+
+def tell_gains(gained: Gains, objective: Objective) -> str:
+    """Return how much better a schedule is than the baselines, as far as that is defined."""
+    found = (
+        (gained.over_single, f"the best single device ({visible(gained.device or '')})"),
+        (gained.over_sequential, "filling the devices in order"),
+    )
+    return ", ".join(_times(ratio, what, objective) for ratio, what in found if ratio is not None)
+
+
+def _times(ratio: float, what: str, objective: Objective) -> str:
+    same = abs(ratio - 1) < _SAME
+    if objective is Objective.MEMORY:
+        return f"{'the' if same else f'1/{ratio:.3g} of the'} share of {what}"
+    return f"{'' if same else f'{ratio:.3g}x '}as fast as {what}"
+
+
+def module_table(result: Result) -> Table | None:
+    """Return where each module or model is; None where that says no more than the devices do."""
+    from talos_opt.analysis.where import modules_by_device
+
+    problem, schedule = result.problem, result.schedule
+    assert schedule is not None, "metrics come from a schedule"
+    columns = problem.graph.columns
+    known = any("module" in attrs for attrs in columns.attrs.values())
+    if columns.op_count > MOST_ACTIVITIES or not (known or len(columns.model_ids) > 1):
+        return None
+    rows = modules_by_device(problem, schedule)
+    if len(rows) == 1:
+        return None
+    kept = set(sorted(range(len(rows)), key=lambda k: -rows[k].time)[:MODULES])
+    rest = [row for k, row in enumerate(rows) if k not in kept]
+    unit = problem.graph.time_unit
+    cells = [
+        (_module_name(row), row.device, str(row.ops), quantity(row.time, unit),
+         format_bytes(row.weights))
+        for k, row in enumerate(rows) if k in kept
+    ]  # fmt: skip
+    if rest:
+        devices = ", ".join(dict.fromkeys(row.device for row in rest))
+        time, weights = sum(row.time for row in rest), sum(row.weights for row in rest)
+        ops = str(sum(row.ops for row in rest))
+        name = f"{len(rest)} more"
+        cells.append((name, devices, ops, quantity(time, unit), format_bytes(weights)))
+    return ("module" if known else "model", "device", "ops", "time", "weights"), cells
+
+
+def _module_name(row: ModuleRow) -> str:
+    if not row.module:
+        return "single ops of others"
+    return row.module if row.whole else f"{row.module} (part)"
 
 
 def _robust(found: Robustness, unit: str) -> list[str]:
@@ -150,8 +239,8 @@ def _robust(found: Robustness, unit: str) -> list[str]:
     ]
 
 
-def devices(result: Result, metrics: Metrics) -> str:
-    """Return the table of what each device has to do."""
+def device_table(result: Result, metrics: Metrics) -> Table:
+    """Return what each device has to do."""
     problem, schedule = result.problem, result.schedule
     assert schedule is not None, "metrics come from a schedule"
     rule = problem.memory_rule
@@ -173,5 +262,4 @@ def devices(result: Result, metrics: Metrics) -> str:
                 "no limit" if limit is None else format_bytes(limit),
             )
         )
-    columns = ("device", "kind", "ops", "load", "idle", f"memory ({rule.value})", "of")
-    return table(columns, rows, left=(0, 1))
+    return ("device", "kind", "ops", "load", "idle", f"memory ({rule.value})", "of"), rows

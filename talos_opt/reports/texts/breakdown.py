@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from talos_opt.analysis.gaps import LABELS, Part
-from talos_opt.cli.output import visible
-from talos_opt.cli.text import percent, quantity, settled, table
+from talos_opt.core.origins import origin_of
 from talos_opt.core.units import format_bytes
 from talos_opt.reports.digits import moment
+from talos_opt.reports.texts.tables import percent, quantity, settled, table, visible, without_empty
 
 if TYPE_CHECKING:
     from talos_opt.analysis.breakdown import Breakdown
@@ -61,6 +61,9 @@ class _Teller:
     def link(self, row: int) -> str:
         moves = self.found.schedule.transfers
         return f"{self.ids[moves.source[row]]} -> {self.ids[moves.target[row]]}"
+
+    def module(self, op: int) -> str:
+        return origin_of(self.problem.graph.columns, op).module
 
     # ---- parts of the text -----------------------------------------------------------------
 
@@ -146,14 +149,15 @@ class _Teller:
         path = self.found.path
         ranked = sorted(path.stretches, key=lambda item: -item.length)[:SHOWN]
         rows = [
-            (self.problem.names[item.op],
+            (self.problem.names[item.op], self.module(item.op),
              self.link(item.transfer) if item.transfer >= 0
              else self.ids[self.found.schedule.device[item.op]],
              self.long(item.length), self.share(item.length, path.end), item.cause.name.lower())
             for item in ranked
         ]  # fmt: skip
-        columns = ("longest on the path", "where", "time", "share", "waited for")
-        return table(columns, rows, left=(0, 1, 4))
+        columns = ("longest on the path", "module", "where", "time", "share", "waited for")
+        heads, cells = without_empty(columns, rows, 1)
+        return table(heads, cells, left=(*range(len(heads) - 3), len(heads) - 1))
 
     def models(self) -> str:
         """Return when each model is done."""
@@ -185,11 +189,13 @@ class _Teller:
     def moved(self) -> str:
         """Return which tensors moved most bytes."""
         rows = [
-            (self.problem.names[item.op], str(item.hops), format_bytes(item.bytes),
-             self.long(item.time))
+            (self.problem.names[item.op], self.module(item.op), str(item.hops),
+             format_bytes(item.bytes), self.long(item.time))
             for item in self.found.moved
         ]  # fmt: skip
-        return table(("most moved: output of", "hops", "bytes", "time"), rows) if rows else ""
+        columns = ("most moved: output of", "module", "hops", "bytes", "time")
+        heads, cells = without_empty(columns, rows, 1)
+        return table(heads, cells, left=range(len(heads) - 3)) if rows else ""
 
     def types(self) -> str:
         """Return which op types ran longest."""
