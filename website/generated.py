@@ -21,6 +21,7 @@ TAKEN = {
     "CODE_OF_CONDUCT.md": "project/conduct.md",
     "SECURITY.md": "project/security.md",
     "benchmarks/README.md": "project/benchmarks.md",
+    "examples/README.md": "how-to/examples.md",
     "models/README.md": "project/models.md",
 }
 #: Modules of the API besides `talos_opt` itself: address, title and what the page says first.

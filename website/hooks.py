@@ -167,7 +167,8 @@ def _relinked(found: re.Match[str], source: str, address: str) -> str:
     else:
         return found[0]  # MkDocs says that it leads nowhere
     if (generated.DOCS / new).is_dir():
-        new = f"{new}/README.md"
+        index = "index.md" if (generated.DOCS / new / "index.md").exists() else "README.md"
+        new = f"{new}/{index}"
     if re.fullmatch(r"\[(?:[\w-]+/)*[\w-]+\.md\]", text):  # files have titles here
         text = f"[{_title(path)}]"
     return f"{text}({posixpath.relpath(new, folder or '.')}{'#' + anchor if anchor else ''})"

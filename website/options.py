@@ -66,7 +66,7 @@ def _table(actions: list[argparse.Action], described: set[tuple[str, str]]) -> s
 
 
 def _name(action: argparse.Action) -> str:
-    value = _cell(_value(action))
+    value = _value(action)
     if not action.option_strings:
         more = " ..." if action.nargs in ("+", "*") else ""
         return f"`{value}{more}`"
@@ -75,7 +75,7 @@ def _name(action: argparse.Action) -> str:
 
 
 def _meaning(action: argparse.Action) -> str:
-    said = _cell(_prose(action.help or ""))
+    said = _prose(action.help or "")
     if action.choices and not action.metavar:
         said += ". One of " + ", ".join(f"`{choice}`" for choice in action.choices)
     return said
@@ -88,10 +88,6 @@ def _value(action: argparse.Action) -> str:
     if action.metavar:
         return str(action.metavar)
     return action.dest.rpartition("_")[2].upper()
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "&#124;")
 
 
 def _prose(text: str) -> str:
@@ -117,6 +113,6 @@ def _parts(text: str) -> Iterator[tuple[bool, str]]:
 def _marked(part: tuple[bool, str]) -> str:
     code, text = part
     if not code:
-        return re.sub(r"([*_<\[])", r"\\\1", text)
+        return re.sub(r"([*_<\[|])", r"\\\1", text)
     page = re.fullmatch(r"docs/([\w-]+\.md)", text)
     return f"[{page[1]}]({page[1]})" if page else f"`{text}`"
