@@ -194,6 +194,7 @@ def _read(
 ) -> tuple[Problem, bool]:
     """Read a graph, and tell whether its cluster is its own or asked for, not the recorded one."""
     from talos_opt import formats
+    from talos_opt.core.cluster import NO_BUNDLES
     from talos_opt.core.errors import InputError
     from talos_opt.formats.source import open_source
 
@@ -213,7 +214,10 @@ def _read(
         return read(recorded), False
     if problem.cluster == recorded:
         return problem, True
-    if dataclasses.replace(problem.cluster, bundles=recorded.bundles) == recorded:
+    plain, other = (
+        dataclasses.replace(item, bundles=NO_BUNDLES) for item in (problem.cluster, recorded)
+    )
+    if plain == other:
         # Other rules for bundles are no other cluster; they only count where there are bundles.
         return dataclasses.replace(problem, cluster=recorded) if made.bundles else problem, True
     return dataclasses.replace(problem, cluster=recorded), False
