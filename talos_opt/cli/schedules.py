@@ -194,6 +194,7 @@ def _read(
 ) -> tuple[Problem, bool]:
     """Read a graph, and tell whether its cluster is its own or asked for, not the recorded one."""
     from talos_opt import formats
+    from talos_opt.core.cluster import NO_BUNDLES
     from talos_opt.core.errors import InputError
     from talos_opt.formats.source import open_source
 
@@ -213,7 +214,9 @@ def _read(
         return read(recorded), False
     if problem.cluster == recorded:
         return problem, True
-    if dataclasses.replace(problem.cluster, bundles=recorded.bundles) == recorded:
+    # Without any: the recorded rules may not fit the devices of the graph's cluster.
+    plain = [dataclasses.replace(one, bundles=NO_BUNDLES) for one in (problem.cluster, recorded)]
+    if plain[0] == plain[1]:
         # Other rules for bundles are no other cluster; they only count where there are bundles.
         return dataclasses.replace(problem, cluster=recorded) if made.bundles else problem, True
     return dataclasses.replace(problem, cluster=recorded), False
