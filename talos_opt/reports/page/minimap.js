@@ -115,7 +115,7 @@ class Minimap {
         if (to - from > timeline.horizon * 0.005) timeline.show(from, to);
       } else if (held.edge) {
         const ends = { from: timeline.from, to: timeline.to, [held.edge]: time };
-        if (ends.to - ends.from > timeline.horizon * 1e-7) timeline.show(ends.from, ends.to);
+        if (ends.to - ends.from > timeline.horizon * LEAST_SHOWN) timeline.show(ends.from, ends.to);
       } else timeline.pan(time - held.grip - timeline.from);
     });
     for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, () => (held = null));

@@ -144,6 +144,12 @@ class Page {
     return `${this.models[this.ops.model[i]].id}/${this.ops.name[i]}`;
   }
 
+  // The op of a name, which another may have in capitals; -1: there is none.
+  find(name) {
+    this.numbers ??= new Map(Array.from({ length: this.size }, (_, i) => [this.name(i), i]));
+    return this.numbers.get(name) ?? this.lowered.indexOf(name.toLowerCase());
+  }
+
   type(i) {
     return this.ops.types[this.ops.type[i]];
   }
