@@ -338,6 +338,26 @@ def test_the_overview_moves_what_is_shown(browser: Browser) -> None:
     assert shown(browser) == whole
 
 
+def test_the_focus_stays_where_a_keyboard_was_used(browser: Browser) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    active = "return document.activeElement.closest('[id]').id"
+    browser.js("location.hash = '#op=m1/op3&range=1,2'")
+    browser.wait(lambda: browser.find("#details").is_displayed())
+    browser.find("#details button.link").send_keys(
+        Keys.ENTER
+    )  # an op that it reads, or that reads it
+    assert not browser.text("#details").startswith("m1/op3\n")
+    assert browser.js(active) == "details"
+    for panel in ("#details h3 button", "#totals .zoom :last-child"):
+        browser.find(panel).send_keys(Keys.ENTER)
+        assert not browser.find(panel.split()[0]).is_displayed()
+        assert browser.js(active) == "gantt"
+    table = "section[aria-labelledby=solvers-title] tbody"
+    browser.find(f"{table} tr:nth-child(2) button").send_keys(Keys.ENTER)
+    assert browser.js("return document.activeElement.textContent") == "slow"
+
+
 # ---- files, folds, links ---------------------------------------------------------------------
 
 

@@ -233,8 +233,9 @@ class Board {
     const { plan } = pane;
     if (reveal) this.#bringIntoView(plan.op.start[i], plan.op.end[i]);
     const background = colouring.backgroundOf(colouring.of(plan)[i]);
-    this.details.replaceChildren(...opAtLength(plan, i, { background, choose: (k) => this.choose(k, { pane }), close: () => this.close() }));
+    const acts = { background, choose: (k) => this.choose(k, { pane }), close: () => this.close() };
     this.details.hidden = false;
+    refill(this.details, opAtLength(plan, i, acts), () => this.details.querySelector("button"));
     this.hide();
     this.later();
   }
@@ -251,8 +252,8 @@ class Board {
 
   close() {
     for (const { gantt } of this.panes) gantt.selected = -1;
+    refill(this.details, [], () => this.panes[0].canvas);
     this.details.hidden = true;
-    this.details.replaceChildren();
     this.later();
   }
 
@@ -319,15 +320,16 @@ class Board {
 
   #showTotals() {
     const { look, totals } = this;
+    if (!look.range) refill(totals, [], () => this.panes[0].canvas);
     totals.hidden = !look.range;
-    totals.replaceChildren();
     if (!look.range) return;
     const acts = {
       zoom: () => this.timeline.show(look.range.from, look.range.to),
       mark: () => this.#mark(),
       close: () => this.#select(null),
     };
-    totals.append(...rangePanel(this.page, look.range, this.#plansShown(), look.folded, acts).flat(2).filter(Boolean));
+    const panel = rangePanel(this.page, look.range, this.#plansShown(), look.folded, acts);
+    refill(totals, panel.flat(2).filter(Boolean), () => totals.querySelector("button"));
   }
 
   // Mark the range, or else the chosen op; take the mark away where it is that already.

@@ -117,6 +117,14 @@ function breakable(text) {
   return parts.flatMap((part, k) => (k ? [node("wbr"), part] : [part]));
 }
 
+// Put other things into an element; if the focus was in it, what `next` finds gets it, so that a
+// reader with a keyboard stays there.
+function refill(host, children, next) {
+  const inside = host.contains(document.activeElement);
+  host.replaceChildren(...children);
+  if (inside) next()?.focus({ preventScroll: true });
+}
+
 // In the rows of a table: a cell of a row above reaches down to here.
 const COVERED = Symbol("covered");
 let tables = 0;
