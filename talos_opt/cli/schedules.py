@@ -214,10 +214,9 @@ def _read(
         return read(recorded), False
     if problem.cluster == recorded:
         return problem, True
-    plain, other = (
-        dataclasses.replace(item, bundles=NO_BUNDLES) for item in (problem.cluster, recorded)
-    )
-    if plain == other:
+    # Without any: the recorded rules may not fit the devices of the graph's cluster.
+    plain = [dataclasses.replace(one, bundles=NO_BUNDLES) for one in (problem.cluster, recorded)]
+    if plain[0] == plain[1]:
         # Other rules for bundles are no other cluster; they only count where there are bundles.
         return dataclasses.replace(problem, cluster=recorded) if made.bundles else problem, True
     return dataclasses.replace(problem, cluster=recorded), False

@@ -27,7 +27,7 @@ class Group:
     lanes : (k,) int
         Those that it stands for, in the view that was given.
     whole : int
-        Slots of the devices, or devices that can send: what is busy when all are.
+        Slots of the devices; of links their lanes, and at least one for each device.
     """
 
     lane: int
@@ -105,7 +105,7 @@ def fold(view: View) -> Folded:
 
 def _group(view: View, lane: int, lanes: Ints, devices: int) -> Group:
     if view.lanes[int(lanes[0])].link:
-        return Group(lane, lanes, devices)
+        return Group(lane, lanes, max(devices, len(lanes)))
     names = [view.lanes[k].device for k in lanes.tolist()]
     slots = dict(zip(view.devices, view.slots.tolist(), strict=True))
     # A device with many slots has lanes for those in use alone.

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -18,7 +19,7 @@ from talos_opt.core.errors import DependencyError, FormatError
 from talos_opt.core.extras import how_to_install
 from talos_opt.formats.source import STREAM
 from talos_opt.formats.target import write_file
-from talos_opt.reports.digits import DIGITS, significant, time_unit
+from talos_opt.reports.digits import DIGITS, FLOAT_DIGITS, significant, time_unit
 from talos_opt.reports.fonts import choose_fonts
 
 if TYPE_CHECKING:
@@ -209,8 +210,24 @@ def time_axis(axes: Axes, which: str, what: str, largest: float, unit: str) -> N
     """
     divisor, name = time_unit(largest, unit)
     axis = axes.xaxis if which == "x" else axes.yaxis
-    axis.set_major_formatter(lambda value, _: significant(value / divisor, DIGITS))
+
+    def label(value: float, _: object = None) -> str:
+        return significant(value / divisor, digits_apart(largest, *axis.get_view_interval()))
+
+    axis.set_major_formatter(label)
     axis.set_label_text(f"{what} ({name})" if name else what)
+
+
+def digits_apart(largest: float, low: float, high: float) -> int:
+    """Return how many digits tell the labels of an axis apart that shows `low` to `high`.
+
+    Late in a long schedule they have more in common than `DIGITS` digits.
+    """
+    span = abs(high - low)
+    if not largest > span > 0:
+        return DIGITS
+    more = 3 + Decimal(largest).adjusted() - Decimal(span).adjusted()
+    return max(DIGITS, min(more, FLOAT_DIGITS))
 
 
 def _settle(drawing: Figure) -> None:

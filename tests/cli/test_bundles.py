@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -149,6 +150,22 @@ def test_rules_for_bundles_are_no_other_cluster(tmp_path: Path, capsys: Capture)
     capsys.readouterr()
     assert main(["check", str(graph), str(target)]) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_rules_are_those_of_the_recorded_cluster(
+    tmp_path: Path, graph: Path, capsys: Capture
+) -> None:
+    # On the graph's own cluster of one card, the rules for bundles that are recorded fit nothing.
+    head, rest = GRAPH.split("cluster:\n")
+    cluster, ops = rest.split("ops:\n")
+    graph.write_text(f"{head}cluster: {{devices: [{{id: gpu0, kind: gpu}}]}}\nops:\n{ops}")
+    three, target = tmp_path / "three.yaml", tmp_path / "s.json"
+    three.write_text("schema: talos-cluster/1\n" + textwrap.dedent(cluster))
+    argv = ["--cluster", str(three), "--objective", "makespan"]
+    assert main(["solve", str(graph), *argv, "-o", str(target)]) == 0
+    capsys.readouterr()
+    assert main(["check", str(graph), str(target)]) == 0
+    assert "cluster as recorded there" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("suffix", ["yaml", "json", "npz"])

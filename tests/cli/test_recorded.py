@@ -92,20 +92,6 @@ def test_the_cluster_is_the_schedules_own(capsys: Capture, graph: Path, tmp_path
         assert capsys.readouterr().err == ""
 
 
-def test_bundles_are_of_the_recorded_cluster(capsys: Capture, graph: Path, tmp_path: Path) -> None:
-    """The graph's own cluster has a single device of the kind, and could not form them."""
-    cluster = tmp_path / "c.yaml"
-    cluster.write_text(
-        "devices: [{id: c, kind: cpu}, {id: d, kind: cpu}]\nlinks: [{between: [c, d]}]\n"
-    )
-    given = ["--cluster", cluster, "--bundles", "cpu=2:data"]
-    schedule = solved(graph, "s.json", *given)
-    for command in (["check", graph, schedule], ["explain", graph, schedule]):
-        capsys.readouterr()
-        assert main(list(map(str, command))) == 0, command
-        assert f"{schedule}: cluster as recorded there" in capsys.readouterr().err
-
-
 def test_a_graph_without_a_cluster(capsys: Capture, graph: Path, tmp_path: Path) -> None:
     cluster = tmp_path / "c.json"
     cluster.write_text(json.dumps(GRAPH["cluster"] | {"devices": [{"id": "z", "kind": "cpu"}]}))

@@ -21,6 +21,8 @@ from talos_opt.reports.gantt import Options, draw_gantt
 from talos_opt.reports.gantt.categories import categories_of
 from talos_opt.reports.gantt.coverage import covers
 from talos_opt.reports.view import View, view_of
+from tests.builders import device, link, op
+from tests.builders import problem as build
 from tests.reports.pages import MIB, many_ops
 from tests.reports.test_style import SEEN, lab
 
@@ -127,6 +129,22 @@ def test_a_folded_lane_is_as_high_as_its_devices_are_busy(view: View) -> None:
         assert share * (edges[8] - edges[7]) == pytest.approx(time)
     sent = (view.transfer_end - view.transfer_start)[view.transfer_source > 0].sum()
     assert by_lane[True].busy == pytest.approx(sent / CARDS / view.horizon)
+
+
+def test_links_of_a_kind_that_are_all_busy_fill_its_lane() -> None:
+    # Each of four cards sends to all others at the same time: more lanes than cards.
+    sent = [op(f"a{k}", 1, output=40) for k in range(4)]
+    read = [op(f"b{k}{j}", 1, f"a{k}") for k in range(4) for j in range(4) if j != k]
+    placed = np.array([*range(4), *(j for k in range(4) for j in range(4) if j != k)]) + 13
+    names = [f"cpu{k}" for k in range(13)] + [f"gpu{k}" for k in range(4)]
+    cards = build([*sent, *read], map(device, names), [link("gpu gpu", 0, 10)])
+    view = view_of(cards, simulate(cards, placed, cards.arrays.rank))
+    folded = fold(view)
+    (links,) = (group for group in folded.groups if folded.view.lanes[group.lane].link)
+    assert links.whole == len(links.lanes) == 12
+    edges = np.linspace(0.0, view.horizon, 50)
+    found = covers(folded, categories_of(folded.view, Options()), edges)
+    assert max(cover.share.sum(axis=0).max() for cover in found) == pytest.approx(1)
 
 
 def test_memory_of_a_kind_is_the_most_that_one_holds(view: View) -> None:

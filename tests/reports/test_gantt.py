@@ -346,6 +346,21 @@ def test_a_stretch_of_time_cuts_bars_off() -> None:
     assert "25 %" in [text.get_text() for text in figure.axes[0].texts]
     with pytest.raises(InputError, match="from 40 to 50 s has nothing of the schedule in it"):
         draw_gantt(view, Options(start=40.0, end=50.0))
+    with pytest.raises(InputError, match="the time from 40 s has nothing of the schedule in it"):
+        draw_gantt(view, Options(start=40.0))
+
+
+@pytest.mark.parametrize("width", [6.0, 12.0])
+def test_labels_differ_however_late_and_short_a_stretch_is(width: float) -> None:
+    late = problem([op("long", 3600.0), op("short", 20e-6, "long")], "cpu0")
+    view = view_of(late, simulate(late, np.zeros(2, dtype=np.int64), late.arrays.rank))
+    figure = draw_gantt(view, Options(start=3600.0, width=width))
+    assert figure.axes[0].get_xlim()[1] == pytest.approx(3600 + 1.004 * 20e-6, abs=1e-9)
+    figure.draw_without_rendering()
+    labels = [text for text in figure.axes[-2].get_xticklabels() if text.get_text()]
+    assert len({text.get_text() for text in labels}) == len(labels) >= 3
+    boxes = [text.get_window_extent() for text in labels]
+    assert all(a.x1 < b.x0 for a, b in itertools.pairwise(boxes))
 
 
 def test_some_devices_are_drawn_with_what_moves_between_them() -> None:

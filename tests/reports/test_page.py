@@ -271,7 +271,8 @@ def test_the_wheel_holds_all_that_a_page_is_made_of(tmp_path: Path) -> None:
 
 def test_times_are_short_and_equal_ones_stay_equal() -> None:
     values = np.array([0.1 + 0.2, 0.3, 2.0, 1 / 3, 123.0])
-    assert times(values, 123.0) == [0.3, 0.3, 2, 0.3333333, 123]
+    assert times(values, 123.0) == [0.3, 0.3, 2, 0.333333333, 123]
+    assert times(np.array([3600.0, 3600.0000004]), 3600.1) == [3600, 3600.0000004]
     assert times(np.zeros(1), 0.0) == [0]
     assert significant([np.inf, np.nan, 1 / 3, 5.0]) == [None, None, 0.3333333, 5]
 

@@ -18,7 +18,7 @@ from talos_opt.core.cluster import Cluster, Device, Link
 from talos_opt.core.problem import MemoryRule, Problem
 from talos_opt.core.simulator import simulate
 from talos_opt.reports.colouring import slack_classes
-from talos_opt.reports.page import write_gantt_page, write_report
+from talos_opt.reports.page import Answer, write_gantt_page, write_report
 from talos_opt.reports.view import view_of_document
 from tests.reports.chromium import Chromium as Browser
 from tests.reports.chromium import open_chromium
@@ -291,6 +291,39 @@ def test_a_box_is_zoomed_to(browser: Browser, modifiers: int) -> None:
     assert shown(browser) == pytest.approx(want, rel=1e-2)
 
 
+def test_what_is_shown_never_gets_too_short(browser: Browser, data: dict[str, Any]) -> None:
+    whole = max(item["horizon"] for item in data["schedules"])
+    for given in ("#t=3,3.0000000000000004", "#t=0,1e-320"):
+        browser.js("location.hash = arguments[0]", given)
+        browser.settle()  # a chart of no time would never be drawn
+        start, end = (float(part) for part in re.findall(r"[\d.]+", browser.text("#range")))
+        assert end > start
+    browser.js("location.hash = '#t=2,3'")
+    browser.settle()
+    for _ in range(5):
+        drag(browser, GANTT, (600, 604, 606), 60, modifiers=2)
+    browser.wait(lambda: "t=" in browser.js("return location.hash"))
+    found = browser.js("return location.hash").partition("t=")[2].partition("&")[0].split(",")
+    assert float(found[1]) - float(found[0]) >= whole * 0.9e-7
+
+
+def test_a_drag_that_is_broken_off_chooses_nothing(browser: Browser, page: Path) -> None:
+    browser.open(page, touch=True)
+    for mode in ("zoom", "select"):
+        browser.find(f'[data-mode="{mode}"]').click()
+        before = browser.colours(GANTT)
+        code = (
+            "const b = document.querySelector('#gantt').getBoundingClientRect(); return [b.x, b.y]"
+        )
+        left, top = browser.js(code)
+        for kind, x in (("Start", 300), ("Move", 330), ("Move", 400), ("Cancel", None)):
+            points = [] if x is None else [{"x": left + x, "y": top + 60}]
+            browser.call("Input.dispatchTouchEvent", type=f"touch{kind}", touchPoints=points)
+        browser.settle()
+        assert browser.colours(GANTT) == before
+        assert not browser.find("#totals").is_displayed()
+
+
 def test_the_overview_moves_what_is_shown(browser: Browser) -> None:
     whole = shown(browser)
     drag(browser, "#minimap", (400, 500, 700), 15)
@@ -303,6 +336,26 @@ def test_the_overview_moves_what_is_shown(browser: Browser) -> None:
     browser.find("#minimap").send_keys("0")
     browser.settle()
     assert shown(browser) == whole
+
+
+def test_the_focus_stays_where_a_keyboard_was_used(browser: Browser) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    active = "return document.activeElement.closest('[id]').id"
+    browser.js("location.hash = '#op=m1/op3&range=1,2'")
+    browser.wait(lambda: browser.find("#details").is_displayed())
+    browser.find("#details button.link").send_keys(
+        Keys.ENTER
+    )  # an op that it reads, or that reads it
+    assert not browser.text("#details").startswith("m1/op3\n")
+    assert browser.js(active) == "details"
+    for panel in ("#details h3 button", "#totals .zoom :last-child"):
+        browser.find(panel).send_keys(Keys.ENTER)
+        assert not browser.find(panel.split()[0]).is_displayed()
+        assert browser.js(active) == "gantt"
+    table = "section[aria-labelledby=solvers-title] tbody"
+    browser.find(f"{table} tr:nth-child(2) button").send_keys(Keys.ENTER)
+    assert browser.js("return document.activeElement.textContent") == "slow"
 
 
 # ---- files, folds, links ---------------------------------------------------------------------
@@ -370,9 +423,83 @@ def test_a_link_holds_what_was_chosen(browser: Browser, page: Path) -> None:
     keys(browser, "d")
     parts = ("op=m0%2Fop2", "schedule=0", "with=1", "colour=slack", "range=2,3", "mark=1.5,2")
     browser.wait(lambda: all(part in browser.js("return location.hash") for part in parts))
-    browser.js("location.hash = '#schedule=7&with=x&colour=red&range=3,1'")  # none of it is there
+
+
+def test_the_back_button_leads_to_what_was_shown(browser: Browser) -> None:
+    first, second = "#op=m1/op3&with=0&colour=type&folded=&range=2,3&mark=1,1", "#t=1,2"
+    browser.js("location.hash = arguments[0]", first)
+    browser.wait(lambda: browser.find("#totals").is_displayed())
+    browser.js("location.hash = arguments[0]", second)
+    browser.wait(lambda: not browser.find("#totals").is_displayed())
     browser.settle()
-    assert browser.js("return document.querySelector('#schedule').value") == "0"
+    assert browser.find("#details").is_displayed() is False
+    assert browser.js("return document.querySelector('#beside').value") == ""
+    assert browser.js("return document.querySelector('#colour').value") == "model"
+    assert shown(browser) == (1, 2)
+    browser.js("history.back()")
+    browser.wait(lambda: browser.find("#totals").is_displayed())
+    assert browser.text("#details").startswith("m1/op3")
+    keys(browser, "d")
+    browser.wait(lambda: "mark=1,1" in browser.js("return location.hash"))
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["#t=nonsense&op=none&with=99", "#with=&schedule=-1", "#t=1&range=,&mark=%", "#folded=%00&op=",
+     "#colour=__proto__&with=1.5", "#range=-2,-1&mark=1e9,2e9&op=%E0%A4%A", "#t=NaN,1&range=3,1"],
+)  # fmt: skip
+def test_what_makes_no_sense_in_a_link_is_left_out(browser: Browser, given: str) -> None:
+    before = shown(browser)
+    browser.js("location.hash = arguments[0]", given)
+    browser.wait(lambda: browser.js("return location.hash") in ("", "#folded="))
+    assert shown(browser) == before
+    for hidden in (BESIDE, "#totals", "#details"):
+        assert not browser.find(hidden).is_displayed()
+
+
+def test_names_of_ops_are_told_apart_by_their_capitals(browser: Browser) -> None:
+    script = (Path(talos_opt.__file__).parent / "reports" / "page" / "plan.js").read_text()
+    code = """
+        const ops = { name: ["Conv", "conv", "add"], model: [0, 0, 0] };
+        const page = new Page({ ops, models: [{ id: "m" }] });
+        return ["m/conv", "m/Conv", "M/ADD", "m/none"].map((name) => page.find(name));
+    """
+    assert browser.js(script + code) == [1, 0, 2, -1]
+
+
+def test_a_page_inside_another_one_makes_no_complaint(browser: Browser) -> None:
+    folder = Path(talos_opt.__file__).parent / "reports" / "page"
+    browser.session.get("about:blank")
+    code = """
+        const [script, told] = arguments;
+        const frame = document.createElement("iframe");
+        frame.onload = () => told(frame.contentWindow.eval(script + "; noteAddress('t=1,2'); 1"));
+        frame.srcdoc = "<p>";
+        document.body.append(frame);
+    """
+    script = (folder / "address.js").read_text()
+    assert browser.session.execute_async_script(code, script) == 1
+
+
+def test_of_many_devices_those_that_hold_most_come_first(
+    browser: Browser, problem: Problem, tmp_path: Path
+) -> None:
+    by_turns = simulate(problem, np.arange(120) % (1 + CARDS), problem.arrays.rank)
+    write_report(problem, [Answer("by turns", by_turns, {})], tmp_path / "a.html")
+    browser.open(tmp_path / "a.html")
+    (schedule,) = data_of(tmp_path / "a.html")["schedules"]
+    held = {
+        device["id"]: peak["bytes"]
+        for device, peak in zip(schedule["devices"], schedule["where"]["peaks"], strict=True)
+    }
+    assert all(held.values())
+    code = """
+        return [...document.querySelectorAll("th[scope=rowgroup]")].map((one) => one.textContent);
+    """
+    most = sorted(held, key=lambda name: held[name])[3:]
+    assert sorted(browser.js(code)) == sorted(most)
+    browser.js("document.querySelectorAll('details').forEach((one) => (one.open = true))")
+    browser.wait(lambda: sorted(browser.js(code)) == sorted(held))
 
 
 def test_a_page_without_the_graph_folds_too(

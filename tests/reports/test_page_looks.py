@@ -124,6 +124,12 @@ def test_paper_is_light_and_whole(
         assert any(room > 60 for sheet in found for room in sheet.rooms_below(title)), title
     # The page is as it was.
     assert browser.js("return document.documentElement.className") == ""
+    browser.settle()
+    wide = """
+        return [...document.querySelectorAll("canvas")]
+          .filter((one) => one.checkVisibility()).map((one) => one.width - one.clientWidth);
+    """
+    assert set(browser.js(wide)) == {0}
 
 
 def test_tables_have_names_and_row_headers(browser: Browser, page: Path) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from talos_opt.core.pipelining.records import Step
 from talos_opt.reports import style
+from talos_opt.reports.digits import DIGITS
 from talos_opt.reports.facts import headline, proof
 from talos_opt.reports.fonts import choose_fonts, text_width
 from talos_opt.reports.gantt.lanes import NAME_LENGTH, Lanes
@@ -139,6 +140,8 @@ class _Drawing:
 
 def label_time(axes: Axes, view: View, lanes: Lanes, width: float) -> None:
     """Label the time axis of lanes: at least three times, and none that run together."""
-    style.time_axis(axes, "x", "time", max(abs(lanes.left), lanes.horizon), view.time_unit)
-    axes.locator_params(axis="x", nbins=max(4, int(width / TICK_SPACE)))
+    largest = max(abs(lanes.left), lanes.horizon)
+    style.time_axis(axes, "x", "time", largest, view.time_unit)
+    digits = style.digits_apart(largest, lanes.left, lanes.right)
+    axes.locator_params(axis="x", nbins=max(4, int(width / TICK_SPACE * DIGITS / digits)))
     axes.xaxis.label.set_fontsize(style.LABEL)

@@ -64,11 +64,13 @@ class Options:
         """
         horizon = view.horizon or 1.0
         start = 0.0 if self.start is None else self.start
-        end = 1.004 * horizon if self.end is None else self.end
+        # A little air behind the last bar, however little of the schedule is drawn.
+        end = horizon + 0.004 * (horizon - start) if self.end is None else self.end
         if not (start < end and start < horizon and end > 0):
             unit = f" {view.time_unit}" if view.time_unit else ""
+            until = "" if self.end is None else f" to {end:g}"
             raise InputError(
-                f"the time from {start:g} to {end:g}{unit} has nothing of the schedule in it, "
+                f"the time from {start:g}{until}{unit} has nothing of the schedule in it, "
                 f"expected a stretch between 0 and {view.horizon:g}{unit}"
             )
         return start, end

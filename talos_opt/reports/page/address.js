@@ -17,26 +17,39 @@ function addressOf({ timeline, panes, page, plans, look, at, other, usual }) {
   ].filter(Boolean).join("&");
 }
 
+// A page inside another one, such as a notebook, may have no address of its own.
+function noteAddress(text) {
+  try {
+    history.replaceState(null, "", `#${text}`);
+  } catch (error) {
+    if (error.name !== "SecurityError") throw error;
+  }
+}
+
 function sameKinds(folded, usual) {
   return folded.size === usual.length && usual.every((kind) => folded.has(kind));
 }
 
 // Anything in it that is not there, or makes no sense, is left out.
-function readAddress(text, { page, plans }) {
+function readAddress(text, { page, plans, timeline }) {
   const kinds = new Set(groupsOf(plans[0], page.folding).map((group) => group.kind));
   const given = new URLSearchParams(text.replace(/^#/, ""));
+  // Cut at the ends of all time. What is marked may take no time.
   const stretch = (name) => {
-    const [from, to] = (given.get(name) ?? "").split(",").map(Number);
-    return from < to ? { from, to } : null;
+    const ends = (given.get(name) ?? "").split(",");
+    if (ends.length !== 2 || ends.some((end) => !end.trim())) return null;
+    const [from, to] = ends.map(Number);
+    const there = from <= to && from <= timeline.horizon && to >= 0;
+    return there ? { from: Math.max(0, from), to: Math.min(to, timeline.horizon) } : null;
   };
   const place = (name) => {
-    const k = Number(given.get(name) ?? NaN);
-    return Number.isInteger(k) && k >= 0 && k < plans.length ? k : null;
+    const text = given.get(name) ?? "";
+    return /^\d+$/.test(text) && Number(text) < plans.length ? Number(text) : null;
   };
   const colour = given.get("colour");
   return {
     shown: stretch("t"),
-    op: given.has("op") ? page.lowered.indexOf(given.get("op").toLowerCase()) : -1,
+    op: given.has("op") ? page.find(given.get("op")) : -1,
     schedule: place("schedule"),
     other: place("with"),
     colour: Colouring.offered(page).includes(colour) ? colour : null,

@@ -213,12 +213,12 @@ class Board {
       this.redraw();
       this.tools.tellRange();
       clearTimeout(this.noting);
-      this.noting = setTimeout(() => history.replaceState(null, "", `#${addressOf(this)}`), 300);
+      this.noting = setTimeout(() => noteAddress(addressOf(this)), 300);
     });
   }
 
   resize() {
-    if (this.at < 0 || this.panes[0].gantt.width === this.panes[0].plot.clientWidth) return;
+    if (this.at < 0 || [this.panes[0].gantt, this.minimap.chart].every((chart) => chart.fits)) return;
     this.hide();
     this.#layOut();
     this.minimap.layOut();
@@ -233,8 +233,9 @@ class Board {
     const { plan } = pane;
     if (reveal) this.#bringIntoView(plan.op.start[i], plan.op.end[i]);
     const background = colouring.backgroundOf(colouring.of(plan)[i]);
-    this.details.replaceChildren(...opAtLength(plan, i, { background, choose: (k) => this.choose(k, { pane }), close: () => this.close() }));
+    const acts = { background, choose: (k) => this.choose(k, { pane }), close: () => this.close() };
     this.details.hidden = false;
+    refill(this.details, opAtLength(plan, i, acts), () => this.details.querySelector("button"));
     this.hide();
     this.later();
   }
@@ -251,8 +252,8 @@ class Board {
 
   close() {
     for (const { gantt } of this.panes) gantt.selected = -1;
+    refill(this.details, [], () => this.panes[0].canvas);
     this.details.hidden = true;
-    this.details.replaceChildren();
     this.later();
   }
 
@@ -319,15 +320,16 @@ class Board {
 
   #showTotals() {
     const { look, totals } = this;
+    if (!look.range) refill(totals, [], () => this.panes[0].canvas);
     totals.hidden = !look.range;
-    totals.replaceChildren();
     if (!look.range) return;
     const acts = {
       zoom: () => this.timeline.show(look.range.from, look.range.to),
       mark: () => this.#mark(),
       close: () => this.#select(null),
     };
-    totals.append(...rangePanel(this.page, look.range, this.#plansShown(), look.folded, acts).flat(2).filter(Boolean));
+    const panel = rangePanel(this.page, look.range, this.#plansShown(), look.folded, acts);
+    refill(totals, panel.flat(2).filter(Boolean), () => totals.querySelector("button"));
   }
 
   // Mark the range, or else the chosen op; take the mark away where it is that already.
@@ -359,16 +361,24 @@ class Board {
 
   // ---- links and files ----------------------------------------------------------------------------
 
+  // Show what an address says, and nothing of what was chosen before.
   follow(text) {
     const given = readAddress(text, this);
-    if (given.colour) this.colourBy(given.colour);
-    if (given.schedule !== null && given.schedule !== this.at) this.show(given.schedule);
-    if (given.other !== null) this.compare(given.other);
-    if (given.folded) this.#foldTo(given.folded);
-    if (given.mark) this.look.mark = given.mark;
-    if (given.range) this.#select(given.range);
+    const { look, timeline } = this;
+    const at = given.schedule ?? ranked(this.plans)[0];
+    const other = given.other === at ? null : given.other;
+    this.close();
+    look.mark = given.mark;
+    look.range = given.range;
+    if ((given.colour ?? "model") !== look.colouring.by) this.colourBy(given.colour ?? "model");
+    if (at !== this.at) this.show(at);
+    if (other !== this.other) this.compare(other);
+    const folded = given.folded ?? this.usual;
+    if (!sameKinds(look.folded, folded)) this.#foldTo(folded);
+    this.#showTotals();
     if (given.op >= 0) this.choose(given.op, { reveal: false });
-    if (given.shown) this.timeline.show(given.shown.from, given.shown.to);
+    const { from, to } = given.shown ?? { from: 0, to: timeline.horizon };
+    timeline.show(from, to);
   }
 
   get #fileName() {

@@ -21,7 +21,7 @@ from talos_opt.reports.colouring import ranked_types
 from talos_opt.reports.view import View
 
 #: Significant digits of times: finer than the tolerance between equal times (model.md).
-DIGITS = 10
+DIGITS = 12
 
 Json = dict[str, Any]
 

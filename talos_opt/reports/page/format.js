@@ -117,6 +117,14 @@ function breakable(text) {
   return parts.flatMap((part, k) => (k ? [node("wbr"), part] : [part]));
 }
 
+// Put other things into an element; if the focus was in it, what `next` finds gets it, so that a
+// reader with a keyboard stays there.
+function refill(host, children, next) {
+  const inside = host.contains(document.activeElement);
+  host.replaceChildren(...children);
+  if (inside) next()?.focus({ preventScroll: true });
+}
+
 // In the rows of a table: a cell of a row above reaches down to here.
 const COVERED = Symbol("covered");
 let tables = 0;
@@ -147,18 +155,19 @@ function table(headings, rows, { caption = "Values", chosen = -1, rowHeads = tru
   return node("div", { class: "tabled" }, said, scroller);
 }
 
-// A table that is wider than its place says so, and takes the focus, to be scrolled by keys.
-const cutting = new ResizeObserver((entries) => {
-  for (const { target } of entries) {
-    const cut = target.scrollWidth > target.clientWidth + 1;
-    target.parentElement?.classList.toggle("cut", cut);
-    const given = { tabindex: "0", role: "group", "aria-label": "Table that scrolls sideways" };
-    for (const [name, value] of Object.entries(given)) {
-      if (cut) target.setAttribute(name, value);
-      else target.removeAttribute(name);
-    }
+// A table that is wider than its place says so, and takes the focus, to be scrolled by keys. What is
+// said changes heights, which a browser complains of before the next frame.
+const cutting = new ResizeObserver((entries) => requestAnimationFrame(() => entries.forEach(({ target }) => tellCut(target))));
+
+function tellCut(target) {
+  const cut = target.scrollWidth > target.clientWidth + 1;
+  target.parentElement?.classList.toggle("cut", cut);
+  const given = { tabindex: "0", role: "group", "aria-label": "Table that scrolls sideways" };
+  for (const [name, value] of Object.entries(given)) {
+    if (cut) target.setAttribute(name, value);
+    else target.removeAttribute(name);
   }
-});
+}
 
 function terms(pairs) {
   return node(

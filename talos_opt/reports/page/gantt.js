@@ -225,9 +225,10 @@ class Gantt extends TimeChart {
     for (const lane of folded.lanes) {
       this.#seen(lane, (bar, op, category) => sums.add(this.x(bar.start), (bar.end - bar.start) * perTime, category, look.alpha(op, category)));
     }
-    // Lanes of a device beyond its slots are not there; devices that send nothing have no lane.
-    const slots = folded.group.devices.reduce((sum, d) => sum + Math.max(plan.devices[d].slots, plan.lanesOf[d].length), 0);
-    sums.draw(pen, colouring, y + 1, height - 2, folded.link ? folded.group.devices.length : slots);
+    // Devices that send nothing have no lane; those that send to several may have more than one.
+    const slots = folded.group.devices.reduce((sum, d) => sum + plan.slotsOf(d), 0);
+    const links = Math.max(folded.group.devices.length, folded.lanes.length);
+    sums.draw(pen, colouring, y + 1, height - 2, folded.link ? links : slots);
   }
 
   // Transfers are thinner than ops: on a link, and where they hold a slot of a device.

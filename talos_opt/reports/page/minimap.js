@@ -34,17 +34,16 @@ class Minimap {
     const columns = Math.ceil(chart.plotWidth);
     return [...new Set(keys)].map((key) => {
       const sums = new Float32Array(columns);
-      let lanes = 0;
+      const slots = keys.reduce((sum, other, d) => sum + (other === key ? plan.slotsOf(d) : 0), 0);
       plan.lanes.forEach((lane, l) => {
         if (lane.link || keys[lane.device] !== key) return;
-        lanes += 1;
         for (const bar of plan.bars[l]) {
           const from = (bar.start / this.timeline.horizon) * chart.plotWidth;
           const to = Math.min(columns, (bar.end / this.timeline.horizon) * chart.plotWidth);
           for (let c = Math.floor(from); c < to; c += 1) sums[c] += Math.min(to, c + 1) - Math.max(from, c);
         }
       });
-      return sums.map((sum) => Math.min(1, sum / lanes));
+      return sums.map((sum) => Math.min(1, sum / slots));
     });
   }
 
@@ -115,7 +114,7 @@ class Minimap {
         if (to - from > timeline.horizon * 0.005) timeline.show(from, to);
       } else if (held.edge) {
         const ends = { from: timeline.from, to: timeline.to, [held.edge]: time };
-        if (ends.to - ends.from > timeline.horizon * 1e-7) timeline.show(ends.from, ends.to);
+        if (ends.to - ends.from > timeline.horizon * LEAST_SHOWN) timeline.show(ends.from, ends.to);
       } else timeline.pan(time - held.grip - timeline.from);
     });
     for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, () => (held = null));

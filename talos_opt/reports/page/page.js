@@ -31,7 +31,8 @@ function start() {
     if (weighed) showWeights(plan, weighed.lastChild, choose);
     if (stepped) redrawStep = showStep(plan, theme, stepped.lastChild);
     if (carded) redrawCards = showCards(plan, theme, carded.lastChild);
-    compared?.children[1].replaceChildren(comparison(page, plans, k, (other) => board.show(other)));
+    const rows = compared?.children[1];
+    if (rows) refill(rows, [comparison(page, plans, k, (other) => board.show(other))], () => rows.querySelector("[aria-current]"));
     const select = document.getElementById("schedule");
     if (select) select.value = String(k);
   };

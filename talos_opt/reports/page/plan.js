@@ -52,6 +52,12 @@ class Plan {
     });
   }
 
+  // Slots of a device, some of which may have no lane; overlap beyond them, and slots that nobody
+  // knows of, are its lanes.
+  slotsOf(device) {
+    return Math.max(this.devices[device].slots, this.lanesOf[device].length);
+  }
+
   // Share of the makespan that a device is busy, in percent.
   busyShare(device) {
     return shareOf(this.busyTime(device), this.where.span);
@@ -111,8 +117,7 @@ class Plan {
         until = Math.min(until, bar.end);
       }
     }
-    // A device with many slots has lanes for those in use alone.
-    return { ops: [...ops], free: Math.max(this.devices[device].slots, lanes.length) - taken, until };
+    return { ops: [...ops], free: this.slotsOf(device) - taken, until };
   }
 
   // When the last input of an op had been produced, wherever it was.
@@ -142,6 +147,12 @@ class Page {
 
   name(i) {
     return `${this.models[this.ops.model[i]].id}/${this.ops.name[i]}`;
+  }
+
+  // The op of a name, which another may have in capitals; -1: there is none.
+  find(name) {
+    this.numbers ??= new Map(Array.from({ length: this.size }, (_, i) => [this.name(i), i]));
+    return this.numbers.get(name) ?? this.lowered.indexOf(name.toLowerCase());
   }
 
   type(i) {

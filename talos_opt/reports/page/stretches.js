@@ -100,7 +100,7 @@ function totalsOf(plan, { from, to }) {
       const bars = plan.bars[lane];
       for (let k = plan.firstEnding(lane, from); k < bars.length && bars[k].start < to; k += 1) busy += shared(bars[k].start, bars[k].end, from, to);
     }
-    row.busy = busy / Math.max(plan.devices[d].slots, lanes.length, 1);
+    row.busy = busy / Math.max(plan.slotsOf(d), 1);
   });
   return { devices, types, models };
 }

@@ -34,7 +34,10 @@ class Theme {
     this.printing = printing;
     root.classList.toggle("sheet", printing);
     this.changed();
-    window.dispatchEvent(new Event("resize"));
+    const fit = () => window.dispatchEvent(new Event("resize"));
+    fit();
+    // Firefox tells that it has printed while the page is still as wide as the paper.
+    if (!printing) requestAnimationFrame(fit);
   }
 
   changed() {

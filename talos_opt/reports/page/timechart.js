@@ -18,6 +18,10 @@ class TimeChart {
     canvas.style.height = `${height}px`;
   }
 
+  get fits() {
+    return this.width === this.canvas.parentElement.clientWidth;
+  }
+
   // Dots for each pixel; printers have more of them than screens.
   get scale() {
     return Math.max(window.devicePixelRatio || 1, this.theme.printing ? 3 : 0);

@@ -1,6 +1,9 @@
 // The stretch of time that is shown, shared by the Gantt chart and the memory curves, and the
 // gestures that change it: wheel, drag, pinch, buttons and keys.
 
+// Share of all time that is shown at least: less could not be told apart in the numbers of an axis.
+const LEAST_SHOWN = 1e-7;
+
 class Timeline {
   constructor() {
     this.listeners = [];
@@ -24,7 +27,7 @@ class Timeline {
 
   // Narrow (below 1) or widen what is shown around a moment that stays in place.
   zoom(factor, at = (this.from + this.to) / 2) {
-    const span = Math.min(this.horizon, Math.max(this.horizon * 1e-7, this.span * factor));
+    const span = this.#allowed(this.span * factor);
     const share = (at - this.from) / this.span;
     this.show(at - share * span, at + (1 - share) * span);
   }
@@ -33,11 +36,17 @@ class Timeline {
     this.show(this.from + shift, this.to + shift);
   }
 
+  // A stretch that is too short gets wider on both sides.
   show(from, to) {
-    const span = Math.min(this.horizon, to - from);
-    this.from = Math.min(Math.max(0, from), this.horizon - span);
+    const span = this.#allowed(to - from);
+    const start = span > to - from ? (from + to - span) / 2 : from;
+    this.from = Math.min(Math.max(0, start), this.horizon - span);
     this.to = this.from + span;
     this.changed();
+  }
+
+  #allowed(span) {
+    return Math.min(this.horizon, Math.max(this.horizon * LEAST_SHOWN, span));
   }
 
   changed() {
@@ -114,7 +123,10 @@ function steer(chart, { hover, tap, mode = () => "move", stretch = () => {} }) {
   const release = (event) => {
     const held = pointers.delete(event.pointerId) && event.type === "pointerup";
     if (held && moved < 4) tap(place(event));
-    else if (held && pointers.size === 0 && drag.mode !== "move") stretch(drag.mode, chosen(place(event).x), true);
+    else if (pointers.size === 0 && moved >= 4 && drag.mode !== "move") {
+      // What the browser breaks off, such as to scroll, chooses nothing.
+      stretch(drag.mode, held ? chosen(place(event).x) : { from: drag.from, to: drag.from }, true);
+    }
     canvas.classList.remove("dragging");
   };
   canvas.addEventListener("pointerup", release);
@@ -140,7 +152,7 @@ function steerByKey(event, timeline) {
     Home: () => timeline.pan(-timeline.horizon),
     End: () => timeline.pan(timeline.horizon),
   };
-  const act = acts[event.key];
+  const act = acts[event.key.length === 1 ? event.key.toLowerCase() : event.key];
   if (!act) return false;
   act();
   event.preventDefault();

@@ -176,7 +176,7 @@ function showWeights(plan, host, choose) {
   host.replaceChildren();
   if (!where?.models) return;
   const parts = [doneTable(plan), node("div", { class: "pair" }, typeTable(plan), movedTable(plan, choose)), peakTable(plan, choose)];
-  host.append(...parts.filter(Boolean));
+  host.append(...parts.flat().filter(Boolean));
 }
 
 function doneTable(plan) {
@@ -209,10 +209,24 @@ function movedTable(plan, choose) {
   return table([["output of", true], ["hops"], ["bytes"], ["time"]], rows, { caption: "Tensors that moved most bytes." });
 }
 
+// What each device holds at its peak; of many devices, those that hold most first and the others behind
+// a line that opens them.
 function peakTable(plan, choose) {
   const { page, where } = plan;
+  const used = where.peaks.flatMap((peak, d) => (peak.holds.length ? [d] : []));
+  if (used.length === 0) return null;
+  const most = new Set([...used].sort((a, b) => where.peaks[b].bytes - where.peaks[a].bytes).slice(0, FOLDED));
+  const rest = used.filter((d) => !most.has(d));
+  const caption = `What holds most memory at ${rest.length ? `the peak of the ${FOLDED} devices that hold most` : "each device's peak"}${page.static_rule ? ", by the memory rule static." : "."}`;
+  const all = (devices, said) => peaksTable(plan, devices, said, choose);
+  return [all(used.filter((d) => most.has(d)), caption), rest.length ? unfolded(`The other ${counted(rest.length, "device")}`, () => all(rest, "What holds most memory at their peaks.")) : null];
+}
+
+function peaksTable(plan, devices, caption, choose) {
+  const { page, where } = plan;
   const timed = where.peaks.some((peak) => peak.time !== null);
-  const rows = where.peaks.flatMap((peak, d) => {
+  const rows = devices.flatMap((d) => {
+    const peak = where.peaks[d];
     const holds = peak.holds.slice(0, 4);
     // What is said of the device stands once, beside all that it holds.
     const once = (k, cell) => (k ? COVERED : cell);
@@ -226,7 +240,5 @@ function peakTable(plan, choose) {
       bytes(size),
     ]);
   });
-  if (rows.length === 0) return null;
-  const caption = "What holds most memory at each device's peak" + (page.static_rule ? ", by the memory rule static." : ".");
   return table([["device", true], ...(timed ? [["when"]] : []), ["held"], ["largest", true], ["of", true], ["bytes"]], rows, { caption });
 }
