@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
+from talos_opt.core.given import require_schedule
 from talos_opt.core.module_paths import module_of
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
@@ -75,6 +76,7 @@ def modules_by_device(
     tuple of ModuleRow
         In the order of the graph.
     """
+    require_schedule(problem, schedule)
     root = _tree(problem, schedule, None if ops is None else frozenset(ops))
     depth = _depth(root)
     ways = [(depth, share) for share in _SCATTERED]
