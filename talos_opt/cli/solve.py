@@ -230,12 +230,7 @@ def _coarsen(problem: Problem, args: argparse.Namespace) -> Problem:
     from talos_opt.core.granularity import Granularity, by_module
 
     if args.granularity == Granularity.MODULE:
-        if problem.bundling is None:
-            return by_module(problem, args.no_split or ())
-        from talos_opt.core.bundling import bundled
-
-        whole = by_module(problem.source, args.no_split or ())
-        return bundled(whole, problem.bundling.bundles)
+        return by_module(problem, args.no_split or ())
     if args.no_split:
         raise InputError("--no-split keeps modules whole: it needs --granularity module")
     return problem
