@@ -77,10 +77,15 @@ def test_a_full_disk_ends_the_log_and_not_the_run(form: str, capsys: Capture) ->
     assert "makespan" in told.out
 
 
-def test_names_that_are_no_text(tmp_path: Path) -> None:
+def test_names_that_are_no_text(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Workers of pytest-xdist cannot send what pytest captures of it.
+    monkeypatch.setattr(logs.LOGGER, "propagate", False)
     log = tmp_path / "log.jsonl"
     asked = ["--log-file", str(log), "--log-format", "json"]
     assert main(["solve", "no\udcff.yaml", *asked]) == 2
+    assert "does not exist" in capsys.readouterr().err
     command, error, _ = lines_of(log)
     assert command["arguments"][1] == "no\udcff.yaml"
     assert error["event"] == "error"
