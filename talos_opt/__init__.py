@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     )
     from talos_opt.core.feasibility import Violation
     from talos_opt.core.gains import Gains
+    from talos_opt.core.granularity import by_module
     from talos_opt.core.graph import Graph, Input, Memory, Model, Op
     from talos_opt.core.metrics import Metrics, measure
     from talos_opt.core.pipelining.step import pipeline_steps
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from talos_opt.tasks.explaining import explain
     from talos_opt.tasks.exporting import export, export_forms
     from talos_opt.tasks.fitting import Fitted, fit
+    from talos_opt.tasks.joining import join_models
     from talos_opt.tasks.models import profile, run
     from talos_opt.tasks.sweeping import read_results, sweep
     from talos_opt.tasks.traces import compare_traces
@@ -120,6 +122,7 @@ __all__ = [
     "analyze",
     "apply_relaxations",
     "bundled",
+    "by_module",
     "check",
     "compare",
     "compare_policies",
@@ -130,6 +133,7 @@ __all__ = [
     "export_forms",
     "fit",
     "gains",
+    "join_models",
     "list_solvers",
     "load_config",
     "measure",
@@ -166,6 +170,8 @@ _HOMES = {
     "talos_opt.tasks.fitting": "Fitted fit",
     "talos_opt.tasks.sweeping": "read_results sweep",
     "talos_opt.tasks.models": "profile run",
+    "talos_opt.tasks.joining": "join_models",
+    "talos_opt.core.granularity": "by_module",
     "talos_opt.tasks.traces": "compare_traces",
     "talos_opt.frameworks.common.traced": "profile_traces",
     "talos_opt.analysis.sensitivity": "Noise simulate_noise",

@@ -25,6 +25,7 @@ from talos_opt.core.errors import (
 )
 from talos_opt.core.feasibility import Violation
 from talos_opt.core.feasibility import check as check_schedule
+from talos_opt.core.given import require_kinds
 from talos_opt.core.problem import Objective, Problem, Stages
 from talos_opt.core.result import (
     Comparison,
@@ -326,7 +327,13 @@ def check(problem: Problem, schedule: Schedule) -> tuple[Violation, ...]:
     -------
     tuple of Violation
         Empty if it is feasible.
+
+    Raises
+    ------
+    InputError
+        If the two are something else.
     """
+    require_kinds(problem, schedule)
     return check_schedule(problem, schedule)
 
 

@@ -9,6 +9,7 @@ from talos_opt.api import solve
 from talos_opt.core import logs
 from talos_opt.core.errors import InputError
 from talos_opt.core.gains import Gains, Rules
+from talos_opt.core.metrics import forced_value
 from talos_opt.core.problem import Problem
 from talos_opt.core.result import Result
 
@@ -45,7 +46,7 @@ def gains(result: Result, *, time_limit: float = TIME_LIMIT) -> Gains | None:
         found |= run_baselines(problem, time_limit=time_limit, names=missing).found
     single, device = found.get("single", (None, None))
     sequential, _ = found.get("sequential", (None, None))
-    return Gains(result.value, single, device, sequential)
+    return Gains(result.value, single, device, sequential, forced_value(problem))
 
 
 def run_baselines(

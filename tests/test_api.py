@@ -50,7 +50,7 @@ def test_the_exported_members() -> None:
             "write_problem",
             "write_schedule",
             "Noise", "analyze", "compare_policies", "compare_traces", "compile_kernels", "explain",
-            "export", "export_forms", "Fitted", "fit",
+            "by_module", "export", "export_forms", "Fitted", "fit", "join_models",
             "pipeline_steps", "profile", "profile_traces", "read_results",
             "read_schema", "run", "simulate_noise", "sweep", "what_if", "what_would_help",
             "write_plot", "write_report", "write_trace",

@@ -27,6 +27,18 @@ def test_both_baselines() -> None:
     assert found.over_single == found.over_sequential == pytest.approx(9 / 5)
 
 
+def test_what_releases_force_is_left_out_as_in_gaps() -> None:
+    ops = [op("a", 4), op("b", 4), op("c", 1, "a b")]
+    devices = [device("gpu0"), device("gpu1")]
+    late = problem({"m": ops}, devices, [link("gpu gpu")], release={"m": 1e6}, objective="makespan")
+    result = talos_opt.solve(late, "heft")
+    found = talos_opt.gains(result)
+    assert found is not None
+    assert (found.value, found.single) == (1e6 + 5, 1e6 + 9)
+    assert found.over_single == found.over_sequential == pytest.approx(9 / 5)
+    assert "1.8x as fast as the best single device" in result.summary()
+
+
 def test_no_single_device_holds_everything() -> None:
     found = talos_opt.gains(talos_opt.solve(branches(memory=15), "heft"))
     assert found is not None

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from talos_opt.analysis.retiming import FixedOrder, fix_order
-from talos_opt.core import rounding
+from talos_opt.core import rounding, units
 from talos_opt.core.errors import ConfigError
+from talos_opt.core.given import require_schedule
 from talos_opt.core.metrics import forced_value, objective_value
 from talos_opt.core.problem import Floats, MemoryRule, Objective, Problem
 from talos_opt.core.schedule import Schedule
@@ -241,9 +242,20 @@ def simulate_noise(
         Called with the share that is done.
     cancel : threading.Event, optional
         Set it, from another thread, to stop; the samples so far are returned, at least a block.
+
+    Raises
+    ------
+    InputError
+        If a schedule is of another problem, or an argument is out of its range.
     """
+    if not isinstance(schedules, Mapping):
+        raise ConfigError(f"schedules is {units.describe(schedules)}, expected them by their names")
     if not schedules:
         raise ConfigError("no schedule was given, expected at least one")
+    for schedule in schedules.values():
+        require_schedule(problem, schedule)
+    if not isinstance(noise, Noise):
+        raise ConfigError(f"noise is {units.describe(noise)}, expected a Noise, such as Noise(0.2)")
     if problem.objective is Objective.STEP:
         raise ConfigError("samples are those of one micro-batch, expected another objective")
     if samples < 1:
@@ -375,7 +387,8 @@ def _tie(values: Floats, forced: float) -> Floats:
 def _duel(first: Outcome, other: Outcome) -> Duel:
     difference = other.values - first.values
     close = _tie(np.maximum(first.values, other.values), first.forced)
-    wins, losses = int((difference < -close).sum()), int((difference > close).sum())
+    difference[np.abs(difference) <= close] = 0.0  # a tie is one in the mean too
+    wins, losses = int((difference < 0).sum()), int((difference > 0).sum())
     count = len(difference)
     low, high = wilson_interval(wins, count)
     spread = float(difference.std(ddof=1)) if count > 1 else 0.0

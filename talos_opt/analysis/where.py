@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from talos_opt.core.module_paths import module_of
+from talos_opt.core.given import require_schedule
+from talos_opt.core.module_paths import is_view, module_of
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
 
@@ -34,7 +36,7 @@ class ModuleRow:
     weights : int
         Bytes of their weights there.
     whole : bool
-        Whether no op of the module is on another device.
+        Whether no op of the module is on another device, but for views of what is there.
     """
 
     module: str
@@ -75,6 +77,7 @@ def modules_by_device(
     tuple of ModuleRow
         In the order of the graph.
     """
+    require_schedule(problem, schedule)
     root = _tree(problem, schedule, None if ops is None else frozenset(ops))
     depth = _depth(root)
     ways = [(depth, share) for share in _SCATTERED]
@@ -101,9 +104,11 @@ class _Sum:
     ops: int = 0
     time: float = 0.0
     weights: int = 0
+    views: int = 0
 
     def add(self, other: _Sum) -> None:
         self.ops += other.ops
+        self.views += other.views
         self.time += other.time
         self.weights += other.weights
 
@@ -143,7 +148,7 @@ def _tree(problem: Problem, schedule: Schedule, ops: Collection[int] | None) -> 
             continue
         path = [model] if several else []
         path += module_of(op).split(".") if module_of(op) else []
-        one = _Sum(1, times[k], weights[k])
+        one = _Sum(1, times[k], weights[k], int(is_view(op)))
         node = root
         node.all[devices[k]].add(one)
         for name in path:
@@ -162,6 +167,12 @@ def _depth(tree: _Tree) -> int:
 
 def _rows(tree: _Tree, levels: int, share: float, scattered: dict[str, _Sum]) -> list[_Entry]:
     """Return the rows of a module, with labels that begin below it."""
+    homes = [d for d, total in tree.all.items() if total.views < total.ops]
+    if len(homes) == 1:
+        for device, total in tree.all.items():
+            if device != homes[0]:
+                scattered[device].add(total)
+        return [_Entry("", homes[0], True, tree.all[homes[0]])]
     if len(tree.all) == 1 or levels == 0:
         return [_Entry("", d, len(tree.all) == 1, total) for d, total in tree.all.items()]
     most = max(tree.all, key=lambda d: tree.all[d].time)
@@ -222,7 +233,4 @@ class _Group:
 
 def _copies(entries: Sequence[_Entry]) -> list[_Entry]:
     """Return entries with sums of their own, since those of the tree stay as they are."""
-    return [
-        _Entry(e.label, e.device, e.whole, _Sum(e.total.ops, e.total.time, e.total.weights))
-        for e in entries
-    ]
+    return [_Entry(e.label, e.device, e.whole, dataclasses.replace(e.total)) for e in entries]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from typing import Any
 
 from talos_opt.cli import arguments, exits
@@ -72,16 +71,9 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
         args.graph, cluster=args.cluster, objective=args.objective, format=args.source_format
     )
     if args.add:
-        from talos_opt.core.replanning import join_models
+        from talos_opt.tasks.joining import join_models
 
-        cluster = problem.cluster
-        others = [
-            formats.read_problem(path, cluster=cluster, format=args.source_format)
-            for path in args.add
-        ]
-        problem = join_models(problem, others, 0.0)
-        name = "+".join([problem.graph.name, *(other.graph.name for other in others)])
-        problem = replace(problem, graph=replace(problem.graph, name=name))
+        problem = join_models(problem, args.add, format=args.source_format)
     if args.estimate:
         from talos_opt.frameworks.common.whatif import remarks, what_if
 

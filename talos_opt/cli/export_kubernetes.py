@@ -7,14 +7,13 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import arguments
+from talos_opt.tasks.exporting import SHARES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from talos_opt.core.problem import Problem
 
-#: Spelled out so that ``--help`` need not import what makes manifests.
-SHARES = ("plain", "kubeshare", "hami")
 _NAMES = ("image", "run_model", "shares")
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from talos_opt.cli import exits
+from talos_opt.cli.output import complain
 from talos_opt.core import logs
 from talos_opt.core.errors import DependencyError, InputError, SolverError, TalosError
 from talos_opt.version import __version__
@@ -37,9 +39,11 @@ def running(
     InputError
         If the file cannot be written.
     """
+    _require_own_file(path, argv)
     stack = ExitStack()
+    stack.callback(lambda: complain_of(path, file.failure))  # once it is closed
     try:
-        stack.enter_context(logs.into_file(path, form))
+        file = stack.enter_context(logs.into_file(path, form))
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror}", source=path) from None
     began = time.monotonic()
@@ -63,6 +67,22 @@ def running(
             logs.tell("error", f"{kind}{error}", logging.ERROR, command=command)
             end(_code(error))
             raise
+
+
+def _require_own_file(path: str, argv: Sequence[str]) -> None:
+    """Refuse standard output, which is for the answer, and a file that is read or written too."""
+    if path == "-":
+        raise InputError("--log-file is '-', expected a file: standard output is for the answer")
+    here = os.path.realpath(path)
+    named = [word.partition("=")[2] if word.startswith("--") else word for word in argv]
+    if sum(os.path.realpath(word) == here for word in named if word) > 1:
+        raise InputError("is named twice, expected a file of its own for the log", source=path)
+
+
+def complain_of(path: str, failure: str) -> None:
+    """Say that a log is not whole, where it is not."""
+    if failure:
+        complain(f"note: {path}: the log is incomplete: {failure}")
 
 
 def _code(error: BaseException) -> int:

@@ -175,12 +175,8 @@ def run(args: argparse.Namespace, signals: Signals) -> int:
     with ProgressBar() as bar:
         bar.show(0.0, "reading")
         view, step = _read_view(args, *schedules.open_schedules([args.schedule]))
-        if args.devices is not None:
-            from talos_opt.reports.selection import only_devices
-
-            view = only_devices(view, args.devices)
         bar.show(0.5, "drawing")
-        _write(view, step, args, page=page)
+        view = _write(view, step, args, page=page)
     if view.facts.get("broken_rules"):
         complain(
             "note: the schedule is not feasible, so no critical path is drawn; "
@@ -239,6 +235,7 @@ def _read_view(args: argparse.Namespace, file: ScheduleFile) -> tuple[View, Step
     """Return what is drawn, and a step of it where the problem is a pipeline."""
     from talos_opt.core.errors import InputError
     from talos_opt.reports.view import view_of, view_of_document
+    from talos_opt.tasks.drawing import step_of
 
     stated = file.document
     if args.graph is None:
@@ -256,30 +253,22 @@ def _read_view(args: argparse.Namespace, file: ScheduleFile) -> tuple[View, Step
         view = view_of(problem, schedule, stated)
     except InputError as error:
         raise error.located(source=args.schedule) from None
-    if problem.pipeline is None:
-        return view, None
-    from talos_opt.core.pipelining.step import Pipeline
-
-    try:
-        pipeline = Pipeline(problem, schedule.device)
-        return view, pipeline.run(problem.pipeline.schedule, problem.pipeline.microbatches)
-    except InputError as error:
-        complain(f"note: the step of the pipeline is not drawn: {error}")
-        return view, None
+    step, why_not = step_of(problem, schedule)
+    if why_not:
+        complain(f"note: the step of the pipeline is not drawn: {why_not}")
+    return view, step
 
 
-def _write(view: View, step: Step | None, args: argparse.Namespace, *, page: bool) -> None:
+def _write(view: View, step: Step | None, args: argparse.Namespace, *, page: bool) -> View:
+    """Write a page, or a picture of what is asked for; return what is in it."""
+    from talos_opt.reports.page import write_gantt_page
+    from talos_opt.tasks.drawing import draw
+
     if page:
-        from talos_opt.reports.page import write_gantt_page
-
         write_gantt_page(view, args.output)
-        return
-    from talos_opt.reports.gantt import write_gantt
-    from talos_opt.reports.style import DPI
-
-    if args.devices is not None:
-        step = None
-    write_gantt(view, args.output, _options(args, view), dpi=args.dpi or DPI, step=step)
+        return view
+    options = _options(args, view)
+    return draw(view, args.output, args.devices, options, dpi=args.dpi, step=step)
 
 
 def _options(args: argparse.Namespace, view: View) -> Options:

@@ -196,11 +196,10 @@ def report(args: argparse.Namespace, found: Replan) -> int:
 def _document(found: Replan) -> str:
     from talos_opt.formats import emit as layouts
     from talos_opt.formats.schedule import finite
-    from talos_opt.reports.texts.summary import breakdown_of
+    from talos_opt.reports.texts.summary import details_of
 
-    where = breakdown_of(found.answer)
-    more = {} if where is None else {"breakdown": where.to_dict()}
-    return "\n".join(layouts.json_lines(finite(found.to_dict() | more), layouts.SCHEDULE))
+    whole = found.to_dict() | details_of(found.answer)
+    return "\n".join(layouts.json_lines(finite(whole), layouts.SCHEDULE))
 
 
 def _story(found: Replan) -> list[str]:

@@ -230,12 +230,7 @@ def _coarsen(problem: Problem, args: argparse.Namespace) -> Problem:
     from talos_opt.core.granularity import Granularity, by_module
 
     if args.granularity == Granularity.MODULE:
-        if problem.bundling is None:
-            return by_module(problem, args.no_split or ())
-        from talos_opt.core.bundling import bundled
-
-        whole = by_module(problem.source, args.no_split or ())
-        return bundled(whole, problem.bundling.bundles)
+        return by_module(problem, args.no_split or ())
     if args.no_split:
         raise InputError("--no-split keeps modules whole: it needs --granularity module")
     return problem
@@ -246,7 +241,7 @@ def report(args: argparse.Namespace, result: Result, gained: Gains | None = None
     from talos_opt import formats
     from talos_opt.core.errors import InputError
     from talos_opt.formats.schedule import json_lines
-    from talos_opt.reports.texts.summary import summarise
+    from talos_opt.reports.texts.summary import details_of, summarise
 
     failed = ""
     if args.output:
@@ -256,7 +251,8 @@ def report(args: argparse.Namespace, result: Result, gained: Gains | None = None
             failed = str(error)
     if args.json or failed:
         # A schedule that took minutes to find is not lost to a full disk.
-        emit_json("\n".join(json_lines(result, _more(result, gained))))
+        more = details_of(result) | ({} if gained is None else {"gains": gained.to_dict()})
+        emit_json("\n".join(json_lines(result, more)))
     else:
         emit(summarise(result, args.output, gained))
     for note in result.notes:
@@ -270,22 +266,3 @@ def report(args: argparse.Namespace, result: Result, gained: Gains | None = None
     if failed:
         return exits.BAD_INPUT
     return exits.NO_SCHEDULE if result.schedule is None else exits.SOLVED
-
-
-def _more(result: Result, gained: Gains | None) -> dict[str, Any]:
-    """Return what ``--json`` has beside the schedule: where time goes, gains and modules."""
-    from talos_opt.analysis.where import modules_by_device
-    from talos_opt.reports.texts.summary import breakdown_of
-
-    if result.schedule is None:
-        return {}
-    more: dict[str, Any] = {}
-    where = breakdown_of(result)
-    if where is not None:
-        more["breakdown"] = where.to_dict()
-    if gained is not None:
-        more["gains"] = gained.to_dict()
-    if result.problem.graph.op_count <= MOST_COMPARED:
-        rows = modules_by_device(result.problem, result.schedule)
-        more["modules"] = [dataclasses.asdict(row) for row in rows]
-    return more

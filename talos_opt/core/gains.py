@@ -43,22 +43,26 @@ class Gains:
     sequential : float or None
         Of filling the devices one after the other, as ``device_map="auto"`` does, by the solver
         `sequential`; None: it finds no schedule.
+    forced : float
+        What releases alone force of the value (`metrics.forced_value`): as in gaps, what lies above
+        it is compared, so that it does not matter where time zero is.
     """
 
     value: float
     single: float | None
     device: str | None
     sequential: float | None
+    forced: float = 0.0
 
     @property
     def over_single(self) -> float | None:
         """How many times as good as the best single device; None where that is undefined."""
-        return _ratio(self.single, self.value)
+        return self._ratio(self.single)
 
     @property
     def over_sequential(self) -> float | None:
         """How many times as good as `sequential`; None where that is undefined."""
-        return _ratio(self.sequential, self.value)
+        return self._ratio(self.sequential)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the baselines and the ratios as plain Python values, None where undefined."""
@@ -70,6 +74,7 @@ class Gains:
             "over_sequential": self.over_sequential,
         }
 
-
-def _ratio(other: float | None, value: float) -> float | None:
-    return None if other is None or value <= 0 else other / value
+    def _ratio(self, other: float | None) -> float | None:
+        if other is None or self.value <= self.forced:
+            return None
+        return (other - self.forced) / (self.value - self.forced)

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 
-from talos_opt.core.errors import GraphError
+from talos_opt.core.bundling import bundled
+from talos_opt.core.errors import ConfigError, GraphError
+from talos_opt.core.given import require_problem
 from talos_opt.core.graph import Model, Op
 from talos_opt.core.module_paths import fits, is_view, module_of, prefixes
 from talos_opt.core.problem import Problem
@@ -26,7 +28,7 @@ class Granularity(StrEnum):
 
 
 def by_module(problem: Problem, no_split: Sequence[str] = ()) -> Problem:
-    """Return the problem in which the ops of a module share a device.
+    """Return the problem in which the ops of a module share a device: ``--granularity module``.
 
     Modules are those without parts, and those that must not be split. Of what a module with
     parts does between them, only ops that hold weights of its own are kept together.
@@ -49,6 +51,11 @@ def by_module(problem: Problem, no_split: Sequence[str] = ()) -> Problem:
         If no op says which module it belongs to, a pattern fits no module, or the ops of a
         module have no device in common.
     """
+    require_problem(problem)
+    if isinstance(no_split, str):
+        raise ConfigError(f"no_split is {no_split!r}, expected a list: [{no_split!r}]")
+    if problem.bundling is not None:
+        return bundled(by_module(problem.source, no_split), problem.bundling.bundles)
     paths = [[module_of(op) for op in model.ops] for model in problem.graph.models]
     known = {path for row in paths for path in row if path}
     if not known:

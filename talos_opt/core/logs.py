@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -185,8 +186,40 @@ class _OnceEach(logging.Filter):
         return len(self._seen) > known
 
 
+class LogFile(logging.FileHandler):
+    """Appends to a file until that fails, as on a full disk: a log is not worth an answer.
+
+    Attributes
+    ----------
+    failure : str
+        Why it ended early; empty if it did not.
+    """
+
+    failure = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record."""
+        if not self.failure:
+            super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Note why a record was not written."""
+        self._end(sys.exc_info()[1])
+
+    def close(self) -> None:
+        """Close the file; what could not be written is lost."""
+        try:
+            super().close()
+        except OSError as error:
+            self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
+        what = getattr(error, "strerror", None) or str(error)
+        self.failure = self.failure or what
+
+
 @contextmanager
-def into_file(path: str, form: str = "text") -> Iterator[None]:
+def into_file(path: str, form: str = "text") -> Iterator[LogFile]:
     """Append what happens to a file, meanwhile.
 
     Parameters
@@ -199,14 +232,15 @@ def into_file(path: str, form: str = "text") -> Iterator[None]:
     OSError
         If the file cannot be written.
     """
-    handler = logging.FileHandler(path, encoding="utf-8")
+    # What is no text, as of a file name, is escaped as JSON does.
+    handler = LogFile(path, encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(JsonLines() if form == "json" else Text())
     handler.addFilter(_OnceEach())
     level = LOGGER.level
     LOGGER.addHandler(handler)
     LOGGER.setLevel(logging.INFO)
     try:
-        yield
+        yield handler
     finally:
         LOGGER.setLevel(level)
         LOGGER.removeHandler(handler)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from talos_opt.core import occupancy, rounding
+from talos_opt.core.given import require_schedule
 from talos_opt.core.pipelining.step import step_memory, step_time
 from talos_opt.core.problem import Floats, MemoryRule, Objective, Problem
 from talos_opt.core.schedule import Schedule
@@ -116,7 +117,13 @@ def measure(problem: Problem, schedule: Schedule) -> Metrics:
     Returns
     -------
     Metrics
+
+    Raises
+    ------
+    InputError
+        If it is of another problem.
     """
+    require_schedule(problem, schedule)
     arrays, ids = problem.arrays, problem.device_ids
     names = problem.graph.model_ids
     finished = completion_times(problem, schedule)

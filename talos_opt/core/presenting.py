@@ -45,7 +45,12 @@ def text_of(result: Result, *, compared_for: float = 0.0) -> str:
     if compared_for > 0:
         baselines = cast(_Baselines, import_module(_BASELINES))
         gained = baselines.gains(result, time_limit=compared_for)
-    return cast(_Summaries, import_module(_TEXT)).summarise(result, gained=gained)
+    text = cast(_Summaries, import_module(_TEXT)).summarise(result, gained=gained)
+    # The command writes these to standard error.
+    said = [f"note: {note}" for note in result.notes]
+    if result.reason:
+        said.append(f"{result.status}: {result.reason}")
+    return "\n\n".join([text, "\n".join(said)]) if said else text
 
 
 def html_of(result: Result) -> str:

@@ -105,7 +105,14 @@ def join_models(problem: Problem, others: Sequence[Problem], moment: float) -> P
                 )
             known.add(model.id)
             models.append(dataclasses.replace(model, release=max(model.release, moment)))
-    graph = dataclasses.replace(problem.graph, models=tuple(models))
+    if not others:
+        return problem
+    graphs = [problem.graph, *(other.graph for other in others)]
+    texts = dict.fromkeys(graph.description for graph in graphs if graph.description)
+    # What is known of the first graph alone is not true of all.
+    graph = dataclasses.replace(
+        problem.graph, models=tuple(models), known={}, description="\n".join(texts)
+    )
     return dataclasses.replace(problem, graph=graph)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from talos_opt.core import frames
+from talos_opt.core.errors import ScheduleError
 from talos_opt.core.graph import SEPARATOR
 from talos_opt.core.problem import Floats, Ints, Problem
 
@@ -160,6 +161,25 @@ class Schedule:
         """Latest end of an op."""
         return float(self.end.max())
 
+    def require_of(self, problem: Problem) -> None:
+        """Refuse a problem with other ops or devices; rules are for `feasibility.check`.
+
+        Raises
+        ------
+        ScheduleError
+        """
+        count, devices = problem.graph.op_count, len(problem.device_ids)
+        if len(self.device) != count:
+            raise ScheduleError(
+                f"the schedule has {len(self.device)} ops, the problem has {count}: expected a "
+                "schedule of this graph"
+            )
+        if count and not 0 <= int(self.device.min()) <= int(self.device.max()) < devices:
+            raise ScheduleError(
+                f"the schedule uses devices beyond the {devices} of the problem: expected a "
+                "schedule on this cluster"
+            )
+
     def named_ops(self, problem: Problem) -> Iterator[ScheduledOp]:
         """Yield the ops by name, in file order."""
         ids = problem.device_ids
@@ -215,6 +235,7 @@ class Schedule:
         DependencyError
             If pandas is missing.
         """
+        self.require_of(problem)
         return frames.to_frame(problem, self, rows)
 
     def to_networkx(self, problem: Problem) -> nx.DiGraph[Any]:
@@ -231,4 +252,5 @@ class Schedule:
             As that of `Graph.to_networkx`. As a graph again (`Graph.from_networkx`), its ops are
             pinned to their devices.
         """
+        self.require_of(problem)
         return frames.to_networkx(problem, self)

@@ -193,6 +193,11 @@ def write_schedule(result: Result | Mapping[str, Any], target: str | os.PathLike
     FormatError
         If the target cannot be written.
     """
+    if not isinstance(result, Result | Mapping):
+        raise InputError(
+            f"what is written is {units.describe(result)}, expected a Result or a talos-schedule/1 "
+            "document; a Result holds a schedule with its problem, value and bound"
+        )
     name = os.fspath(target)
     suffix = ".json" if name == STREAM else split_suffix(name)[1]
     if suffix == COLUMNS_SUFFIX:

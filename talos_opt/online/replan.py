@@ -104,7 +104,7 @@ class Replan:
 
 def replan(
     problem: Problem | str | os.PathLike[str],
-    running: Schedule | str | os.PathLike[str],
+    running: Schedule | Result | str | os.PathLike[str],
     at: float,
     *,
     add: Sequence[Problem | str | os.PathLike[str]] = (),
@@ -119,7 +119,7 @@ def replan(
     ----------
     problem : Problem or path
         Of the schedule; its cluster may have more devices by now.
-    running : Schedule or path
+    running : Schedule, Result or path
         A feasible schedule of it.
     at : float
         The moment, in the graph's time unit, no later than the schedule's end. What starts before
@@ -150,6 +150,14 @@ def replan(
     given = problem if isinstance(problem, Problem) else api.read(problem)
     if settings.get("objective") is not None:
         given = given.with_objective(settings.pop("objective"))
+    if isinstance(running, Result):
+        if running.schedule is None:
+            raise InputError(f"running has no schedule: it is {running.status}")
+        running = running.schedule
+    if not isinstance(running, Schedule | str | os.PathLike):
+        raise InputError(
+            f"running is {units.describe(running)}, expected a Schedule, a Result or a path"
+        )
     if not isinstance(running, Schedule):
         running = read_schedule(running, given)
     moment = units.magnitude(at, "at", path="at")

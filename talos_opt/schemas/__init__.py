@@ -10,6 +10,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from talos_opt.core.errors import ConfigError
+
 #: Name -> what it describes.
 SCHEMAS = {
     "graph": "talos-graph/1: models and the devices to place them on",
@@ -38,6 +40,13 @@ def read_schema(name: str) -> dict[str, Any]:
     -------
     dict
         Of draft 2020-12.
+
+    Raises
+    ------
+    ConfigError
+        If there is none of that name.
     """
+    if name not in SCHEMAS:
+        raise ConfigError(f"no schema is called {name!r}, expected one of {', '.join(SCHEMAS)}")
     document: dict[str, Any] = json.loads(path_of(name).read_text(encoding="utf-8"))
     return document

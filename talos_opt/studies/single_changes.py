@@ -17,6 +17,7 @@ from talos_opt.analysis.changes import Change, single_changes
 from talos_opt.analysis.moves import MoveError, resimulated
 from talos_opt.core.errors import InputError
 from talos_opt.core.feasibility import check
+from talos_opt.core.given import require_schedule
 from talos_opt.core.metrics import forced_value, objective_value
 from talos_opt.core.problem import Problem
 from talos_opt.core.result import Result, Status
@@ -152,6 +153,7 @@ def what_would_help(
     InputError
         If devices may be bundled, or as `talos_opt.solve` raises it.
     """
+    require_schedule(problem, schedule)
     require_plain(problem)
     changes = single_changes(break_down(problem, schedule))
 

@@ -9,6 +9,7 @@ analyzing    speedups, affinity and packing
 drawing      pictures, pages and traces
 sweeping     studies
 fitting      the largest of a family of problems
+joining      several graphs as one
 traces       two traces, op type by op type
 models       profiling and running
 """

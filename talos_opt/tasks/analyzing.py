@@ -12,6 +12,7 @@ from talos_opt.analysis.model_choice import ModelChoice, choose_models
 from talos_opt.analysis.model_speedups import ModelSpeedups, model_speedups
 from talos_opt.analysis.packing import PackingRow, packing_table, paper_settings
 from talos_opt.core.errors import InputError
+from talos_opt.core.given import require_problem
 from talos_opt.core.problem import Problem
 from talos_opt.reports.analysis_document import analysis_document
 
@@ -86,8 +87,9 @@ def analyze(
     Raises
     ------
     InputError
-        If a pattern matches no model, or a device is unknown.
+        If a pattern matches no model, a device is unknown, or a number is out of its range.
     """
+    _require(problem, models, ranges, times, most_pairs)
     tell = on_progress or (lambda share, doing: None)
     found = _chosen(model_speedups(problem, reference=reference, other=other), models)
     choice = choose_models(found, most_pairs)
@@ -96,6 +98,26 @@ def analyze(
     )
     packing = _pack(problem, ranges, times, tell)
     return Analysis(problem, tuple(found), tuple(pairs), packing, choice)
+
+
+def _require(
+    problem: object,
+    models: object,
+    ranges: Sequence[tuple[float, float]] | None,
+    times: Sequence[float] | None,
+    most_pairs: int,
+) -> None:
+    require_problem(problem)
+    if isinstance(models, str):
+        raise InputError(f"models is {models!r}, expected a list of patterns: [{models!r}]")
+    for low, high in ranges or ():
+        if not 0 < low <= high:
+            raise InputError(f"ranges has {low:g} to {high:g}, expected 0 < low <= high")
+    for time in times or ():
+        if not time > 0:
+            raise InputError(f"times has {time:g}, expected a number above 0")
+    if most_pairs < 0:
+        raise InputError(f"most_pairs is {most_pairs}, expected at least 0")
 
 
 def _chosen(

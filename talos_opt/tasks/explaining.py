@@ -9,6 +9,7 @@ from talos_opt.analysis.breakdown import Breakdown, break_down
 from talos_opt.analysis.explanation import Explanation
 from talos_opt.analysis.module_stay import ModuleStay, explain_module
 from talos_opt.core.feasibility import require_feasible
+from talos_opt.core.given import require_schedule
 from talos_opt.core.problem import Problem
 from talos_opt.core.schedule import Schedule
 
@@ -52,6 +53,7 @@ def explain(
     InfeasibleScheduleError
         If the schedule breaks a rule.
     """
+    require_schedule(problem, schedule)
     require_feasible(problem, schedule)
     if what is None:
         return break_down(problem, schedule)

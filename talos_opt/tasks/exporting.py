@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from talos_opt.core import plugins
 from talos_opt.core.errors import ConfigError, InputError
+from talos_opt.core.given import require_schedule
 
 if TYPE_CHECKING:
     from talos_opt.core.problem import Problem
     from talos_opt.core.schedule import Schedule
+
+
+#: How Jobs may ask for GPUs: `formats.kubernetes.Shares`.
+SHARES = ("plain", "kubeshare", "hami")
 
 
 @dataclass(frozen=True)
@@ -122,6 +127,7 @@ def export(
         If the form does not exist or cannot say what the schedule does, a device is unknown, or the
         target cannot be written.
     """
+    require_schedule(problem, schedule)
     exporter = exporter_of(form)
     refuse(form, exporter, names=names, model=model, regroup=regroup, image=image, run=run)
     for name in names or ():
@@ -130,6 +136,11 @@ def export(
                 f"--map names the unknown device {name!r}, expected one of "
                 f"{', '.join(problem.device_ids)}"
             )
+        if not isinstance((names or {})[name], str):
+            raise InputError(f"{name} is called {(names or {})[name]!r}, expected a text")
+    if shares not in SHARES or (shares != SHARES[0] and not exporter.jobs):
+        known = ", ".join(SHARES if exporter.jobs else SHARES[:1])
+        raise InputError(f"shares is {shares!r}, expected for {form}: {known}")
     wanted = Wanted(
         os.fspath(target), names or {}, None if model is None else os.fspath(model), regroup,
         image, run or {}, shares,

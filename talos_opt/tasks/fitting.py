@@ -67,10 +67,12 @@ def fit(
     Raises
     ------
     InputError
-        If the numbers are not at least 1.
+        If the numbers are not whole, or not at least 1.
     """
-    if not 1 <= least <= limit:
-        raise InputError(f"least is {least} and limit {limit}, expected 1 <= least <= limit")
+    if not (isinstance(least, int) and isinstance(limit, int) and 1 <= least <= limit):
+        raise InputError(
+            f"least is {least} and limit {limit}, expected 1 <= least <= limit, whole numbers"
+        )
     tell, stop = on_progress or (lambda share, doing: None), cancel or threading.Event()
 
     def ask(number: int) -> Answer:

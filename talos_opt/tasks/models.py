@@ -161,6 +161,11 @@ def run(
         logical_devices=logical_devices, dim=dim, optimized=optimized, map=map, repeats=repeats,
     )  # fmt: skip
     choosing.require_arguments(framework, asked)
+    if not isinstance(schedule, ScheduleFile | str | os.PathLike):
+        raise InputError(
+            f"schedule is of type {type(schedule).__name__}, expected the path of a schedule, such "
+            "as talos_opt.write_schedule writes"
+        )
     file = schedule if isinstance(schedule, ScheduleFile) else ScheduleFile(schedule)
     known = file.devices  # a file that holds no schedule is refused before the model is loaded
     for name in map or ():

@@ -42,6 +42,8 @@ def compare_traces(
     InputError
         If a trace cannot be read, or no step is left.
     """
+    if skip < 0:
+        raise InputError(f"skip is {skip}, expected at least 0")
     found = [
         trace if isinstance(trace, Trace) else read_trace(trace, process=process)
         for trace, process in ((reference, reference_process), (other, other_process))

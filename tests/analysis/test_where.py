@@ -79,6 +79,19 @@ def test_one_device_and_graphs_without_modules() -> None:
     assert shown(modules_by_device(*two)) == ["m1.a gpu0 1", "m1.b gpu1 1", "m2 cpu0 1"]
 
 
+def test_a_view_of_what_is_elsewhere_does_not_part_a_module() -> None:
+    """A view goes where its base is, though another module asks for it."""
+    base = dataclasses.replace(_op(0, "a.x", 2), colocate="base")
+    view = dataclasses.replace(
+        op("view", 0), colocate="base", attrs={"module": "b.y", "view_of": "o0"}
+    )
+    ops = [base, view, _op(1, "b.y", 2), _op(2, "b.z", 2), _op(3, "a.x", 2)]
+    given = problem(ops, DEVICES)
+    rows = modules_by_device(given, simulate(given, np.array([1, 1, 2, 2, 1]), np.arange(5)))
+    assert shown(rows) == ["a gpu0 2", "b gpu1 2", " gpu0 1 part"]
+    assert sum(row.time for row in rows) == 8
+
+
 def test_a_few_ops_elsewhere_do_not_scatter_the_table() -> None:
     where = [(f"layers.{k}", d) for k in range(40) for d in ["gpu0"] * 120]
     for k in range(0, 40, 2):

@@ -104,6 +104,8 @@ def test_models_of_several_graphs_become_one(capsys: Capture, tmp_path: Path) ->
     assert both.graph.models[1] == second.graph.models[0]
     assert both.cluster == second.cluster
     assert both.graph.name == "alexnet+squeezenet"
+    assert "alexnet" in both.graph.description.lower()
+    assert "squeezenet" in both.graph.description.lower()
 
     assert convert(FIG1, "--add", FIG1, "-o", other) == 2
     assert "graph 'fig1' has a model 'm1', as graph 'fig1' has" in capsys.readouterr().err

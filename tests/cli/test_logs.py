@@ -67,6 +67,43 @@ def test_errors_and_their_exit_code(tmp_path: Path, capsys: Capture) -> None:
     assert (end["event"], end["exit_code"]) == ("exit", 2)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full, which is always full")
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_full_disk_ends_the_log_and_not_the_run(form: str, capsys: Capture) -> None:
+    asked = ["--log-file", "/dev/full", "--log-format", form]
+    assert main(["solve", str(FIG1), "--solver", "heft", *asked]) == 0
+    told = capsys.readouterr()
+    assert told.err == "note: /dev/full: the log is incomplete: No space left on device\n"
+    assert "makespan" in told.out
+
+
+def test_names_that_are_no_text(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Workers of pytest-xdist cannot send what pytest captures of it.
+    monkeypatch.setattr(logs.LOGGER, "propagate", False)
+    log = tmp_path / "log.jsonl"
+    asked = ["--log-file", str(log), "--log-format", "json"]
+    assert main(["solve", "no\udcff.yaml", *asked]) == 2
+    assert "does not exist" in capsys.readouterr().err
+    command, error, _ = lines_of(log)
+    assert command["arguments"][1] == "no\udcff.yaml"
+    assert error["event"] == "error"
+
+
+def test_a_log_has_a_file_of_its_own(tmp_path: Path, capsys: Capture) -> None:
+    """A log would be appended to the graph, or replaced by the schedule."""
+    graph, out = tmp_path / "graph.yaml", tmp_path / "out.json"
+    graph.write_text(FIG1.read_text())
+    for log in (f"--log-file={graph}", f"--log-file={out}"):
+        assert main(["solve", str(graph), "-o", str(out), log]) == 2
+        assert "is named twice, expected a file of its own for the log" in capsys.readouterr().err
+    assert main(["solve", str(graph), "--log-file", "-"]) == 2
+    assert "standard output is for the answer" in capsys.readouterr().err
+    assert graph.read_text() == FIG1.read_text()
+    assert not out.exists()
+
+
 def test_a_log_that_cannot_be_written(tmp_path: Path, capsys: Capture) -> None:
     missing = tmp_path / "nowhere" / "log.txt"
     assert main(["solve", str(FIG1), "--log-file", str(missing)]) == 2

@@ -42,6 +42,7 @@ def test_json_has_the_moves_and_their_price(running: Path, capsys: Capture) -> N
     document = json.loads(capsys.readouterr().out)
     assert document["breakdown"]["makespan"] == document["metrics"]["makespan"]
     assert document["value"] == 9
+    assert sum(row["ops"] for row in document["modules"]) == 6
     assert document["replanned"]["price"] == 1
     assert document["replanned"]["value"] == 10
     assert [move["op"] for move in document["moves"]] == ["m1/op3", "m2/op6"]

@@ -176,6 +176,13 @@ def test_models_without_weight_come_last() -> None:
     assert shortest_first(free, 0) == [1, 0]
 
 
+def test_single_does_not_wait_for_a_model_while_another_is_there() -> None:
+    models = {"a": [op("a", 2)], "b": [op("b", 3)]}
+    late = problem(models, "cpu0", release={"a": 4}, objective="makespan")
+    run, _ = run_solver("single", late)
+    assert run.value == 6
+
+
 def test_single_says_of_every_device_why_not() -> None:
     ops = [op("a", {"cpu": 1}, weights=4), op("b", 1, weights=4)]
     _, verdict = run_solver("single", problem(ops, [device("cpu0", 7), device("gpu0")]))

@@ -117,6 +117,26 @@ def test_memory_over_time_is_short_by_what_an_op_needs_at_once() -> None:
     assert told(given) == ["give cpu0 2 more usable bytes (2 B)"]
 
 
+@pytest.mark.parametrize(("second", "bound", "least"), [([], 10, True), ([3], 7, False)])
+def test_what_is_in_memory_in_every_order_is_proven_to_be_needed(
+    second: list[int], bound: int, least: bool
+) -> None:
+    """While c runs, a's output waits for d: with one device nothing less will do."""
+    ops = [
+        op("a", output=30), op("b", 1, "a", output=20), op("c", 1, "b", output=10),
+        op("d", 1, "c a", output=1),
+    ]  # fmt: skip
+    devices = [device("cpu0", 50), *(device(f"cpu{k + 1}", size) for k, size in enumerate(second))]
+    given = problem(ops, devices, [link("cpu cpu")], rule="peak")
+    result = talos_opt.solve(given, "cpsat", time_limit=30)
+    assert result.explanation is not None
+    one = result.explanation.relaxations[0]
+    assert (one.name, one.bytes, one.bound, one.least) == ("cpu0", 10, bound, least)
+    text = "no less" if least else "at least 7 B are needed"
+    assert text in result.summary()
+    assert f"all devices is {50 + sum(second)} bytes: short by {bound} bytes" in result.reason
+
+
 def test_memory_over_time_is_short_for_every_order() -> None:
     """No op alone needs 9 bytes, but a's output waits for b's reader, and b's for a's."""
     ops = [
@@ -252,7 +272,7 @@ def test_the_static_rule_by_enumeration(given: Problem) -> None:
 
 @few
 @given(scarce(min_ops=3, max_ops=4, max_inputs=2))
-def test_a_change_is_enough_and_one_byte_less_is_not(given: Problem) -> None:
+def test_a_change_is_enough_and_less_than_its_bound_is_not(given: Problem) -> None:
     assume(brute_force(given) is None)
     explanation = explain_infeasibility(given, seconds=60)
     assert explanation is not None
@@ -261,11 +281,11 @@ def test_a_change_is_enough_and_one_byte_less_is_not(given: Problem) -> None:
     for item in explanation.single:
         assert brute_force(apply_relaxations(given, [item])) is not None
     for item in explanation.relaxations:
-        if item.kind is not RelaxationKind.MEMORY or not item.least:
+        if item.kind is not RelaxationKind.MEMORY:
             continue
-        event(f"{given.memory_rule.value}: least")
+        event(f"{given.memory_rule.value}: {'least' if item.least else 'bound'}")
         less = [
-            replace(one, bytes=one.bytes - 1) if one == item else one
+            replace(one, bytes=one.bound - 1) if one == item else one
             for one in explanation.relaxations
         ]
         assert not feasible(given, [one for one in less if one.bytes or one.target or one != item])

@@ -6,6 +6,7 @@ import json
 import re
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,35 @@ from tests.builders import device, link, op, problem
 from tests.cli.process import FIG1, ROOT
 
 Capture = pytest.CaptureFixture[str]
+
+
+def test_what_is_known_of_a_graph_is_not_true_of_several(tmp_path: Path) -> None:
+    """Its optimum, 9, stayed where other models had joined."""
+    first = talos_opt.read(FIG1)
+    second = problem({"late": [op("a"), op("b", 1, "a")]})
+    second = replace(second, graph=replace(second.graph, time_unit="ms"))
+    assert first.graph.known
+    joined = talos_opt.join_models(first, [second])
+    assert (joined.graph.name, joined.graph.known) == ("fig1+test", {})
+    assert joined.graph.model_ids == ("m1", "m2", "late")
+    talos_opt.write_problem(second, tmp_path / "second.yaml")
+    assert talos_opt.join_models(first, [tmp_path / "second.yaml"]) == joined
+    assert talos_opt.join_models(first, []).graph == first.graph
+    for wrong in (second, str(tmp_path)):
+        with pytest.raises(talos_opt.InputError, match="expected a list"):
+            talos_opt.join_models(first, wrong)  # type: ignore[arg-type]
+
+
+def test_modules_stay_whole_where_devices_are_bundled() -> None:
+    ops = [op("a", module="n"), op("b", 1, "a", module="n"), op("c", 1, "b", module="k")]
+    plain = problem(ops, [device("gpu0"), device("gpu1")], [link("gpu gpu")])
+    both = talos_opt.bundled(plain, [{"members": ["gpu0", "gpu1"], "mode": "data"}])
+    whole = talos_opt.by_module(both)
+    assert whole.bundling is not None
+    assert whole.source.ops[0].colocate == whole.source.ops[1].colocate is not None
+    assert whole.granularity == "module"
+    with pytest.raises(talos_opt.ConfigError, match="expected a list"):
+        talos_opt.by_module(plain, "n")
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import numpy as np
 
 from talos_opt.core.columns import BACKWARD, PHASES, UPDATE
 from talos_opt.core.errors import InputError
+from talos_opt.core.given import require_problem, require_schedule
 from talos_opt.core.pipelining.memory import memory_of
 from talos_opt.core.pipelining.records import Block, Step
 from talos_opt.core.pipelining.settings import PipelineSchedule, Pipelining
@@ -232,6 +233,9 @@ def pipeline_steps(
     InputError
         As `Pipeline` and `Pipeline.run`.
     """
+    require_problem(problem)
+    if isinstance(schedule, Schedule):
+        require_schedule(problem, schedule)
     device = schedule.device if isinstance(schedule, Schedule) else schedule
     pipeline = Pipeline(problem, device)
     return [pipeline.run(order, count) for order in orders for count in microbatches]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,8 +31,6 @@ Table = tuple[Sequence[str], Sequence[Sequence[str]]]
 
 #: Modules that have a row of their own: those that take longest.
 MODULES = 8
-#: Ratios this close to 1 are shown as the same.
-_SAME = 5e-4
 #: Ops and transfers of which `solve` says where the time goes: of more it takes a second.
 MOST_ACTIVITIES = 50_000
 
@@ -112,7 +111,8 @@ def _changes(explanation: Explanation) -> list[str]:
     lines = [f"{head}{more}:"]
     for item in listed:
         memory = item.kind is RelaxationKind.MEMORY
-        known = ", no less" if item.least else f"; at least {format_bytes(item.bound)} are needed"
+        known = f"; at least {format_bytes(item.bound)} are needed" if item.bound > 1 else ""
+        known = ", no less" if item.least else known or "; fewer may do"
         lines.append(f"  {visible(str(item))}{known if memory else ''}")
     return lines
 
@@ -125,6 +125,20 @@ def breakdown_of(result: Result) -> Breakdown | None:
     if schedule is None or len(schedule.device) + len(schedule.transfers) > MOST_ACTIVITIES:
         return None
     return break_down(result.problem, schedule)
+
+
+def details_of(result: Result) -> dict[str, Any]:
+    """Return what ``--json`` has beside a schedule: where the time goes, and where modules are."""
+    from talos_opt.analysis.where import modules_by_device
+
+    details: dict[str, Any] = {}
+    where = breakdown_of(result)
+    if where is not None:
+        details["breakdown"] = where.to_dict()
+    if result.schedule is not None and result.problem.graph.op_count <= MOST_ACTIVITIES:
+        rows = modules_by_device(result.problem, result.schedule)
+        details["modules"] = [asdict(row) for row in rows]
+    return details
 
 
 def _where(result: Result) -> list[str]:
@@ -171,10 +185,10 @@ def tell_gains(gained: Gains, objective: Objective) -> str:
 
 
 def _times(ratio: float, what: str, objective: Objective) -> str:
-    same = abs(ratio - 1) < _SAME
+    shown = f"{ratio:.3g}"
     if objective is Objective.MEMORY:
-        return f"{'the' if same else f'1/{ratio:.3g} of the'} share of {what}"
-    return f"{'' if same else f'{ratio:.3g}x '}as fast as {what}"
+        return f"{'the' if shown == '1' else f'1/{shown} of the'} share of {what}"
+    return f"{'' if shown == '1' else f'{shown}x '}as fast as {what}"
 
 
 def module_table(result: Result) -> Table | None:

@@ -19,15 +19,15 @@ from talos_opt.solvers.shared.constructive import (
 
 
 class SingleSolver(Solver):
-    """The best of every device alone, models in file order or weighted shortest first."""
+    """The best of every device alone, models in file order, weighted shortest or released first."""
 
     name = "single"
-    summary = "every device alone, models in file order and weighted shortest first"
+    summary = "every device alone, models in file order, weighted shortest and released first"
     features = SAMPLE_FEATURES | {Feature.FROZEN}
     Options = NoOptions
 
     def solve(self, problem: Problem, run: Run) -> Verdict:
-        """Offer two schedules for each device that can hold everything."""
+        """Offer up to three schedules for each device that can hold everything."""
         arrays = problem.arrays
         if problem.stages.use_all and arrays.device_count > 1:
             return Verdict(Status.UNKNOWN, "single: one device alone does not use all of them")
@@ -48,7 +48,10 @@ class SingleSolver(Solver):
                 tried.add(alike)
                 device = np.full(arrays.op_count, d, dtype=np.int64)
                 in_file_order = tuple(range(len(arrays.release)))
-                for models in dict.fromkeys((in_file_order, tuple(shortest_first(problem, d)))):
+                shortest = tuple(shortest_first(problem, d))
+                # By releases a device need not wait for a model while another is there.
+                released = tuple(sorted(shortest, key=arrays.release.tolist().__getitem__))
+                for models in dict.fromkeys((in_file_order, shortest, released)):
                     order = by_models(problem, list(models))
                     run.offer(realise(problem, device, order, run=run), self.name)
             except OutOfTimeError:

@@ -5,7 +5,7 @@ Single changes: the solutions with one relaxed limit are listed until there is n
 memory the bytes are minimised with all else kept. All answers are shown to be enough by a
 schedule that has passed the checker; that nothing less is enough is CP-SAT's proof. Under the
 peak rule that proof is of a necessary condition: where no schedule fits the bytes it asks for,
-those that a schedule needs are told, as enough but not as the least.
+those that a schedule needs are told, as enough, with what is proven to be needed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -46,6 +46,7 @@ from talos_opt.solvers.infeasibility.elastic import (
     first_fit,
     size_of,
 )
+from talos_opt.solvers.shared.moments import fullest_moment
 
 #: What runs this in a process of its own, beside TensorFlow.
 _CHILD = "talos_opt.solvers.infeasibility.child"
@@ -309,12 +310,34 @@ class _Diagnosis:
                 )
         grown = (*memory, *others)
         try:
-            return None if check(apply_relaxations(self.problem, grown), schedule) else grown
+            changed = apply_relaxations(self.problem, grown)
+            if check(changed, schedule):
+                return None
         except TalosError:
             return None
+        return (*self._with_bounds(changed, memory, relaxed), *others)
+
+    def _with_bounds(
+        self, changed: Problem, memory: Sequence[Relaxation], relaxed: Sequence[Relaxation]
+    ) -> Iterator[Relaxation]:
+        """Say what is proven of the bytes that a schedule needs (peak).
+
+        What is in memory while some op runs, in every order and on whatever devices, has to fit
+        all of them together, so one device has to take what the others leave. Where one limit is
+        relaxed, what the formulation has proven of it holds too.
+        """
+        arrays, moment = changed.arrays, None
+        if arrays.division is None and not (arrays.capacity >= UNLIMITED).any():
+            moment = fullest_moment(arrays)
+        short = 0 if moment is None else moment.held - sum(self.problem.arrays.capacity.tolist())
+        alone = len(relaxed) == len(memory) == 1 and _key(relaxed[0]) == _key(memory[0])
+        for item in memory:
+            beside = sum(other.bytes for other in memory if other is not item)
+            least = max(1, short - beside, relaxed[0].bound if alone else 0)
+            yield replace(item, bound=least, least=least >= item.bytes)
 
     def _explain_order(self, answer: _Answer) -> Explanation | None:
-        """Explain what memory over time forbids: bytes that are enough, none proven least."""
+        """Explain what memory over time forbids: bytes that are enough, and what is proven."""
         if self.problem.memory_rule is not MemoryRule.PEAK:
             return None
         ids = np.array(self.problem.device_ids)[self.problem.arrays.capacity < UNLIMITED]

@@ -130,7 +130,7 @@ def describe_moment(problem: Problem, moment: Moment) -> str:
     return (
         f"while {problem.names[moment.op]} runs, its inputs and output, and what was made before "
         f"it and is read after it, need {moment.held} bytes ({format_bytes(moment.held)}) with all "
-        f"weights, in every order; the usable memory is {room} bytes: short by "
+        f"weights, in every order; the usable memory of all devices is {room} bytes: short by "
         f"{moment.held - room} bytes ({format_bytes(moment.held - room)})"
     )
 
