@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from talos_opt.core import plugins
 from talos_opt.core.errors import ConfigError, InputError
-from talos_opt.core.given import require_schedule
 
 if TYPE_CHECKING:
     from talos_opt.core.problem import Problem
@@ -127,6 +126,8 @@ def export(
         If the form does not exist or cannot say what the schedule does, a device is unknown, or the
         target cannot be written.
     """
+    from talos_opt.core.given import require_schedule  # numpy, for which --help need not wait
+
     require_schedule(problem, schedule)
     exporter = exporter_of(form)
     refuse(form, exporter, names=names, model=model, regroup=regroup, image=image, run=run)
