@@ -305,7 +305,7 @@ def test_a_picture_of_a_part(solved: Path, tmp_path: Path, out: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("choices", "complaint"),
     [
-        (["--from-time", "9s"], "the time from 9000 to"),
+        (["--from-time", "9s"], "the time from 9000 ms has nothing of the schedule in it"),
         (["--from-time", "soon"], "'soon' is not a time, expected a number"),
         (["--devices", "tpu"], "there is no device 'tpu', expected some of cpu0, gpu0"),
         (["--models", "none"], "there is no model 'none', expected some of"),
