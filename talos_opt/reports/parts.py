@@ -7,16 +7,17 @@ from talos_opt.reports.style import PALETTE
 
 _BLUE, _ORANGE, _GREEN, _INDIGO, _RED, _SKY, _GREY, _STEEL = PALETTE
 
-#: Colour of each part, in light and dark; what nothing is left for is an empty box.
+#: Colour of each part, in light and dark; what nothing is left for is an empty box. Work is grey, so
+#: that waits stand out, and the colours of the first two models are those of rare parts.
 COLOURS = {
-    Part.COMPUTE: _BLUE,
+    Part.COMPUTE: _GREY,
     Part.TRANSFER: _STEEL,
     Part.RELEASE: _SKY,
-    Part.INPUT: _ORANGE,
+    Part.INPUT: _INDIGO,
     Part.ARRIVAL: _RED,
     Part.MEMORY: _GREEN,
-    Part.SLOT: _INDIGO,
-    Part.ORDER: _GREY,
+    Part.SLOT: _ORANGE,
+    Part.ORDER: _BLUE,
 }
 
 #: What a device does in each part, or waits for.
