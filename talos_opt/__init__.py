@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from talos_opt.tasks.exporting import export, export_forms
     from talos_opt.tasks.fitting import Fitted, fit
     from talos_opt.tasks.joining import join_models
+    from talos_opt.tasks.languages import profile_llm
     from talos_opt.tasks.models import profile, run
     from talos_opt.tasks.sweeping import read_results, sweep
     from talos_opt.tasks.traces import compare_traces
@@ -141,6 +142,7 @@ __all__ = [
     "pipeline_steps",
     "plot",
     "profile",
+    "profile_llm",
     "profile_traces",
     "read",
     "read_results",
@@ -171,6 +173,7 @@ _HOMES = {
     "talos_opt.tasks.sweeping": "read_results sweep",
     "talos_opt.tasks.models": "profile run",
     "talos_opt.tasks.joining": "join_models",
+    "talos_opt.tasks.languages": "profile_llm",
     "talos_opt.core.granularity": "by_module",
     "talos_opt.tasks.traces": "compare_traces",
     "talos_opt.frameworks.common.traced": "profile_traces",

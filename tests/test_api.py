@@ -51,7 +51,7 @@ def test_the_exported_members() -> None:
             "write_schedule",
             "Noise", "analyze", "compare_policies", "compare_traces", "compile_kernels", "explain",
             "by_module", "export", "export_forms", "Fitted", "fit", "join_models",
-            "pipeline_steps", "profile", "profile_traces", "read_results",
+            "pipeline_steps", "profile", "profile_llm", "profile_traces", "read_results",
             "read_schema", "run", "simulate_noise", "sweep", "what_if", "what_would_help",
             "write_plot", "write_report", "write_trace",
         ]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from talos_opt.core.problem import Problem
     from talos_opt.core.result import Result
     from talos_opt.frameworks.llm.fitting import Answer, Largest
+    from talos_opt.tasks.languages import Setting
 
 #: Where neither the model nor the user limits it.
 _MOST_TOKENS, _MOST_SEQUENCES = 2**20, 4096
@@ -85,7 +86,7 @@ def add_parser(commands: Any) -> None:
 class _Search:
     """The problems of one search, by the number of blocks."""
 
-    def __init__(self, args: argparse.Namespace, setting: llm.Setting) -> None:
+    def __init__(self, args: argparse.Namespace, setting: Setting) -> None:
         self.args, self.setting = args, setting
         model = setting.model
         self.of_context = args.maximise == "context"
@@ -122,7 +123,7 @@ class _Search:
         room = llm.room_of(args)
         if changes.get("reserve") == 0:
             room = Room(room.fraction)
-        problem = self.setting.problem(args, load, room)
+        problem = self.setting.problem(load, room, args.tied)
         return arguments.with_stages(problem, args)
 
     def ask(self, blocks: int, cancel: threading.Event, **changes: Any) -> Answer:

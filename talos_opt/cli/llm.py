@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from talos_opt.cli import arguments, exits
@@ -12,13 +11,11 @@ from talos_opt.cli.output import complain, emit, emit_json
 from talos_opt.reports.texts.tables import quantity, table, visible
 
 if TYPE_CHECKING:
-    from talos_opt.core.cluster import Cluster
     from talos_opt.core.problem import Problem
     from talos_opt.frameworks.llm.calibrating import Calibration
-    from talos_opt.frameworks.llm.devices import Card
     from talos_opt.frameworks.llm.graph import Room
-    from talos_opt.frameworks.llm.model import LanguageModel
     from talos_opt.frameworks.llm.workload import Workload
+    from talos_opt.tasks.languages import Setting
 
 NAME = "llm"
 _MILLI = 1e-3
@@ -132,78 +129,19 @@ def refuse(args: argparse.Namespace) -> None:
         raise InputError("--reserve of single devices is of language models: it needs llm")
 
 
-@dataclass(frozen=True)
-class Setting:
-    """A model and what it runs on.
-
-    Parameters
-    ----------
-    model : LanguageModel
-    cards : tuple of Card
-    cluster : Cluster or None
-        None: the catalogue's links.
-    notes : list of str
-        What has to be said of them.
-    calibration : Calibration or None
-        What was found of the cards' speeds.
-    """
-
-    model: LanguageModel
-    cards: tuple[Card, ...]
-    cluster: Cluster | None
-    notes: list[str]
-    calibration: Calibration | None = None
-
-    def problem(
-        self, args: argparse.Namespace, load: Workload, room: Room | None = None
-    ) -> Problem:
-        """Return the problem that a workload makes of it."""
-        from talos_opt.frameworks.llm.graph import problem_of
-
-        return problem_of(
-            self.model, self.cards, load, room=room or room_of(args), cluster=self.cluster,
-            tied=args.tied,
-        )  # fmt: skip
-
-
 def load_setting(args: argparse.Namespace) -> Setting:
     """Read the model and the devices that the arguments name."""
-    from talos_opt import formats
     from talos_opt.core.errors import InputError
-    from talos_opt.frameworks.llm.devices import FORM, cards_in, parse_cards
-    from talos_opt.frameworks.llm.model import read_model
+    from talos_opt.frameworks.llm.devices import FORM
+    from talos_opt.frameworks.llm.workload import CHUNK
+    from talos_opt.tasks.languages import open_setting
 
     if not args.devices and args.cluster is None:
         raise InputError(f"--devices is missing, expected devices of the form {FORM}")
-    model = read_model(args.target, groups=args.expert_groups)
-    cards, notes = parse_cards(args.devices) if args.devices else ((), ())
-    cluster = None
-    if args.cluster is not None:
-        cluster = formats.read_cluster(args.cluster)
-        cards, more = cards_in(cluster, cards)
-        notes += more
-    notes += model.notes
-    if args.calibrate is None:
-        return Setting(model, cards, cluster, [*notes])
-    found = calibration_of(args, model, cards, cluster)
-    return Setting(model, found.cards, cluster, [*notes], found)
-
-
-def calibration_of(
-    args: argparse.Namespace, model: LanguageModel, cards: tuple[Card, ...], cluster: Cluster | None
-) -> Calibration:
-    """Return what the measurements of ``--calibrate`` say of the cards."""
-    from talos_opt.core.errors import InputError
-    from talos_opt.frameworks.llm.calibrating import calibrate
-    from talos_opt.frameworks.llm.measurements import read_measurements
-    from talos_opt.frameworks.llm.workload import CHUNK, Workload
-
-    measured = read_measurements(args.calibrate, model, [card.id for card in cards])
-    load = Workload(1, kv_type=args.kv_type, chunk=args.chunk or CHUNK)
-    try:
-        return calibrate(model, cards, measured, load, cluster)
-    except InputError as error:
-        raise InputError(f"{args.calibrate}: {error}") from None
+    return open_setting(
+        args.target, args.devices or (), cluster=args.cluster, expert_groups=args.expert_groups,
+        measured=args.calibrate, kv_type=args.kv_type, chunk=args.chunk or CHUNK,
+    )  # fmt: skip
 
 
 def room_of(args: argparse.Namespace) -> Room:
@@ -240,7 +178,7 @@ def profile(args: argparse.Namespace) -> int:
         raise InputError("--context is missing, expected the tokens to make room for")
     setting = load_setting(args)
     load = workload_of(args, args.context)
-    problem = setting.problem(args, load)
+    problem = setting.problem(load, room_of(args), args.tied)
     if args.output:
         formats.write_problem(problem, args.output)
     if args.json:

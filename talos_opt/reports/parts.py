@@ -7,8 +7,8 @@ from talos_opt.reports.style import PALETTE
 
 _BLUE, _ORANGE, _GREEN, _INDIGO, _RED, _SKY, _GREY, _STEEL = PALETTE
 
-#: Colour of each part, in light and dark; what nothing is left for is an empty box. Work is grey, so
-#: that waits stand out, and the colours of the first two models are those of rare parts.
+#: Colour of each part, in light and dark; what nothing is left for is an empty box. Work is grey,
+#: so that waits stand out, and the colours of the first two models are those of rare parts.
 COLOURS = {
     Part.COMPUTE: _GREY,
     Part.TRANSFER: _STEEL,

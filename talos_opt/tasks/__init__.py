@@ -10,6 +10,7 @@ drawing      pictures, pages and traces
 sweeping     studies
 fitting      the largest of a family of problems
 joining      several graphs as one
+languages    the graph of a language model from its files
 traces       two traces, op type by op type
 models       profiling and running
 """

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import talos_opt
 from talos_opt.cli.main import main
 from talos_opt.core.errors import InputError
 from talos_opt.frameworks.llm.devices import parse_cards
@@ -272,6 +273,27 @@ def test_fit_refuses_what_makes_no_sense(
     write_gguf(tmp_path / "m.gguf", metadata(1), dense_rows(1))
     assert main(["fit", str(tmp_path), "--devices", "l4", *more.split()]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_function_makes_the_same_graph(tmp_path: Path) -> None:
+    folder, cluster = write_config(tmp_path / "m"), tmp_path / "c.yaml"
+    graph = tmp_path / "g.json"
+    devices = ["2GiB:rtx-3060", "cpu"]
+    given = ["--batch", "2", "--kv-type", "q8_0", "--buffer", "0", "--reserve", "1MiB",
+             "--memory-fraction", "0.9"]  # fmt: skip
+    assert main(["profile", "llm", str(folder), "--devices", ",".join(devices), "--context", "16",
+                 *given, "-o", str(graph)]) == 0  # fmt: skip
+    made = talos_opt.profile_llm(
+        folder, devices, 16, batch=2, kv_type="q8_0", buffer=0, reserve=2**20, memory_fraction=0.9
+    )
+    read = talos_opt.read(graph)
+    assert made.graph == read.graph
+    assert made.cluster == read.cluster
+    for devices, message in (([], "there are no devices"), ("cpu", "devices is the text 'cpu'")):
+        with pytest.raises(talos_opt.InputError, match=message):
+            talos_opt.profile_llm(folder, devices, 16)
+    with pytest.raises(talos_opt.InputError, match=r"c\.yaml"):
+        talos_opt.profile_llm(folder, [], 16, cluster=cluster)
 
 
 def test_from_a_gguf_to_flags(tmp_path: Path) -> None:
