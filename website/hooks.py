@@ -27,6 +27,7 @@ SCRATCH = ROOT / "build" / "examples"
 _LINK = re.compile(r"(!?\[(?:[^\[\]]|\[[^\]]*\])*\])\(([^()\s]+)\)")
 _MADE = re.compile(r"\]\(made/([^()\s#]+)")
 _OPTIONS = re.compile(r"^<!-- options: (\w+) -->$", re.MULTILINE)
+_NO_DESCRIPTION = re.compile(r'\s+\u2013\s*<div class="doc-md-description">\s*</div>')
 _PAGES = "<!-- pages of this folder -->"
 
 _outcomes: dict[str, list[examples.Outcome]] = {}
@@ -73,6 +74,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     if _PAGES in text:
         text = text.replace(_PAGES, _list_of_pages(address, files))
     return _with_links(text, address)
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Drop the dash behind a parameter whose docstring says nothing but its type."""
+    return _NO_DESCRIPTION.sub("", html) if page.file.src_uri.startswith("api/") else html
 
 
 def _made_address(address: str, name: str) -> str:
