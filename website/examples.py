@@ -87,9 +87,10 @@ def _wrapped(output: str) -> str:
 
 
 def _parts(line: str) -> list[str]:
-    # More than a label in front of a sentence is a row of a table.
+    # More than a label before a sentence is a row of a table; words without an end are no sentence.
     gaps = list(re.finditer(r"(?<=\S) {2,}(?=\S)", line))
-    if len(line) <= WIDTH or len(gaps) > 1:
+    longest = max(map(len, line.split()), default=0)
+    if len(line) <= WIDTH or len(gaps) > 1 or longest > WIDTH // 2:
         return [line]
     indent = gaps[0].end() if gaps else 2
     return textwrap.wrap(
