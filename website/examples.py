@@ -19,6 +19,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED = ("models", "examples", "solver_configs", "benchmarks")
 #: Seconds after which a command hangs.
 PATIENCE = 120.0
+#: Characters of a line of output that a page of the site has room for.
+WIDTH = 108
 
 _FENCE = re.compile(r"^```(?P<language>\w*)(?P<rest>[^`]*)$")
 _TITLE = re.compile(r'title="([^"]+)"')
@@ -76,6 +79,27 @@ class Outcome:
     line: int
     text: str
     skipped: str = ""
+
+
+def _wrapped(output: str) -> str:
+    """Return output with its long sentences on several lines; tables stay as they are."""
+    return "".join(f"{part}\n" for line in output.splitlines() for part in _parts(line))
+
+
+def _parts(line: str) -> list[str]:
+    # More than a label before a sentence is a row of a table; words without an end are no sentence.
+    gaps = list(re.finditer(r"(?<=\S) {2,}(?=\S)", line))
+    longest = max(map(len, line.split()), default=0)
+    if len(line) <= WIDTH or len(gaps) > 1 or longest > WIDTH // 2:
+        return [line]
+    indent = gaps[0].end() if gaps else 2
+    return textwrap.wrap(
+        line,
+        WIDTH,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 class ExampleError(Exception):
@@ -133,7 +157,7 @@ class Runner:
         for block in blocks:
             shown, printed = printed, None
             if block.language == "text" and shown is not None:
-                outcomes.append(Outcome(block.line, shown))
+                outcomes.append(Outcome(block.line, _wrapped(shown)))
             elif not block.title and block.language not in ("console", "python"):
                 continue
             elif block.missing:
@@ -152,17 +176,17 @@ class Runner:
         """Run commands one by one; return them with what they print."""
         pairs = list(commands(block))
         code, text = 0, ""
-        for number, (command, shown) in enumerate(pairs):
+        for number, (command, expected) in enumerate(pairs):
             asked = command.strip() == "echo $?"
             output = f"{code}\n" if asked else ""
-            if asked and shown.strip() != str(code):
-                raise self.error(block, f"the code was {code}, the page says {shown.strip()}")
+            if asked and expected.strip() != str(code):
+                raise self.error(block, f"the code was {code}, the page says {expected.strip()}")
             if not asked:
                 code, output = self.call(block, command)
                 follows = pairs[number + 1][0].strip() if number + 1 < len(pairs) else ""
                 if code and follows != "echo $?":
                     raise self.error(block, f"{command!r} ended with {code}:\n{output}")
-            text += f"$ {command}\n{output}"
+            text += f"$ {command}\n{_wrapped(output)}"
         return text
 
     def call(self, block: Block, command: str) -> tuple[int, str]:
@@ -297,8 +321,10 @@ def run_pages(pages: Sequence[Path], folder: Path) -> dict[Path, list[Outcome]]:
             errors.append(str(error))
             return []
 
+    # Those of a framework take longest: last, they would leave the other cores without work.
+    first = sorted(pages, key=lambda page: "> **Needs** `" not in page.read_text(encoding="utf-8"))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        outcomes = dict(zip(pages, pool.map(one, pages), strict=True))
+        outcomes = dict(zip(first, pool.map(one, first), strict=True))
     if errors:
         raise ExampleError("\n\n".join(errors))
     return outcomes

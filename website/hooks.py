@@ -27,6 +27,8 @@ SCRATCH = ROOT / "build" / "examples"
 _LINK = re.compile(r"(!?\[(?:[^\[\]]|\[[^\]]*\])*\])\(([^()\s]+)\)")
 _MADE = re.compile(r"\]\(made/([^()\s#]+)")
 _OPTIONS = re.compile(r"^<!-- options: (\w+) -->$", re.MULTILINE)
+_IN_DOCSTRING = re.compile(r"\bdocs/([\w-]+)\.md\b")
+_NO_DESCRIPTION = re.compile(r'\s+\u2013\s*<div class="doc-md-description">\s*</div>')
 _PAGES = "<!-- pages of this folder -->"
 
 _outcomes: dict[str, list[examples.Outcome]] = {}
@@ -73,6 +75,21 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     if _PAGES in text:
         text = text.replace(_PAGES, _list_of_pages(address, files))
     return _with_links(text, address)
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Mend what docstrings become: links to pages, and no dash where nothing follows."""
+    if not page.file.src_uri.startswith("api/"):
+        return html
+
+    def link(found: re.Match[str]) -> str:
+        target = files.get_file_from_path(f"{found[1]}.md")
+        if target is None:
+            return found[0]
+        address = posixpath.relpath(target.url, posixpath.dirname(page.file.url))
+        return f'<a href="{address}">{_title(found[0])}</a>'
+
+    return _IN_DOCSTRING.sub(link, _NO_DESCRIPTION.sub("", html))
 
 
 def _made_address(address: str, name: str) -> str:

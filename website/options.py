@@ -54,15 +54,16 @@ def _key(action: argparse.Action) -> tuple[str, str]:
 
 
 def _table(actions: list[argparse.Action], described: set[tuple[str, str]]) -> str:
-    """Return a table, with the options that `described` holds in its last row."""
+    """Return a table, and a sentence below it about the options that `described` holds."""
     others = [item for item in actions if item.option_strings and _key(item) in described]
     if len(others) < 2:
         others = []
     rows = [f"| {_name(item)} | {_meaning(item)} |" for item in actions if item not in others]
-    if others:
-        names = ", ".join(_name(item) for item in others)
-        rows.append(f"| {names} | as for [`{FIRST}`](#talos-opt-{FIRST}-graph) |")
-    return "\n".join(["| argument | meaning |", "| --- | --- |", *rows])
+    table = "\n".join(["| argument | meaning |", "| --- | --- |", *rows])
+    if not others:
+        return table
+    names = ", ".join(_name(item) for item in others)
+    return f"{table}\n\nAs for [`{FIRST}`](#talos-opt-{FIRST}-graph): {names}."
 
 
 def _name(action: argparse.Action) -> str:

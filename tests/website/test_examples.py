@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from website.examples import ROOT, Block, ExampleError, Outcome, Runner, read_blocks, run_page
+from website.examples import (
+    ROOT,
+    WIDTH,
+    Block,
+    ExampleError,
+    Outcome,
+    Runner,
+    read_blocks,
+    run_page,
+)
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
@@ -28,6 +37,16 @@ def fenced(*blocks: str) -> str:
 def test_output_of_commands_is_what_they_print(tmp_path: Path) -> None:
     (outcome,) = run(tmp_path, fenced("console\n$ echo one \\\n    two\nold\n$ echo three"))
     assert outcome.text == "$ echo one \\\n    two\none two\n$ echo three\nthree\n"
+
+
+def test_long_sentences_are_wrapped_and_tables_are_not(tmp_path: Path) -> None:
+    words, row = "word " * 40, "cell  " * 40
+    Path(tmp_path / "out.txt").write_text(f"label  {words}\n{row}\n")
+    (outcome,) = run(tmp_path, fenced("console\n$ cat out.txt"))
+    _, first, second, *_, last = outcome.text.splitlines()
+    assert len(first) <= WIDTH
+    assert second.startswith("       word")
+    assert last.split() == row.split()
 
 
 def test_blocks_share_files_and_names(tmp_path: Path) -> None:

@@ -42,7 +42,8 @@ def _default(name: str) -> torch.device:
     match = _GPU.fullmatch(name)
     if match is None:
         raise InputError(
-            f"it is unclear which torch device {name!r} is: name it with --map, such as {name}=cpu"
+            f"it is unclear which torch device {name!r} is: name it with --map (in Python, "
+            f"device_map), such as {name}=cpu"
         )
     index = int(match[1] or 0)
     if index >= torch.cuda.device_count():
