@@ -150,5 +150,6 @@ def test_without_matplotlib_there_are_the_tables(monkeypatch: pytest.MonkeyPatch
 
 def test_a_result_without_a_schedule() -> None:
     none = Result(fig1(), Status.UNKNOWN, None, 2.5, "heft", reason="time ran out")
-    assert re.fullmatch(r"test: unknown: .*; solver heft, 0 s", str(none))
+    said = r"test: unknown: .*; solver heft, 0 s\n\nunknown: time ran out"
+    assert re.fullmatch(said, str(none))
     assert "time ran out" in none._repr_html_()
