@@ -16,6 +16,7 @@ from talos_opt.analysis.where import ModuleRow, modules_by_device
 from talos_opt.core.errors import InputError
 from talos_opt.core.graph import SEPARATOR
 from talos_opt.core.module_paths import fits, prefixes
+from talos_opt.core.origins import origin_of
 from talos_opt.core.problem import Floats, Ints, Problem
 from talos_opt.core.schedule import Schedule
 
@@ -210,9 +211,9 @@ def find_modules(problem: Problem, name: str) -> dict[str, list[int]]:
     several = len(columns.model_ids) > 1
     paths: dict[tuple[int, str], list[int]] = {}
     models = columns.model.tolist()
-    for i, attrs in columns.attrs.items():
-        path = attrs.get("module")
-        if isinstance(path, str) and path:
+    for i in columns.attrs:
+        path = origin_of(columns, i).module
+        if path:
             paths.setdefault((models[i], path), []).append(i)
     found: dict[str, list[int]] = {}
     known: dict[str, None] = {}

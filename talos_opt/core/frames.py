@@ -8,6 +8,7 @@ import numpy as np
 
 from talos_opt.core.errors import DependencyError, InputError
 from talos_opt.core.extras import how_to_install
+from talos_opt.core.origins import origin_of
 from talos_opt.core.problem import Problem
 
 if TYPE_CHECKING:
@@ -40,12 +41,11 @@ def _ops(problem: Problem, schedule: Schedule) -> dict[str, Any]:
     columns = problem.graph.columns
     types, ids = np.array(columns.types, dtype=object), np.array(problem.device_ids, dtype=object)
     models = np.array(columns.model_ids, dtype=object)
-    modules = (columns.attrs.get(i, {}).get("module", "") for i in range(columns.op_count))
     return {
         "model": models[columns.model],
         "op": columns.ids.slice(0, columns.op_count),
         "type": types[columns.type],
-        "module": [name if isinstance(name, str) else "" for name in modules],
+        "module": [origin_of(columns, i).module for i in range(columns.op_count)],
         "device": ids[schedule.device],
         "start": schedule.start,
         "end": schedule.end,
