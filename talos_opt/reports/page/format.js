@@ -131,15 +131,16 @@ let tables = 0;
 
 // Rows of [text, node or cell], under headings of [text, left?]; the first cell heads its
 // row. `pick`: what a click on a row does, which something in it does by keyboard too.
-function table(headings, rows, { caption = "Values", chosen = -1, rowHeads = true, pick = null } = {}) {
+function table(headings, rows, { caption = "Values", chosen = -1, pick = null } = {}) {
   const head = headings.map(([text, left]) => node("th", { scope: "col", class: left ? "left" : null }, text));
   const body = rows.map((cells, r) =>
     node(
       "tr",
       { class: [r === chosen && "chosen", pick && "pick"].filter(Boolean).join(" ") || null, on: pick ? { click: () => pick(r) } : null },
       cells.map((cell, c) => {
-        if (cell === COVERED || cell instanceof HTMLTableCellElement) return cell === COVERED ? null : cell;
-        const heads = rowHeads && c === 0;
+        if (cell === COVERED) return null;
+        if (cell instanceof HTMLTableCellElement) return cell;
+        const heads = c === 0;
         const left = headings[c][1];
         return node(heads ? "th" : "td", { scope: heads ? "row" : null, class: left ? "left" : null }, left && typeof cell === "string" ? breakable(cell) : cell);
       }),

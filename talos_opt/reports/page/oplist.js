@@ -25,6 +25,6 @@ class OpList {
     const headings = [["op", true], ["device", true], ["start"], ["end"], ["takes"]];
     const rest = order.length - rows.length;
     const caption = rest > 0 ? `The first ${count(LISTED_OPS)} ops by start; ${count(rest)} more are in the schedule's file.` : "By start.";
-    this.body.replaceChildren(table(headings, rows, { caption, rowHeads: true }));
+    this.body.replaceChildren(table(headings, rows, { caption }));
   }
 }

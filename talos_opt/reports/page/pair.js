@@ -3,8 +3,8 @@
 // Moved ops that are listed.
 const LISTED_MOVES = 40;
 
-// Ops that are on other devices: {ops: Set, from: Map of "a b" to ops, later: others that start at
-// another time}.
+// What differs: {ops: Set of those on another device, between: Map of "a b", two devices, to their
+// number, retimed: number of others that start at another time}.
 function changesOf(one, other) {
   const ops = new Set();
   const between = new Map();
@@ -55,6 +55,6 @@ function changePanel(one, other, changes, look, { choose, changed }) {
   return [
     node("p", {}, changeText(one, other, changes)),
     moved.length ? node("p", {}, only) : null,
-    moved.length ? node("details", { class: "moves" }, node("summary", {}, "What changed"), table(headings, rows, { caption, rowHeads: true })) : null,
+    moved.length ? node("details", { class: "moves" }, node("summary", {}, "What changed"), table(headings, rows, { caption })) : null,
   ].filter(Boolean);
 }

@@ -144,12 +144,12 @@ function totalsTables(plan, range, folded) {
     .map((row) => [row.name, count(row.ops), briefly(page, row.busy), shareOf(row.busy, span), bytes(Math.round(row.in)), bytes(Math.round(row.out))]);
   const headings = [["device", true], ["ops"], ["busy"], ["share"], ["in"], ["out"]];
   const caption = `By device. Busy: the mean over slots; in, out: what is moved${leftOut(used)}.`;
-  const made = [table(headings, byDevice, { caption, rowHeads: true })];
+  const made = [table(headings, byDevice, { caption })];
   const named = [["op type", types, (t) => page.ops.types[t] || "(no type)"], ["model", models, (j) => page.models[j].id]];
   for (const [what, rows, name] of named) {
     const sorted = [...rows].sort(([, a], [, b]) => b.time - a.time || b.bytes - a.bytes);
     const shown = sorted.slice(0, TOTALS).map(([key, row]) => [node("bdi", {}, name(key)), count(row.ops), briefly(page, row.time), bytes(Math.round(row.bytes))]);
-    made.push(table([[what, true], ["ops"], ["time"], ["moved"]], shown, { caption: `By ${what}${leftOut(sorted)}.`, rowHeads: true }));
+    made.push(table([[what, true], ["ops"], ["time"], ["moved"]], shown, { caption: `By ${what}${leftOut(sorted)}.` }));
   }
   return node("div", { class: "totals" }, made);
 }
